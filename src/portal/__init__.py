@@ -1,0 +1,1 @@
+"""portal: an encrypted file portal. `docs/architecture.md` draws the house."""

@@ -1,0 +1,124 @@
+"""The one error tree: what goes wrong, with the status and the stable code it has on the wire.
+
+    PortalError
+    ├── InvalidInput            400  the request is malformed
+    │   └── DigestMismatch      400  the bytes are not the ones the client announced
+    ├── NotSignedIn             401  no credential, or one that is not valid (any more)
+    ├── InvalidGrant            400  sign-in or refresh refused (RFC 6749 §5.2)
+    ├── Forbidden               403  known caller, not allowed
+    │   └── Quarantined         403  the scanner's verdict forbids delivery
+    ├── NotFound                404  absent, or not the caller's to know of
+    ├── Conflict                409  the state does not allow it (any more)
+    ├── PreconditionFailed      412  If-Match names an older version
+    ├── TooLarge                413  over a configured limit
+    ├── RangeNotSatisfiable     416  the range lies outside the file
+    ├── Unprocessable           422  well-formed, but not acceptable
+    ├── PreconditionRequired    428  If-Match is missing
+    ├── IntegrityError          500  stored bytes are not what was sealed: one message, whatever is wrong
+    ├── Unavailable             503  a part the portal needs is away; a later try may pass
+    ├── StorageFull             507  no room for the bytes
+    ├── ClientGone              ---  the client left; nobody reads an answer
+    └── ConfigError             ---  refuses to start; carries every problem found
+
+Comes in: nothing. Leaves: exceptions. Next: `web/errors.py` renders them as RFC 9457 problem documents, `cli` as one line.
+A foreign exception never crosses a room's door: whoever calls a library turns its errors into one of these.
+"""
+
+from typing import ClassVar
+
+
+class PortalError(Exception):
+    """Base of everything the portal says went wrong. `str(error)` is safe to show to the caller."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Something went wrong on our side."
+    retry_after: ClassVar[int | None] = None  # seconds
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail or self.title)
+
+
+class InvalidInput(PortalError):
+    status, code, title = 400, "invalid_input", "The request is malformed."
+
+
+class DigestMismatch(InvalidInput):
+    code, title = "digest_mismatch", "The bytes received are not the ones announced; nothing was kept."
+
+
+class NotSignedIn(PortalError):
+    status, code, title = 401, "not_signed_in", "A valid access token is needed."
+
+
+class InvalidGrant(PortalError):
+    status, code, title = 400, "invalid_grant", "The credentials are not valid."
+
+
+class Forbidden(PortalError):
+    status, code, title = 403, "forbidden", "This account may not do that."
+
+
+class Quarantined(Forbidden):
+    code, title = "file_quarantined", "The file is quarantined and is not delivered."
+
+
+class NotFound(PortalError):
+    status, code, title = 404, "not_found", "There is nothing here for this caller."
+
+
+class Conflict(PortalError):
+    status, code, title = 409, "conflict", "The current state does not allow this."
+
+
+class PreconditionFailed(PortalError):
+    status, code, title = 412, "precondition_failed", "The resource has changed; read it again."
+
+
+class TooLarge(PortalError):
+    status, code, title = 413, "too_large", "The body is larger than allowed."
+
+
+class RangeNotSatisfiable(PortalError):
+    status, code, title = 416, "range_not_satisfiable", "The range lies outside the file."
+
+
+class Unprocessable(PortalError):
+    status, code, title = 422, "unprocessable", "The request is well-formed but not acceptable."
+
+
+class PreconditionRequired(PortalError):
+    status, code, title = 428, "precondition_required", "Send If-Match with the version you read."
+
+
+class IntegrityError(PortalError):
+    """Stored bytes are not exactly what was sealed. Where and why goes to the log alone (`docs/format.md` 4)."""
+
+    status, code, title = 500, "integrity_error", "The stored bytes are damaged and were not delivered."
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class Unavailable(PortalError):
+    status, code, title = 503, "unavailable", "A part of the portal is away; try again."
+    retry_after = 5
+
+
+class StorageFull(PortalError):
+    status, code, title = 507, "storage_full", "There is no room to store the file; nothing was kept."
+    retry_after = 60
+
+
+class ClientGone(PortalError):
+    status, code, title = 499, "client_gone", "The client left before the end."
+
+
+class ConfigError(PortalError):
+    """The portal refuses to start. `problems` holds one clear line each, never a secret."""
+
+    code, title = "config_error", "The configuration is refused."
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems

@@ -1,0 +1,10 @@
+"""Ids: UUIDv7 (RFC 9562 §5.7), so that they sort by birth and need no coordination."""
+
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+
+def new_id() -> UUID:
+    """A fresh id: 48 bits of milliseconds, then 74 random bits. Not a secret."""
+    return uuid7()

@@ -1,0 +1,54 @@
+"""Who is asking, what they want, and where: the three words every decision is made of.
+
+Comes in: a resolver's findings (a signed-in session, the command line). Leaves: a `Principal` that services are
+handed. Next: `features/authz` judges it, `features/audit` writes it down.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+
+class Role(StrEnum):
+    """What an account is for. `docs/access.md` has the table of what each may do."""
+
+    ADMIN = "admin"
+    ANALYST = "analyst"
+    UPLOADER = "uploader"
+    AUDITOR = "auditor"
+
+
+class Action(StrEnum):
+    """What can be asked of the portal; `features/authz` has a row for each."""
+
+    FILE_CREATE = "files.create"
+    FILE_LIST = "files.list"
+    FILE_READ = "files.read"
+    FILE_DOWNLOAD = "files.download"
+    FILE_UPDATE = "files.update"
+    FILE_DELETE = "files.delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller whose identity has been proven. `actor` is what the audit record says."""
+
+    actor: str
+    role: Role
+    user_id: UUID
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from, for the record alone: never the ground of a decision."""
+
+    request_id: str
+    address: str | None
+
+
+Scope = str
+"""A key scope as FORMAT 1 writes it: `none`, or `case:` and 32 lowercase hex digits."""
+
+NO_CASE: Final[Scope] = "none"

@@ -1,0 +1,67 @@
+"""A blob: a head in front of a stream that is bound to it (`docs/format.md` 2).
+
+Comes in: a place, a file key, plaintext segments. Leaves: the bytes to store, and back. Next: `strongbox`.
+"""
+
+from portal.core.errors import IntegrityError
+from portal.crypto import derive
+from portal.crypto.format import BOUND_SIZE, HEAD_SIZE, Place, bound_head, check_head
+from portal.crypto.layout import SALT_SIZE, STREAM_HEADER_SIZE, Layout
+from portal.crypto.stream import StreamOpener, StreamSealer
+
+PREAMBLE_SIZE = HEAD_SIZE + STREAM_HEADER_SIZE  # everything in front of segment 0
+
+
+class BlobSealer:
+    """Seals one blob: write `preamble`, then every `seal()`; keep `commitment` for the file record."""
+
+    __slots__ = ("_stream", "commitment", "preamble")
+
+    def __init__(self, place: Place, file_key: bytes, layout: Layout) -> None:
+        bound = bound_head(place, layout.segment)
+        self._stream = StreamSealer(file_key, bound, layout)
+        self.commitment = derive.commitment(file_key, self._stream.salt, bound)
+        self.preamble = bound + self.commitment + self._stream.header
+
+    def seal(self, plain: bytes, *, last: bool) -> bytes:
+        """See `StreamSealer.seal`."""
+        return self._stream.seal(plain, last=last)
+
+
+class BlobOpener:
+    """Opens one blob's segments, after its preamble proved to be exactly the one of `place` under `file_key`."""
+
+    __slots__ = ("_stream", "commitment")
+
+    def __init__(self, preamble: bytes, place: Place, file_key: bytes, layout: Layout, plain: int) -> None:
+        """`plain` is the plaintext length the blob must have, in bytes. Raises IntegrityError."""
+        if len(preamble) != PREAMBLE_SIZE:
+            raise IntegrityError
+        head, header = preamble[:HEAD_SIZE], preamble[HEAD_SIZE:]
+        self.commitment = check_head(head, place, layout.segment, file_key, header[1 : 1 + SALT_SIZE])
+        self._stream = StreamOpener(header, file_key, head[:BOUND_SIZE], layout, plain)
+
+    @property
+    def last(self) -> int:
+        """Index of the final segment."""
+        return self._stream.last
+
+    def open(self, index: int, sealed: bytes) -> bytes:
+        """See `StreamOpener.open`."""
+        return self._stream.open(index, sealed)
+
+
+def stored_length(layout: Layout, plain: int) -> int:
+    """Bytes of a blob that holds `plain` bytes. Raises TooLarge over 16 TiB."""
+    return HEAD_SIZE + layout.stream_length(plain)
+
+
+def plain_length(layout: Layout, stored: int) -> int:
+    """Inverse of `stored_length`. Raises IntegrityError for a length that no blob has."""
+    return layout.plain_length(stored - HEAD_SIZE)
+
+
+def segment_range(layout: Layout, index: int, plain: int) -> tuple[int, int]:
+    """(offset in the blob, length) of segment `index`'s ciphertext."""
+    start, length = layout.segment_range(index, plain)
+    return HEAD_SIZE + start, length

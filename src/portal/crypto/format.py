@@ -1,0 +1,73 @@
+"""A blob's head: 128 bytes that say what the blob is and commit to its key (`docs/format.md` 2).
+
+Comes in: the coordinates of a blob. Leaves: its head, or `IntegrityError` for a head that is not exactly right.
+Next: `blob` puts it in front of a stream.
+"""
+
+import hmac
+import struct
+from dataclasses import dataclass
+from uuid import UUID
+
+from portal.core.errors import IntegrityError
+from portal.crypto import derive
+
+MAGIC = b"SFP1"
+VERSION = 1
+SUITE = 1  # Tink AES256_GCM_HKDF, SHA-256
+HEAD_SIZE = 128
+BOUND_SIZE = 96  # what the commitment and the stream key are bound to
+MAX_PARTS = 10_000
+
+_BOUND = struct.Struct(">4sBBBB16s16sII48x")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a blob belongs: the coordinates that its head, its wrapped key and its record are bound to."""
+
+    file_id: UUID
+    blob_id: UUID
+    part: int = 0
+    key_generation: int = 1
+
+
+def bound_head(place: Place, segment: int) -> bytes:
+    """head[0:96]: the associated data of the stream. `segment` is a power of two, in bytes."""
+    return _BOUND.pack(
+        MAGIC,
+        VERSION,
+        SUITE,
+        segment.bit_length() - 1,
+        0,
+        place.file_id.bytes,
+        place.blob_id.bytes,
+        place.part,
+        place.key_generation,
+    )
+
+
+def read_place(head: bytes, segment: int) -> Place:
+    """The coordinates a head claims, for a reader that has nothing else (rescue).
+
+    Raises IntegrityError unless every other byte is the only one allowed.
+    """
+    if len(head) != HEAD_SIZE:
+        raise IntegrityError
+    _, _, _, _, _, file_id, blob_id, part, generation = _BOUND.unpack(head[:BOUND_SIZE])
+    place = Place(UUID(bytes=file_id), UUID(bytes=blob_id), part, generation)
+    if head[:BOUND_SIZE] != bound_head(place, segment) or part >= MAX_PARTS or generation == 0:
+        raise IntegrityError
+    return place
+
+
+def check_head(head: bytes, place: Place, segment: int, file_key: bytes, salt: bytes) -> bytes:
+    """Refuse a head that is not the one of `place` under `file_key`; returns the commitment.
+
+    Constant time in the commitment. Raises IntegrityError.
+    """
+    bound = bound_head(place, segment)
+    commitment = derive.commitment(file_key, salt, bound)
+    if not hmac.compare_digest(head, bound + commitment):
+        raise IntegrityError
+    return commitment
