@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.core.errors import IntegrityError
-from portal.crypto import stream
 from portal.crypto.layout import STREAM_HEADER_SIZE, Layout
 from portal.crypto.stream import SegmentCutter, StreamOpener, StreamSealer
 
@@ -43,7 +42,7 @@ def open_stream(sealed: bytes, layout: Layout, key: bytes = KEY, aad: bytes = AA
 @pytest.fixture
 def published_randomness(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = iter([bytes.fromhex(VECTORS["salt_hex"]), bytes.fromhex(VECTORS["nonce_prefix_hex"])])
-    monkeypatch.setattr(stream.os, "urandom", lambda _: next(drawn))
+    monkeypatch.setattr("os.urandom", lambda _: next(drawn))
 
 
 @by_name("valid")

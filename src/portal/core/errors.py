@@ -20,7 +20,7 @@
     ├── ClientGone              ---  the client left; nobody reads an answer
     └── ConfigError             ---  refuses to start; carries every problem found
 
-Comes in: nothing. Leaves: exceptions. Next: `web/errors.py` renders them as RFC 9457 problem documents, `cli` as one line.
+Leaves: exceptions. Next: `web/errors.py` renders them as RFC 9457 problem documents, `cli` as one line each.
 A foreign exception never crosses a room's door: whoever calls a library turns its errors into one of these.
 """
 

@@ -1,0 +1,1 @@
+"""Blob stores: where sealed bytes rest. They never see a key or a plaintext."""

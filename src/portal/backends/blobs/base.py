@@ -1,0 +1,85 @@
+"""The port of blob stores. Next: `strongbox` writes and reads through it, `features/files` deletes and lists."""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from portal.core.errors import IntegrityError, Unavailable
+
+_KEY = re.compile(r"[0-9a-f]{32}")
+
+
+class BlobMissing(IntegrityError):
+    """There is no such blob, or what lies in its place is none. A row that names it is damaged evidence."""
+
+
+class StoreAway(Unavailable):
+    """The store did not answer, or answered with an error that a later try may not meet."""
+
+    code, title = "blob_store_away", "The blob store is away; try again."
+
+
+@dataclass(frozen=True, slots=True)
+class BlobStat:
+    """What a store knows of a blob. `length` is in bytes."""
+
+    length: int
+
+
+class BlobWriter(Protocol):
+    """One blob being written. Exactly one of `commit` and `abort` ends it."""
+
+    async def write(self, data: bytes) -> None:
+        """Append. Raises StorageFull or StoreAway, after which only `abort` may follow."""
+
+    async def commit(self) -> None:
+        """Make the blob visible, whole and durable, in one step.
+
+        Raises as `write` does. When it raised or was cancelled the blob may or may not be there: `delete` settles it.
+        """
+
+    async def abort(self) -> None:
+        """Forget what was written. Never raises; idempotent; does nothing after `commit` began."""
+
+
+class BlobStore(Protocol):
+    """Immutable blobs by key. Keys are 32 lowercase hex digits, never used twice. Safe for concurrent use."""
+
+    @property
+    def label(self) -> str:
+        """Kept in the row of every blob: which store holds it."""
+
+    async def create(self, key: str) -> BlobWriter:
+        """Begin a blob. Nothing is visible before `commit`, or after an abort, a cancel or a crash.
+
+        Raises StoreAway where the key is taken (nothing is ever overwritten), StorageFull, StoreAway.
+        """
+
+    def get(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
+        """Up to `length` bytes from `start`, in pieces; fewer only where the blob ends.
+
+        Raises BlobMissing or StoreAway, the first at the first piece.
+        """
+
+    async def stat(self, key: str) -> BlobStat | None:
+        """None where there is no such blob. Raises StoreAway."""
+
+    async def delete(self, key: str) -> None:
+        """Remove the blob and whatever an unfinished `create` of the key left. Idempotent. Raises StoreAway."""
+
+    def list(self, prefix: str = "") -> AsyncIterator[str]:
+        """The keys of visible blobs that begin with `prefix`, in no order. Raises StoreAway."""
+
+    async def check(self) -> None:
+        """Raises StoreAway unless the store could take and give blobs now."""
+
+    async def aclose(self) -> None:
+        """Let go of connections. Idempotent."""
+
+
+def checked(key: str) -> str:
+    """The key itself. Raises RuntimeError for anything but a key: a bug, never an input."""
+    if not _KEY.fullmatch(key):
+        raise RuntimeError("not a blob key")
+    return key

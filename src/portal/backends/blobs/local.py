@@ -1,0 +1,183 @@
+"""`file://PATH`: blobs in a folder of this machine. The only door to `aiofiles`.
+
+    PATH/tmp/KEY            a blob being written: mode 0600, opened O_EXCL, so that one key has one writer
+    PATH/blobs/XY/KEY       a blob; XY are the last two digits of the key
+
+Commit is fsync(file), rename, fsync(folder): after it the blob survives a power cut, before it nobody sees it. A crash
+leaves at most PATH/tmp/KEY, which `delete(KEY)` removes. A failed fsync is never tried again: the kernel may have
+dropped the pages it could not write, so the blob is given up.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiofiles
+from aiofiles.threadpool.binary import AsyncBufferedIOBase
+
+from portal.backends.blobs.base import BlobMissing, BlobStat, StoreAway, checked
+from portal.core.errors import StorageFull
+
+_PIECE = 1 << 20
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_BLOB = {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO}
+
+
+class LocalStore:
+    """See `BlobStore`."""
+
+    label = "file"
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._ready = False
+
+    async def create(self, key: str) -> "_LocalWriter":
+        temp, final = self._temp(key), self._final(key)
+        with _translated():
+            file = await aiofiles.open(temp, "wb", opener=_create)
+        if await asyncio.to_thread(final.exists):  # judged while we hold the key's only temp name: no race
+            await _LocalWriter(file, temp, final).abort()
+            raise StoreAway
+        return _LocalWriter(file, temp, final)
+
+    async def get(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
+        path, left = self._final(key), length
+        with _translated():
+            async with aiofiles.open(path, "rb", buffering=0, opener=_open_regular) as file:
+                await file.seek(start)
+                while left > 0 and (piece := await file.read(min(left, _PIECE))):
+                    left -= len(piece)
+                    yield piece
+
+    async def stat(self, key: str) -> BlobStat | None:
+        with _translated():
+            try:
+                found = await asyncio.to_thread(os.lstat, self._final(key))
+            except FileNotFoundError:
+                return None
+        return BlobStat(found.st_size) if stat.S_ISREG(found.st_mode) else None
+
+    async def delete(self, key: str) -> None:
+        temp, final = self._temp(key), self._final(key)
+        with _translated():
+            await asyncio.to_thread(_remove_durably, temp, final)
+
+    async def list(self, prefix: str = "") -> AsyncIterator[str]:
+        for shard in _shards():
+            with _translated():
+                names = await asyncio.to_thread(os.listdir, self._root / "blobs" / shard)
+            for name in names:
+                if name.startswith(prefix):
+                    yield name
+
+    async def check(self) -> None:
+        with _translated():
+            await asyncio.to_thread(self._check)
+
+    async def aclose(self) -> None:
+        """No file stays open between calls."""
+
+    def _check(self) -> None:
+        if not self._ready:
+            _make_folders(self._root)
+            self._ready = True
+        if not os.access(self._root / "tmp", os.W_OK | os.X_OK):
+            raise StoreAway
+
+    def _temp(self, key: str) -> Path:
+        return self._root / "tmp" / checked(key)
+
+    def _final(self, key: str) -> Path:
+        return self._root / "blobs" / checked(key)[-2:] / key
+
+
+class _LocalWriter:
+    def __init__(self, file: AsyncBufferedIOBase, temp: Path, final: Path) -> None:
+        self._file, self._temp, self._final = file, temp, final
+        self._committing = False
+
+    async def write(self, data: bytes) -> None:
+        with _translated():
+            await self._file.write(data)
+
+    async def commit(self) -> None:
+        self._committing = True
+        with _translated():
+            try:
+                await self._file.flush()
+                await asyncio.to_thread(os.fsync, self._file.fileno())
+            finally:
+                await self._file.close()
+            await asyncio.to_thread(_publish, self._temp, self._final)
+
+    async def abort(self) -> None:
+        if self._committing:
+            return
+        with contextlib.suppress(OSError):  # closing flushes, and a full disk says so once more
+            await self._file.close()
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._temp.unlink, missing_ok=True)
+
+
+def _create(path: str, _flags: int) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def _open_regular(path: str, _flags: int) -> int:
+    # O_NONBLOCK: a FIFO put in a blob's place must not hang its reader.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BlobMissing
+    return descriptor
+
+
+def _publish(temp: Path, final: Path) -> None:
+    temp.rename(final)
+    _sync_folder(final.parent)
+
+
+def _remove_durably(temp: Path, final: Path) -> None:
+    for path in (temp, final):
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            continue
+        _sync_folder(path.parent)
+
+
+def _make_folders(root: Path) -> None:
+    for folder in (root, root / "tmp", root / "blobs", *(root / "blobs" / shard for shard in _shards())):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (root / "blobs", root, root.parent):
+        _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _shards() -> Iterator[str]:
+    return (f"{number:02x}" for number in range(256))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise StorageFull from error
+        if error.errno in _NO_BLOB:
+            raise BlobMissing from error
+        raise StoreAway from error

@@ -1,0 +1,62 @@
+"""`memory:`: blobs in this process, gone when it ends. For tests: it passes the same contract as every other store."""
+
+from collections.abc import AsyncIterator
+
+from portal.backends.blobs.base import BlobMissing, BlobStat, StoreAway, checked
+
+_PIECE = 1 << 20
+
+
+class MemoryStore:
+    """See `BlobStore`."""
+
+    label = "memory"
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+
+    async def create(self, key: str) -> "_MemoryWriter":
+        if checked(key) in self.blobs:
+            raise StoreAway
+        return _MemoryWriter(self.blobs, key)
+
+    async def get(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
+        blob = self.blobs.get(checked(key))
+        if blob is None:
+            raise BlobMissing
+        for at in range(start, min(start + length, len(blob)), _PIECE):
+            yield blob[at : min(at + _PIECE, start + length)]
+
+    async def stat(self, key: str) -> BlobStat | None:
+        blob = self.blobs.get(checked(key))
+        return None if blob is None else BlobStat(len(blob))
+
+    async def delete(self, key: str) -> None:
+        self.blobs.pop(checked(key), None)
+
+    async def list(self, prefix: str = "") -> AsyncIterator[str]:
+        for key in tuple(self.blobs):
+            if key.startswith(prefix):
+                yield key
+
+    async def check(self) -> None:
+        """Memory is always there."""
+
+    async def aclose(self) -> None:
+        """Nothing to let go of."""
+
+
+class _MemoryWriter:
+    def __init__(self, blobs: dict[str, bytes], key: str) -> None:
+        self._blobs, self._key = blobs, key
+        self._data = bytearray()
+
+    async def write(self, data: bytes) -> None:
+        self._data += data
+
+    async def commit(self) -> None:
+        if self._blobs.setdefault(self._key, data := bytes(self._data)) is not data:
+            raise StoreAway
+
+    async def abort(self) -> None:
+        self._data.clear()

@@ -1,0 +1,1 @@
+"""Key providers: who holds the master key (KEK) and wraps data keys under it."""

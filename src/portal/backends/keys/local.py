@@ -1,0 +1,56 @@
+"""`env:NAME`: a master key held in this process, from a variable the operator set (`docs/format.md` 1).
+
+Comes in: the 32 bytes. Leaves: wraps that name their key by `kid`. `memory:` is the same with a key drawn at start:
+whatever is sealed under it is lost when the process ends, so it is for tests.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Self
+
+from portal.backends.keys.base import Binding, KeyProviderError
+from portal.core.errors import ConfigError, IntegrityError
+from portal.core.secrets import KEY_BYTES, Secret, parse_key
+from portal.crypto import derive, wrap
+
+
+class LocalKeyProvider:
+    """See `KeyProvider`."""
+
+    def __init__(self, master_key: Secret) -> None:
+        self._master = master_key
+        self._kid = derive.master_key_id(master_key.reveal())
+
+    @classmethod
+    def from_environment(cls, name: str, environ: Mapping[str, str]) -> Self:
+        """Raises ConfigError, naming the variable and never its value."""
+        key = parse_key(environ.get(name, ""))
+        if key is None:
+            raise ConfigError(f"{name} must hold {KEY_BYTES} bytes as 64 hex digits or as base64")
+        return cls(key)
+
+    @classmethod
+    def random(cls) -> Self:
+        return cls(Secret(os.urandom(KEY_BYTES)))
+
+    @property
+    def key_id(self) -> str:
+        return self._kid.hex()
+
+    async def wrap(self, data_key: bytes, binding: Binding) -> bytes:
+        return wrap.wrap_data_key(data_key, self._master.reveal(), self._context(binding))
+
+    async def unwrap(self, wrapped: bytes, binding: Binding) -> bytes:
+        try:
+            return wrap.unwrap_data_key(wrapped, self._master.reveal(), self._context(binding))
+        except IntegrityError:
+            raise KeyProviderError from None
+
+    async def check(self) -> None:
+        """A key in memory is always there."""
+
+    async def aclose(self) -> None:
+        """Nothing to let go of."""
+
+    def _context(self, binding: Binding) -> bytes:
+        return wrap.data_key_context(self._kid, binding.data_key_id, binding.scope)

@@ -1,0 +1,106 @@
+"""One engine per process, for SQLite or Postgres, set up so that an acknowledged write is on disk.
+
+Comes in: a database URL (it may hold a password: a secret everywhere). Leaves: an `AsyncEngine`. Next: `unit_of_work`.
+"""
+
+import ssl
+from typing import Any, Final, Literal
+
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from portal.core.errors import ConfigError
+
+SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
+READ_ONLY: Final = "portal_read_only"  # execution option: BEGIN without taking SQLite's write lock
+
+_DRIVERS: Final = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+}
+_BUSY_SECONDS = 10
+_POOL_SIZE = 10
+_POOL_WAIT_SECONDS = 5
+_COMMAND_SECONDS = 30
+_CONNECT_SECONDS = 5
+
+
+def parse_url(text: str) -> URL:
+    """The URL with the driver the portal uses. Raises ConfigError (never echoing it) for what it does not know."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ConfigError("PORTAL_DATABASE_URL is not a database URL") from None
+    driver = _DRIVERS.get(url.drivername)
+    if driver is None:
+        raise ConfigError(f"PORTAL_DATABASE_URL: unknown scheme {url.drivername!r}; known: sqlite, postgresql")
+    return url.set(drivername=driver)
+
+
+def is_local(url: URL) -> bool:
+    """Whether the database is a file, a socket or this very machine, so that no wire needs TLS."""
+    host = url.query.get("host", url.host)
+    return (
+        url.get_backend_name() == "sqlite"
+        or not isinstance(host, str)
+        or host.startswith("/")
+        or host in {"localhost", "127.0.0.1", "::1"}
+    )
+
+
+def make_engine(url: URL, ssl_mode: SslMode) -> AsyncEngine:
+    """An engine that has not connected yet."""
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url)
+    return create_async_engine(
+        url,
+        pool_pre_ping=True,
+        pool_recycle=300,
+        pool_size=_POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=_POOL_WAIT_SECONDS,
+        connect_args={"ssl": _ssl(ssl_mode), "timeout": _CONNECT_SECONDS, "command_timeout": _COMMAND_SECONDS},
+    )
+
+
+def _sqlite(url: URL) -> AsyncEngine:
+    engine = create_async_engine(url, pool_size=_POOL_SIZE, max_overflow=0, pool_timeout=_POOL_WAIT_SECONDS)
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={_BUSY_SECONDS * 1000}",
+        "journal_mode=WAL",
+        "synchronous=FULL",  # an acknowledged commit survives a power cut
+        "foreign_keys=ON",
+        "secure_delete=ON",  # a destroyed key leaves no copy in free pages
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    # A deferred transaction that turns into a writer fails at once with "database is locked": writers say so first.
+    read_only = connection.get_execution_options().get(READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _ssl(mode: SslMode) -> ssl.SSLContext | str:
+    if mode == "verify-full":
+        return ssl.create_default_context()
+    if mode == "verify-ca":
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        return context
+    return mode

@@ -1,0 +1,63 @@
+"""The unit of work: one short transaction, never open while bytes flow.
+
+Comes in: an engine. Leaves: connections for repositories, `Unavailable` when the database is away. The service that
+opens a unit of work owns it; repositories are handed its connection and never commit.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from portal.core.errors import Unavailable
+from portal.db.engine import READ_ONLY
+
+
+class DatabaseAway(Unavailable):
+    """The database could not be reached, or left in the middle: whether a commit took effect may be unknown."""
+
+    code, title = "database_away", "The database is away; try again."
+
+
+class Database:
+    """The portal's one way to its database."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._writer = engine
+        self._reader = engine.execution_options(**{READ_ONLY: True})
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that commits when the block ends and rolls back when it raises. Raises DatabaseAway."""
+        async with _translated(), self._writer.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction for reading, which takes no write lock. Raises DatabaseAway."""
+        async with _translated(), self._reader.begin() as connection:
+            yield connection
+
+    async def check(self) -> None:
+        """Raises DatabaseAway unless the database answers."""
+        async with self.read() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._writer.dispose()
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except (TimeoutError, OperationalError, InterfaceError, PoolTimeoutError, OSError) as error:
+        raise DatabaseAway from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise DatabaseAway from error
+        raise
