@@ -137,8 +137,8 @@ def test_parts_in_another_order_are_refused() -> None:
 @pytest.mark.parametrize("index", range(3))
 def test_a_dropped_or_repeated_part_is_refused(index: int) -> None:
     dropped = PARTS[:index] + PARTS[index + 1 :]
-    repeated = PARTS[:index] + (PARTS[index],) + PARTS[index:]
-    overwritten = PARTS[:index] + (PARTS[index - 1],) + PARTS[index + 1 :]
+    repeated = (*PARTS[:index], PARTS[index], *PARTS[index:])
+    overwritten = (*PARTS[:index], PARTS[index - 1], *PARTS[index + 1 :])
     for wrong in (dropped, repeated, overwritten):
         for size in (CLAIM.size, sum(part.plain_length for part in wrong)):
             with pytest.raises(IntegrityError):

@@ -1,7 +1,7 @@
 """The port of blob stores. Next: `strongbox` writes and reads through it, `features/files` deletes and lists."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,8 +56,8 @@ class BlobStore(Protocol):
         Raises StoreAway where the key is taken (nothing is ever overwritten), StorageFull, StoreAway.
         """
 
-    def get(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
-        """Up to `length` bytes from `start`, in pieces; fewer only where the blob ends.
+    def get(self, key: str, start: int, length: int) -> AsyncGenerator[bytes, None]:
+        """Up to `length` bytes from `start`, in pieces; fewer only where the blob ends. Close it when leaving early.
 
         Raises BlobMissing or StoreAway, the first at the first piece.
         """

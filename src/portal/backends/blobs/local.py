@@ -13,7 +13,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class LocalStore:
             raise StoreAway
         return _LocalWriter(file, temp, final)
 
-    async def get(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
+    async def get(self, key: str, start: int, length: int) -> AsyncGenerator[bytes, None]:
         path, left = self._final(key), length
         with _translated():
             async with aiofiles.open(path, "rb", buffering=0, opener=_open_regular) as file:

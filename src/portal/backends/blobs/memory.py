@@ -1,6 +1,6 @@
 """`memory:`: blobs in this process, gone when it ends. For tests: it passes the same contract as every other store."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from portal.backends.blobs.base import BlobMissing, BlobStat, StoreAway, checked
 
@@ -20,7 +20,7 @@ class MemoryStore:
             raise StoreAway
         return _MemoryWriter(self.blobs, key)
 
-    async def get(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
+    async def get(self, key: str, start: int, length: int) -> AsyncGenerator[bytes, None]:
         blob = self.blobs.get(checked(key))
         if blob is None:
             raise BlobMissing

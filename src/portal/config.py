@@ -1,0 +1,183 @@
+"""Settings: what an operator says, read once, refused whole when any of it is wrong.
+
+Comes in: the environment and `.env` (the environment wins). Leaves: a frozen `Settings`, or a ConfigError that names
+every problem at once. Next: `bootstrap` opens what the URLs name.
+
+The variables are read here and not by a settings library, because a misspelt PORTAL_ variable must stop the boot, a
+list is written with commas, and every secret can come from a file (`NAME_FILE`).
+"""
+
+import os
+from collections.abc import Mapping
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from sqlalchemy.engine import URL
+
+from portal.core.errors import ConfigError
+from portal.core.secrets import Secret, parse_key
+from portal.db.engine import SslMode, is_local, parse_url
+
+PREFIX = "PORTAL_"
+KEY_URL_SCHEME = "env:"
+_KNOWN_DEFAULTS = frozenset({"changeme", "change-me", "secret", "password", "portal", "default", "example"})
+_MIN_DISTINCT = 8  # a key with fewer different bytes is a pattern, not a key
+
+
+def _split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
+class Settings(BaseModel):
+    """Every setting; each is the variable PORTAL_<NAME>. `docs/configuration.md` has a line for each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+
+    env: Literal["development", "production"] = Field("development", description="production refuses risky settings")
+    debug: bool = Field(False, description="log at debug level; refused in production")
+    data_dir: Path = Field(Path("./var"), description="where the embedded database, blobs and the journal live")
+    database_url: SecretStr = Field(SecretStr(""), description="sqlite or postgresql URL; SQLite in DATA_DIR if empty")
+    allow_sqlite: bool = Field(False, description="accept SQLite in production (one machine, one writer)")
+    db_ssl_mode: SslMode = Field("prefer", description="TLS towards Postgres")
+    blob_url: str = Field("", description="where sealed bytes rest; file:// in DATA_DIR if empty")
+    key_urls: Words = Field(("env:PORTAL_MASTER_KEY",), description="key providers; the first wraps, all unwrap")
+    master_key: SecretStr = Field(SecretStr(""), description="32 bytes, hex or base64, for env:PORTAL_MASTER_KEY")
+    secret_key: SecretStr = Field(SecretStr(""), description="32-byte signing keys, comma-separated, newest first")
+    scanner_urls: Words = Field(("none:",), description="malware scanners; the worst verdict stands")
+    allowed_hosts: Words = Field(("localhost", "127.0.0.1", "[::1]"), description="Host headers that are answered")
+    cors_origins: Words = Field((), description="origins whose pages may call the API")
+    trusted_proxies: Words = Field((), description="addresses or networks whose X-Forwarded-For is believed")
+    max_upload_bytes: int = Field(64 << 30, gt=0, le=1 << 44, description="largest file, in bytes")
+    grace_seconds: int = Field(30, ge=0, le=3600, description="how long a stop waits for running transfers")
+    log_file: Path | None = Field(None, description="JSON log with rotation; standard error if empty")
+    docs: bool | None = Field(None, description="serve /docs and /openapi.json; on in development if unset")
+
+    @property
+    def production(self) -> bool:
+        return self.env == "production"
+
+    @property
+    def serves_docs(self) -> bool:
+        return not self.production if self.docs is None else self.docs
+
+    @property
+    def database(self) -> str:
+        """The database URL in force: a secret, it may hold a password."""
+        return self.database_url.get_secret_value() or f"sqlite:///{self.data_dir.absolute() / 'portal.db'}"
+
+    @property
+    def blobs(self) -> str:
+        """The blob store URL in force."""
+        return self.blob_url or (self.data_dir.absolute() / "blobs").as_uri()
+
+    @property
+    def secret_keys(self) -> tuple[Secret, ...]:
+        """SECRET_KEY's entries, newest first; those that are no key are left out (and refused by `problems`)."""
+        parsed = (parse_key(text) for text in _split(self.secret_key.get_secret_value()))
+        return tuple(key for key in parsed if key is not None)
+
+
+def load(environ: Mapping[str, str] | None = None, dotenv: Path = Path(".env")) -> tuple[Settings, dict[str, str]]:
+    """The settings, and the variables they came from (key providers look up theirs). Raises ConfigError."""
+    variables = _read(os.environ if environ is None else environ, dotenv)
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    named = {url.removeprefix(KEY_URL_SCHEME) for url in _split(variables.get("PORTAL_KEY_URLS", ""))}
+    unknown = sorted(set(variables) - known - named)
+    if unknown:
+        raise ConfigError(*(f"{name} is not a setting (see docs/configuration.md)" for name in unknown))
+    values = {name.removeprefix(PREFIX).lower(): text for name, text in variables.items() if name in known and text}
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(*(_told(problem) for problem in error.errors())) from None
+    if problems := [*_problems(settings), *(_production_problems(settings) if settings.production else ())]:
+        raise ConfigError(*problems)
+    return settings, variables
+
+
+def _read(environ: Mapping[str, str], dotenv: Path) -> dict[str, str]:
+    from_file = {k: v or "" for k, v in dotenv_values(dotenv).items()} if dotenv.is_file() else {}
+    merged = {k: v for k, v in {**from_file, **environ}.items() if k.startswith(PREFIX)}
+    for name in [name for name in merged if name.endswith("_FILE") and name != "PORTAL_LOG_FILE"]:
+        target, path = name.removesuffix("_FILE"), merged.pop(name)
+        if merged.get(target):
+            raise ConfigError(f"{target} and {name} are both set: keep one")
+        merged[target] = _read_secret(name, Path(path))
+    return merged
+
+
+def _read_secret(name: str, path: Path) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name} names a file that cannot be read ({type(error).__name__})") from None
+
+
+def _told(problem: Any) -> str:
+    return f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg']}"
+
+
+def _problems(settings: Settings) -> list[str]:
+    """What is refused in every environment."""
+    problems = []
+    for text in settings.trusted_proxies:
+        try:
+            ip_network(text)
+        except ValueError:
+            problems.append(f"PORTAL_TRUSTED_PROXIES: {text!r} is neither an address nor a network")
+    entries = _split(settings.secret_key.get_secret_value())
+    if not entries or any(_weak(entry) for entry in entries):
+        problems.append("PORTAL_SECRET_KEY must be one or more random 32-byte keys (64 hex digits or base64)")
+    master = parse_key(settings.master_key.get_secret_value())
+    if master is not None and master in settings.secret_keys:
+        problems.append("PORTAL_MASTER_KEY must not be a PORTAL_SECRET_KEY")
+    if _names_master_key(settings) and _weak(settings.master_key.get_secret_value()):
+        problems.append("PORTAL_MASTER_KEY must be one random 32-byte key (64 hex digits or base64)")
+    if _database_url(settings) is None:
+        problems.append("PORTAL_DATABASE_URL must be a sqlite: or postgresql: URL")
+    return problems
+
+
+def _production_problems(settings: Settings) -> list[str]:
+    """What production alone refuses."""
+    url = _database_url(settings)
+    sqlite = url is not None and url.get_backend_name() == "sqlite"
+    unsafe_wire = url is not None and not is_local(url) and settings.db_ssl_mode in {"disable", "prefer"}
+    explicit_hosts = "allowed_hosts" in settings.model_fields_set and settings.allowed_hosts
+    risks = {
+        "PORTAL_DEBUG must be off in production": settings.debug,
+        "PORTAL_ALLOWED_HOSTS must name the portal's hosts in production, and not *": (
+            not explicit_hosts or any("*" in host for host in settings.allowed_hosts)
+        ),
+        "PORTAL_CORS_ORIGINS must not hold * in production": any("*" in origin for origin in settings.cors_origins),
+        "PORTAL_DATABASE_URL is SQLite: set PORTAL_ALLOW_SQLITE=true to run one machine on it": (
+            sqlite and not settings.allow_sqlite
+        ),
+        "PORTAL_DB_SSL_MODE must be require or more towards a database on another machine": unsafe_wire,
+        "PORTAL_KEY_URLS, PORTAL_BLOB_URL and PORTAL_SCANNER_URLS must not use memory: in production": any(
+            uri.startswith("memory:") for uri in (*settings.key_urls, settings.blobs, *settings.scanner_urls)
+        ),
+    }
+    return [problem for problem, present in risks.items() if present]
+
+
+def _database_url(settings: Settings) -> URL | None:
+    try:
+        return parse_url(settings.database)
+    except ConfigError:
+        return None
+
+
+def _names_master_key(settings: Settings) -> bool:
+    return f"{KEY_URL_SCHEME}PORTAL_MASTER_KEY" in settings.key_urls
+
+
+def _weak(text: str) -> bool:
+    key = parse_key(text)
+    return text.lower() in _KNOWN_DEFAULTS or key is None or len(set(key.reveal())) < _MIN_DISTINCT

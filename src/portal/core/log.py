@@ -1,0 +1,81 @@
+"""Structured logs: one JSON object a line, on standard error or in a rotated file.
+
+Comes in: events with plain values. Leaves: lines without plaintext, secrets or tokens: callers log ids and codes, and
+what a library says passes through `_redact`. Next: the operator's collector.
+"""
+
+import logging
+import logging.handlers
+import re
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+_MAX_BYTES = 64 << 20
+_KEPT = 10
+_JWT = re.compile(r"eyJ[\w-]{5,}\.[\w-]+\.[\w-]*")
+_CREDENTIAL = re.compile(r"(?i)\b(bearer|basic)\s+[^\s\"']+|://[^/\s:@]+:[^@\s/]+@")
+
+
+def configure(*, debug: bool = False, file: Path | None = None) -> None:
+    """Send every logger of the process through one JSON renderer. Call once a process."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.dict_tracebacks,
+        _redact,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = _handler(file)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    logging.root.handlers = [handler]
+    logging.root.setLevel(logging.DEBUG if debug else logging.INFO)
+    for chatty in ("aiosqlite", "asyncio", "python_multipart", "sqlalchemy"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)  # their debug lines hold statements and form data
+
+
+def get(name: str) -> structlog.stdlib.BoundLogger:
+    """The logger of one room."""
+    return structlog.stdlib.get_logger(name)
+
+
+def _handler(file: Path | None) -> logging.Handler:
+    if file is None:
+        return logging.StreamHandler(sys.stderr)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return logging.handlers.RotatingFileHandler(file, maxBytes=_MAX_BYTES, backupCount=_KEPT, encoding="utf-8")
+
+
+def _redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        event[key] = _clean(value)
+    return event
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return _CREDENTIAL.sub("***", _JWT.sub("***", value))
+    if isinstance(value, dict):
+        # A traceback's local variables may hold anything: they are never shown.
+        return {key: _clean(item) for key, item in value.items() if key != "locals"}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    return value

@@ -1,0 +1,76 @@
+"""The words of the record: every event the portal writes, and the event itself.
+
+`docs/audit.md` has a heading for each, or the build fails.
+"""
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from portal.core import clock
+from portal.core.ids import new_id
+
+Detail = str | int | bool | None
+
+
+class EventKind(StrEnum):
+    """What can be on record."""
+
+    SIGN_IN = "auth.sign_in"
+    SIGN_IN_FAILED = "auth.sign_in_failed"
+    REFRESH_REUSED = "auth.refresh_reused"
+    SIGN_OUT = "auth.sign_out"
+    USER_CREATED = "user.created"
+    FILE_UPLOADED = "file.uploaded"
+    FILE_UPLOAD_FAILED = "file.upload_failed"
+    FILE_DOWNLOAD_STARTED = "file.download_started"
+    FILE_DOWNLOAD_ENDED = "file.download_ended"
+    FILE_UPDATED = "file.updated"
+    FILE_DELETED = "file.deleted"
+    FILE_EXPORTED = "file.exported"
+    FILE_DAMAGED = "file.damaged"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. `details` holds ids, codes and names; never content, keys, tokens or passwords."""
+
+    kind: EventKind
+    actor: str
+    subject: str | None = None
+    request_id: str | None = None
+    address: str | None = None
+    details: dict[str, Detail] = field(default_factory=dict)
+    id: UUID = field(default_factory=new_id)
+    at: datetime = field(default_factory=clock.now)
+
+    def canonical(self) -> str:
+        """One line of ASCII JSON, keys sorted, no spaces: the same event always gives the same bytes."""
+        body = {
+            "actor": self.actor,
+            "address": self.address,
+            "at": clock.rfc3339(self.at),
+            "details": self.details,
+            "event": self.kind.value,
+            "id": str(self.id),
+            "request_id": self.request_id,
+            "subject": self.subject,
+        }
+        return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+    @classmethod
+    def from_canonical(cls, text: str) -> "Event":
+        """The inverse of `canonical`. Raises ValueError, KeyError or TypeError for anything else."""
+        body = json.loads(text)
+        return cls(
+            kind=EventKind(body["event"]),
+            actor=body["actor"],
+            subject=body["subject"],
+            request_id=body["request_id"],
+            address=body["address"],
+            details=body["details"],
+            id=UUID(body["id"]),
+            at=datetime.fromisoformat(body["at"]),
+        )

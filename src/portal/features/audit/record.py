@@ -1,0 +1,100 @@
+"""Writing the record: `write` in the caller's transaction, `Recorder` for an outcome that comes after the last byte.
+
+Comes in: events. Leaves: rows; or, while the database is away, fsynced lines in a journal that `replay` makes rows of.
+"""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core import log
+from portal.db.unit_of_work import Database, DatabaseAway
+from portal.features.audit.events import Event
+from portal.features.audit.models import AuditRow
+
+_log = log.get(__name__)
+
+
+async def write(connection: AsyncConnection, event: Event) -> None:
+    """Put `event` on record in the caller's transaction; an event already there is not written twice."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    await connection.execute(
+        dialect.insert(AuditRow)
+        .values(
+            id=event.id,
+            at=event.at,
+            event=event.kind.value,
+            actor=event.actor,
+            subject=event.subject,
+            body=event.canonical(),
+        )
+        .on_conflict_do_nothing(index_elements=["id"])
+    )
+
+
+class Recorder:
+    """Puts outcomes on record that can no longer stop what they speak of."""
+
+    def __init__(self, database: Database, journal: Path) -> None:
+        self._database = database
+        self._journal = journal
+
+    async def outcome(self, event: Event) -> None:
+        """Write `event` in a transaction of its own; with the database away, in the journal. Raises OSError."""
+        try:
+            async with self._database.write() as connection:
+                await write(connection, event)
+        except DatabaseAway:
+            _log.warning("audit_event_journalled", audit_event=event.kind.value, audit_id=str(event.id))
+            await asyncio.to_thread(_append, self._journal, event.canonical())
+
+    async def replay(self) -> int:
+        """Turn journalled lines into rows and return how many; a line is there until its row is committed."""
+        if not await asyncio.to_thread(_has_lines, self._journal):
+            return 0
+        with _locked(self._journal) as file:
+            events = _events(file.read())
+            async with self._database.write() as connection:
+                for event in events:
+                    await write(connection, event)
+            file.truncate(0)
+            os.fsync(file.fileno())
+        return len(events)
+
+
+def _has_lines(journal: Path) -> bool:
+    return journal.exists() and journal.stat().st_size > 0
+
+
+def _append(journal: Path, line: str) -> None:
+    with _locked(journal) as file:
+        torn = b"" if file.read()[-1:] in {b"", b"\n"} else b"\n"  # a crash in the middle of the last append
+        file.write(torn + line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _events(journal: bytes) -> list[Event]:
+    events = []
+    for line in filter(None, journal.splitlines()):
+        try:
+            events.append(Event.from_canonical(line.decode()))
+        except (ValueError, KeyError, TypeError):
+            _log.error("audit_journal_line_torn", length=len(line))  # its outcome was never acknowledged
+    return events
+
+
+@contextmanager
+def _locked(journal: Path) -> Iterator[BinaryIO]:
+    """The journal, for this process alone: several workers share it."""
+    descriptor = os.open(journal, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "r+b") as file:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield file

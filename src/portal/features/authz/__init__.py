@@ -1,0 +1,1 @@
+"""One policy door: may this principal do this here? No routes, no tables."""

@@ -1,0 +1,73 @@
+"""Passwords: Argon2id through passlib's API, off the event loop and bounded in number. The only door to `passlib`.
+
+Comes in: texts. Leaves: hashes, yes or no. An unknown user costs the same work as a wrong password. RFC 9106 §4's second
+choice of parameters (64 MiB, 3 passes), so a few at once must not take the machine: others wait, then get 503.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from passlib.context import CryptContext
+
+from portal.core.errors import Unavailable, Unprocessable
+
+MIN_CHARACTERS = 12
+MAX_BYTES = 1024
+_AT_ONCE = 2
+_WAITING = 32
+
+_T = TypeVar("_T")
+
+
+class PasswordHasher:
+    """Safe for concurrent use by the tasks of one event loop."""
+
+    def __init__(self, *, memory_kib: int = 65_536, passes: int = 3, lanes: int = 4) -> None:
+        self._context = CryptContext(
+            schemes=["argon2"],
+            argon2__type="ID",
+            argon2__memory_cost=memory_kib,
+            argon2__time_cost=passes,
+            argon2__parallelism=lanes,
+        )
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._queued = 0
+        self._decoy: str | None = None
+
+    async def hash(self, password: str) -> str:
+        """A salted hash to keep. Raises Unprocessable for a password that is too short or too long, Unavailable."""
+        if len(password) < MIN_CHARACTERS or len(_encoded(password)) > MAX_BYTES:
+            raise Unprocessable(f"A password has {MIN_CHARACTERS} characters or more and at most {MAX_BYTES} bytes.")
+        return await self._in_thread(lambda: str(self._context.hash(_encoded(password))))
+
+    async def verify(self, password: str, known: str | None) -> bool:
+        """Whether `password` made `known`; None stands for an unknown user and is never right.
+
+        Raises Unprocessable over MAX_BYTES before any work, Unavailable when too many are waiting.
+        """
+        secret = _encoded(password)
+        if len(secret) > MAX_BYTES:
+            raise Unprocessable(f"A password has at most {MAX_BYTES} bytes.")
+        if self._decoy is None:
+            self._decoy = await self._in_thread(lambda: str(self._context.hash(b"nobody's password")))
+        against = known or self._decoy
+        right = await self._in_thread(lambda: bool(self._context.verify(secret, against)))
+        return right and known is not None
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        if self._queued >= _WAITING:
+            raise Unavailable("Too many sign-ins at once; try again.")
+        self._queued += 1
+        try:
+            async with self._slots:
+                return await asyncio.to_thread(work)
+        finally:
+            self._queued -= 1
+
+
+def _encoded(password: str) -> bytes:
+    try:
+        return password.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Unprocessable("A password must be valid Unicode text.") from None

@@ -1,0 +1,130 @@
+"""The keyring: which data key belongs to which scope, unwrapped for at most five minutes.
+
+Comes in: a scope, or the id of a data key and the scope its file belongs to now. Leaves: a `DataKey`. A key is used
+only after its row was committed and came back from the provider once, so no file is ever sealed under a key that
+only this process knows.
+"""
+
+import asyncio
+import hmac
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from uuid import UUID
+
+from portal.backends.keys.base import Binding, KeyProvider, KeyProviderError
+from portal.core import clock
+from portal.core.errors import IntegrityError
+from portal.core.ids import new_id
+from portal.crypto import derive, wrap
+from portal.db.unit_of_work import Database
+from portal.keyring import repository
+from portal.keyring.repository import WrappedDataKey
+
+CACHE_SECONDS = 300
+CACHE_ENTRIES = 1_000
+MAX_AGE = timedelta(days=365)  # an older key still opens, but seals no more
+
+
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """An unwrapped data key, for one scope."""
+
+    id: UUID
+    scope: str
+    key: bytes = field(repr=False)
+
+
+_CacheKey = tuple[str, str, UUID, bytes]
+
+
+class Keyring:
+    """Safe for concurrent use by the tasks of one event loop."""
+
+    def __init__(self, database: Database, providers: Sequence[KeyProvider]) -> None:
+        self._database = database
+        self._providers = {provider.key_id: provider for provider in providers}
+        self._sealing_provider = providers[0]
+        self._cache: dict[_CacheKey, tuple[float, asyncio.Task[DataKey]]] = {}
+
+    async def active(self, scope: str) -> DataKey:
+        """The key that seals for `scope`, made on first use. Raises KeyProviderError, DatabaseAway."""
+        async with self._database.read() as connection:
+            row = await repository.find_active(connection, scope)
+        if row is None or row.created_at < clock.now() - MAX_AGE:
+            row = await self._make(scope, replacing=row)
+        return await self._unwrapped(row, scope)
+
+    async def get(self, data_key_id: UUID, scope: str) -> DataKey:
+        """The key that opens. `scope` is where the file belongs now, never what the key's row says.
+
+        Raises IntegrityError where there is no such key for that scope, KeyProviderError, DatabaseAway.
+        """
+        async with self._database.read() as connection:
+            row = await repository.find(connection, data_key_id)
+        if row is None or row.scope != scope:
+            raise IntegrityError
+        return await self._unwrapped(row, scope)
+
+    async def check(self) -> None:
+        """Raises KeyProviderError unless every provider answers."""
+        for provider in self._providers.values():
+            await provider.check()
+
+    async def aclose(self) -> None:
+        """Forget every key and close the providers."""
+        self._cache.clear()
+        for provider in self._providers.values():
+            await provider.aclose()
+
+    async def _make(self, scope: str, *, replacing: WrappedDataKey | None) -> WrappedDataKey:
+        data_key, data_key_id, provider = wrap.new_key(), new_id(), self._sealing_provider
+        row = WrappedDataKey(
+            id=data_key_id,
+            scope=scope,
+            provider_key_id=provider.key_id,
+            wrapped=await provider.wrap(data_key, Binding(data_key_id, scope)),
+            check_value=derive.data_key_check(data_key, data_key_id),
+            created_at=clock.now(),
+        )
+        async with self._database.write() as connection:
+            if replacing is not None:
+                await repository.retire(connection, replacing.id, row.created_at)
+            await repository.add_unless_active(connection, row)
+            active = await repository.find_active(connection, scope)
+        if active is None:
+            raise RuntimeError("a scope without an active data key right after one was made")
+        return active
+
+    async def _unwrapped(self, row: WrappedDataKey, scope: str) -> DataKey:
+        """One call to the provider for any number of waiters; a failure is not remembered."""
+        key = (row.provider_key_id, scope, row.id, sha256(row.wrapped).digest())
+        expires, task = self._cache.get(key, (0.0, None))
+        if task is None or time.monotonic() >= expires:
+            task = asyncio.create_task(self._unwrap(row, scope))
+            task.add_done_callback(lambda done: self._forget_failed(key, done))
+            self._remember(key, task)
+        return await asyncio.shield(task)  # a waiter that leaves does not take the others' answer with it
+
+    def _forget_failed(self, key: _CacheKey, task: asyncio.Task[DataKey]) -> None:
+        failed = task.cancelled() or task.exception() is not None
+        if failed and self._cache.get(key, (0.0, None))[1] is task:
+            del self._cache[key]
+
+    def _remember(self, key: _CacheKey, task: asyncio.Task[DataKey]) -> None:
+        now = time.monotonic()
+        self._cache = {k: entry for k, entry in self._cache.items() if entry[0] > now}
+        while len(self._cache) >= CACHE_ENTRIES:
+            del self._cache[next(iter(self._cache))]
+        self._cache[key] = (now + CACHE_SECONDS, task)
+
+    async def _unwrap(self, row: WrappedDataKey, scope: str) -> DataKey:
+        provider = self._providers.get(row.provider_key_id)
+        if provider is None:
+            raise KeyProviderError("The master key that wraps this data key is not configured.")
+        key = await provider.unwrap(row.wrapped, Binding(row.id, scope))
+        if len(key) != derive.KEY_SIZE or not hmac.compare_digest(derive.data_key_check(key, row.id), row.check_value):
+            raise KeyProviderError
+        return DataKey(row.id, scope, key)

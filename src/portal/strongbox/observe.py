@@ -1,0 +1,40 @@
+"""Observers of the one pass over the plaintext: its digest, its type, its scan.
+
+Comes in: every chunk, in order. Leaves: `Findings`. CPU-bound observers run in the sealing thread's neighbour, scans on
+the event loop.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from portal.backends.scanners.base import Scanner, worst
+from portal.strongbox.model import Findings
+from portal.strongbox.sniff import Sniffer
+
+
+class Observers:
+    """Everything that watches one upload. Either `finish` or `abort` ends it."""
+
+    def __init__(self, scanners: Sequence[Scanner]) -> None:
+        self._digest = hashlib.sha256()
+        self._sniffer = Sniffer()
+        self._scans = [scanner.open() for scanner in scanners]
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Digest and type; for any one thread at a time."""
+        self._size += len(chunk)
+        self._digest.update(chunk)
+        self._sniffer.feed(chunk)
+
+    async def scan(self, chunk: bytes) -> None:
+        for scan in self._scans:
+            await scan.feed(chunk)
+
+    async def finish(self) -> Findings:
+        verdict = worst([await scan.finish() for scan in self._scans])
+        return Findings(self._size, self._digest.digest(), self._sniffer.finish(), verdict)
+
+    async def abort(self) -> None:
+        for scan in self._scans:
+            await scan.abort()

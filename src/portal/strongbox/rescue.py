@@ -1,0 +1,53 @@
+"""Rescue: open a blob with its file key and nothing else: no database, no server, no settings.
+
+Comes in: the blob's path, a file key. Leaves: the plaintext in a new file, whole and verified, or no file at all.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from portal.core.errors import IntegrityError
+from portal.crypto import blob
+from portal.crypto.format import HEAD_SIZE, read_place
+from portal.crypto.layout import PRODUCTION, Layout
+
+
+def rescue(
+    source: Path, file_key: bytes, target: Path, *, progress: Callable[[int], None], layout: Layout = PRODUCTION
+) -> int:
+    """Open `source` into `target` and return the plaintext length in bytes. `progress` is told bytes as they are read.
+
+    `target` must not exist; it appears only when everything verified. Raises IntegrityError, FileExistsError, OSError.
+    """
+    if target.exists():
+        raise FileExistsError(target)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.rescue")
+    with source.open("rb") as sealed:
+        try:
+            with _create(temporary) as out:
+                size = sum(out.write(plain) for plain in _segments(sealed, file_key, progress, layout))
+                out.flush()
+                os.fsync(out.fileno())
+            temporary.rename(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return size
+
+
+def _segments(sealed: BinaryIO, file_key: bytes, progress: Callable[[int], None], layout: Layout) -> Iterator[bytes]:
+    plain = blob.plain_length(layout, os.fstat(sealed.fileno()).st_size)
+    preamble = sealed.read(blob.PREAMBLE_SIZE)
+    place = read_place(preamble[:HEAD_SIZE], layout.segment)
+    opener = blob.BlobOpener(preamble, place, file_key, layout, plain)
+    for index in range(opener.last + 1):
+        segment = sealed.read(blob.segment_range(layout, index, plain)[1])
+        yield opener.open(index, segment)
+        progress(len(segment))
+    if sealed.read(1):
+        raise IntegrityError  # it grew while we read
+
+
+def _create(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb")

@@ -1,0 +1,43 @@
+"""What a file's first bytes look like to libmagic: recorded, never trusted. The only door to `magic`.
+
+The system's libmagic is used where there is one; else the copy that `pylibmagic` carries. Importing the latter beside
+a system library would point that one at a database of another version, so it is imported only when needed.
+"""
+
+import contextlib
+from functools import cache
+from typing import Any
+
+UNKNOWN = "application/octet-stream"
+SNIFFED_BYTES = 8192
+
+
+class Sniffer:
+    """Keeps the first bytes that pass; `finish` names their type."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+
+    def feed(self, chunk: bytes) -> None:
+        if len(self._head) < SNIFFED_BYTES:
+            self._head += chunk[: SNIFFED_BYTES - len(self._head)]
+
+    def finish(self) -> str:
+        """A media type, at most 200 characters; `application/octet-stream` where libmagic has no answer."""
+        head = bytes(self._head)
+        self._head.clear()
+        with contextlib.suppress(Exception):  # a parser of hostile bytes may fail in any way: then nothing is known
+            return str(_magic().from_buffer(head, mime=True))[:200] or UNKNOWN
+        return UNKNOWN
+
+
+@cache
+def _magic() -> Any:
+    try:
+        import magic  # noqa: PLC0415  # see the module's docstring
+    except ImportError:
+        import magic  # noqa: PLC0415
+        import pylibmagic  # noqa: F401, PLC0415  # makes the import below find the carried library
+    return magic

@@ -1,0 +1,146 @@
+"""Seal, record, open, export, destroy: the strongbox's verbs, over one store, one keyring and the scanners.
+
+Comes in: chunks and a `Place`, or a `SealedFile` from the rows. Leaves: a blob in the store, or verified plaintext.
+Nothing is visible in the store before `approve` agreed and the blob was committed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from portal.backends.blobs.base import BlobStore, BlobWriter
+from portal.backends.scanners.base import Scanner
+from portal.core.errors import TooLarge
+from portal.crypto import blob, record, wrap
+from portal.crypto.format import BOUND_SIZE, HEAD_SIZE, Place
+from portal.crypto.layout import PRODUCTION, Layout
+from portal.crypto.stream import SegmentCutter
+from portal.keyring.keyring import Keyring
+from portal.strongbox.model import Findings, SealedFile, SealedPart
+from portal.strongbox.observe import Observers
+from portal.strongbox.reader import Reader
+
+_INLINE = 1 << 16  # a segment this small is sealed where it stands: a thread costs more
+Approve = Callable[[Findings], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class TinkPart:
+    """One part as a pure Tink stream. `key` and `associated_data` are what a Tink runtime needs to open it."""
+
+    key: bytes
+    associated_data: bytes
+    stream: AsyncIterator[bytes]
+    length: int
+
+
+class Strongbox:
+    """Safe for concurrent use. `layout` is other than production's in tests alone."""
+
+    def __init__(
+        self, store: BlobStore, keyring: Keyring, scanners: Sequence[Scanner], layout: Layout = PRODUCTION
+    ) -> None:
+        self.store = store
+        self._keyring = keyring
+        self._scanners = scanners
+        self._layout = layout
+
+    async def seal(
+        self, place: Place, scope: str, chunks: AsyncIterator[bytes], *, limit: int, approve: Approve
+    ) -> tuple[SealedPart, Findings]:
+        """Seal `chunks` into one blob in one pass. `place.blob_id` is fresh: never sealed under before.
+
+        `approve` is asked when every byte has been seen and nothing is visible yet; what it raises ends the attempt.
+        Raises TooLarge over `limit` plaintext bytes, StorageFull, Unavailable and whatever `chunks` raises; then the
+        store holds nothing of it.
+        """
+        data_key = await self._keyring.active(scope)
+        file_key = wrap.new_key()
+        sealer = blob.BlobSealer(place, file_key, self._layout)
+        observers = Observers(self._scanners)
+        writer = await self.store.create(place.blob_id.hex)
+        try:
+            await writer.write(sealer.preamble)
+            await self._pass(chunks, sealer, observers, writer, limit)
+            findings = await observers.finish()
+            await approve(findings)
+            await writer.commit()
+        except BaseException:
+            await asyncio.shield(_abandon(writer, observers))
+            raise
+        wrapped = wrap.wrap_file_key(file_key, data_key.key, data_key.id, place)
+        stored = blob.stored_length(self._layout, findings.size)
+        return SealedPart(place, data_key.id, wrapped, sealer.commitment, findings.size, stored), findings
+
+    async def record(self, file: SealedFile) -> bytes:
+        """The file record for what the rows are about to say."""
+        data_key = await self._keyring.get(file.data_key_id, file.scope)
+        return record.make(data_key.key, file.claim())
+
+    async def open(self, file: SealedFile) -> Reader:
+        """A reader, after the file record was verified. Raises IntegrityError, Unavailable."""
+        data_key = await self._keyring.get(file.data_key_id, file.scope)
+        record.check(file.record, data_key.key, file.claim())
+        return Reader(self.store, self._layout, file, [await self._file_key(file, part) for part in file.parts])
+
+    async def export(self, file: SealedFile) -> list[TinkPart]:
+        """Every part as a pure Tink stream with its key, after the whole file was read and verified."""
+        reader = await self.open(file)
+        async for _ in reader.read(0, file.size):
+            pass
+        return [
+            TinkPart(
+                key=await self._file_key(file, part),
+                associated_data=await self._bound_head(part),
+                stream=self.store.get(part.key, HEAD_SIZE, part.stored_length - HEAD_SIZE),
+                length=part.stored_length - HEAD_SIZE,
+            )
+            for part in file.parts
+        ]
+
+    async def destroy(self, blob_key: str) -> None:
+        """Remove a blob and whatever an unfinished attempt at it left. Idempotent."""
+        await self.store.delete(blob_key)
+
+    async def _pass(
+        self,
+        chunks: AsyncIterator[bytes],
+        sealer: blob.BlobSealer,
+        observers: Observers,
+        writer: BlobWriter,
+        limit: int,
+    ) -> None:
+        cutter, size = SegmentCutter(self._layout), 0
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > limit:
+                raise TooLarge
+            for segment in cutter.feed(chunk):
+                await writer.write(await _seal_segment(segment, sealer, observers, last=False))
+        await writer.write(await _seal_segment(cutter.finish(), sealer, observers, last=True))
+
+    async def _file_key(self, file: SealedFile, part: SealedPart) -> bytes:
+        data_key = await self._keyring.get(part.data_key_id, file.scope)
+        return wrap.unwrap_file_key(part.wrapped_key, data_key.key, data_key.id, part.place)
+
+    async def _bound_head(self, part: SealedPart) -> bytes:
+        return b"".join([piece async for piece in self.store.get(part.key, 0, BOUND_SIZE)])
+
+
+async def _seal_segment(plain: bytes, sealer: blob.BlobSealer, observers: Observers, *, last: bool) -> bytes:
+    if len(plain) <= _INLINE:
+        observers.feed(plain)
+        await observers.scan(plain)
+        return sealer.seal(plain, last=last)
+    # SHA-256 and AES-GCM release the GIL: the digest runs beside the seal.
+    sealed, _, _ = await asyncio.gather(
+        asyncio.to_thread(sealer.seal, plain, last=last),
+        asyncio.to_thread(observers.feed, plain),
+        observers.scan(plain),
+    )
+    return sealed
+
+
+async def _abandon(writer: BlobWriter, observers: Observers) -> None:
+    await writer.abort()
+    await observers.abort()
