@@ -44,8 +44,12 @@ class Principal:
 class Origin:
     """Where a request came from, for the record alone: never the ground of a decision."""
 
-    request_id: str
-    address: str | None
+    request_id: str | None = None
+    address: str | None = None
+
+
+NOWHERE: Final = Origin()
+"""For what no request asked for: the command line, the sweeper."""
 
 
 Scope = str

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from portal.core import clock
 from portal.core.ids import new_id
+from portal.core.principal import NOWHERE, Origin
 
 Detail = str | int | bool | None
 
@@ -40,8 +41,7 @@ class Event:
     kind: EventKind
     actor: str
     subject: str | None = None
-    request_id: str | None = None
-    address: str | None = None
+    origin: Origin = NOWHERE
     details: dict[str, Detail] = field(default_factory=dict)
     id: UUID = field(default_factory=new_id)
     at: datetime = field(default_factory=clock.now)
@@ -50,12 +50,12 @@ class Event:
         """One line of ASCII JSON, keys sorted, no spaces: the same event always gives the same bytes."""
         body = {
             "actor": self.actor,
-            "address": self.address,
+            "address": self.origin.address,
             "at": clock.rfc3339(self.at),
             "details": self.details,
             "event": self.kind.value,
             "id": str(self.id),
-            "request_id": self.request_id,
+            "request_id": self.origin.request_id,
             "subject": self.subject,
         }
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
@@ -68,8 +68,7 @@ class Event:
             kind=EventKind(body["event"]),
             actor=body["actor"],
             subject=body["subject"],
-            request_id=body["request_id"],
-            address=body["address"],
+            origin=Origin(body["request_id"], body["address"]),
             details=body["details"],
             id=UUID(body["id"]),
             at=datetime.fromisoformat(body["at"]),

@@ -1,10 +1,11 @@
 """Passwords: Argon2id through passlib's API, off the event loop and bounded in number. The only door to `passlib`.
 
-Comes in: texts. Leaves: hashes, yes or no. An unknown user costs the same work as a wrong password. RFC 9106 §4's second
-choice of parameters (64 MiB, 3 passes), so a few at once must not take the machine: others wait, then get 503.
+Comes in: texts. Leaves: hashes, yes or no. An unknown user costs the same work as a wrong password. The parameters are
+RFC 9106 §4's second choice (64 MiB, 3 passes): a few run at once, some wait, the rest get 503.
 """
 
 import asyncio
+import unicodedata
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -68,6 +69,6 @@ class PasswordHasher:
 
 def _encoded(password: str) -> bytes:
     try:
-        return password.encode("utf-8")
+        return unicodedata.normalize("NFC", password).encode("utf-8")  # keyboards differ in how they write é
     except UnicodeEncodeError:
         raise Unprocessable("A password must be valid Unicode text.") from None

@@ -20,7 +20,7 @@ from portal.core.ids import new_id
 from portal.core.principal import Origin, Principal
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
-from portal.features.audit.events import Event, EventKind
+from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.identity import repository
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.repository import Session, User
@@ -55,7 +55,9 @@ class Sessions:
             user = await repository.user_by_name(connection, name_key(name))
         usable = user if user is not None and user.disabled_at is None else None
         if not await self._hasher.verify(password, usable.password_hash if usable else None) or usable is None:
-            await self._put_on_record(EventKind.SIGN_IN_FAILED, f"user:{name[:_SHOWN_NAME]!a}", None, origin)
+            async with self._database.write() as connection:
+                named: dict[str, Detail] = {"name": ascii(name[:_SHOWN_NAME])}
+                await record.write(connection, Event(EventKind.SIGN_IN_FAILED, "nobody", None, origin, named))
             raise InvalidGrant
         return await self._begin(usable, origin)
 
@@ -71,8 +73,8 @@ class Sessions:
             user = await repository.live_user(connection, session_id, now)
             if session is not None and _same(digest, session.previous_digest):
                 await repository.revoke(connection, session_id, now)
-                event = Event(EventKind.REFRESH_REUSED, f"user:{session.user_id}", str(session_id))
-                await record.write(connection, _at(event, origin))
+                reuse = Event(EventKind.REFRESH_REUSED, f"user:{session.user_id}", str(session_id), origin)
+                await record.write(connection, reuse)
                 user = None
             elif not await repository.rotate(connection, session_id, old=digest, new=new_digest):
                 user = None
@@ -84,8 +86,8 @@ class Sessions:
         """End the session: its tokens are refused from the next request on. Idempotent."""
         async with self._database.write() as connection:
             await repository.revoke(connection, principal.session_id, clock.now())
-            event = Event(EventKind.SIGN_OUT, principal.actor, str(principal.session_id))
-            await record.write(connection, _at(event, origin))
+            ended = Event(EventKind.SIGN_OUT, principal.actor, str(principal.session_id), origin)
+            await record.write(connection, ended)
 
     async def resolve(self, credential: str) -> Principal:
         """The principal of an access token whose session lives. Raises NotSignedIn."""
@@ -105,8 +107,7 @@ class Sessions:
         session = Session(new_id(), user.id, user.epoch, digest, None, now, now + SESSION_LIFETIME)
         async with self._database.write() as connection:
             await repository.add_session(connection, session)
-            event = Event(EventKind.SIGN_IN, f"user:{user.id}", str(session.id))
-            await record.write(connection, _at(event, origin))
+            await record.write(connection, Event(EventKind.SIGN_IN, f"user:{user.id}", str(session.id), origin))
         return self._pair(user, session.id, secret)
 
     def _pair(self, user: User, session_id: UUID, secret: str) -> TokenPair:
@@ -116,10 +117,6 @@ class Sessions:
             expires_in=int(LIFETIME.total_seconds()),
             scope=user.role.value,
         )
-
-    async def _put_on_record(self, kind: EventKind, actor: str, subject: str | None, origin: Origin) -> None:
-        async with self._database.write() as connection:
-            await record.write(connection, _at(Event(kind, actor, subject), origin))
 
 
 def _new_refresh_secret() -> tuple[str, bytes]:
@@ -137,7 +134,3 @@ def _parse(refresh_token: str) -> tuple[UUID, bytes]:
 
 def _same(digest: bytes, other: bytes | None) -> bool:
     return other is not None and hmac.compare_digest(digest, other)
-
-
-def _at(event: Event, origin: Origin) -> Event:
-    return Event(event.kind, event.actor, event.subject, origin.request_id, origin.address, event.details)

@@ -46,7 +46,7 @@ class AccessTokens:
 
     def issue(self, claims: AccessClaims, now: datetime) -> str:
         """A token good for LIFETIME from `now`."""
-        body = {
+        body: dict[str, str | int] = {
             "iss": _ISSUER,
             "aud": _AUDIENCE,
             "sub": str(claims.user_id),

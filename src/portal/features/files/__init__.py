@@ -1,0 +1,1 @@
+"""Files: intake (upload), delivery (download), catalog (list, patch, delete), maintenance (sweep, fsck)."""

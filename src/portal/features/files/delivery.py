@@ -1,0 +1,117 @@
+"""Delivery: a file's plaintext goes out, verified, to who may have it, and how it ended is on record.
+
+Comes in: a principal, a file's id, the part of it wanted. Leaves: a `Delivery` whose bytes come segment by segment. One
+short transaction judges and records "started" before the first byte; the outcome follows after the last one.
+"""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from uuid import UUID
+
+from portal.core import log
+from portal.core.errors import IntegrityError, NotFound, PortalError, Quarantined
+from portal.core.principal import Action, Origin, Principal
+from portal.core.tasks import uninterrupted
+from portal.db.unit_of_work import Database
+from portal.features.audit import record
+from portal.features.audit.events import Detail, Event, EventKind
+from portal.features.audit.record import Recorder
+from portal.features.authz import policy
+from portal.features.files import repository
+from portal.features.files.models import Status
+from portal.features.files.views import FileView
+from portal.strongbox.model import SealedPart
+from portal.strongbox.strongbox import Strongbox
+
+_log = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Plaintext bytes [start, start + length) of a file."""
+
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A download that was allowed and is on record. `chunks` is to be read once, and closed."""
+
+    file: FileView
+    extent: Extent
+    chunks: AsyncGenerator[bytes, None]
+
+
+class Deliveries:
+    """Safe for concurrent use."""
+
+    def __init__(self, database: Database, strongbox: Strongbox, recorder: Recorder) -> None:
+        self._database = database
+        self._strongbox = strongbox
+        self._recorder = recorder
+
+    async def describe(self, principal: Principal, file_id: UUID) -> FileView:
+        """What a download would deliver, without one. Raises NotFound, Forbidden, Quarantined."""
+        async with self._database.read() as connection:
+            return _deliverable(principal, await repository.find(connection, file_id))
+
+    async def start(
+        self, principal: Principal, file_id: UUID, origin: Origin, choose: Callable[[FileView], Extent]
+    ) -> Delivery:
+        """Judge, put on record, and hand over the bytes that `choose` picks (it may refuse: then nothing happened).
+
+        Raises NotFound, Forbidden, Quarantined, Unavailable.
+        """
+        async with self._database.write() as connection:
+            file = _deliverable(principal, await repository.find(connection, file_id))
+            parts = await repository.parts(connection, file_id)
+            extent = choose(file)
+            said: dict[str, Detail] = {"start": extent.start, "length": extent.length}
+            started = Event(EventKind.FILE_DOWNLOAD_STARTED, principal.actor, str(file_id), origin, said)
+            await record.write(connection, started)
+        return Delivery(file, extent, self._recorded(file, parts, extent, started))
+
+    async def _recorded(
+        self, file: FileView, parts: tuple[SealedPart, ...], extent: Extent, started: Event
+    ) -> AsyncGenerator[bytes, None]:
+        """The bytes, and whatever happens, one outcome: finished, damaged, broken or client_gone."""
+        outcome, sent = "client_gone", 0
+        try:
+            async with aclosing(self._plaintext(file, parts, extent)) as plaintext:
+                async for chunk in plaintext:
+                    yield chunk
+                    sent += len(chunk)
+            outcome = "finished"
+        except IntegrityError:
+            outcome = "damaged"
+            _log.error("file_damaged", file_id=str(file.id), sent=sent, exc_info=True)
+            raise
+        except (PortalError, OSError):
+            outcome = "broken"
+            raise
+        finally:
+            details: dict[str, Detail] = {"started": str(started.id), "outcome": outcome, "sent": sent}
+            ended = Event(EventKind.FILE_DOWNLOAD_ENDED, started.actor, started.subject, started.origin, details)
+            await uninterrupted(self._recorder.outcome(ended))
+
+    async def _plaintext(
+        self, file: FileView, parts: tuple[SealedPart, ...], extent: Extent
+    ) -> AsyncGenerator[bytes, None]:
+        sealed = file.sealed(parts)
+        if sealed is None:
+            raise IntegrityError
+        reader = await self._strongbox.open(sealed)
+        async with aclosing(reader.read(extent.start, extent.length)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+
+def _deliverable(principal: Principal, file: FileView | None) -> FileView:
+    if file is None or not file.listed:
+        raise NotFound
+    policy.require_on(principal, Action.FILE_DOWNLOAD, owner_id=file.owner_id)
+    if file.status is Status.QUARANTINED:
+        raise Quarantined
+    return file

@@ -1,0 +1,245 @@
+"""Intake: a file comes in, is sealed on the way, and is there for others only when everything about it is settled.
+
+Comes in: a principal and an `Arrival` (bytes and what the client says of them). Leaves: a `FileView`. Transaction 1
+writes the row PENDING under a lease, no transaction is open while bytes flow, transaction 2 makes it READY or
+QUARANTINED with its record and its audit row. What fails is given up at once; `maintenance` settles what a crash leaves.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, Protocol
+
+from portal.backends.scanners.base import Outcome
+from portal.core import clock, log
+from portal.core.errors import Conflict, DigestMismatch, PortalError, Unavailable, Unprocessable
+from portal.core.ids import new_id
+from portal.core.principal import NO_CASE, Action, Origin, Principal
+from portal.core.tasks import uninterrupted
+from portal.crypto.format import Place
+from portal.db.unit_of_work import Database, DatabaseAway
+from portal.features.audit import record
+from portal.features.audit.events import Event, EventKind
+from portal.features.authz import policy
+from portal.features.files import repository
+from portal.features.files.catalog import remove_bytes
+from portal.features.files.models import Status
+from portal.features.files.repository import NewFile
+from portal.features.files.views import Details, FileView
+from portal.features.identity.sessions import Sessions
+from portal.strongbox.model import Findings, SealedFile, SealedPart
+from portal.strongbox.strongbox import Strongbox
+
+LEASE = timedelta(seconds=60)
+_RENEW_SECONDS = LEASE.total_seconds() / 3
+_DELIVERABLE = {Outcome.CLEAN, Outcome.NOT_SCANNED}
+
+_log = log.get(__name__)
+
+
+class InFlight(Conflict):
+    code, title = "idempotency_in_flight", "A request with this Idempotency-Key is still running."
+    retry_after = 5
+
+
+class KeyReused(Unprocessable):
+    code, title = "idempotency_mismatch", "This Idempotency-Key was used for another file or other details."
+
+
+class UploadLost(Unavailable):
+    code, title = "upload_lost", "The upload took too long to be settled and was given up; send it again."
+
+
+class Arrival(Protocol):
+    """A file on its way in."""
+
+    @property
+    def name(self) -> str:
+        """What the client calls it: data, never a path."""
+
+    @property
+    def declared_type(self) -> str | None:
+        """The media type the client claims: recorded, never trusted."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes, once. Raises ClientGone where the client leaves before the end."""
+
+    async def details(self) -> Details:
+        """What else the client said; complete once the bytes have come. Raises InvalidInput, Unprocessable."""
+
+
+class Intake:
+    """Safe for concurrent use."""
+
+    def __init__(self, database: Database, strongbox: Strongbox, sessions: Sessions, *, max_bytes: int) -> None:
+        self._database = database
+        self._strongbox = strongbox
+        self._sessions = sessions
+        self._max_bytes = max_bytes
+
+    async def take_in(
+        self, principal: Principal, arrival: Arrival, origin: Origin, *, idempotency_key: str | None = None
+    ) -> FileView:
+        """Take one file in, or give the one that this idempotency key already brought.
+
+        Raises Forbidden, NotSignedIn, TooLarge, DigestMismatch, ClientGone, StorageFull, Unavailable, InFlight,
+        KeyReused; then nothing is kept.
+        """
+        policy.require(principal, Action.FILE_CREATE)
+        place = Place(file_id=new_id(), blob_id=new_id())
+        earlier = await self._begin(principal, place, arrival, idempotency_key)
+        if earlier is not None:
+            return await self._repeat(earlier, arrival)
+        try:
+            async with self._leased(place):
+                part, findings, details = await self._seal(place, arrival)
+                sealed = await self._bind(place, part, findings)
+                return await uninterrupted(self._settle(principal, arrival, origin, sealed, findings, details))
+        except DatabaseAway:
+            raise  # whether the commit took effect is unknown: the blob stays, the sweep decides by the row
+        except BaseException as error:
+            await uninterrupted(self._give_up(principal, place, origin, error))
+            raise
+
+    async def _begin(self, principal: Principal, place: Place, arrival: Arrival, key: str | None) -> FileView | None:
+        """Transaction 1. Returns the file that `key` already brought, if it did."""
+        now = clock.now()
+        new = NewFile(
+            id=place.file_id,
+            owner_id=principal.user_id,
+            scope=NO_CASE,
+            name=arrival.name,
+            declared_type=arrival.declared_type,
+            created_at=now,
+            lease_until=now + LEASE,
+            idempotency_key=key,
+        )
+        async with self._database.write() as connection:
+            if await repository.add_pending(connection, new):
+                await repository.add_blob(connection, place, self._strongbox.store.label)
+                return None
+            earlier = await repository.find_by_idempotency_key(connection, principal.user_id, key or "")
+        if earlier is None or not earlier.listed:
+            raise InFlight
+        return earlier
+
+    async def _seal(self, place: Place, arrival: Arrival) -> tuple[SealedPart, Findings, Details]:
+        said: list[Details] = []
+
+        async def approve(findings: Findings) -> None:
+            said.append(await arrival.details())
+            announced = said[0].sha256
+            if announced is not None and not hmac.compare_digest(announced, findings.sha256):
+                raise DigestMismatch
+
+        part, findings = await self._strongbox.seal(
+            place, NO_CASE, arrival.chunks(), limit=self._max_bytes, approve=approve
+        )
+        return part, findings, said[0]
+
+    async def _bind(self, place: Place, part: SealedPart, findings: Findings) -> SealedFile:
+        unbound = SealedFile(place.file_id, NO_CASE, part.data_key_id, findings.size, findings.sha256, b"", (part,))
+        made = await self._strongbox.record(unbound)
+        return SealedFile(place.file_id, NO_CASE, part.data_key_id, findings.size, findings.sha256, made, (part,))
+
+    async def _settle(
+        self,
+        principal: Principal,
+        arrival: Arrival,
+        origin: Origin,
+        sealed: SealedFile,
+        findings: Findings,
+        details: Details,
+    ) -> FileView:
+        """Transaction 2: judged again, settled, on record, committed."""
+        async with self._database.write() as connection:
+            still = await self._sessions.require_live(connection, principal.session_id)
+            policy.require(still, Action.FILE_CREATE)
+            for part in sealed.parts:
+                await repository.store_part(connection, part)
+            values = _settled_values(arrival, sealed, findings, details)
+            if not await repository.finish(connection, sealed.file_id, values):
+                raise UploadLost
+            event = Event(
+                EventKind.FILE_UPLOADED,
+                principal.actor,
+                str(sealed.file_id),
+                origin,
+                {"sha256": sealed.sha256.hex(), "size": sealed.size, "status": values["status"]},
+            )
+            await record.write(connection, event)
+            view = await repository.find(connection, sealed.file_id)
+        if view is None:
+            raise RuntimeError("a file vanished inside the transaction that settled it")
+        return view
+
+    async def _give_up(self, principal: Principal, place: Place, origin: Origin, error: BaseException) -> None:
+        reason = error.code if isinstance(error, PortalError) else type(error).__name__
+        event = Event(EventKind.FILE_UPLOAD_FAILED, principal.actor, str(place.file_id), origin, {"reason": reason})
+        try:
+            async with self._database.write() as connection:
+                if await repository.fail(connection, place.file_id):
+                    await record.write(connection, event)
+                else:
+                    now = await repository.find(connection, place.file_id)
+                    if now is None or now.listed:
+                        return  # transaction 2 did take effect: the file stands
+            await remove_bytes(self._database, self._strongbox, place.file_id)
+        except Unavailable as away:
+            _log.warning("upload_left_to_sweep", file_id=str(place.file_id), reason=reason, away=away.code)
+
+    async def _repeat(self, earlier: FileView, arrival: Arrival) -> FileView:
+        """The client sends the file again: it is read and compared, and never kept twice."""
+        digest = hashlib.sha256()
+        async for chunk in arrival.chunks():
+            digest.update(chunk)
+        if _request_digest(arrival, await arrival.details(), digest.digest()) != earlier.request_digest:
+            raise KeyReused
+        return earlier
+
+    @asynccontextmanager
+    async def _leased(self, place: Place) -> AsyncIterator[None]:
+        renewal = asyncio.create_task(self._renew(place))
+        try:
+            yield
+        finally:
+            renewal.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await renewal
+
+    async def _renew(self, place: Place) -> None:
+        held = True
+        while held:
+            await asyncio.sleep(_RENEW_SECONDS)
+            try:
+                async with self._database.write() as connection:
+                    held = await repository.renew_lease(connection, place.file_id, clock.now() + LEASE)
+            except DatabaseAway:
+                _log.warning("lease_not_renewed", file_id=str(place.file_id))
+
+
+def _settled_values(arrival: Arrival, sealed: SealedFile, findings: Findings, details: Details) -> dict[str, Any]:
+    deliverable = findings.verdict.outcome in _DELIVERABLE
+    return {
+        "kind": details.kind.value,
+        "description": details.description,
+        "detected_type": findings.detected_type,
+        "size": sealed.size,
+        "sha256": sealed.sha256.hex(),
+        "status": (Status.READY if deliverable else Status.QUARANTINED).value,
+        "verdict": findings.verdict.outcome.value,
+        "verdict_detail": findings.verdict.detail or None,
+        "data_key_id": sealed.data_key_id,
+        "record": sealed.record,
+        "request_digest": _request_digest(arrival, details, sealed.sha256),
+    }
+
+
+def _request_digest(arrival: Arrival, details: Details, content: bytes) -> str:
+    said = [arrival.name, arrival.declared_type, details.kind.value, details.description, content.hex()]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()

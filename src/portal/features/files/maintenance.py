@@ -1,0 +1,155 @@
+"""Maintenance: `sweep` settles what a crash left, `fsck` proves that what is listed is whole, `export` hands out keys.
+
+Comes in: an operator's wish, or the clock. Leaves: reports, and an audit row for everything that was changed or given
+away. Nothing is ever removed from the store that no row names.
+"""
+
+import hashlib
+import hmac
+import random
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from portal.core import clock, log
+from portal.core.errors import IntegrityError, NotFound, PortalError
+from portal.db.unit_of_work import Database
+from portal.features.audit import record
+from portal.features.audit.events import Event, EventKind
+from portal.features.files import repository
+from portal.features.files.catalog import remove_bytes
+from portal.features.files.intake import LEASE
+from portal.features.files.models import Status
+from portal.features.files.views import FileView
+from portal.strongbox.model import SealedFile
+from portal.strongbox.strongbox import Strongbox, TinkPart
+
+SWEEPER = "system:sweep"
+IDEMPOTENCY_KEPT = timedelta(hours=24)
+_PAGE = 200
+
+_log = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What `fsck` found out about one file, or about one blob without a file."""
+
+    file_id: UUID | None
+    name: str
+    bytes_read: int
+    problem: str | None
+
+
+class Maintenance:
+    """Safe to run beside a serving portal, and beside itself."""
+
+    def __init__(self, database: Database, strongbox: Strongbox) -> None:
+        self._database = database
+        self._strongbox = strongbox
+
+    async def sweep(self, older_than: timedelta = LEASE) -> int:
+        """Settle uploads whose lease was last renewed `older_than` ago and deletes that did not end; returns how many.
+
+        With less than LEASE it takes uploads from whoever is still at them: for a portal that is stopped.
+        """
+        settled = 0
+        lease_before = clock.now() + LEASE - older_than
+        while True:
+            async with self._database.read() as connection:
+                files = await repository.unsettled(connection, lease_before, _PAGE)
+            for file in files:
+                await self._settle(file)
+            settled += len(files)
+            if len(files) < _PAGE:
+                break
+        async with self._database.write() as connection:
+            await repository.expire_idempotency_keys(connection, clock.now() - IDEMPOTENCY_KEPT)
+        return settled
+
+    async def fsck(self, *, sample: float | None = None, full: bool = False) -> AsyncIterator[Checked]:
+        """Check every listed file: its record and its blobs' lengths; with `full` (or for a random `sample` of files, a
+        fraction) every byte and its digest. Then name every blob that no row knows of.
+        """
+        after: UUID | None = None
+        while True:
+            async with self._database.read() as connection:
+                files = await repository.page_by_id(connection, after, _PAGE)
+            for file in files:
+                deep = full or (sample is not None and random.random() < sample)  # noqa: S311  # a sample, no secret
+                yield await self._check(file, deep=deep)
+            if len(files) < _PAGE:
+                break
+            after = files[-1].id
+        async for key in orphans(self._database, self._strongbox.store):
+            yield Checked(None, key, 0, "a blob that no file names")
+
+    async def count(self) -> int:
+        """How many files `fsck` will look at, about."""
+        async with self._database.read() as connection:
+            return await repository.count_listed(connection)
+
+    async def export(self, file_id: UUID, *, actor: str) -> list[TinkPart]:
+        """Every part as a pure Tink stream with its key, on record. Raises NotFound, IntegrityError, Unavailable."""
+        async with self._database.write() as connection:
+            file = await repository.find(connection, file_id)
+            if file is None or not file.listed:
+                raise NotFound
+            await record.write(connection, Event(EventKind.FILE_EXPORTED, actor, str(file_id)))
+        return await self._strongbox.export(await self._sealed(file))
+
+    async def _settle(self, file: FileView) -> None:
+        if file.status is Status.PENDING:
+            event = Event(EventKind.FILE_UPLOAD_FAILED, SWEEPER, str(file.id), details={"reason": "lease_expired"})
+            async with self._database.write() as connection:
+                if not await repository.fail(connection, file.id):
+                    return
+                await record.write(connection, event)
+        await remove_bytes(self._database, self._strongbox, file.id)
+        _log.info("file_settled", file_id=str(file.id), was=file.status.value)
+
+    async def _check(self, file: FileView, *, deep: bool) -> Checked:
+        try:
+            sealed = await self._sealed(file)
+            read = await self._read_whole(sealed) if deep else await self._check_lengths(sealed)
+        except IntegrityError:
+            if await self._changed(file):
+                return Checked(file.id, file.name, 0, None)  # deleted while we looked
+            async with self._database.write() as connection:
+                await record.write(connection, Event(EventKind.FILE_DAMAGED, "system:fsck", str(file.id)))
+            return Checked(file.id, file.name, 0, "damaged")
+        except PortalError as error:
+            return Checked(file.id, file.name, 0, f"not checked: {error.code}")
+        return Checked(file.id, file.name, read, None)
+
+    async def _sealed(self, file: FileView) -> SealedFile:
+        async with self._database.read() as connection:
+            sealed = file.sealed(await repository.parts(connection, file.id))
+        if sealed is None:
+            raise IntegrityError
+        return sealed
+
+    async def _check_lengths(self, sealed: SealedFile) -> int:
+        await self._strongbox.open(sealed)
+        for part in sealed.parts:
+            stat = await self._strongbox.store.stat(part.key)
+            if stat is None or stat.length != part.stored_length:
+                raise IntegrityError
+        return 0
+
+    async def _read_whole(self, sealed: SealedFile) -> int:
+        digest = hashlib.sha256()
+        reader = await self._strongbox.open(sealed)
+        async with aclosing(reader.read(0, sealed.size)) as chunks:
+            async for chunk in chunks:
+                digest.update(chunk)
+        if not hmac.compare_digest(digest.digest(), sealed.sha256):
+            raise IntegrityError
+        return sealed.size
+
+    async def _changed(self, file: FileView) -> bool:
+        async with self._database.read() as connection:
+            now = await repository.find(connection, file.id)
+        return now is None or not now.listed

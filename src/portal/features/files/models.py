@@ -1,0 +1,88 @@
+"""The `files` and `blobs` tables.
+
+A file's row is written before its first byte, and names the blob that the bytes will become: so nothing can lie in the
+store that no row knows of, and a sweep needs no guessing.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import Index
+from sqlmodel import Field, SQLModel
+
+from portal.db.types import big_integer, binary, long_text
+
+
+class Status(StrEnum):
+    """Where a file is in its life. Lists show READY and QUARANTINED."""
+
+    PENDING = "pending"  # bytes are flowing; a lease says that someone is at it
+    READY = "ready"
+    QUARANTINED = "quarantined"  # kept, not delivered
+    REJECTED = "rejected"  # refused by policy after its bytes were seen; nothing is kept
+    FAILED = "failed"  # the upload did not end well; nothing is kept
+    DELETING = "deleting"  # keys destroyed, bytes not yet
+    DELETED = "deleted"
+
+
+class Kind(StrEnum):
+    """What a file is to the people who handed it in."""
+
+    EVIDENCE = "evidence"
+    SAMPLE = "sample"
+    LOG = "log"
+    PCAP = "pcap"
+    DISK_IMAGE = "disk_image"
+    MEMORY_DUMP = "memory_dump"
+    REPORT = "report"
+    OTHER = "other"
+
+
+class FileRow(SQLModel, table=True):
+    """`version` counts changes of the metadata: the ETag of PATCH and DELETE. `sha256` is lowercase hex."""
+
+    __tablename__ = "files"
+    __table_args__ = (
+        Index("ix_files_created", "created_at", "id"),
+        Index("ix_files_owner_created", "owner_id", "created_at", "id"),
+        Index("ux_files_idempotency", "owner_id", "idempotency_key", unique=True),
+    )
+
+    id: UUID = Field(primary_key=True)
+    owner_id: UUID = Field(foreign_key="users.id")
+    scope: str = Field(max_length=64)
+    name: str = long_text()
+    kind: str = Field(max_length=16)
+    description: str = long_text()
+    declared_type: str | None = Field(default=None, max_length=200)
+    detected_type: str | None = Field(default=None, max_length=200)
+    size: int | None = big_integer(default=None)
+    sha256: str | None = Field(default=None, max_length=64, index=True)
+    status: str = Field(max_length=16, index=True)
+    verdict: str | None = Field(default=None, max_length=16)
+    verdict_detail: str | None = Field(default=None, max_length=200)
+    data_key_id: UUID | None = None
+    record: bytes | None = binary(default=None, nullable=True)
+    version: int = 1
+    created_at: datetime
+    lease_until: datetime | None = None
+    idempotency_key: str | None = Field(default=None, max_length=200)
+    request_digest: str | None = Field(default=None, max_length=64)
+
+
+class BlobRow(SQLModel, table=True):
+    """One part of a file. What is known only after sealing is empty before it; a destroyed key leaves NULL."""
+
+    __tablename__ = "blobs"
+
+    id: UUID = Field(primary_key=True)
+    file_id: UUID = Field(foreign_key="files.id", index=True)
+    part: int
+    key_generation: int
+    store: str = Field(max_length=64)
+    data_key_id: UUID | None = None
+    wrapped_key: bytes | None = binary(default=None, nullable=True)
+    commitment: bytes | None = binary(default=None, nullable=True)
+    plain_length: int | None = big_integer(default=None)
+    stored_length: int | None = big_integer(default=None)

@@ -1,0 +1,232 @@
+"""Statements on `files` and `blobs`. Comes in: the caller's connection. Leaves: frozen views.
+
+Every change of status is a compare-and-set: of two that race, one finds the row as it expected.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, delete, insert, or_, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.crypto.format import Place
+from portal.features.files.models import BlobRow, FileRow, Kind, Status
+from portal.features.files.views import FileView
+from portal.strongbox.model import SealedPart
+
+_files: Any = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
+_blobs: Any = BlobRow.__table__  # type: ignore[attr-defined]
+_view_columns = [_files.c[name] for name in FileView.__slots__]
+_LISTED = (Status.READY.value, Status.QUARANTINED.value)
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file about to arrive."""
+
+    id: UUID
+    owner_id: UUID
+    scope: str
+    name: str
+    declared_type: str | None
+    created_at: datetime
+    lease_until: datetime
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a listing is narrowed to. `name` is a part of the name, whatever its case."""
+
+    owner_id: UUID | None = None
+    name: str | None = None
+    sha256: str | None = None
+    kind: Kind | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+
+
+async def add_pending(connection: AsyncConnection, new: NewFile) -> bool:
+    """False where the owner's idempotency key is taken."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    values = {name: getattr(new, name) for name in NewFile.__slots__}
+    values |= {"kind": Kind.OTHER.value, "description": "", "status": Status.PENDING.value, "version": 1}
+    done = await connection.execute(
+        dialect.insert(_files).values(values).on_conflict_do_nothing(index_elements=["owner_id", "idempotency_key"])
+    )
+    return done.rowcount == 1
+
+
+async def add_blob(connection: AsyncConnection, place: Place, store: str) -> None:
+    await connection.execute(
+        insert(_blobs).values(
+            id=place.blob_id,
+            file_id=place.file_id,
+            part=place.part,
+            key_generation=place.key_generation,
+            store=store,
+        )
+    )
+
+
+async def find(connection: AsyncConnection, file_id: UUID) -> FileView | None:
+    return await _one(connection, _files.c.id == file_id)
+
+
+async def find_by_idempotency_key(connection: AsyncConnection, owner_id: UUID, key: str) -> FileView | None:
+    return await _one(connection, _files.c.owner_id == owner_id, _files.c.idempotency_key == key)
+
+
+async def parts(connection: AsyncConnection, file_id: UUID) -> tuple[SealedPart, ...]:
+    """The file's sealed parts in order; parts whose key is gone are left out."""
+    statement = (
+        select(_blobs).where(_blobs.c.file_id == file_id, _blobs.c.wrapped_key.is_not(None)).order_by(_blobs.c.part)
+    )
+    return tuple(
+        SealedPart(
+            place=Place(row.file_id, row.id, row.part, row.key_generation),
+            data_key_id=row.data_key_id,
+            wrapped_key=row.wrapped_key,
+            commitment=row.commitment,
+            plain_length=row.plain_length,
+            stored_length=row.stored_length,
+        )
+        for row in await connection.execute(statement)
+    )
+
+
+async def list_page(
+    connection: AsyncConnection, filters: Filters, after: tuple[datetime, UUID] | None, limit: int
+) -> list[FileView]:
+    """Newest first, from behind `after`."""
+    statement = select(*_view_columns).where(_files.c.status.in_(_LISTED), *_matching(filters))
+    if after is not None:
+        statement = statement.where(tuple_(_files.c.created_at, _files.c.id) < tuple_(*after))
+    ordered = statement.order_by(_files.c.created_at.desc(), _files.c.id.desc()).limit(limit)
+    return await _many(connection, ordered)
+
+
+async def renew_lease(connection: AsyncConnection, file_id: UUID, until: datetime) -> bool:
+    return await _change(connection, file_id, Status.PENDING, {"lease_until": until})
+
+
+async def store_part(connection: AsyncConnection, part: SealedPart) -> None:
+    await connection.execute(
+        update(_blobs)
+        .where(_blobs.c.id == part.place.blob_id)
+        .values(
+            data_key_id=part.data_key_id,
+            wrapped_key=part.wrapped_key,
+            commitment=part.commitment,
+            plain_length=part.plain_length,
+            stored_length=part.stored_length,
+        )
+    )
+
+
+async def finish(connection: AsyncConnection, file_id: UUID, values: dict[str, Any]) -> bool:
+    """PENDING becomes what `values` say; False where someone else settled the row."""
+    return await _change(connection, file_id, Status.PENDING, {**values, "lease_until": None})
+
+
+async def fail(connection: AsyncConnection, file_id: UUID, status: Status = Status.FAILED) -> bool:
+    """Give a pending file up; its idempotency key is free again."""
+    values = {"status": status.value, "lease_until": None, "idempotency_key": None}
+    return await _change(connection, file_id, Status.PENDING, values)
+
+
+async def update_details(connection: AsyncConnection, file_id: UUID, version: int, changes: dict[str, Any]) -> bool:
+    """False where `version` is not the current one."""
+    done = await connection.execute(
+        update(_files)
+        .where(_files.c.id == file_id, _files.c.version == version, _files.c.status.in_(_LISTED))
+        .values(**changes, version=version + 1)
+    )
+    return done.rowcount == 1
+
+
+async def begin_delete(connection: AsyncConnection, file_id: UUID, version: int) -> bool:
+    """Destroy the file's keys and record; False where `version` is not the current one."""
+    gone = {"status": Status.DELETING.value, "record": None, "idempotency_key": None}
+    if not await update_details(connection, file_id, version, gone):
+        return False
+    await connection.execute(update(_blobs).where(_blobs.c.file_id == file_id).values(wrapped_key=None))
+    return True
+
+
+async def unsettled(connection: AsyncConnection, lease_before: datetime, limit: int) -> list[FileView]:
+    """Files that a crash left: pending without a live lease, or given up with blobs still on record."""
+    has_blobs = select(_blobs.c.id).where(_blobs.c.file_id == _files.c.id).exists()
+    over = (Status.FAILED.value, Status.REJECTED.value, Status.DELETING.value)
+    statement = select(*_view_columns).where(
+        or_(
+            (_files.c.status == Status.PENDING.value) & (_files.c.lease_until <= lease_before),
+            _files.c.status.in_(over) & has_blobs,
+        )
+    )
+    return await _many(connection, statement.order_by(_files.c.id).limit(limit))
+
+
+async def blob_keys(connection: AsyncConnection, file_id: UUID) -> list[str]:
+    rows = await connection.execute(select(_blobs.c.id).where(_blobs.c.file_id == file_id))
+    return [row.id.hex for row in rows]
+
+
+async def forget_blobs(connection: AsyncConnection, file_id: UUID) -> None:
+    """The store holds nothing of the file any more."""
+    await connection.execute(delete(_blobs).where(_blobs.c.file_id == file_id))
+    await _change(connection, file_id, Status.DELETING, {"status": Status.DELETED.value})
+
+
+async def known_blobs(connection: AsyncConnection, keys: Sequence[UUID]) -> set[UUID]:
+    return set((await connection.execute(select(_blobs.c.id).where(_blobs.c.id.in_(keys)))).scalars())
+
+
+async def page_by_id(connection: AsyncConnection, after: UUID | None, limit: int) -> list[FileView]:
+    """Every listed file, in the order of ids, for a check of all."""
+    statement = select(*_view_columns).where(_files.c.status.in_(_LISTED))
+    if after is not None:
+        statement = statement.where(_files.c.id > after)
+    return await _many(connection, statement.order_by(_files.c.id).limit(limit))
+
+
+async def expire_idempotency_keys(connection: AsyncConnection, before: datetime) -> None:
+    await connection.execute(
+        update(_files)
+        .where(_files.c.idempotency_key.is_not(None), _files.c.created_at < before, _files.c.status.in_(_LISTED))
+        .values(idempotency_key=None, request_digest=None)
+    )
+
+
+def _matching(filters: Filters) -> list[ColumnElement[bool]]:
+    conditions = {
+        "owner_id": lambda value: _files.c.owner_id == value,
+        "name": lambda value: _files.c.name.icontains(value, autoescape=True),
+        "sha256": lambda value: _files.c.sha256 == value,
+        "kind": lambda value: _files.c.kind == value.value,
+        "created_from": lambda value: _files.c.created_at >= value,
+        "created_to": lambda value: _files.c.created_at < value,
+    }
+    given = {name: getattr(filters, name) for name in Filters.__slots__}
+    return [conditions[name](value) for name, value in given.items() if value is not None]
+
+
+async def _change(connection: AsyncConnection, file_id: UUID, expected: Status, values: dict[str, Any]) -> bool:
+    done = await connection.execute(
+        update(_files).where(_files.c.id == file_id, _files.c.status == expected.value).values(**values)
+    )
+    return done.rowcount == 1
+
+
+async def _one(connection: AsyncConnection, *where: Any) -> FileView | None:
+    found = await _many(connection, select(*_view_columns).where(*where))
+    return found[0] if found else None
+
+
+async def _many(connection: AsyncConnection, statement: Select[Any]) -> list[FileView]:
+    rows = (row._mapping for row in await connection.execute(statement))  # noqa: SLF001  # its public name
+    return [FileView(**{**row, "kind": Kind(row["kind"]), "status": Status(row["status"])}) for row in rows]
