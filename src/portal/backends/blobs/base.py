@@ -78,8 +78,13 @@ class BlobStore(Protocol):
         """Let go of connections. Idempotent."""
 
 
+def is_key(text: str) -> bool:
+    """Whether `text` has the form of a key."""
+    return _KEY.fullmatch(text) is not None
+
+
 def checked(key: str) -> str:
     """The key itself. Raises RuntimeError for anything but a key: a bug, never an input."""
-    if not _KEY.fullmatch(key):
+    if not is_key(key):
         raise RuntimeError("not a blob key")
     return key

@@ -13,19 +13,19 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
 import aiofiles
 from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
-from portal.backends.blobs.base import BlobMissing, BlobStat, StoreAway, checked
+from portal.backends.blobs.base import BlobMissing, BlobStat, StoreAway, checked, is_key
 from portal.core.errors import StorageFull
 
 _PIECE = 1 << 20
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_BLOB = {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO}
+_NO_BLOB = {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO}  # absent, or something else in its place
 
 
 class LocalStore:
@@ -48,7 +48,7 @@ class LocalStore:
 
     async def get(self, key: str, start: int, length: int) -> AsyncGenerator[bytes, None]:
         path, left = self._final(key), length
-        with _translated():
+        with _translated(missing=_NO_BLOB):
             async with aiofiles.open(path, "rb", buffering=0, opener=_open_regular) as file:
                 await file.seek(start)
                 while left > 0 and (piece := await file.read(min(left, _PIECE))):
@@ -73,7 +73,7 @@ class LocalStore:
             with _translated():
                 names = await asyncio.to_thread(os.listdir, self._root / "blobs" / shard)
             for name in names:
-                if name.startswith(prefix):
+                if name.startswith(prefix) and is_key(name):
                     yield name
 
     async def check(self) -> None:
@@ -172,12 +172,12 @@ def _shards() -> Iterator[str]:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(*, missing: Set[int] = frozenset()) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise StorageFull from error
-        if error.errno in _NO_BLOB:
+        if error.errno in missing:
             raise BlobMissing from error
         raise StoreAway from error

@@ -80,9 +80,7 @@ class Catalog:
             details: dict[str, Detail] = {}
             for name, value in new.items():
                 details |= {f"{name}_before": str(getattr(file, name)), f"{name}_after": str(value)}
-            await self._change(
-                connection, file, version, lambda v: repository.update_details(connection, file.id, v, new)
-            )
+            await _change(file, version, lambda v: repository.update_details(connection, file.id, v, new))
             await record.write(
                 connection, Event(EventKind.FILE_UPDATED, principal.actor, str(file_id), origin, details)
             )

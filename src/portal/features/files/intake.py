@@ -2,7 +2,7 @@
 
 Comes in: a principal and an `Arrival` (bytes and what the client says of them). Leaves: a `FileView`. Transaction 1
 writes the row PENDING under a lease, no transaction is open while bytes flow, transaction 2 makes it READY or
-QUARANTINED with its record and its audit row. What fails is given up at once; `maintenance` settles what a crash leaves.
+QUARANTINED with its record and its audit row. `maintenance` settles what a crash leaves.
 """
 
 import asyncio

@@ -83,7 +83,7 @@ class Maintenance:
             if len(files) < _PAGE:
                 break
             after = files[-1].id
-        async for key in orphans(self._database, self._strongbox.store):
+        async for key in self._orphans():
             yield Checked(None, key, 0, "a blob that no file names")
 
     async def count(self) -> int:
@@ -148,6 +148,13 @@ class Maintenance:
         if not hmac.compare_digest(digest.digest(), sealed.sha256):
             raise IntegrityError
         return sealed.size
+
+    async def _orphans(self) -> AsyncIterator[str]:
+        """Blobs that no row knows of. A row is written before its blob, so one just being written is known."""
+        async for key in self._strongbox.store.list():
+            async with self._database.read() as connection:
+                if not await repository.blob_known(connection, UUID(hex=key)):
+                    yield key
 
     async def _changed(self, file: FileView) -> bool:
         async with self._database.read() as connection:

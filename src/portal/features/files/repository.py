@@ -3,13 +3,12 @@
 Every change of status is a compare-and-set: of two that race, one finds the row as it expected.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, delete, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -182,8 +181,13 @@ async def forget_blobs(connection: AsyncConnection, file_id: UUID) -> None:
     await _change(connection, file_id, Status.DELETING, {"status": Status.DELETED.value})
 
 
-async def known_blobs(connection: AsyncConnection, keys: Sequence[UUID]) -> set[UUID]:
-    return set((await connection.execute(select(_blobs.c.id).where(_blobs.c.id.in_(keys)))).scalars())
+async def blob_known(connection: AsyncConnection, blob_id: UUID) -> bool:
+    return (await connection.execute(select(_blobs.c.id).where(_blobs.c.id == blob_id))).first() is not None
+
+
+async def count_listed(connection: AsyncConnection) -> int:
+    statement = select(func.count()).select_from(_files).where(_files.c.status.in_(_LISTED))
+    return int((await connection.execute(statement)).scalar_one())
 
 
 async def page_by_id(connection: AsyncConnection, after: UUID | None, limit: int) -> list[FileView]:
