@@ -159,3 +159,9 @@ def test_a_commitment_to_another_key_salt_or_segment_size_is_refused() -> None:
             check_head(head, PLACE, S, KEY, SALT)
     with pytest.raises(IntegrityError):
         check_head(HEAD, PLACE, 256, KEY, SALT)
+
+
+@pytest.mark.parametrize(("part", "generation"), [(-1, 1), (10_000, 1), (0, 0), (0, -1), (0, 1 << 32)])
+def test_coordinates_outside_their_bounds_are_refused(part: int, generation: int) -> None:
+    with pytest.raises(IntegrityError):
+        Place(UUID(int=1), UUID(int=2), part, generation)

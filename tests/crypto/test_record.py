@@ -217,3 +217,20 @@ def test_a_claim_that_does_not_add_up_has_no_record_and_passes_none(claim: FileC
 def test_a_file_may_have_10_000_parts() -> None:
     claim = replace(CLAIM, parts=parts(10_000), size=10_000)
     check(make(KEY, claim), KEY, claim)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": -1},
+        {"size": (1 << 44) + 1},
+        {"scope": "fälle"},
+        {"parts": (replace(PARTS[0], key_generation=0), *PARTS[1:])},
+        {"parts": (replace(PARTS[0], key_generation=1 << 32), *PARTS[1:])},
+        {"parts": (replace(PARTS[0], plain_length=-5), *PARTS[1:])},
+    ],
+    ids=str,
+)
+def test_what_an_edited_row_could_say_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityError):
+        check(make(KEY, CLAIM), KEY, replace(CLAIM, **change))

@@ -43,13 +43,12 @@ OTHER_CONTEXTS = {
     "another data key's id": data_key_context(KID, UUID(int=1), SCOPE),
     "another case": data_key_context(KID, DATA_KEY_ID, "case:" + "5d" * 16),
     "no case": data_key_context(KID, DATA_KEY_ID, "none"),
-    "no scope": data_key_context(KID, DATA_KEY_ID, ""),
     "nothing": b"",
 }
 
 keys = st.binary(min_size=32, max_size=32)
 places = st.builds(
-    Place, st.uuids(), st.uuids(), part=st.integers(0, (1 << 32) - 1), key_generation=st.integers(1, (1 << 32) - 1)
+    Place, st.uuids(), st.uuids(), part=st.integers(0, 9_999), key_generation=st.integers(1, (1 << 32) - 1)
 )
 
 
@@ -220,3 +219,14 @@ def test_a_master_key_id_gives_no_byte_of_the_key_away() -> None:
     assert len(KID) == 8
     assert KID not in MASTER_KEY
     assert len({derive.master_key_id(key) for key in [MASTER_KEY, *flips(MASTER_KEY)]}) == 257
+
+
+@pytest.mark.parametrize("scope", ["", "case:", "case:" + "5D" * 16, "case:" + "5d" * 15, "none\n", "fälle"])
+def test_a_scope_that_is_none_is_refused(scope: str) -> None:
+    with pytest.raises(IntegrityError):
+        data_key_context(KID, DATA_KEY_ID, scope)
+
+
+def test_a_file_key_of_another_length_is_a_bug() -> None:
+    with pytest.raises(RuntimeError):
+        wrap_file_key(bytes(31), bytes(32), DATA_KEY_ID, PLACE)

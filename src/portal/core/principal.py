@@ -4,6 +4,7 @@ Comes in: a resolver's findings (a signed-in session, the command line). Leaves:
 handed. Next: `features/authz` judges it, `features/audit` writes it down.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -56,3 +57,9 @@ Scope = str
 """A key scope as FORMAT 1 writes it: `none`, or `case:` and 32 lowercase hex digits."""
 
 NO_CASE: Final[Scope] = "none"
+_SCOPE: Final = re.compile(r"none|case:[0-9a-f]{32}", re.ASCII)
+
+
+def is_scope(text: str) -> bool:
+    """Whether `text` has the form of a key scope."""
+    return _SCOPE.fullmatch(text) is not None

@@ -31,6 +31,11 @@ class Place:
     part: int = 0
     key_generation: int = 1
 
+    def __post_init__(self) -> None:
+        """Raises IntegrityError: coordinates outside these bounds come from an edited row or a forged head."""
+        if not (0 <= self.part < MAX_PARTS and 1 <= self.key_generation < 1 << 32):
+            raise IntegrityError
+
 
 def bound_head(place: Place, segment: int) -> bytes:
     """head[0:96]: the associated data of the stream. `segment` is a power of two, in bytes."""
@@ -56,7 +61,7 @@ def read_place(head: bytes, segment: int) -> Place:
         raise IntegrityError
     _, _, _, _, _, file_id, blob_id, part, generation = _BOUND.unpack(head[:BOUND_SIZE])
     place = Place(UUID(bytes=file_id), UUID(bytes=blob_id), part, generation)
-    if head[:BOUND_SIZE] != bound_head(place, segment) or part >= MAX_PARTS or generation == 0:
+    if head[:BOUND_SIZE] != bound_head(place, segment):
         raise IntegrityError
     return place
 

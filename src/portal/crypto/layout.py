@@ -51,8 +51,8 @@ class Layout:
         """Inverse of `stream_length`. Raises IntegrityError for a length that no plaintext has."""
         count = -(-stream // self.segment)
         plain = stream - STREAM_HEADER_SIZE - TAG_SIZE * count
-        if not 0 <= plain <= MAX_PLAIN or self.segments(plain) != count:
-            raise IntegrityError  # the second covers an empty tail segment: Tink accepts it, we do not
+        if not 0 <= plain <= MAX_PLAIN or self.segments(plain) != count or count > _MAX_SEGMENTS:
+            raise IntegrityError  # an empty tail segment is such a length: Tink accepts it, we do not
         return plain
 
     def segment_range(self, index: int, plain: int) -> tuple[int, int]:

@@ -11,8 +11,10 @@ from hashlib import sha256
 from uuid import UUID
 
 from portal.core.errors import IntegrityError
+from portal.core.principal import is_scope
 from portal.crypto import derive
 from portal.crypto.format import MAX_PARTS
+from portal.crypto.layout import MAX_PLAIN
 
 _VERSION = b"\x01"
 _PART = struct.Struct(">16sIQ32s")
@@ -61,10 +63,13 @@ def _stands(claim: FileClaim) -> bool:
     parts = claim.parts
     return (
         0 < len(parts) <= MAX_PARTS
+        and 0 <= claim.size <= MAX_PLAIN
+        and is_scope(claim.scope)
         and len(claim.sha256) == DIGEST_SIZE
         and all(len(part.commitment) == COMMITMENT_SIZE for part in parts)
         and sum(part.plain_length for part in parts) == claim.size
-        and (claim.size == 0 or all(part.plain_length > 0 for part in parts))
+        and all(part.plain_length > 0 or part.plain_length == claim.size for part in parts)
+        and all(1 <= part.key_generation < 1 << 32 for part in parts)
     )
 
 

@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from portal.core.errors import IntegrityError
+from portal.core.principal import is_scope
 from portal.crypto import derive
 from portal.crypto.derive import KEY_SIZE, KID_SIZE
 from portal.crypto.format import Place
@@ -31,6 +32,8 @@ def new_key() -> bytes:
 
 
 def wrap_file_key(file_key: bytes, data_key: bytes, data_key_id: UUID, place: Place) -> bytes:
+    if len(file_key) != KEY_SIZE:
+        raise RuntimeError("a file key of the wrong length")
     salt, nonce = os.urandom(_SALT), os.urandom(_NONCE)
     aead = AESGCM(derive.file_key_wrap(data_key, salt))
     return _VERSION + salt + nonce + aead.encrypt(nonce, file_key, _file_aad(place, data_key_id))
@@ -48,7 +51,9 @@ def unwrap_file_key(wrapped: bytes, data_key: bytes, data_key_id: UUID, place: P
 
 
 def data_key_context(kid: bytes, data_key_id: UUID, scope: str) -> bytes:
-    """What every provider must bind a wrapped data key to."""
+    """What every provider must bind a wrapped data key to. Raises IntegrityError for a scope that is none."""
+    if not is_scope(scope):
+        raise IntegrityError
     return b"SFP1 data-key" + _VERSION + kid + data_key_id.bytes + scope.encode("ascii")
 
 

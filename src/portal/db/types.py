@@ -6,7 +6,15 @@ Times need none: SQLModel maps `datetime` to TIMESTAMPTZ on Postgres and to awar
 from typing import Any
 
 from sqlalchemy import BigInteger, Integer, LargeBinary, Text
-from sqlmodel import Field
+from sqlmodel import Field, SQLModel
+
+# Constraints with names can be altered later, on SQLite too. Set before any table is declared.
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
 
 BIG_SERIAL = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows only in an INTEGER PRIMARY KEY
 

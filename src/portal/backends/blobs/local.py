@@ -13,7 +13,8 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -172,7 +173,7 @@ def _shards() -> Iterator[str]:
 
 
 @contextmanager
-def _translated(*, missing: Set[int] = frozenset()) -> Iterator[None]:
+def _translated(*, missing: AbstractSet[int] = frozenset()) -> Iterator[None]:
     try:
         yield
     except OSError as error:

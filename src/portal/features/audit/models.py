@@ -12,6 +12,7 @@ class AuditRow(SQLModel, table=True):
     """`body` holds the canonical bytes of the whole event as text; the other columns are for searching."""
 
     __tablename__ = "audit"
+    __table_args__ = {"sqlite_autoincrement": True}  # a number is never given twice
 
     seq: int | None = Field(default=None, sa_type=BIG_SERIAL, primary_key=True)
     id: UUID = Field(unique=True)

@@ -1,0 +1,24 @@
+"""Alembic's entry: runs migrations on the connection that `portal.schema` hands over, whichever dialect it is."""
+
+from sqlalchemy import Connection
+
+from alembic import context
+from portal.tables import metadata
+
+
+def run(connection: Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        compare_server_default=True,
+        transactional_ddl=True,
+        user_module_prefix="types.",
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given: Connection | None = context.config.attributes.get("connection")
+if given is None:
+    raise SystemExit("run migrations with `portal db upgrade`")
+run(given)

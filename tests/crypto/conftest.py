@@ -1,6 +1,0 @@
-"""Hypothesis without a deadline: a slow machine is no failure."""
-
-from hypothesis import settings
-
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
