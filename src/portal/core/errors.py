@@ -80,7 +80,13 @@ class TooLarge(PortalError):
 
 
 class RangeNotSatisfiable(PortalError):
+    """`size` is the file's, in bytes."""
+
     status, code, title = 416, "range_not_satisfiable", "The range lies outside the file."
+
+    def __init__(self, *, size: int | None = None) -> None:
+        super().__init__()
+        self.size = size
 
 
 class Unprocessable(PortalError):

@@ -1,0 +1,48 @@
+"""Cursors: where the next page of a listing begins, opaque and bound to the filters it was made for.
+
+Comes in: a place in the order and the filters. Leaves: a text that only we can make. Raises InvalidInput for another.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from portal.core.clock import rfc3339
+from portal.core.errors import InvalidInput
+from portal.core.secrets import PurposeKey, Secret, purpose_keys
+
+_MAC = 16
+_After = tuple[datetime, UUID]
+
+
+class Cursors:
+    """Signs with the newest key, reads with all."""
+
+    def __init__(self, secret_keys: Sequence[Secret]) -> None:
+        self._keys = purpose_keys(secret_keys, "list cursor")
+
+    def write(self, after: _After, filters: str) -> str:
+        body = json.dumps([rfc3339(after[0]), after[1].hex]).encode()
+        return base64.urlsafe_b64encode(_mac(self._keys[0], body, filters) + body).decode().rstrip("=")
+
+    def read(self, cursor: str, filters: str) -> _After:
+        """Raises InvalidInput for a cursor that was changed, made up, or made for other filters."""
+        try:
+            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            mac, body = raw[:_MAC], raw[_MAC:]
+            if not any(hmac.compare_digest(mac, _mac(key, body, filters)) for key in self._keys):
+                raise InvalidInput("The cursor is not one that was given for this listing.")
+            moment, file_id = json.loads(body)
+        except (binascii.Error, UnicodeEncodeError, ValueError):
+            raise InvalidInput("The cursor is not one that was given for this listing.") from None
+        return datetime.fromisoformat(moment), UUID(hex=file_id)
+
+
+def _mac(key: PurposeKey, body: bytes, filters: str) -> bytes:
+    bound = hashlib.sha256(filters.encode()).digest() + body
+    return hmac.digest(key.key.reveal(), bound, "sha256")[:_MAC]

@@ -1,0 +1,55 @@
+"""File names from strangers: kept as data, and made safe for whoever saves the download.
+
+Comes in: any text. Leaves: the name as it was, or a refusal; and for the download a last component that no system
+takes for a path, a device, a hidden file or something that reads differently than it is.
+"""
+
+import unicodedata
+
+import regex
+
+from portal.core.errors import InvalidInput
+
+MAX_NAME_BYTES = 4096
+_MAX_DOWNLOAD_BYTES = 255
+_MAX_SUFFIX_BYTES = 32
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_DECEIVING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # Cf holds the bidirectional overrides
+_RESERVED = regex.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(\..*)?")
+_FORBIDDEN = str.maketrans(dict.fromkeys('<>:"|?*', "_"))  # Windows
+
+
+def checked_name(name: str) -> str:
+    """The name itself. Raises InvalidInput for an empty or overlong one and for control characters."""
+    if not name or any(unicodedata.category(character) in _UNPRINTABLE for character in name):
+        raise InvalidInput("A file name is not empty and has no control characters.")
+    if len(name.encode("utf-8")) > MAX_NAME_BYTES:
+        raise InvalidInput(f"A file name has at most {MAX_NAME_BYTES} bytes.")
+    return name
+
+
+def download_name(name: str) -> str:
+    """The name to offer for saving: at most 255 bytes of UTF-8, never empty, never a path."""
+    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    shown = "".join(c for c in last if unicodedata.category(c) not in _DECEIVING)
+    safe = shown.translate(_FORBIDDEN).strip(" ").rstrip(". ")
+    if safe.startswith(".") or _RESERVED.fullmatch(safe):
+        safe = "_" + safe
+    return _cut(safe) or "file"
+
+
+def _cut(name: str) -> str:
+    """At most 255 bytes, cut between graphemes, the suffix kept."""
+    if len(name.encode()) <= _MAX_DOWNLOAD_BYTES:
+        return name
+    stem, dot, suffix = name.rpartition(".")
+    if not stem or len(suffix.encode()) > _MAX_SUFFIX_BYTES:
+        stem, dot, suffix = name, "", ""
+    room = _MAX_DOWNLOAD_BYTES - len((dot + suffix).encode())
+    kept, size = [], 0
+    for grapheme in regex.findall(r"\X", stem):
+        size += len(grapheme.encode())
+        if size > room:
+            break
+        kept.append(grapheme)
+    return "".join(kept) + dot + suffix

@@ -1,0 +1,110 @@
+"""What the files routes say and take, as JSON. Never a key, a path or a salt."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+
+from portal.core.clock import rfc3339
+from portal.features.files.models import Kind, Status
+from portal.features.files.views import FileView
+
+MAX_DESCRIPTION = 4000
+
+
+def _no_controls(text: str) -> str:
+    if any((ord(character) < 32 and character not in "\n\t") or character == "\x7f" for character in text):
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_no_controls)]
+Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
+
+_EXAMPLE = {
+    "id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
+    "name": "memory.raw",
+    "size": 4294967296,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "declared_content_type": "application/octet-stream",
+    "detected_content_type": "application/octet-stream",
+    "kind": "memory_dump",
+    "description": "RAM of host FIN-7, taken 11:40 UTC",
+    "status": "ready",
+    "scan_verdict": "not_scanned",
+    "owner_id": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
+    "created_at": "2026-11-21T12:00:00.000000Z",
+}
+
+
+class FileOut(BaseModel):
+    """A file's catalogue entry."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
+
+    id: UUID
+    name: str = Field(description="As its uploader called it: data, never a path.")
+    size: int = Field(description="Bytes of the plaintext.")
+    sha256: str = Field(description="Of the plaintext, lowercase hex.")
+    declared_content_type: str | None = Field(description="What the uploader claimed; never trusted.")
+    detected_content_type: str | None = Field(description="What the first bytes look like; never trusted.")
+    kind: Kind
+    description: str
+    status: Status
+    scan_verdict: str = Field(description="clean, not_scanned, unscannable or infected.")
+    owner_id: UUID
+    created_at: Moment
+
+    @classmethod
+    def of(cls, file: FileView) -> "FileOut":
+        """The entry of a listed file."""
+        return cls(
+            id=file.id,
+            name=file.name,
+            size=file.size or 0,
+            sha256=file.sha256 or "",
+            declared_content_type=file.declared_type,
+            detected_content_type=file.detected_type,
+            kind=file.kind,
+            description=file.description,
+            status=file.status,
+            scan_verdict=file.verdict or "",
+            owner_id=file.owner_id,
+            created_at=file.created_at,
+        )
+
+
+class FilePage(BaseModel):
+    """One page of a listing, newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_EXAMPLE], "next_cursor": None}})
+
+    items: list[FileOut]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
+
+
+class FilePatch(BaseModel):
+    """What may be changed. Fields left out stay as they are."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"example": {"kind": "evidence", "description": "case 2026-117"}}
+    )
+
+    name: Text | None = Field(None, min_length=1)
+    kind: Annotated[Kind | None, Field(strict=False)] = None
+    description: Text | None = Field(None, max_length=MAX_DESCRIPTION)
+
+
+class ListQuery(BaseModel):
+    """How to narrow a listing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(50, ge=1, le=200, description="Files a page.")
+    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
+    name: Text | None = Field(None, min_length=1, max_length=255, description="A part of the name, in any case.")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="Lowercase hex.")
+    kind: Kind | None = None
+    created_from: datetime | None = Field(None, description="RFC 3339, with a zone; inclusive.")
+    created_to: datetime | None = Field(None, description="RFC 3339, with a zone; exclusive.")

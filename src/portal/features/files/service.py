@@ -1,0 +1,40 @@
+"""The files services, built once a process. Comes in: resources and identity. Leaves: what deps and the CLI use."""
+
+from dataclasses import dataclass
+
+from portal.features.audit.record import Recorder
+from portal.features.files.catalog import Catalog
+from portal.features.files.cursor import Cursors
+from portal.features.files.delivery import Deliveries
+from portal.features.files.intake import Intake
+from portal.features.files.maintenance import Maintenance
+from portal.features.identity.service import Identity
+from portal.resources import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Everything that can be done with files."""
+
+    intake: Intake
+    deliveries: Deliveries
+    catalog: Catalog
+    maintenance: Maintenance
+    recorder: Recorder
+    cursors: Cursors
+    max_upload_bytes: int
+
+
+def build(resources: Resources, identity: Identity) -> Files:
+    """The services over one set of resources."""
+    database, strongbox = resources.database, resources.strongbox
+    recorder = Recorder(database, resources.journal)
+    return Files(
+        intake=Intake(database, strongbox, identity.sessions, max_bytes=resources.max_upload_bytes),
+        deliveries=Deliveries(database, strongbox, recorder),
+        catalog=Catalog(database, strongbox),
+        maintenance=Maintenance(database, strongbox),
+        recorder=recorder,
+        cursors=Cursors(resources.secret_keys),
+        max_upload_bytes=resources.max_upload_bytes,
+    )

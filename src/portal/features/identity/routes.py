@@ -1,0 +1,94 @@
+"""Sign-in, refresh, sign-out, and who am I."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from portal.core.errors import InvalidGrant, NotSignedIn, PortalError, TooLarge, Unavailable, Unprocessable
+from portal.core.principal import Origin
+from portal.features.identity.deps import From, SignedIn, TokenForm, WithIdentity
+from portal.features.identity.schemas import TokenOut, UserOut
+from portal.features.identity.service import Identity
+from portal.features.identity.sessions import TokenPair
+from portal.web.errors import InvalidTokenRequest, UnsupportedMediaType, documented
+
+router = APIRouter()
+
+_TOKEN_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/x-www-form-urlencoded": {
+                "schema": {
+                    "type": "object",
+                    "required": ["grant_type"],
+                    "properties": {
+                        "grant_type": {"type": "string", "enum": ["password", "refresh_token"]},
+                        "username": {"type": "string"},
+                        "password": {"type": "string", "format": "password"},
+                        "refresh_token": {"type": "string"},
+                        "scope": {"type": "string", "description": "Ignored: an account has one role."},
+                    },
+                },
+                "example": {"grant_type": "password", "username": "alice", "password": "correct horse battery"},
+            }
+        },
+    }
+}
+_TOKEN_ERRORS: list[type[PortalError]] = [
+    InvalidGrant,
+    InvalidTokenRequest,
+    TooLarge,
+    UnsupportedMediaType,
+    Unprocessable,
+    Unavailable,
+]
+
+
+@router.post(
+    "/auth/token",
+    tags=["auth"],
+    summary="Sign in, or refresh a sign-in",
+    responses=documented(*_TOKEN_ERRORS),
+    openapi_extra=_TOKEN_FORM,
+)
+async def create_token(form: TokenForm, identity: WithIdentity, origin: From) -> TokenOut:
+    """OAuth2 password and refresh-token grants (RFC 6749 §4.3, §6)."""
+    pair = await _grant(form, identity, origin)
+    return TokenOut(
+        access_token=pair.access_token,
+        expires_in=pair.expires_in,
+        refresh_token=pair.refresh_token,
+        scope=pair.scope,
+    )
+
+
+@router.post(
+    "/auth/logout",
+    tags=["auth"],
+    summary="Sign out",
+    status_code=204,
+    responses=documented(NotSignedIn, Unavailable),
+)
+async def logout(principal: SignedIn, identity: WithIdentity, origin: From) -> Response:
+    """Ends the session: its access and refresh tokens are refused from the next request on."""
+    await identity.sessions.sign_out(principal, origin)
+    return Response(status_code=204)
+
+
+@router.get("/users/me", tags=["users"], summary="Who am I?", responses=documented(NotSignedIn, Unavailable))
+async def read_me(principal: SignedIn, identity: WithIdentity) -> UserOut:
+    """The account of the access token."""
+    user = await identity.users.get(principal.user_id)
+    return UserOut(id=user.id, name=user.name, role=user.role, created_at=user.created_at)
+
+
+async def _grant(form: dict[str, str], identity: Identity, origin: Origin) -> TokenPair:
+    kind = form.get("grant_type")
+    if kind == "password" and {"username", "password"} <= form.keys():
+        return await identity.sessions.sign_in(form["username"], form["password"], origin)
+    if kind == "refresh_token" and "refresh_token" in form:
+        return await identity.sessions.refresh(form["refresh_token"], origin)
+    if kind in {"password", "refresh_token"}:
+        raise InvalidTokenRequest("invalid_request", f"The {kind} grant lacks a field.")
+    raise InvalidTokenRequest("unsupported_grant_type", "Only password and refresh_token are granted.")

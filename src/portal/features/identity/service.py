@@ -1,0 +1,24 @@
+"""Identity's services, built once a process. Comes in: resources. Leaves: what deps and other features are handed."""
+
+from dataclasses import dataclass
+
+from portal.features.identity.passwords import PasswordHasher
+from portal.features.identity.sessions import Sessions
+from portal.features.identity.tokens import AccessTokens
+from portal.features.identity.users import Users
+from portal.resources import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is who."""
+
+    users: Users
+    sessions: Sessions
+
+
+def build(resources: Resources, hasher: PasswordHasher | None = None) -> Identity:
+    """`hasher` is other than the default in tests alone."""
+    hasher = hasher or PasswordHasher()
+    tokens = AccessTokens(resources.secret_keys)
+    return Identity(Users(resources.database, hasher), Sessions(resources.database, hasher, tokens))

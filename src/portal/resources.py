@@ -1,0 +1,41 @@
+"""Resources: what a running portal holds, opened once by `bootstrap` and handed down."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from portal.backends.blobs.base import BlobStore
+from portal.backends.scanners.base import Scanner
+from portal.core.secrets import Secret
+from portal.db.unit_of_work import Database
+from portal.keyring.keyring import Keyring
+from portal.strongbox.strongbox import Strongbox
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """`journal` is where audit outcomes wait while the database is away; `max_upload_bytes` caps one file."""
+
+    database: Database
+    store: BlobStore
+    keyring: Keyring
+    scanners: tuple[Scanner, ...]
+    strongbox: Strongbox
+    secret_keys: tuple[Secret, ...] = field(repr=False)
+    journal: Path
+    max_upload_bytes: int
+
+    async def check(self) -> None:
+        """Raises the first PortalError of a part that is away."""
+        await self.store.check()
+        await self.keyring.check()
+        for scanner in self.scanners:
+            await scanner.check()
+        await self.database.check()
+
+    async def aclose(self) -> None:
+        """Let go of everything. Idempotent."""
+        for scanner in self.scanners:
+            await scanner.aclose()
+        await self.keyring.aclose()
+        await self.store.aclose()
+        await self.database.aclose()

@@ -1,0 +1,80 @@
+"""Request headers that say "only if" and "only this part": ETags, If-Match, Range, If-Range, Repr-Digest.
+
+Comes in: header texts. Leaves: plain values, or the error RFC 9110 names. All positions and lengths are bytes.
+"""
+
+import base64
+import binascii
+import re
+
+from portal.core.errors import InvalidInput, PreconditionFailed, PreconditionRequired, RangeNotSatisfiable
+
+_RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))", re.ASCII)
+_VERSION_TAG = re.compile(r'"(\d{1,9})"', re.ASCII)
+_SHA256 = re.compile(r"sha-256=:([A-Za-z0-9+/=]*):")
+_DIGEST_BYTES = 32
+
+
+def version_tag(version: int) -> str:
+    """The strong ETag of a version of metadata."""
+    return f'"{version}"'
+
+
+def expected_version(if_match: str | None) -> int | None:
+    """The version that If-Match names; None for `*`. Raises PreconditionRequired, PreconditionFailed."""
+    if if_match is None:
+        raise PreconditionRequired
+    if if_match.strip() == "*":
+        return None
+    match = _VERSION_TAG.fullmatch(if_match.strip())
+    if match is None:
+        raise PreconditionFailed  # a weak, foreign or second tag never matches
+    return int(match[1])
+
+
+def content_tag(sha256: str) -> str:
+    """The strong ETag of a file's bytes."""
+    return f'"{sha256}"'
+
+
+def wanted_range(header: str | None, if_range: str | None, tag: str, size: int) -> tuple[int, int] | None:
+    """(start, length) of the one range asked for; None for the whole file (RFC 9110 §14.2).
+
+    More than one range, another unit or nonsense asks for the whole file; so does an If-Range that is not the strong
+    tag of these bytes. Raises RangeNotSatisfiable.
+    """
+    match = None if header is None else _RANGE.fullmatch(header.strip())
+    if match is None or (if_range is not None and if_range.strip() != tag):
+        return None
+    first, last, suffix = match.groups()
+    if suffix is not None:
+        start, end = max(size - int(suffix), 0), size - 1
+    else:
+        start, end = int(first), min(int(last), size - 1) if last else size - 1
+        if last and int(last) < start:
+            return None
+    if start > end:
+        raise RangeNotSatisfiable(size=size)
+    return start, end - start + 1
+
+
+def repr_digest(sha256: bytes) -> str:
+    """The Repr-Digest of a file (RFC 9530 §3)."""
+    return f"sha-256=:{base64.b64encode(sha256).decode()}:"
+
+
+def announced_digest(header: str | None) -> bytes | None:
+    """The SHA-256 that a Repr-Digest announces; None where it announces none. Raises InvalidInput."""
+    if header is None:
+        return None
+    members = [member.strip() for member in header.split(",")]
+    found = [match[1] for member in members if (match := _SHA256.fullmatch(member))]
+    if not found and not any(member.startswith("sha-256=") for member in members):
+        return None  # algorithms we do not know are ignored (§3)
+    try:
+        digest = base64.b64decode(found[0], validate=True) if len(found) == 1 else b""
+    except binascii.Error:
+        digest = b""
+    if len(digest) != _DIGEST_BYTES:
+        raise InvalidInput("Repr-Digest holds no sha-256 of 32 bytes.")
+    return digest

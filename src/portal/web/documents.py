@@ -1,0 +1,93 @@
+"""The OpenAPI document and Swagger UI, served from the package: no CDN, a strict content security policy.
+
+Comes in: the app. Leaves: /openapi.json, /docs and its two assets (they come with the `fastapi-offline` package).
+"""
+
+import base64
+import hashlib
+import re
+from importlib.resources import files
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from portal.core.errors import NotFound
+from portal.web.errors import Problem
+from portal.web.streaming import OCTET_STREAM
+
+BINARY: dict[str, str] = {"type": "string", "format": "binary", "contentMediaType": OCTET_STREAM}
+"""Both spellings of "bytes": SDK generators understand one or the other."""
+
+_ASSETS = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "favicon.png": "image/png",
+}
+_INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+
+
+def install(app: FastAPI, *, description: str) -> None:
+    """Serve the documents. Call it after every route is in place."""
+    document = get_openapi(title=app.title, version=app.version, description=description, routes=app.routes)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas["Problem"] = Problem.model_json_schema()
+    _point_validation_errors_at_problems(document)
+    app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
+    app.include_router(_router(document), include_in_schema=False)
+
+
+def _router(document: dict[str, Any]) -> APIRouter:
+    router = APIRouter()
+    page = get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title=str(document["info"]["title"]),
+        swagger_js_url="/docs/swagger-ui-bundle.js",
+        swagger_css_url="/docs/swagger-ui.css",
+        swagger_favicon_url="/docs/favicon.png",
+        swagger_ui_parameters={"persistAuthorization": False, "tryItOutEnabled": True},
+    )
+    headers = {"Content-Security-Policy": _policy(bytes(page.body))}
+
+    @router.get("/openapi.json")
+    async def openapi() -> Response:
+        return JSONResponse(document)
+
+    @router.get("/docs")
+    async def docs() -> Response:
+        return HTMLResponse(page.body, headers=headers)
+
+    @router.get("/docs/{asset}")
+    async def asset(asset: str) -> Response:
+        if asset not in _ASSETS:
+            raise NotFound
+        content = files("fastapi_offline").joinpath("static", asset).read_bytes()
+        return Response(content, media_type=_ASSETS[asset], headers={"Cache-Control": "public, max-age=3600"})
+
+    return router
+
+
+def _policy(page: bytes) -> str:
+    """Only our own assets, and of inline scripts only the one this page has. Swagger UI sets inline styles."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
+        for script in _INLINE_SCRIPT.findall(page)
+    )
+    return (
+        f"default-src 'none'; script-src 'self' {hashes}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+
+
+def _point_validation_errors_at_problems(document: dict[str, Any]) -> None:
+    """FastAPI documents its own 422 body; ours is a problem like any other."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            answer = operation["responses"].get("422")
+            if answer is not None:
+                answer["description"] = "A field or parameter is missing, unknown or not acceptable."
+                answer["content"] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)

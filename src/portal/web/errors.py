@@ -1,0 +1,177 @@
+"""Errors on the wire: RFC 9457 problem documents with a stable `code`, and their documentation in the OpenAPI.
+
+Comes in: any exception. Leaves: `application/problem+json`, which never echoes what the client sent. `docs/errors.md`
+has a line for each code, or the build fails.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from portal.core.errors import InvalidGrant, InvalidInput, NotSignedIn, PortalError, RangeNotSatisfiable
+
+PROBLEM_JSON = "application/problem+json"
+_MAX_TOLD = 10  # validation problems named in one answer
+_FRAMEWORK = {  # what the framework itself refuses: an unknown path, a method, a body it cannot read
+    400: ("invalid_input", "The request is malformed."),
+    404: ("not_found", "There is nothing here for this caller."),
+    405: ("method_not_allowed", "This path does not take that method."),
+    413: ("too_large", "The body is larger than allowed."),
+}
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "urn:portal:problem:not_found",
+                "title": "There is nothing here for this caller.",
+                "status": 404,
+                "detail": "There is nothing here for this caller.",
+                "code": "not_found",
+                "request_id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
+            }
+        }
+    )
+
+    type: str = Field(description="A URN that names the kind of problem.")
+    title: str = Field(description="The kind of problem, in one sentence that does not change.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="This occurrence, in one sentence.")
+    code: str = Field(description="The last part of `type`: stable, for programs.")
+    request_id: str | None = Field(default=None, description="Names this request in the portal's log.")
+    error: str | None = Field(default=None, description="RFC 6749's error code, on the token endpoint alone.")
+
+
+class UnsupportedMediaType(PortalError):
+    status, code, title = 415, "unsupported_media_type", "The body is not of a type this route takes."
+
+
+class InvalidTokenRequest(InvalidInput):
+    """A token request that is malformed; `error` is RFC 6749 §5.2's word for it."""
+
+    code, title = "invalid_token_request", "The token request is malformed."
+
+    def __init__(self, error: str, detail: str) -> None:
+        super().__init__(detail)
+        self.error = error
+
+
+class _Invalid(PortalError):
+    status, code, title = 422, "validation_failed", "A field or parameter is missing, unknown or not acceptable."
+
+
+def problem(error: PortalError, request_id: str | None) -> Response:
+    """The answer to `error`."""
+    return _render(error.status, error.code, error.title, str(error), request_id, _members(error), _headers(error))
+
+
+def server_error(request_id: str | None) -> Response:
+    """The answer to what nobody foresaw: fixed text, the rest is in the log."""
+    return problem(PortalError(), request_id)
+
+
+def install(app: FastAPI) -> None:
+    """Render everything a route can raise."""
+    handlers: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
+        PortalError: _on_portal_error,
+        RequestValidationError: _on_validation_error,
+        HTTPException: _on_http_exception,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+
+
+def documented(*errors: type[PortalError]) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may answer with these errors: one entry per status, an example per code."""
+    by_status: dict[int, list[type[PortalError]]] = {}
+    for error in errors:
+        by_status.setdefault(error.status, []).append(error)
+    return {status: _documented(kinds) for status, kinds in sorted(by_status.items())}
+
+
+def _documented(kinds: list[type[PortalError]]) -> dict[str, Any]:
+    examples = {kind.code: {"value": _body(kind.status, kind.code, kind.title, kind.title, None)} for kind in kinds}
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        "description": " ".join(dict.fromkeys(kind.title for kind in kinds)),
+        "content": {PROBLEM_JSON: {"schema": schema, "examples": examples}},
+    }
+
+
+async def _on_portal_error(request: Request, error: PortalError) -> Response:
+    return problem(error, request_id_of(request))
+
+
+async def _on_validation_error(request: Request, error: RequestValidationError) -> Response:
+    told = "; ".join(f"{_place(item['loc'])}: {item['msg']}" for item in error.errors()[:_MAX_TOLD])
+    return problem(_Invalid(_printable(told)), request_id_of(request))
+
+
+async def _on_http_exception(request: Request, error: HTTPException) -> Response:
+    code, title = _FRAMEWORK.get(error.status_code, (f"http_{error.status_code}", "The request was refused."))
+    headers = dict(error.headers or {})
+    return _render(error.status_code, code, title, title, request_id_of(request), {}, headers)
+
+
+def request_id_of(request: Request) -> str | None:
+    """The id that `middleware.RequestContext` gave this request."""
+    value = request.scope.get("state", {}).get("request_id")
+    return value if isinstance(value, str) else None
+
+
+def _render(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    request_id: str | None,
+    members: dict[str, str],
+    headers: dict[str, str],
+) -> Response:
+    body = _body(status, code, title, detail, request_id) | members
+    return JSONResponse(body, status_code=status, headers=headers, media_type=PROBLEM_JSON)
+
+
+def _body(status: int, code: str, title: str, detail: str, request_id: str | None) -> dict[str, Any]:
+    named = {} if request_id is None else {"request_id": request_id}
+    return {
+        "type": f"urn:portal:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        **named,
+    }
+
+
+def _members(error: PortalError) -> dict[str, str]:
+    if isinstance(error, InvalidTokenRequest):
+        return {"error": error.error}
+    return {"error": "invalid_grant"} if isinstance(error, InvalidGrant) else {}
+
+
+def _headers(error: PortalError) -> dict[str, str]:
+    headers = {}
+    if isinstance(error, NotSignedIn):
+        headers["WWW-Authenticate"] = 'Bearer realm="portal"'
+    if isinstance(error, RangeNotSatisfiable) and error.size is not None:
+        headers["Content-Range"] = f"bytes */{error.size}"
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    return headers
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)[:1000]

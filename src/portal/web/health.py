@@ -1,0 +1,44 @@
+"""Liveness and readiness, for orchestrators. Comes in: what to ask. Leaves: yes, or a 503 that names what is away."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from portal.core.errors import PortalError, Unavailable
+from portal.web.errors import documented
+
+Checks = Mapping[str, Callable[[], Awaitable[None]]]
+
+
+class NotReady(Unavailable):
+    code, title = "not_ready", "The portal cannot serve now."
+
+
+class Health(BaseModel):
+    """Whether the portal is up."""
+
+    status: str = "ok"
+
+
+def router(checks: Checks) -> APIRouter:
+    """`checks` raise a PortalError where what they ask is away."""
+    health = APIRouter(tags=["health"])
+
+    @health.get("/healthz", summary="Is the process alive?")
+    async def healthz() -> Health:
+        return Health()
+
+    @health.get("/readyz", summary="Can it serve?", responses=documented(NotReady))
+    async def readyz() -> Health:
+        away = []
+        for name, check in checks.items():
+            try:
+                await check()
+            except PortalError:
+                away.append(name)
+        if away:
+            raise NotReady(f"Away: {', '.join(away)}.")
+        return Health()
+
+    return health

@@ -1,0 +1,236 @@
+"""The way in, in pure ASGI, outermost first: request id and log line, security headers, (CORS,) the gate, body care.
+
+Comes in: what uvicorn parsed. Leaves: requests whose head is unambiguous and within bounds, or a problem document.
+Next: the router.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from urllib.parse import unquote_to_bytes
+
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from portal.core import log
+from portal.core.errors import InvalidInput, PortalError, TooLarge, Unprocessable
+from portal.core.ids import new_id
+from portal.web import errors
+
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 32 << 10
+MAX_TARGET_BYTES = 8 << 10
+MAX_JSON_BYTES = 1 << 20
+
+_log = log.get("portal.access")
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+
+class HeadTooLarge(PortalError):
+    status, code, title = 431, "head_too_large", "The request has too many headers, or too large ones."
+
+
+class TargetTooLong(PortalError):
+    status, code, title = 414, "target_too_long", "The request's path and query are too long."
+
+
+class RequestContext:
+    """Gives every request an id and an address, and every answer a log line; turns a bug into a plain 500."""
+
+    def __init__(self, app: ASGIApp, trusted_proxies: Iterable[str]) -> None:
+        self._app = app
+        self._trusted = [ip_network(text) for text in trusted_proxies]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id, started, status = str(new_id()), time.monotonic(), 0
+        scope.setdefault("state", {}).update(request_id=request_id, address=client_address(scope, self._trusted))
+
+        async def labelled(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, labelled)
+            except Exception:
+                _log.exception("request_failed", method=scope["method"], started=status != 0)
+                if status:
+                    raise  # the answer has begun: only breaking the connection tells the client
+                await errors.server_error(request_id)(scope, receive, labelled)
+            finally:
+                took = round((time.monotonic() - started) * 1000, 1)
+                _log.info("request", method=scope["method"], path=scope["path"], status=status, milliseconds=took)
+
+
+class SecurityHeaders:
+    """What every answer says to browsers, unless the route said something stricter or of its own."""
+
+    def __init__(self, app: ASGIApp, *, hsts: bool) -> None:
+        self._app = app
+        self._headers = {
+            "Cache-Control": "no-store",
+            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+        }
+        if hsts:
+            self._headers["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, guarded)
+
+
+class Gate:
+    """Refuses a head that two readers could read in two ways, or that is too large (RFC 9112 §3.2, §6)."""
+
+    def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str]) -> None:
+        self._app = app
+        self._hosts = tuple(host.lower() for host in allowed_hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            _check_head(scope)
+            self._check_host([value for name, value in scope["headers"] if name == b"host"])
+        except PortalError as error:
+            await errors.problem(error, scope["state"]["request_id"])(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _check_host(self, given: list[bytes]) -> None:
+        host = given[0].decode("latin-1").lower() if len(given) == 1 else ""
+        name = host[: host.rfind("]") + 1] if host.startswith("[") else host.partition(":")[0]
+        if not name or not any(_host_matches(name, allowed) for allowed in self._hosts):
+            raise InvalidInput("The Host header is missing, repeated or not one of the portal's.")
+
+
+class BodyCare:
+    """Caps bodies that are not streamed, and closes a connection whose body nobody read to its end.
+
+    Without the second, a client that was refused early would go on sending to a server that goes on reading.
+    """
+
+    def __init__(self, app: ASGIApp, streams: Callable[[Scope], bool]) -> None:
+        self._app = app
+        self._streams = streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = _announced(scope)
+        done, taken = announced == 0, 0
+        limit = None if self._streams(scope) else MAX_JSON_BYTES
+
+        async def counted() -> Message:
+            nonlocal done, taken
+            message = await receive()
+            if message["type"] == "http.request":
+                taken += len(message.get("body", b""))
+                done = not message.get("more_body", False)
+                if limit is not None and taken > limit:
+                    done = False
+                    raise HTTPException(413)
+            return message
+
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start" and not done and scope["http_version"].startswith("1"):
+                MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
+        if limit is not None and announced is not None and announced > limit:
+            await errors.problem(TooLarge(), scope["state"]["request_id"])(scope, receive, closing)
+            return
+        await self._app(scope, counted, closing)
+
+
+def client_address(scope: Scope, trusted: list[Network]) -> str | None:
+    """The peer's address; behind a trusted proxy, the nearest address in X-Forwarded-For that is not trusted."""
+    peer = _address(scope["client"][0]) if scope.get("client") else None
+    if peer is None or not _is_in(peer, trusted):
+        return None if peer is None else str(peer)
+    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
+    for text in reversed(forwarded.split(",")):
+        address = _address(text.strip())
+        if address is None:
+            break  # what is not an address is believed of nobody
+        peer = address
+        if not _is_in(address, trusted):
+            break
+    return str(peer)
+
+
+def _check_head(scope: Scope) -> None:
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+        raise HeadTooLarge
+    target = scope.get("raw_path") or scope["path"].encode()
+    if len(target) + len(scope["query_string"]) > MAX_TARGET_BYTES:
+        raise TargetTooLong
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    lengths = [value for name, value in headers if name == b"content-length"]
+    if codings not in ([], [b"chunked"]) or (codings and lengths) or len(lengths) > 1:
+        raise InvalidInput("The body's framing is ambiguous.")
+    if codings and scope["http_version"] == "1.0":
+        raise InvalidInput("HTTP/1.0 knows no transfer coding.")
+    _check_target(target, scope["query_string"])
+
+
+def _check_target(path: bytes, query: bytes) -> None:
+    """Percent-encoded UTF-8 without NUL, and no parameter twice: of two, readers disagree which one counts."""
+    for part in (path, query):
+        try:
+            text = unquote_to_bytes(part).decode("utf-8")
+        except UnicodeDecodeError:
+            raise InvalidInput("The path or query is not percent-encoded UTF-8.") from None
+        if "\0" in text:
+            raise InvalidInput("The path or query holds a NUL.")
+    names = [pair.partition(b"=")[0] for pair in query.split(b"&") if pair]
+    if len(names) != len(set(names)):
+        raise Unprocessable("A query parameter is repeated.")
+
+
+def _announced(scope: Scope) -> int | None:
+    """The body's length in bytes; None where it is not announced."""
+    headers = dict(scope["headers"])
+    if b"transfer-encoding" in headers:
+        return None
+    length = headers.get(b"content-length", b"0")
+    return int(length) if length.isdigit() else None
+
+
+def _host_matches(name: str, allowed: str) -> bool:
+    return allowed in {"*", name} or (allowed.startswith("*.") and name.endswith(allowed[1:]))
+
+
+def _address(text: str) -> Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def _is_in(address: Address, networks: list[Network]) -> bool:
+    return any(address in network for network in networks)

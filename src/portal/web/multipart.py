@@ -1,0 +1,154 @@
+"""multipart/form-data (RFC 7578) with one file, as a stream: nothing is spooled. The only door to `python_multipart`.
+
+Comes in: a boundary and chunks. Leaves: the file's name and type, its bytes as they arrive, and the text fields, which
+may stand before or after it. What is not exactly such a form is InvalidInput.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from portal.core.errors import InvalidInput
+
+MAX_FIELD_BYTES = 64 << 10
+_MAX_BOUNDARY = 70  # RFC 2046 §5.1.1
+_HELD = 16  # events; more only within one network chunk
+
+
+@dataclass(slots=True)
+class _Part:
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    name: str = ""
+    filename: str | None = None
+
+
+_END = b""  # ends a part: data events are never empty
+_Event = _Part | bytes
+
+
+class MultipartForm:
+    """One form with text fields and one file. Call `open_file`, then `chunks`, then `finish`."""
+
+    def __init__(
+        self, content_type: str, body: AsyncIterator[bytes], *, file_field: str, fields: frozenset[str]
+    ) -> None:
+        """Raises InvalidInput unless `content_type` is multipart/form-data with a boundary."""
+        self._parser = MultipartParser(_boundary(content_type), self._callbacks())  # type: ignore[arg-type]
+        self._body = body
+        self._file_field, self._known = file_field, fields
+        self._events: deque[_Event] = deque()
+        self._header: tuple[bytearray, bytearray] = (bytearray(), bytearray())
+        self._part = _Part()
+        self._ended = False
+        self._fields: dict[str, str] = {}
+        self.filename = ""
+        self.content_type: str | None = None
+
+    async def open_file(self) -> None:
+        """Read up to the file. Raises InvalidInput where there is none."""
+        while (part := await self._next_part()) is not None:
+            if part.name == self._file_field and part.filename is not None:
+                self.filename = part.filename
+                declared = part.headers.get(b"content-type")
+                self.content_type = None if declared is None else declared.decode("latin-1")
+                return
+            await self._take_field(part)
+        raise InvalidInput(f"The form has no file in a field named {self._file_field!r}.")
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The file's bytes."""
+        while (event := await self._next()) != _END:
+            if not isinstance(event, bytes):
+                raise InvalidInput("The form ended inside the file.")
+            yield event
+
+    async def finish(self) -> dict[str, str]:
+        """Read the rest; every text field of the form. Raises InvalidInput for a second file."""
+        while (part := await self._next_part()) is not None:
+            await self._take_field(part)
+        return self._fields
+
+    async def _take_field(self, part: _Part) -> None:
+        if part.filename is not None or part.name not in self._known or part.name in self._fields:
+            raise InvalidInput("The form has a part that is unknown, repeated or a second file.")
+        value = bytearray()
+        while (event := await self._next()) != _END:
+            if not isinstance(event, bytes) or len(value) + len(event) > MAX_FIELD_BYTES:
+                raise InvalidInput(f"A field of the form is cut off or has more than {MAX_FIELD_BYTES} bytes.")
+            value += event
+        self._fields[part.name] = _text(bytes(value))
+
+    async def _next_part(self) -> _Part | None:
+        event = await self._next()
+        if event is not None and not isinstance(event, _Part):
+            raise InvalidInput("The form's parts are not in order.")
+        return event
+
+    async def _next(self) -> _Event | None:
+        """The next event; None after the closing boundary. Raises InvalidInput for a form that just stops."""
+        while not self._events:
+            chunk = await anext(self._body, None)
+            if chunk is None:
+                if self._ended:
+                    return None
+                raise InvalidInput("The form is not closed by its boundary.")
+            self._feed(chunk)
+        return self._events.popleft()
+
+    def _feed(self, chunk: bytes) -> None:
+        try:
+            self._parser.write(chunk)
+        except FormParserError:
+            raise InvalidInput("The form is not multipart/form-data.") from None
+
+    def _callbacks(self) -> dict[str, object]:
+        return {
+            "on_part_begin": self._on_part_begin,
+            "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
+            "on_header_end": self._on_header_end,
+            "on_headers_finished": self._on_headers_finished,
+            "on_part_data": lambda data, start, end: self._events.append(data[start:end]),
+            "on_part_end": lambda: self._events.append(_END),
+            "on_end": self._on_end,
+        }
+
+    def _on_part_begin(self) -> None:
+        self._part = _Part()
+
+    def _on_header_end(self) -> None:
+        name, value = (bytes(text) for text in self._header)
+        self._header = (bytearray(), bytearray())
+        if name.lower() in self._part.headers:
+            raise InvalidInput("A part of the form has a header twice.")
+        self._part.headers[name.lower()] = value
+
+    def _on_headers_finished(self) -> None:
+        disposition, options = parse_options_header(self._part.headers.get(b"content-disposition"))
+        if disposition != b"form-data" or b"name" not in options:
+            raise InvalidInput("A part of the form has no name.")
+        self._part.name = _text(options[b"name"])
+        filename = options.get(b"filename")
+        self._part.filename = None if filename is None else _text(filename)
+        self._events.append(self._part)
+
+    def _on_end(self) -> None:
+        self._ended = True
+
+
+def _boundary(content_type: str) -> bytes:
+    kind, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary", b"")
+    if kind != b"multipart/form-data" or not 0 < len(boundary) <= _MAX_BOUNDARY:
+        raise InvalidInput("The body must be multipart/form-data with a boundary.")
+    return boundary
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput("The form holds text that is not UTF-8.") from None
