@@ -26,6 +26,7 @@ class Database:
     """The portal's one way to its database."""
 
     def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
         self._writer = engine
         self._reader = engine.execution_options(**{READ_ONLY: True})
 

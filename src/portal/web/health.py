@@ -21,8 +21,8 @@ class Health(BaseModel):
     status: str = "ok"
 
 
-def router(checks: Checks) -> APIRouter:
-    """`checks` raise a PortalError where what they ask is away."""
+def router(checks: Callable[[], Checks]) -> APIRouter:
+    """`checks` gives what to ask by name; each raises a PortalError where its part is away."""
     health = APIRouter(tags=["health"])
 
     @health.get("/healthz", summary="Is the process alive?")
@@ -32,7 +32,7 @@ def router(checks: Checks) -> APIRouter:
     @health.get("/readyz", summary="Can it serve?", responses=documented(NotReady))
     async def readyz() -> Health:
         away = []
-        for name, check in checks.items():
+        for name, check in checks().items():
             try:
                 await check()
             except PortalError:

@@ -39,7 +39,7 @@ async def primed(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, N
     return replay()
 
 
-def attachment(ascii_name: str, name: str) -> str:
+def attachment(name: str) -> str:
     """Content-Disposition (RFC 6266), with the full name as RFC 8187 encodes it. Never `inline`."""
-    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in ascii_name)
+    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

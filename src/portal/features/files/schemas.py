@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic.config import JsonDict
 
 from portal.core.clock import rfc3339
 from portal.features.files.models import Kind, Status
@@ -13,16 +14,17 @@ from portal.features.files.views import FileView
 MAX_DESCRIPTION = 4000
 
 
-def _no_controls(text: str) -> str:
-    if any((ord(character) < 32 and character not in "\n\t") or character == "\x7f" for character in text):
+def printable(text: str) -> str:
+    """The text itself. Raises ValueError for control characters other than line breaks and tabs."""
+    if any((character < " " and character not in "\n\t") or character == "\x7f" for character in text):
         raise ValueError("control characters are not allowed")
     return text
 
 
-Text = Annotated[str, AfterValidator(_no_controls)]
+Text = Annotated[str, AfterValidator(printable)]
 Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 
-_EXAMPLE = {
+_EXAMPLE: JsonDict = {
     "id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
     "name": "memory.raw",
     "size": 4294967296,
@@ -96,6 +98,15 @@ class FilePatch(BaseModel):
     description: Text | None = Field(None, max_length=MAX_DESCRIPTION)
 
 
+class UploadQuery(BaseModel):
+    """What a raw upload says of its file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Kind = Kind.OTHER
+    description: Text = Field("", max_length=MAX_DESCRIPTION)
+
+
 class ListQuery(BaseModel):
     """How to narrow a listing."""
 
@@ -106,5 +117,5 @@ class ListQuery(BaseModel):
     name: Text | None = Field(None, min_length=1, max_length=255, description="A part of the name, in any case.")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="Lowercase hex.")
     kind: Kind | None = None
-    created_from: datetime | None = Field(None, description="RFC 3339, with a zone; inclusive.")
-    created_to: datetime | None = Field(None, description="RFC 3339, with a zone; exclusive.")
+    created_from: AwareDatetime | None = Field(None, description="RFC 3339, with a zone; inclusive.")
+    created_to: AwareDatetime | None = Field(None, description="RFC 3339, with a zone; exclusive.")

@@ -1,0 +1,135 @@
+"""The HTTP door: features, who callers are resolved by, middleware, error handlers, lifespan.
+
+Comes in: settings. Leaves: an ASGI app. A feature is a folder and one line in `FEATURES`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Lifespan, Scope
+
+from portal import config
+from portal.bootstrap import Portal, open_portal
+from portal.config import Settings
+from portal.core import log, tasks
+from portal.core.errors import PortalError
+from portal.features.files import routes as files_routes
+from portal.features.identity import routes as identity_routes
+from portal.web import documents, errors, health
+from portal.web.middleware import BodyCare, Gate, RequestContext, SecurityHeaders
+
+PREFIX = files_routes.PREFIX
+FEATURES: tuple[APIRouter, ...] = (identity_routes.router, files_routes.router)
+SWEEP_SECONDS = 60
+
+_EXPOSED = ("Content-Disposition", "Content-Range", "ETag", "Location", "Repr-Digest", "Retry-After", "X-Request-ID")
+_ALLOWED = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-Range", "Range", "Repr-Digest")
+_DESCRIPTION = (
+    "An encrypted file portal: what is handed in is hashed, scanned and sealed on the way; only ciphertext is stored."
+)
+_log = log.get(__name__)
+
+
+def serve_app() -> FastAPI:
+    """What uvicorn calls in every worker: settings from the environment, logs set up. Raises ConfigError."""
+    settings, variables = config.load()
+    log.configure(debug=settings.debug, file=settings.log_file)
+    return create_app(settings, variables)
+
+
+def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
+    """The app; its lifespan opens the portal. Opens nothing itself."""
+    app = FastAPI(
+        title="portal",
+        version=version("portal"),
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+        lifespan=_lifespan(settings, variables),
+        middleware=_middleware(settings),
+    )
+    errors.install(app)
+    for router in FEATURES:
+        app.include_router(router, prefix=PREFIX)
+    app.include_router(health.router(lambda: _checks(app)))
+    if settings.serves_docs:
+        documents.install(app, description=_DESCRIPTION)
+    return app
+
+
+def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[FastAPI]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_portal(settings, variables) as portal:
+            app.state.portal = portal
+            app.state.identity = portal.identity
+            app.state.files = portal.files
+            app.state.resolvers = (portal.identity.sessions.resolve,)
+            sweeper = asyncio.create_task(_sweep_forever(portal))
+            yield
+            sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sweeper
+            await tasks.drain()
+
+    return lifespan
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    """Outermost first."""
+    return [
+        Middleware(RequestContext, trusted_proxies=settings.trusted_proxies),
+        Middleware(SecurityHeaders, hsts=settings.production),
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=_ALLOWED,
+            expose_headers=_EXPOSED,
+        ),
+        Middleware(Gate, allowed_hosts=settings.allowed_hosts),
+        Middleware(BodyCare, streams=_streams),
+    ]
+
+
+def _streams(scope: Scope) -> bool:
+    """Whether the route streams its body, with a cap of its own."""
+    method: str = scope["method"]
+    path: str = scope["path"]
+    return (method == "POST" and path == f"{PREFIX}/files") or (
+        method == "PUT" and path.startswith(f"{PREFIX}/upload/")
+    )
+
+
+def _checks(app: FastAPI) -> health.Checks:
+    resources = app.state.portal.resources
+    return {
+        "database": resources.database.check,
+        "blob store": resources.store.check,
+        "key provider": resources.keyring.check,
+    }
+
+
+async def _sweep_forever(portal: Portal) -> None:
+    """Settle what crashes left, in this process or another; a failure is told and tried again."""
+    while True:
+        try:
+            await portal.files.recorder.replay()
+            await portal.files.maintenance.sweep()
+        except PortalError as error:
+            _log.warning("sweep_failed", code=error.code)
+        except Exception:  # noqa: BLE001  # whatever it is, the next round must come
+            _log.exception("sweep_failed")
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

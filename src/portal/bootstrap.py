@@ -1,0 +1,79 @@
+"""Bootstrap: the one file that opens a backend. Comes in: settings. Leaves: a `Portal`, checked or not at all.
+
+Next: `app` serves it, `cli` uses it.
+"""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from portal import schema
+from portal.backends.blobs.registry import open_blob_store
+from portal.backends.keys.registry import open_key_providers
+from portal.backends.scanners.registry import open_scanners
+from portal.config import Settings
+from portal.core import log
+from portal.core.errors import ConfigError
+from portal.db.engine import make_engine, parse_url
+from portal.db.unit_of_work import Database
+from portal.features.files import service as files_service
+from portal.features.files.service import Files
+from portal.features.identity import service as identity_service
+from portal.features.identity.service import Identity
+from portal.keyring.keyring import Keyring
+from portal.resources import Resources
+from portal.strongbox.strongbox import Strongbox
+
+_log = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Portal:
+    """A portal that is open: its resources and its services."""
+
+    resources: Resources
+    identity: Identity
+    files: Files
+
+
+def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resources:
+    """What the settings name. Raises ConfigError. Nothing has been asked yet: see `Resources.check`."""
+    _make_data_dir(settings)
+    keys = open_key_providers(settings.key_urls, variables)
+    scanners = open_scanners(settings.scanner_urls)
+    store = open_blob_store(settings.blobs)
+    database = Database(make_engine(parse_url(settings.database), settings.db_ssl_mode))
+    keyring = Keyring(database, keys)
+    return Resources(
+        database=database,
+        store=store,
+        keyring=keyring,
+        scanners=scanners,
+        strongbox=Strongbox(store, keyring, scanners),
+        secret_keys=settings.secret_keys,
+        journal=settings.data_dir / "audit-journal.jsonl",
+        max_upload_bytes=settings.max_upload_bytes,
+    )
+
+
+@asynccontextmanager
+async def open_portal(settings: Settings, variables: Mapping[str, str]) -> AsyncIterator[Portal]:
+    """A portal whose parts all answered and whose database is current. Raises ConfigError, Unavailable."""
+    resources = open_resources(settings, variables)
+    try:
+        await resources.check()
+        await schema.require_current(resources.database.engine)
+        for warning in filter(None, (scanner.warning for scanner in resources.scanners)):
+            _log.warning("scanner_warning", text=warning)
+        identity = identity_service.build(resources)
+        yield Portal(resources, identity, files_service.build(resources, identity))
+    finally:
+        await resources.aclose()
+
+
+def _make_data_dir(settings: Settings) -> None:
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"PORTAL_DATA_DIR cannot be made ({os.strerror(error.errno or 0)})") from None

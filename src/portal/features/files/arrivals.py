@@ -1,0 +1,108 @@
+"""Files on their way in over HTTP: a raw body, or one part of a form. Both are an `intake.Arrival`.
+
+Comes in: a request. Leaves: the file's bytes as they arrive and what the client says of it. Nothing is held.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Self
+from urllib.parse import unquote_to_bytes
+
+from fastapi import Request
+
+from portal.core.errors import InvalidInput, Unprocessable
+from portal.features.files.models import Kind
+from portal.features.files.names import checked_name
+from portal.features.files.schemas import MAX_DESCRIPTION, UploadQuery, printable
+from portal.features.files.views import Details
+from portal.web.bodies import body_chunks, refuse_announced
+from portal.web.conditions import announced_digest
+from portal.web.multipart import MultipartForm
+
+FORM_FIELDS = frozenset({"description", "kind", "sha256"})
+_FORM_ROOM = 1 << 20  # bytes a form may have beyond its file
+_MAX_TYPE = 200
+_HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+
+
+class RawArrival:
+    """The body is the file (`curl -T`)."""
+
+    def __init__(self, request: Request, query: UploadQuery, limit: int) -> None:
+        """Raises InvalidInput, TooLarge for an announced length over `limit` bytes."""
+        refuse_announced(request, limit)
+        self._request, self._limit = request, limit
+        self._details = Details(query.kind, query.description, announced_digest(request.headers.get("repr-digest")))
+        self.name = checked_name(_name_in_path(request))
+        self.declared_type = _declared(request.headers.get("content-type"))
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        return body_chunks(self._request, self._limit)
+
+    async def details(self) -> Details:
+        return self._details
+
+
+class FormArrival:
+    """The file is one part of a form; the fields stand before or after it."""
+
+    def __init__(self, form: MultipartForm) -> None:
+        self._form = form
+        self.name = checked_name(form.filename)
+        self.declared_type = _declared(form.content_type)
+
+    @classmethod
+    async def begin(cls, request: Request, limit: int) -> Self:
+        """Read up to the file. Raises InvalidInput, TooLarge, ClientGone."""
+        refuse_announced(request, limit + _FORM_ROOM)
+        form = MultipartForm(
+            request.headers.get("content-type", ""),
+            body_chunks(request, limit + _FORM_ROOM),
+            file_field="file",
+            fields=FORM_FIELDS,
+        )
+        await form.open_file()
+        return cls(form)
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        return self._form.chunks()
+
+    async def details(self) -> Details:
+        fields = await self._form.finish()
+        return Details(_kind(fields), _description(fields), _digest(fields))
+
+
+def _name_in_path(request: Request) -> str:
+    # The router's own parameter would refuse %2F; the gate proved that the raw path is UTF-8.
+    raw: bytes = request.scope["raw_path"]
+    return unquote_to_bytes(raw.partition(b"/upload/")[2]).decode("utf-8")
+
+
+def _declared(content_type: str | None) -> str | None:
+    if not content_type:
+        return None
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in content_type)[:_MAX_TYPE]
+
+
+def _kind(fields: dict[str, str]) -> Kind:
+    try:
+        return Kind(fields.get("kind") or Kind.OTHER)
+    except ValueError:
+        raise Unprocessable(f"kind is one of: {', '.join(Kind)}.") from None
+
+
+def _description(fields: dict[str, str]) -> str:
+    text = fields.get("description", "").replace("\r\n", "\n")  # forms break lines with CRLF
+    if len(text) > MAX_DESCRIPTION:
+        raise Unprocessable(f"description has at most {MAX_DESCRIPTION} characters.")
+    try:
+        return printable(text)
+    except ValueError as error:
+        raise Unprocessable(f"description: {error}.") from None
+
+
+def _digest(fields: dict[str, str]) -> bytes | None:
+    text = fields.get("sha256", "").strip()
+    if text and not _HEX_DIGEST.fullmatch(text):
+        raise InvalidInput("sha256 is 64 hex digits.")
+    return bytes.fromhex(text) if text else None

@@ -1,0 +1,244 @@
+"""Files over HTTP: hand in, list, read, change, delete, download."""
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from portal.core import errors
+from portal.core.errors import PortalError
+from portal.features.files.arrivals import FormArrival, RawArrival
+from portal.features.files.catalog import Changes
+from portal.features.files.delivery import Extent
+from portal.features.files.deps import IdempotencyKey, IfMatch, Listing, Upload, WithFiles
+from portal.features.files.intake import InFlight, KeyReused, UploadLost
+from portal.features.files.models import Kind
+from portal.features.files.names import checked_name, download_name
+from portal.features.files.repository import Filters
+from portal.features.files.schemas import FileOut, FilePage, FilePatch, ListQuery
+from portal.features.files.views import FileView
+from portal.features.identity.deps import From, SignedIn
+from portal.web import conditions
+from portal.web.bodies import StrictJsonRoute
+from portal.web.documents import BINARY
+from portal.web.errors import documented
+from portal.web.streaming import OCTET_STREAM, DownloadResponse, attachment, primed
+
+router = APIRouter(tags=["files"], route_class=StrictJsonRoute)
+PREFIX = "/api/v1"
+
+_READ: list[type[PortalError]] = [errors.NotSignedIn, errors.NotFound, errors.Unavailable]
+_WRITE: list[type[PortalError]] = [*_READ, errors.Forbidden, errors.PreconditionFailed, errors.PreconditionRequired]
+_CONTENT: list[type[PortalError]] = [*_READ, errors.Forbidden, errors.Quarantined, errors.IntegrityError]
+_UPLOAD: list[type[PortalError]] = [
+    errors.InvalidInput,
+    errors.DigestMismatch,
+    errors.NotSignedIn,
+    errors.Forbidden,
+    InFlight,
+    errors.TooLarge,
+    errors.Unprocessable,
+    KeyReused,
+    errors.Unavailable,
+    UploadLost,
+    errors.StorageFull,
+]
+_FORM_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": BINARY,
+                        "description": {"type": "string"},
+                        "kind": {"type": "string", "enum": [kind.value for kind in Kind]},
+                        "sha256": {"type": "string", "description": "64 hex digits; refused where they do not match."},
+                    },
+                },
+                "encoding": {"file": {"contentType": OCTET_STREAM}},
+            }
+        },
+    }
+}
+_REPR_DIGEST = {
+    "name": "Repr-Digest",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "`sha-256=:<base64>:` (RFC 9530); refused where it does not match.",
+}
+_RAW_BODY: dict[str, Any] = {
+    "parameters": [_REPR_DIGEST],
+    "requestBody": {"required": True, "content": {OCTET_STREAM: {"schema": BINARY}}},
+}
+_RANGE: dict[str, Any] = {
+    "parameters": [
+        {"name": "Range", "in": "header", "schema": {"type": "string"}, "example": "bytes=0-1023"},
+        {"name": "If-Range", "in": "header", "schema": {"type": "string"}},
+    ]
+}
+_LOCATED: dict[int | str, dict[str, Any]] = {
+    201: {"headers": {name: {"schema": {"type": "string"}} for name in ("Location", "ETag")}}
+}
+_DELIVERED: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": description,
+        "content": {OCTET_STREAM: {"schema": BINARY}},
+        "headers": {
+            name: {"schema": {"type": "string"}}
+            for name in ("ETag", "Repr-Digest", "Content-Disposition", "Accept-Ranges", *more)
+        },
+    }
+    for status, description, more in ((200, "The file.", ()), (206, "The range.", ("Content-Range",)))
+}
+
+
+@router.post(
+    "/files",
+    status_code=201,
+    summary="Hand in a file as a form",
+    responses={**_LOCATED, **documented(*_UPLOAD)},
+    openapi_extra=_FORM_BODY,
+)
+async def upload_file(
+    request: Request, principal: SignedIn, files: WithFiles, origin: From, idempotency_key: IdempotencyKey = None
+) -> FileOut:
+    """multipart/form-data with one `file`; the other fields may stand before or after it."""
+    arrival = await FormArrival.begin(request, files.max_upload_bytes)
+    view = await files.intake.take_in(principal, arrival, origin, idempotency_key=idempotency_key)
+    return _created(view)  # type: ignore[return-value]  # a response of exactly that model
+
+
+@router.put(
+    "/upload/{filename:path}",
+    status_code=201,
+    summary="Hand in a file as the body",
+    responses={**_LOCATED, **documented(*_UPLOAD)},
+    openapi_extra=_RAW_BODY,
+)
+async def upload_raw(
+    request: Request,
+    filename: str,  # noqa: ARG001  # documented here, read from the raw path
+    query: Upload,
+    principal: SignedIn,
+    files: WithFiles,
+    origin: From,
+    idempotency_key: IdempotencyKey = None,
+) -> FileOut:
+    """The body is the file: `curl -T disk.img …/upload/`. Each call makes a new file, whatever its name."""
+    arrival = RawArrival(request, query, files.max_upload_bytes)
+    view = await files.intake.take_in(principal, arrival, origin, idempotency_key=idempotency_key)
+    return _created(view)  # type: ignore[return-value]
+
+
+@router.get(
+    "/files",
+    summary="List files",
+    responses=documented(errors.InvalidInput, errors.NotSignedIn, errors.Unavailable),
+)
+async def list_files(principal: SignedIn, files: WithFiles, query: Listing) -> FilePage:
+    """Newest first: your own; for an auditor or administrator everybody's."""
+    bound_to = query.model_dump_json(exclude={"cursor", "limit"}) + str(principal.user_id)
+    after = None if query.cursor is None else files.cursors.read(query.cursor, bound_to)
+    page = await files.catalog.list(principal, _filters(query), after, query.limit)
+    following = None if page.next_after is None else files.cursors.write(page.next_after, bound_to)
+    return FilePage(items=[FileOut.of(file) for file in page.items], next_cursor=following)
+
+
+@router.get("/files/{file_id}", summary="Read a file's entry", responses=documented(*_READ))
+async def read_file(file_id: UUID, principal: SignedIn, files: WithFiles, response: Response) -> FileOut:
+    """The catalogue entry; its ETag goes into If-Match of a change."""
+    view = await files.catalog.get(principal, file_id)
+    response.headers["ETag"] = conditions.version_tag(view.version)
+    return FileOut.of(view)
+
+
+@router.patch("/files/{file_id}", summary="Change a file's entry", responses=documented(errors.InvalidInput, *_WRITE))
+async def update_file(
+    file_id: UUID,
+    patch: FilePatch,
+    version: IfMatch,
+    principal: SignedIn,
+    files: WithFiles,
+    origin: From,
+    response: Response,
+) -> FileOut:
+    """Name, kind and description; the bytes never change."""
+    name = None if patch.name is None else checked_name(patch.name)
+    view = await files.catalog.update(principal, file_id, version, Changes(name, patch.kind, patch.description), origin)
+    response.headers["ETag"] = conditions.version_tag(view.version)
+    return FileOut.of(view)
+
+
+@router.delete("/files/{file_id}", status_code=204, summary="Delete a file", responses=documented(*_WRITE))
+async def delete_file(file_id: UUID, version: IfMatch, principal: SignedIn, files: WithFiles, origin: From) -> Response:
+    """Destroys the file's keys, then its bytes. There is no way back."""
+    await files.catalog.delete(principal, file_id, version, origin)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/files/{file_id}/content",
+    summary="Download a file",
+    response_class=DownloadResponse,
+    responses={**_DELIVERED, **documented(*_CONTENT, errors.RangeNotSatisfiable)},
+    openapi_extra=_RANGE,
+)
+async def download_file(
+    request: Request, file_id: UUID, principal: SignedIn, files: WithFiles, origin: From
+) -> Response:
+    """Whole, or one range of it. Always an attachment; what is damaged breaks off and never ends as a success."""
+    partial = False
+
+    def choose(file: FileView) -> Extent:
+        nonlocal partial
+        size, tag = file.size or 0, conditions.content_tag(file.sha256 or "")
+        wanted = conditions.wanted_range(request.headers.get("range"), request.headers.get("if-range"), tag, size)
+        partial = wanted is not None
+        return Extent(*(wanted or (0, size)))
+
+    delivery = await files.deliveries.start(principal, file_id, origin, choose)
+    headers = _content_headers(delivery.file) | {"Content-Length": str(delivery.extent.length)}
+    if partial:
+        start, length = delivery.extent.start, delivery.extent.length
+        headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{delivery.file.size}"
+    return DownloadResponse(await primed(delivery.chunks), status=206 if partial else 200, headers=headers)
+
+
+@router.head("/files/{file_id}/content", summary="What a download would deliver", responses=documented(*_CONTENT))
+async def head_file(file_id: UUID, principal: SignedIn, files: WithFiles) -> Response:
+    """The headers of the whole download; nothing is decrypted or counted."""
+    view = await files.deliveries.describe(principal, file_id)
+    headers = _content_headers(view) | {"Content-Length": str(view.size or 0)}
+    return Response(status_code=200, headers=headers, media_type=OCTET_STREAM)
+
+
+def _created(view: FileView) -> Response:
+    headers = {"Location": f"{PREFIX}/files/{view.id}", "ETag": conditions.version_tag(view.version)}
+    return JSONResponse(FileOut.of(view).model_dump(mode="json"), status_code=201, headers=headers)
+
+
+def _filters(query: ListQuery) -> Filters:
+    return Filters(
+        name=query.name,
+        sha256=query.sha256,
+        kind=query.kind,
+        created_from=query.created_from,
+        created_to=query.created_to,
+    )
+
+
+def _content_headers(view: FileView) -> dict[str, str]:
+    name = download_name(view.name)
+    return {
+        "ETag": conditions.content_tag(view.sha256 or ""),
+        "Repr-Digest": conditions.repr_digest(bytes.fromhex(view.sha256 or "")),
+        "Content-Disposition": attachment(name),
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "no-store, private",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
