@@ -40,7 +40,7 @@ _log = log.get(__name__)
 def serve_app() -> FastAPI:
     """What uvicorn calls in every worker: settings from the environment, logs set up. Raises ConfigError."""
     settings, variables = config.load()
-    log.configure(debug=settings.debug, file=settings.log_file)
+    log.configure(settings.log_level, settings.log_file)
     return create_app(settings, variables)
 
 
@@ -69,6 +69,8 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_portal(settings, variables) as portal:
+            for warning in filter(None, (scanner.warning for scanner in portal.resources.scanners)):
+                _log.warning("scanner_warning", text=warning)
             app.state.portal = portal
             app.state.identity = portal.identity
             app.state.files = portal.files

@@ -13,7 +13,6 @@ from portal.backends.blobs.registry import open_blob_store
 from portal.backends.keys.registry import open_key_providers
 from portal.backends.scanners.registry import open_scanners
 from portal.config import Settings
-from portal.core import log
 from portal.core.errors import ConfigError
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
@@ -24,8 +23,6 @@ from portal.features.identity.service import Identity
 from portal.keyring.keyring import Keyring
 from portal.resources import Resources
 from portal.strongbox.strongbox import Strongbox
-
-_log = log.get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +61,6 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
     try:
         await resources.check()
         await schema.require_current(resources.database.engine)
-        for warning in filter(None, (scanner.warning for scanner in resources.scanners)):
-            _log.warning("scanner_warning", text=warning)
         identity = identity_service.build(resources)
         yield Portal(resources, identity, files_service.build(resources, identity))
     finally:

@@ -7,6 +7,7 @@ The variables are read here and not by a settings library, because a misspelt PO
 list is written with commas, and every secret can come from a file (`NAME_FILE`).
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from ipaddress import ip_network
@@ -63,6 +64,10 @@ class Settings(BaseModel):
         return self.env == "production"
 
     @property
+    def log_level(self) -> int:
+        return logging.DEBUG if self.debug else logging.INFO
+
+    @property
     def serves_docs(self) -> bool:
         return not self.production if self.docs is None else self.docs
 
@@ -74,7 +79,7 @@ class Settings(BaseModel):
     @property
     def blobs(self) -> str:
         """The blob store URL in force."""
-        return self.blob_url or (self.data_dir.absolute() / "blobs").as_uri()
+        return self.blob_url or (self.data_dir.absolute() / "store").as_uri()
 
     @property
     def secret_keys(self) -> tuple[Secret, ...]:

@@ -20,7 +20,7 @@ _JWT = re.compile(r"eyJ[\w-]{5,}\.[\w-]+\.[\w-]*")
 _CREDENTIAL = re.compile(r"(?i)\b(bearer|basic)\s+[^\s\"']+|://[^/\s:@]+:[^@\s/]+@")
 
 
-def configure(*, debug: bool = False, file: Path | None = None) -> None:
+def configure(level: int = logging.INFO, file: Path | None = None) -> None:
     """Send every logger of the process through one JSON renderer. Call once a process."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -47,8 +47,8 @@ def configure(*, debug: bool = False, file: Path | None = None) -> None:
         )
     )
     logging.root.handlers = [handler]
-    logging.root.setLevel(logging.DEBUG if debug else logging.INFO)
-    for chatty in ("aiosqlite", "asyncio", "python_multipart", "sqlalchemy"):
+    logging.root.setLevel(level)
+    for chatty in ("aiosqlite", "alembic", "asyncio", "python_multipart", "sqlalchemy"):
         logging.getLogger(chatty).setLevel(logging.WARNING)  # their debug lines hold statements and form data
 
 

@@ -1,5 +1,6 @@
 """What the strongbox and its callers tell each other: frozen words, no behaviour."""
 
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -33,6 +34,18 @@ class SealedPart:
     def key(self) -> str:
         """The blob's key in the store."""
         return self.place.blob_id.hex
+
+
+@dataclass(frozen=True, slots=True)
+class TinkPart:
+    """One part as a pure Tink stream, with everything a Tink runtime needs to open it. `length` is in bytes."""
+
+    blob_key: str
+    key: bytes = field(repr=False)
+    keyset: str = field(repr=False)
+    associated_data: bytes
+    stream: Callable[[], AsyncIterator[bytes]]
+    length: int
 
 
 @dataclass(frozen=True, slots=True)

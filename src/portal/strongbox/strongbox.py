@@ -6,32 +6,22 @@ Nothing is visible in the store before `approve` agreed and the blob was committ
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from portal.backends.blobs.base import BlobStore, BlobWriter
 from portal.backends.scanners.base import Scanner
 from portal.core.errors import TooLarge
 from portal.crypto import blob, record, wrap
 from portal.crypto.format import BOUND_SIZE, HEAD_SIZE, Place
+from portal.crypto.keyset import keyset_json
 from portal.crypto.layout import PRODUCTION, Layout
 from portal.crypto.stream import SegmentCutter
 from portal.keyring.keyring import Keyring
-from portal.strongbox.model import Findings, SealedFile, SealedPart
+from portal.strongbox.model import Findings, SealedFile, SealedPart, TinkPart
 from portal.strongbox.observe import Observers
 from portal.strongbox.reader import Reader
 
 _INLINE = 1 << 16  # a segment this small is sealed where it stands: a thread costs more
 Approve = Callable[[Findings], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class TinkPart:
-    """One part as a pure Tink stream. `key` and `associated_data` are what a Tink runtime needs to open it."""
-
-    key: bytes
-    associated_data: bytes
-    stream: AsyncIterator[bytes]
-    length: int
 
 
 class Strongbox:
@@ -88,15 +78,7 @@ class Strongbox:
         reader = await self.open(file)
         async for _ in reader.read(0, file.size):
             pass
-        return [
-            TinkPart(
-                key=await self._file_key(file, part),
-                associated_data=await self._bound_head(part),
-                stream=self.store.get(part.key, HEAD_SIZE, part.stored_length - HEAD_SIZE),
-                length=part.stored_length - HEAD_SIZE,
-            )
-            for part in file.parts
-        ]
+        return [await self._tink_part(file, part) for part in file.parts]
 
     async def destroy(self, blob_key: str) -> None:
         """Remove a blob and whatever an unfinished attempt at it left. Idempotent."""
@@ -123,8 +105,17 @@ class Strongbox:
         data_key = await self._keyring.get(part.data_key_id, file.scope)
         return wrap.unwrap_file_key(part.wrapped_key, data_key.key, data_key.id, part.place)
 
-    async def _bound_head(self, part: SealedPart) -> bytes:
-        return b"".join([piece async for piece in self.store.get(part.key, 0, BOUND_SIZE)])
+    async def _tink_part(self, file: SealedFile, part: SealedPart) -> TinkPart:
+        file_key = await self._file_key(file, part)
+        length = part.stored_length - HEAD_SIZE
+        return TinkPart(
+            blob_key=part.key,
+            key=file_key,
+            keyset=keyset_json(file_key, self._layout),
+            associated_data=b"".join([piece async for piece in self.store.get(part.key, 0, BOUND_SIZE)]),
+            stream=lambda: self.store.get(part.key, HEAD_SIZE, length),
+            length=length,
+        )
 
 
 async def _seal_segment(plain: bytes, sealer: blob.BlobSealer, observers: Observers, *, last: bool) -> bytes:

@@ -23,8 +23,8 @@ from portal.features.files.catalog import remove_bytes
 from portal.features.files.intake import LEASE
 from portal.features.files.models import Status
 from portal.features.files.views import FileView
-from portal.strongbox.model import SealedFile
-from portal.strongbox.strongbox import Strongbox, TinkPart
+from portal.strongbox.model import SealedFile, TinkPart
+from portal.strongbox.strongbox import Strongbox
 
 SWEEPER = "system:sweep"
 IDEMPOTENCY_KEPT = timedelta(hours=24)

@@ -183,6 +183,7 @@ async def delete_file(file_id: UUID, version: IfMatch, principal: SignedIn, file
 
 @router.get(
     "/files/{file_id}/content",
+    status_code=200,
     summary="Download a file",
     response_class=DownloadResponse,
     responses={**_DELIVERED, **documented(*_CONTENT, errors.RangeNotSatisfiable)},

@@ -1,0 +1,29 @@
+"""The command line: the same services without HTTP. Comes in: arguments. Leaves: text, or JSON for scripts, and an exit
+code that means something (`console.Exit`).
+"""
+
+import typer
+
+from portal.cli import files, serve, setup, upkeep, users
+from portal.cli.console import run
+
+app = typer.Typer(
+    name="portal",
+    help="An encrypted file portal.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("init")(setup.init)
+app.command("serve")(serve.serve)
+app.command("sweep")(upkeep.sweep)
+app.command("fsck")(upkeep.fsck)
+app.command("rescue")(files.rescue)
+app.add_typer(setup.db, name="db")
+app.add_typer(users.app, name="users")
+app.add_typer(files.app, name="files")
+
+
+def main() -> None:
+    """The `portal` program."""
+    run(app)

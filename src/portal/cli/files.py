@@ -1,0 +1,97 @@
+"""`portal files export` and `portal rescue`: ways to a file's bytes that need no portal afterwards, or none at all."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from portal.cli.console import Json, actor, answer, portal, progress, settle
+from portal.core.secrets import parse_key
+from portal.strongbox.model import TinkPart
+from portal.strongbox.rescue import rescue as rescue_blob
+
+app = typer.Typer(help="Files.", no_args_is_help=True)
+
+
+@app.callback()
+def files() -> None:
+    """Files."""
+
+
+@app.command("export")
+def export(
+    file_id: Annotated[UUID, typer.Argument(help="The file's id.")],
+    *,
+    to: Annotated[Path, typer.Option(help="An empty or new folder.", file_okay=False)],
+    as_json: Json = False,
+) -> None:
+    """Write a file as pure Tink streams with their keys in clear: whoever has the folder has the file. On record."""
+    to.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(to.iterdir()):
+        raise typer.BadParameter(f"{to} is not empty")
+    parts = settle(_export(file_id, to, as_json=as_json))
+    answer(f"exported {len(parts)} part(s) to {to}", {"file_id": str(file_id), "parts": parts}, as_json=as_json)
+
+
+def rescue(
+    blob: Annotated[Path, typer.Argument(help="The blob, as it lies in the store.", exists=True, dir_okay=False)],
+    *,
+    key_file: Annotated[str, typer.Option(help="A file with the file key in hex, or - for standard input.")],
+    out: Annotated[Path, typer.Option(help="The plaintext; must not exist.")],
+    as_json: Json = False,
+) -> None:
+    """Open a blob with its file key and nothing else: no database, no server, no settings."""
+    text = sys.stdin.readline() if key_file == "-" else Path(key_file).read_text("utf-8")
+    key = parse_key(text)
+    if key is None:
+        raise typer.BadParameter("the file key is 64 hex digits")
+    with progress(f"opening {blob.name}", blob.stat().st_size, as_json=as_json) as advance:
+        size = rescue_blob(blob, key.reveal(), out, progress=advance)
+    answer(f"wrote {size} bytes to {out}", {"out": str(out), "size": size}, as_json=as_json)
+
+
+async def _export(file_id: UUID, to: Path, *, as_json: bool) -> list[dict[str, Any]]:
+    async with portal() as opened:
+        parts = await opened.files.maintenance.export(file_id, actor=actor())
+        total = sum(part.length for part in parts)
+        with progress("exporting", total, as_json=as_json) as advance, _all_or_nothing(to):
+            return [await _write_part(to, number, part, advance) for number, part in enumerate(parts)]
+
+
+async def _write_part(to: Path, number: int, part: TinkPart, advance: Any) -> dict[str, Any]:
+    keyset = "keyset.json" if number == 0 else f"keyset-{number}.json"
+    names = {"stream": f"part-{number}.tink", "aad": f"aad-{number}.bin", "keyset": keyset, "key": f"key-{number}.hex"}
+    await _write(to / names["stream"], part.stream(), advance)
+    await _write(to / names["aad"], _one(part.associated_data))
+    await _write(to / names["keyset"], _one(part.keyset.encode()))
+    await _write(to / names["key"], _one(part.key.hex().encode() + b"\n"))
+    return {**names, "blob": part.blob_key}
+
+
+async def _write(path: Path, chunks: AsyncIterator[bytes], advance: Any = lambda _: None) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        async for chunk in chunks:
+            file.write(chunk)
+            advance(len(chunk))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _all_or_nothing(folder: Path) -> Iterator[None]:
+    """What breaks off leaves no half of an export, and no key without its stream."""
+    try:
+        yield
+    except BaseException:
+        for leftover in folder.iterdir():
+            leftover.unlink()
+        raise
+
+
+async def _one(data: bytes) -> AsyncIterator[bytes]:
+    yield data

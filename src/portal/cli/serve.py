@@ -1,0 +1,54 @@
+"""`portal serve`: the HTTP door, after everything behind it proved to be there.
+
+Comes in: settings. Leaves: uvicorn, until a signal. No core dumps and no files for others to read: keys live here.
+"""
+
+import os
+import resource
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from portal import config
+from portal.bootstrap import open_portal
+from portal.cli.console import settle
+from portal.core import log
+
+_KEEP_ALIVE_SECONDS = 75
+
+
+def serve(
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
+    workers: Annotated[int, typer.Option(help="Processes that serve.", min=1)] = 1,
+) -> None:
+    """Serve the API until told to stop."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    settings, variables = config.load()
+    log.configure(settings.log_level, settings.log_file)
+    settle(_prove(settings, variables))
+    uvicorn.run(
+        "portal.app:serve_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        proxy_headers=False,  # portal.web.middleware judges them, and believes only addresses
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=settings.grace_seconds,
+    )
+
+
+async def _prove(settings: config.Settings, variables: dict[str, str]) -> None:
+    """Every problem is one line here, instead of a traceback in a worker."""
+    async with open_portal(settings, variables):
+        pass

@@ -1,0 +1,56 @@
+"""Work that a cancelled caller leaves behind comes to its end."""
+
+import asyncio
+
+import pytest
+
+from portal.core import tasks
+
+
+async def test_the_result_or_the_error_reaches_the_caller() -> None:
+    async def fail() -> None:
+        raise ValueError("no")
+
+    assert await tasks.uninterrupted(asyncio.sleep(0, "done")) == "done"
+    with pytest.raises(ValueError, match="no"):
+        await tasks.uninterrupted(fail())
+
+
+async def test_a_cancelled_caller_leaves_the_work_running_until_drained() -> None:
+    gate, done = asyncio.Event(), []
+
+    async def work() -> None:
+        await gate.wait()
+        done.append("settled")
+
+    caller = asyncio.create_task(tasks.uninterrupted(work()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert done == []
+    gate.set()
+    await tasks.drain()
+    assert done == ["settled"]
+
+
+async def test_a_failure_that_nobody_waits_for_disturbs_nobody() -> None:
+    gate = asyncio.Event()
+
+    async def work() -> None:
+        await gate.wait()
+        raise ValueError("late")
+
+    caller = asyncio.create_task(tasks.uninterrupted(work()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    caller.cancel()
+    gate.set()
+    await tasks.drain()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+
+
+async def test_draining_nothing_returns_at_once() -> None:
+    await tasks.drain()
