@@ -1,0 +1,156 @@
+"""A real portal in its own process on a loopback port, and real clients: what streams is only true on a socket."""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+PASSWORD = "correct horse battery staple"
+_START_ATTEMPTS = 300
+_STOP_SECONDS = 20
+
+
+@dataclass
+class Served:
+    """One portal: its folder, its environment, and while it runs its process and address."""
+
+    folder: Path
+    environment: dict[str, str]
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+    accounts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "portal.log").read_text()
+
+    def cli(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run the `portal` program in this portal's folder."""
+        return subprocess.run(
+            [sys.executable, "-m", "portal", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            input=stdin,
+            text=True,
+            capture_output=True,
+            check=check,
+            timeout=120,
+        )
+
+    def start(self, *arguments: str) -> None:
+        self.port = _free_port()
+        with (self.folder / "portal.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "portal", "serve", "--port", str(self.port), *arguments],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        for _ in range(_START_ATTEMPTS):
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{self.url}/healthz").status_code == 200:
+                    return
+            assert self.process.poll() is None, self.log
+            time.sleep(0.05)
+        pytest.fail(f"the portal did not start: {self.log}")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(how)
+        code = self.process.wait(_STOP_SECONDS)
+        self.process = None
+        return code
+
+    def add_user(self, name: str, role: str) -> None:
+        self.cli("users", "create", name, "--role", role, "--password-stdin", stdin=PASSWORD)
+
+    def client(self, name: str) -> httpx.Client:
+        """A client signed in as `name`."""
+        form = {"grant_type": "password", "username": name, "password": PASSWORD}
+        answer = httpx.post(f"{self.url}/api/v1/auth/token", data=form)
+        assert answer.status_code == 200, answer.text
+        headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        return httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=60)
+
+    def audit(self) -> list[dict[str, Any]]:
+        """The audit record, read from the embedded database."""
+        import sqlite3  # noqa: PLC0415  # only the embedded one is read this way
+
+        with contextlib.closing(sqlite3.connect(self.folder / "var" / "portal.db")) as connection:
+            return [json.loads(body) for (body,) in connection.execute("SELECT body FROM audit ORDER BY seq")]
+
+
+MakePortal = Callable[..., Served]
+
+
+@pytest.fixture
+def make_portal(tmp_path: Path) -> Iterator[MakePortal]:
+    """Makes portals of a test's own, with settings as keyword arguments; each is stopped in the end."""
+    made: list[Served] = []
+
+    def make(**settings: str) -> Served:
+        portal = _make(tmp_path / f"portal-{len(made)}", settings)
+        made.append(portal)
+        return portal
+
+    yield make
+    for portal in made:
+        _end(portal)
+
+
+@pytest.fixture(scope="session")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A running portal that tests of one worker share, with one user of each role, named after it."""
+    made = _make(tmp_path_factory.mktemp("shared") / "portal", {"MAX_UPLOAD_BYTES": str(64 << 20)})
+    made.start()
+    for role in ("admin", "analyst", "uploader", "auditor"):
+        made.add_user(role, role)
+    made.add_user("other", "analyst")
+    yield made
+    _end(made)
+
+
+@pytest.fixture
+def analyst(portal: Served) -> Iterator[httpx.Client]:
+    with portal.client("analyst") as client:
+        yield client
+
+
+def _make(folder: Path, settings: dict[str, str]) -> Served:
+    folder.mkdir(parents=True)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL_")}
+    keys = {"MASTER_KEY": secrets.token_hex(32), "SECRET_KEY": secrets.token_hex(32)}
+    given = {f"PORTAL_{name}": value for name, value in {**keys, **settings}.items()}
+    portal = Served(folder, inherited | given)
+    portal.cli("db", "upgrade")
+    return portal
+
+
+def _end(portal: Served) -> None:
+    if portal.process is not None:
+        portal.process.kill()
+        portal.process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
