@@ -16,6 +16,7 @@ from portal.core import log
 Lines = Callable[[], list[str]]
 CANARY = "c4n4ry-c4n4ry"
 JWT = f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.{CANARY}"
+CHATTY = ("aiosqlite", "alembic", "asyncio", "python_multipart", "sqlalchemy")
 LEAKS = {
     "a token": JWT,
     "a token in a sentence": f"refused {JWT}, try again",
@@ -36,9 +37,7 @@ def lines(tmp_path: Path) -> Iterator[Lines]:
     """Everything logged so far; the process's logging is put back afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
-    chatty = {
-        name: logging.getLogger(name).level for name in ("aiosqlite", "asyncio", "python_multipart", "sqlalchemy")
-    }
+    levels = {name: logging.getLogger(name).level for name in CHATTY}
     path = tmp_path / "logs" / "portal.log"
     log.configure(file=path)
     (ours,) = root.handlers
@@ -46,7 +45,7 @@ def lines(tmp_path: Path) -> Iterator[Lines]:
     ours.close()
     root.handlers = handlers
     root.setLevel(level)
-    for name, before in chatty.items():
+    for name, before in levels.items():
         logging.getLogger(name).setLevel(before)
     structlog.reset_defaults()
 
@@ -152,7 +151,14 @@ def test_debug_lines_are_not_shown(lines: Lines) -> None:
     assert lines() == []
 
 
-@pytest.mark.parametrize("name", ["aiosqlite", "asyncio", "python_multipart", "sqlalchemy.engine.Engine"])
+@pytest.mark.usefixtures("lines")
+def test_the_level_is_the_operators() -> None:
+    assert logging.root.level == logging.INFO
+    log.configure(logging.ERROR)
+    assert logging.root.level == logging.ERROR
+
+
+@pytest.mark.parametrize("name", [*CHATTY, "sqlalchemy.engine.Engine", "python_multipart.multipart"])
 def test_debug_never_shows_statements_or_form_data(lines: Lines, name: str) -> None:
     logging.root.setLevel(logging.DEBUG)
     logging.getLogger("anyone").debug("shown")

@@ -1,5 +1,6 @@
 """A real portal in its own process on a loopback port, and real clients: what streams is only true on a socket."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -10,12 +11,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from portal import config, schema
+from portal.bootstrap import open_resources
+from portal.core.principal import Role
+from portal.features.identity import service as identity
+from portal.features.identity.passwords import PasswordHasher
 
 PASSWORD = "correct horse battery staple"
 _START_ATTEMPTS = 300
@@ -30,7 +38,6 @@ class Served:
     environment: dict[str, str]
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
-    accounts: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -79,8 +86,19 @@ class Served:
         self.process = None
         return code
 
-    def add_user(self, name: str, role: str) -> None:
-        self.cli("users", "create", name, "--role", role, "--password-stdin", stdin=PASSWORD)
+    def prepare(self, **accounts: str) -> None:
+        """Migrate, and make accounts by name and role, as the command line would, without starting it for each."""
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, self._prepare(accounts)).result()
+
+    async def _prepare(self, accounts: dict[str, str]) -> None:
+        settings, variables = config.load(self.environment, self.folder / ".env")
+        resources = open_resources(settings, variables)
+        users = identity.build(resources, PasswordHasher(memory_kib=8, passes=1, lanes=1)).users
+        await schema.upgrade(resources.database.engine)
+        for name, role in accounts.items():
+            await users.create(name, Role(role), PASSWORD, actor="system:test")
+        await resources.aclose()
 
     def client(self, name: str) -> httpx.Client:
         """A client signed in as `name`."""
@@ -103,7 +121,7 @@ MakePortal = Callable[..., Served]
 
 @pytest.fixture
 def make_portal(tmp_path: Path) -> Iterator[MakePortal]:
-    """Makes portals of a test's own, with settings as keyword arguments; each is stopped in the end."""
+    """Makes portals of a test's own, with settings as keyword arguments; `prepare` and `start` them. Each is stopped."""
     made: list[Served] = []
 
     def make(**settings: str) -> Served:
@@ -120,10 +138,8 @@ def make_portal(tmp_path: Path) -> Iterator[MakePortal]:
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A running portal that tests of one worker share, with one user of each role, named after it."""
     made = _make(tmp_path_factory.mktemp("shared") / "portal", {"MAX_UPLOAD_BYTES": str(64 << 20)})
+    made.prepare(admin="admin", analyst="analyst", uploader="uploader", auditor="auditor", other="analyst")
     made.start()
-    for role in ("admin", "analyst", "uploader", "auditor"):
-        made.add_user(role, role)
-    made.add_user("other", "analyst")
     yield made
     _end(made)
 
@@ -139,9 +155,7 @@ def _make(folder: Path, settings: dict[str, str]) -> Served:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL_")}
     keys = {"MASTER_KEY": secrets.token_hex(32), "SECRET_KEY": secrets.token_hex(32)}
     given = {f"PORTAL_{name}": value for name, value in {**keys, **settings}.items()}
-    portal = Served(folder, inherited | given)
-    portal.cli("db", "upgrade")
-    return portal
+    return Served(folder, inherited | given | {"PORTAL_DATA_DIR": str(folder / "var")})
 
 
 def _end(portal: Served) -> None:

@@ -1,0 +1,352 @@
+"""What every blob store promises. A new store is one line in STORES."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from portal.backends.blobs.base import BlobMissing, BlobStat, BlobStore, StoreAway
+from portal.backends.blobs.local import LocalStore
+from portal.backends.blobs.memory import MemoryStore
+from portal.backends.blobs.registry import open_blob_store
+from portal.core.errors import ConfigError, IntegrityError, PortalError
+from portal.core.ids import new_id
+
+STORES: dict[str, Callable[[Path], BlobStore]] = {
+    "local": lambda folder: LocalStore(folder / "store"),
+    "memory": lambda _: MemoryStore(),
+}
+KEY, OTHER = "0123456789abcdef" * 2, "f" * 32
+NOT_KEYS = ["", "0" * 31, "0" * 33, "0" * 32 + "\n", "A" * 32, "g" * 32, "../" + "0" * 29, "0" * 31 + "/", "٠" * 32]
+BIG = bytes(range(256)) * 10_000  # 2.5 MB: more than one piece of every store
+
+
+@pytest.fixture(params=STORES.values(), ids=STORES)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BlobStore]:
+    made: BlobStore = request.param(tmp_path)
+    await made.check()
+    yield made
+    await made.aclose()
+
+
+async def put(store: BlobStore, data: bytes, key: str = KEY) -> None:
+    writer = await store.create(key)
+    await writer.write(data)
+    await writer.commit()
+
+
+async def fetch(store: BlobStore, start: int = 0, length: int = 1 << 30, key: str = KEY) -> bytes:
+    return b"".join([piece async for piece in store.get(key, start, length)])
+
+
+async def keys(store: BlobStore, prefix: str = "") -> list[str]:
+    return sorted([key async for key in store.list(prefix)])
+
+
+async def is_visible(store: BlobStore, key: str = KEY) -> bool:
+    """Whether any verb tells of the blob; all must agree."""
+    try:
+        await fetch(store, key=key)
+    except BlobMissing:
+        got = False
+    else:
+        got = True
+    assert got == (await store.stat(key) is not None) == (key in await keys(store)) == (key in await keys(store, key))
+    return got
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"\0" * 8192, BIG], ids=len)
+async def test_bytes_come_back_whole(store: BlobStore, data: bytes) -> None:
+    await put(store, data)
+    assert await fetch(store) == data
+    assert await store.stat(KEY) == BlobStat(len(data))
+    assert await keys(store) == [KEY]
+
+
+async def test_writes_of_any_size_join_in_order(store: BlobStore) -> None:
+    parts = [b"", b"a", bytes(70_000), b"", b"b" * 8191, b"c" * 8193, BIG, b"end"]
+    writer = await store.create(KEY)
+    for part in parts:
+        await writer.write(part)
+    await writer.commit()
+    assert await fetch(store) == b"".join(parts)
+
+
+async def test_what_was_written_is_not_what_a_buffer_becomes_later(store: BlobStore) -> None:
+    buffer = bytearray(b"first")
+    writer = await store.create(KEY)
+    await writer.write(bytes(buffer))
+    buffer[:] = b"other"
+    await writer.commit()
+    assert await fetch(store) == b"first"
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(start=st.integers(0, 3_000), length=st.integers(0, 3_000))
+async def test_a_range_is_a_slice(store: BlobStore, start: int, length: int) -> None:
+    data = bytes(i % 251 for i in range(2_000))
+    if await store.stat(KEY) is None:
+        await put(store, data)
+    assert await fetch(store, start, length) == data[start : start + length]
+
+
+@pytest.mark.parametrize(
+    ("start", "length"), [(0, len(BIG)), (1, len(BIG) - 2), (1 << 20, 1 << 20), ((1 << 20) - 1, 2), (len(BIG) - 1, 1)]
+)
+async def test_a_range_over_several_pieces_is_a_slice(store: BlobStore, start: int, length: int) -> None:
+    await put(store, BIG)
+    assert await fetch(store, start, length) == BIG[start : start + length]
+
+
+@pytest.mark.parametrize(("start", "length", "left"), [(4, 100, 1), (5, 1, 0), (1 << 40, 1, 0), (0, 1 << 40, 5)])
+async def test_a_range_past_the_end_gives_fewer_bytes(store: BlobStore, start: int, length: int, left: int) -> None:
+    await put(store, b"hello")
+    assert len(await fetch(store, start, length)) == left
+
+
+async def test_no_piece_is_empty(store: BlobStore) -> None:
+    await put(store, BIG)
+    assert all([len(piece) > 0 async for piece in store.get(KEY, 0, 1 << 30)])
+    await put(store, b"", OTHER)
+    assert [piece async for piece in store.get(OTHER, 0, 10)] == []
+
+
+async def test_a_reader_may_leave_early(store: BlobStore) -> None:
+    await put(store, BIG)
+    async with aclosing(store.get(KEY, 0, 1 << 30)) as pieces:
+        assert BIG.startswith(await anext(pieces))
+    assert await fetch(store) == BIG
+
+
+async def test_many_readers_of_one_blob(store: BlobStore) -> None:
+    await put(store, BIG)
+    results = await asyncio.gather(*(fetch(store, start, 100_000) for start in range(0, 1_000_000, 100_000)))
+    assert b"".join(results) == BIG[:1_000_000]
+
+
+async def test_nothing_is_visible_before_commit(store: BlobStore) -> None:
+    writer = await store.create(KEY)
+    assert not await is_visible(store)
+    await writer.write(BIG)
+    assert not await is_visible(store)
+    await writer.commit()
+    assert await is_visible(store)
+
+
+@pytest.mark.parametrize("written", [b"", b"some", BIG], ids=len)
+async def test_nothing_is_visible_after_abort(store: BlobStore, written: bytes) -> None:
+    writer = await store.create(KEY)
+    await writer.write(written)
+    await writer.abort()
+    assert not await is_visible(store)
+
+
+async def test_abort_is_idempotent_and_frees_the_key(store: BlobStore) -> None:
+    for _ in range(3):
+        writer = await store.create(KEY)
+        await writer.write(b"some")
+        await writer.abort()
+        await writer.abort()
+    await put(store, b"whole")
+    assert await fetch(store) == b"whole"
+
+
+async def test_abort_after_commit_changes_nothing(store: BlobStore) -> None:
+    writer = await store.create(KEY)
+    await writer.write(b"whole")
+    await writer.commit()
+    await writer.abort()
+    assert await fetch(store) == b"whole"
+
+
+async def test_nothing_is_visible_after_a_cancelled_writer(store: BlobStore) -> None:
+    writing = asyncio.Event()
+
+    async def write_for_ever() -> None:
+        writer = await store.create(KEY)
+        try:
+            while True:
+                await writer.write(b"x" * 10_000)
+                writing.set()
+                await asyncio.sleep(0)
+        finally:
+            await writer.abort()
+
+    task = asyncio.create_task(write_for_ever())
+    await writing.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not await is_visible(store)
+    await put(store, b"whole")
+    assert await fetch(store) == b"whole"
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_delete_settles_a_cancelled_commit(store: BlobStore, steps: int) -> None:
+    writer = await store.create(KEY)
+    await writer.write(b"whole")
+    task = asyncio.ensure_future(writer.commit())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await writer.abort()
+    await store.delete(KEY)
+    assert not await is_visible(store)
+
+
+async def test_a_taken_key_is_refused_and_its_blob_unharmed(store: BlobStore) -> None:
+    await put(store, b"first")
+    with pytest.raises(StoreAway):
+        await put(store, b"second")
+    assert await fetch(store) == b"first"
+
+
+async def test_of_two_writers_of_one_key_one_gets_its_blob_in(store: BlobStore) -> None:
+    async def attempt(data: bytes) -> bytes | PortalError:
+        try:
+            await put(store, data)
+        except StoreAway as refused:
+            return refused
+        return data
+
+    results = await asyncio.gather(*(attempt(bytes([n]) * 50_000) for n in range(8)))
+    winners = [result for result in results if isinstance(result, bytes)]
+    assert len(winners) == 1
+    assert await fetch(store) == winners[0]
+
+
+async def test_a_second_writer_never_spoils_the_first(store: BlobStore) -> None:
+    first = await store.create(KEY)
+    await first.write(b"first")
+    with pytest.raises(StoreAway):
+        await put(store, b"second")
+        await first.commit()
+    assert await fetch_if_any(store) in {b"second", None}
+    if await fetch_if_any(store) is None:
+        await first.commit()
+        assert await fetch(store) == b"first"
+
+
+async def fetch_if_any(store: BlobStore) -> bytes | None:
+    return await fetch(store) if await store.stat(KEY) else None
+
+
+async def test_blobs_do_not_mix(store: BlobStore) -> None:
+    names = [new_id().hex for _ in range(20)]
+    await asyncio.gather(*(put(store, name.encode() * 100, name) for name in names))
+    assert await keys(store) == sorted(names)
+    for name in names:
+        assert await fetch(store, key=name) == name.encode() * 100
+
+
+async def test_delete_removes_the_blob_and_is_idempotent(store: BlobStore) -> None:
+    await put(store, b"one")
+    await put(store, b"two", OTHER)
+    await store.delete(KEY)
+    assert not await is_visible(store)
+    await store.delete(KEY)
+    assert await keys(store) == [OTHER]
+
+
+async def test_deleting_what_never_was_is_fine(store: BlobStore) -> None:
+    await store.delete(KEY)
+    assert not await is_visible(store)
+
+
+async def test_delete_removes_an_unfinished_create(store: BlobStore) -> None:
+    writer = await store.create(KEY)
+    await writer.write(b"half")
+    await store.delete(KEY)
+    await writer.abort()
+    assert not await is_visible(store)
+    await put(store, b"whole")
+    assert await fetch(store) == b"whole"
+
+
+async def test_list_by_prefix(store: BlobStore) -> None:
+    names = ["aa" + "0" * 30, "ab" + "0" * 30, "ab" + "1" * 30, "b" * 32]
+    for name in names:
+        await put(store, b"x", name)
+    assert await keys(store, "a") == names[:3]
+    assert await keys(store, "ab") == names[1:3]
+    assert await keys(store, names[1]) == [names[1]]
+    assert await keys(store, "c") == []
+    assert await keys(store) == names
+
+
+async def test_list_is_empty_at_first_and_shows_no_unfinished_blob(store: BlobStore) -> None:
+    assert await keys(store) == []
+    writer = await store.create(KEY)
+    await writer.write(b"half")
+    assert await keys(store) == []
+    await writer.abort()
+
+
+async def test_a_missing_blob_is_missing(store: BlobStore) -> None:
+    assert await store.stat(KEY) is None
+    with pytest.raises(BlobMissing):
+        await fetch(store)
+    with pytest.raises(IntegrityError):
+        await anext(store.get(KEY, 0, 0))
+
+
+@pytest.mark.parametrize("key", NOT_KEYS)
+async def test_what_is_no_key_is_a_bug(store: BlobStore, key: str) -> None:
+    for use in (store.create, store.stat, store.delete):
+        with pytest.raises(RuntimeError):
+            await use(key)
+    with pytest.raises(RuntimeError):
+        await fetch(store, key=key)
+
+
+async def test_check_passes_again_and_again_and_harms_nothing(store: BlobStore) -> None:
+    await put(store, b"whole")
+    await asyncio.gather(*(store.check() for _ in range(5)))
+    assert await fetch(store) == b"whole"
+
+
+async def test_closing_twice_is_fine(store: BlobStore) -> None:
+    await store.aclose()
+    await store.aclose()
+
+
+async def test_a_label_is_short_and_stays(store: BlobStore) -> None:
+    assert store.label == store.label
+    assert 0 < len(store.label) <= 64
+
+
+def test_the_registry_opens_what_a_url_names(tmp_path: Path) -> None:
+    assert isinstance(open_blob_store("memory:"), MemoryStore)
+    assert isinstance(open_blob_store(f"file://{tmp_path}/a%20b"), LocalStore)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "s4://bucket",
+        "file:",
+        "file://host/path",
+        "file:relative",
+        "file:///x?y=1",
+        "file:///x#y",
+        "FILE:///x",
+        "/x",
+    ],
+)
+def test_a_url_that_names_no_store_stops_the_start(url: str) -> None:
+    with pytest.raises(ConfigError, match="PORTAL_BLOB_URL"):
+        open_blob_store(url)
+
+
+async def test_a_local_store_lives_where_its_url_says(tmp_path: Path) -> None:
+    store = open_blob_store(f"file://{tmp_path}/with%20space")
+    await store.check()
+    await put(store, b"x")
+    assert [path.name for path in (tmp_path / "with space" / "blobs").rglob(KEY)] == [KEY]
