@@ -121,7 +121,7 @@ MakePortal = Callable[..., Served]
 
 @pytest.fixture
 def make_portal(tmp_path: Path) -> Iterator[MakePortal]:
-    """Makes portals of a test's own, with settings as keyword arguments; `prepare` and `start` them. Each is stopped."""
+    """Makes portals of a test's own, with settings as keyword arguments: `prepare`, then `start`. Each is stopped."""
     made: list[Served] = []
 
     def make(**settings: str) -> Served:
