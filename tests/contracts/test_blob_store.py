@@ -21,7 +21,17 @@ STORES: dict[str, Callable[[Path], BlobStore]] = {
     "memory": lambda _: MemoryStore(),
 }
 KEY, OTHER = "0123456789abcdef" * 2, "f" * 32
-NOT_KEYS = ["", "0" * 31, "0" * 33, "0" * 32 + "\n", "A" * 32, "g" * 32, "../" + "0" * 29, "0" * 31 + "/", "\N{ARABIC-INDIC DIGIT ONE}" * 32]
+NOT_KEYS = [
+    "",
+    "0" * 31,
+    "0" * 33,
+    "0" * 32 + "\n",
+    "A" * 32,
+    "g" * 32,
+    "../" + "0" * 29,
+    "0" * 31 + "/",
+    "\N{ARABIC-INDIC DIGIT ONE}" * 32,
+]
 BIG = bytes(range(256)) * 10_000  # 2.5 MB: more than one piece of every store
 
 

@@ -9,6 +9,7 @@ import logging.handlers
 import re
 import sys
 from collections.abc import MutableMapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,11 @@ def configure(level: int = logging.INFO, file: Path | None = None) -> None:
 def get(name: str) -> structlog.stdlib.BoundLogger:
     """The logger of one room."""
     return structlog.stdlib.get_logger(name)
+
+
+def bound(**values: str) -> AbstractContextManager[None]:
+    """Every line that this task and its children log inside the block carries `values`."""
+    return structlog.contextvars.bound_contextvars(**values)
 
 
 def _handler(file: Path | None) -> logging.Handler:

@@ -1,0 +1,57 @@
+# One machine with python3, make and the internet is enough: `make run` and `make test` do everything, without root.
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint types contracts format check acceptance bench clean
+
+UV_VERSION := 0.13.9
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# A uv that is on the PATH is used; else one is fetched into .uv, for this checkout alone.
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+# Where the tests and the programs they start look for tools of the environment.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+help: ## show this
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## make .venv from uv.lock, fetching uv if there is none
+
+run: install ## set up on the first start, then serve on 127.0.0.1:8000
+	@test -f .env || $(BIN)/portal init
+	@$(BIN)/portal serve
+
+test: install ## the whole suite that needs no root, on SQLite and on a real Postgres
+	$(BIN)/pytest
+
+lint: install ## ruff: lint and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: install ## mypy, strict
+	$(BIN)/mypy
+
+contracts: install ## import-linter: imports point down only
+	$(BIN)/lint-imports
+
+format: install ## let ruff write
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+check: lint types contracts test ## everything a change must pass
+
+acceptance: install ## the big checks: 4 GiB up and down, export, rescue, from nothing
+	$(BIN)/pytest -n 0 -m acceptance tests/acceptance
+
+clean: ## remove what install and the tests made; .env and var/ stay
+	rm -rf $(VENV) .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/.installed: uv.lock pyproject.toml .env.example | uv
+	$(UV) sync --locked --quiet --python $(PYTHON)
+	@touch $@
+
+.PHONY: uv
+uv:
+	@command -v uv >/dev/null || test -x .uv/bin/uv || { \
+		echo "fetching uv $(UV_VERSION) into .uv"; \
+		$(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }

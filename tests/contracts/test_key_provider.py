@@ -1,0 +1,168 @@
+"""What every key provider promises. A new provider is one line in PROVIDERS."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+
+from portal.backends.keys.base import Binding, KeyProvider, KeyProviderError
+from portal.backends.keys.local import LocalKeyProvider
+from portal.backends.keys.registry import open_key_providers
+from portal.core.errors import ConfigError, IntegrityError
+
+MASTER = "5c" * 32
+PROVIDERS: dict[str, Callable[[], KeyProvider]] = {
+    "env": lambda: LocalKeyProvider.from_environment("MASTER", {"MASTER": MASTER}),
+    "memory": LocalKeyProvider.random,
+}
+KEY = bytes(range(32))
+BINDING = Binding(UUID(int=0xDA7A), "case:" + "0a" * 16)
+OTHER_BINDINGS = {
+    "another id": replace(BINDING, data_key_id=UUID(int=0xDA7B)),
+    "another case": replace(BINDING, scope="case:" + "0b" * 16),
+    "no case": replace(BINDING, scope="none"),
+    "no scope at all": replace(BINDING, scope="anything"),
+}
+
+
+@pytest.fixture(params=PROVIDERS.values(), ids=list(PROVIDERS))
+async def provider(request: pytest.FixtureRequest) -> AsyncIterator[KeyProvider]:
+    made: KeyProvider = request.param()
+    await made.check()
+    yield made
+    await made.aclose()
+
+
+@pytest.mark.parametrize("binding", [BINDING, replace(BINDING, scope="none")], ids=lambda binding: binding.scope)
+async def test_unwrap_gives_the_key(provider: KeyProvider, binding: Binding) -> None:
+    assert await provider.unwrap(await provider.wrap(KEY, binding), binding) == KEY
+
+
+async def test_two_wraps_differ_and_both_open(provider: KeyProvider) -> None:
+    one, two = await provider.wrap(KEY, BINDING), await provider.wrap(KEY, BINDING)
+    assert one != two
+    assert await provider.unwrap(one, BINDING) == await provider.unwrap(two, BINDING) == KEY
+
+
+async def test_a_wrap_shows_no_key(provider: KeyProvider) -> None:
+    wrapped = await provider.wrap(KEY, BINDING)
+    assert KEY not in wrapped
+    assert all(KEY[at : at + 4] not in wrapped for at in range(29))
+
+
+@pytest.mark.parametrize("binding", OTHER_BINDINGS.values(), ids=list(OTHER_BINDINGS))
+async def test_a_wrap_opens_for_its_own_binding_alone(provider: KeyProvider, binding: Binding) -> None:
+    wrapped = await provider.wrap(KEY, BINDING)
+    with pytest.raises(KeyProviderError):
+        await provider.unwrap(wrapped, binding)
+
+
+async def refuses(provider: KeyProvider, wrapped: bytes) -> bool:
+    try:
+        await provider.unwrap(wrapped, BINDING)
+    except KeyProviderError:
+        return True
+    return False
+
+
+async def test_every_changed_bit_is_refused(provider: KeyProvider) -> None:
+    wrapped = await provider.wrap(KEY, BINDING)
+    for bit in range(len(wrapped) * 8):
+        changed = (int.from_bytes(wrapped, "big") ^ 1 << bit).to_bytes(len(wrapped), "big")
+        assert await refuses(provider, changed), bit
+    assert not await refuses(provider, wrapped)
+
+
+async def test_every_other_length_is_refused(provider: KeyProvider) -> None:
+    wrapped = await provider.wrap(KEY, BINDING)
+    for cut in range(len(wrapped)):
+        assert await refuses(provider, wrapped[:cut])
+    assert await refuses(provider, wrapped + b"\0")
+    assert await refuses(provider, wrapped * 2)
+
+
+async def test_the_wrap_of_another_master_key_is_refused(provider: KeyProvider) -> None:
+    other = LocalKeyProvider.random()
+    assert await refuses(provider, await other.wrap(KEY, BINDING))
+    with pytest.raises(KeyProviderError):
+        await other.unwrap(await provider.wrap(KEY, BINDING), BINDING)
+
+
+async def test_damage_to_a_wrap_is_no_alarm_about_files(provider: KeyProvider) -> None:
+    with pytest.raises(KeyProviderError) as caught:
+        await provider.unwrap(b"", BINDING)
+    assert not isinstance(caught.value, IntegrityError)
+    assert caught.value.status == 503
+    assert caught.value.retry_after
+
+
+async def test_many_calls_at_once(provider: KeyProvider) -> None:
+    keys = [bytes([n]) * 32 for n in range(20)]
+    wrapped = await asyncio.gather(*(provider.wrap(key, BINDING) for key in keys))
+    assert await asyncio.gather(*(provider.unwrap(one, BINDING) for one in wrapped)) == keys
+
+
+async def test_a_key_id_is_stable_short_and_plain(provider: KeyProvider) -> None:
+    before = provider.key_id
+    await provider.wrap(KEY, BINDING)
+    assert provider.key_id == before
+    assert 0 < len(before) <= 200
+    assert before.isascii()
+    assert before.isprintable()
+
+
+async def test_no_two_master_keys_share_a_key_id(provider: KeyProvider) -> None:
+    others = [LocalKeyProvider.random() for _ in range(50)]
+    assert len({other.key_id for other in others} | {provider.key_id}) == 51
+
+
+async def test_closing_twice_is_fine(provider: KeyProvider) -> None:
+    await provider.aclose()
+    await provider.aclose()
+
+
+async def test_the_same_variable_is_the_same_key_after_a_restart() -> None:
+    before, after = PROVIDERS["env"](), PROVIDERS["env"]()
+    assert before.key_id == after.key_id == "16d51bbb4b86ad7a"
+    assert await after.unwrap(await before.wrap(KEY, BINDING), BINDING) == KEY
+
+
+def test_a_provider_shows_no_master_key() -> None:
+    provider = PROVIDERS["env"]()
+    assert MASTER not in repr(provider) + str(vars(provider)) + provider.key_id
+    assert MASTER[:8] not in provider.key_id
+
+
+def test_the_registry_opens_providers_in_order() -> None:
+    environ = {"ONE": "01" * 32, "TWO": "02" * 32}
+    one, two, three = open_key_providers(["env:TWO", "memory:", "env:ONE"], environ)
+    assert one.key_id == LocalKeyProvider.from_environment("TWO", environ).key_id
+    assert three.key_id == LocalKeyProvider.from_environment("ONE", environ).key_id
+    assert two.key_id not in {one.key_id, three.key_id}
+
+
+@pytest.mark.parametrize("value", [None, "", "changeme", "5c" * 31, "5c" * 33, "canary-" * 9])
+def test_a_variable_without_a_key_is_named_and_its_value_is_not(value: str | None) -> None:
+    environ = {} if value is None else {"MASTER_KEY": value}
+    with pytest.raises(ConfigError, match="MASTER_KEY") as caught:
+        open_key_providers(["env:MASTER_KEY"], environ)
+    assert not value or value not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("url", ["kms:alias/portal", "vault://x", "ENV:ONE", ":ONE", " env:ONE"])
+def test_an_unknown_scheme_is_refused_with_what_is_known(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"PORTAL_KEY_URLS.*env, memory"):
+        open_key_providers(["env:ONE", url], {"ONE": MASTER})
+
+
+def test_the_same_master_key_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="twice"):
+        open_key_providers(["env:ONE", "env:TWO"], {"ONE": MASTER, "TWO": MASTER.upper()})
+
+
+def test_no_provider_at_all_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no key provider"):
+        open_key_providers([], {"ONE": MASTER})

@@ -1,0 +1,482 @@
+"""What only files have: modes, links, full disks, the order of fsyncs, descriptors."""
+
+import asyncio
+import errno
+import os
+import resource
+import signal
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from portal.backends.blobs import local
+from portal.backends.blobs.base import BlobMissing, StoreAway
+from portal.backends.blobs.local import LocalStore
+from portal.core.errors import PortalError, StorageFull
+
+KEY = "0123456789abcdef" * 2
+BIG = bytes(1 << 21)
+
+
+class Root:
+    """Where a store keeps what."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tmp, self.blobs = path / "tmp", path / "blobs"
+        self.shard = self.blobs / KEY[-2:]
+        self.unfinished, self.blob = self.tmp / KEY, self.shard / KEY
+
+    def leftovers(self) -> list[str]:
+        return sorted(path.name for path in self.tmp.iterdir())
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    return Root(tmp_path / "store")
+
+
+@pytest.fixture
+async def store(root: Root) -> LocalStore:
+    made = LocalStore(root.path)
+    await made.check()
+    return made
+
+
+async def put(store: LocalStore, data: bytes = b"whole") -> None:
+    writer = await store.create(KEY)
+    await writer.write(data)
+    await writer.commit()
+
+
+async def fetch(store: LocalStore) -> bytes:
+    return b"".join([piece async for piece in store.get(KEY, 0, 1 << 30)])
+
+
+async def is_visible(store: LocalStore) -> bool:
+    return await store.stat(KEY) is not None or KEY in [key async for key in store.list()]
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def failing(number: int) -> Callable[..., NoReturn]:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+async def test_every_folder_is_the_owners_alone(store: LocalStore, root: Root) -> None:
+    await store.check()
+    folders = [root.path, root.tmp, root.blobs, *root.blobs.iterdir()]
+    assert len(folders) == 3 + 256
+    assert {mode(folder) for folder in folders} == {0o700}
+
+
+async def test_a_blob_is_the_owners_alone_from_its_first_byte(store: LocalStore, root: Root) -> None:
+    writer = await store.create(KEY)
+    assert mode(root.unfinished) == 0o600
+    await writer.write(BIG)
+    await writer.commit()
+    assert mode(root.blob) == 0o600
+    assert root.leftovers() == []
+
+
+async def test_a_blob_lies_in_the_folder_of_its_last_two_digits(store: LocalStore, root: Root) -> None:
+    await put(store)
+    assert [path.relative_to(root.path) for path in root.path.rglob(KEY)] == [Path("blobs", "ef", KEY)]
+
+
+async def test_an_unfinished_blob_lies_elsewhere_and_abort_removes_it(store: LocalStore, root: Root) -> None:
+    writer = await store.create(KEY)
+    assert (root.leftovers(), root.blob.exists()) == ([KEY], False)
+    await writer.abort()
+    assert (root.leftovers(), root.blob.exists()) == ([], False)
+
+
+async def test_abort_copes_with_a_file_that_is_gone(store: LocalStore, root: Root) -> None:
+    writer = await store.create(KEY)
+    await writer.write(b"some")
+    root.unfinished.unlink()
+    await writer.abort()
+
+
+async def test_delete_empties_both_places(store: LocalStore, root: Root) -> None:
+    await put(store)
+    root.unfinished.write_bytes(b"of an earlier life")
+    await store.delete(KEY)
+    assert (root.leftovers(), root.blob.exists()) == ([], False)
+
+
+async def test_what_a_crash_left_keeps_its_key_until_it_is_deleted(store: LocalStore, root: Root) -> None:
+    root.unfinished.write_bytes(b"half")
+    assert not await is_visible(store)
+    with pytest.raises(StoreAway):
+        await store.create(KEY)
+    assert root.unfinished.read_bytes() == b"half"
+    await store.delete(KEY)
+    await put(store)
+    assert await fetch(store) == b"whole"
+
+
+async def test_a_refused_key_leaves_nothing_behind(store: LocalStore, root: Root) -> None:
+    await put(store)
+    with pytest.raises(StoreAway):
+        await store.create(KEY)
+    assert root.leftovers() == []
+
+
+async def test_a_new_store_on_an_old_folder_finds_its_blobs(store: LocalStore, root: Root) -> None:
+    await put(store)
+    again = LocalStore(root.path)
+    await again.check()
+    assert await fetch(again) == b"whole"
+
+
+def put_symlink(place: Path) -> None:
+    target = place.with_name("elsewhere")
+    target.write_bytes(b"not a blob")
+    place.symlink_to(target)
+
+
+def put_dangling_symlink(place: Path) -> None:
+    place.symlink_to("nowhere")
+
+
+def put_loop(place: Path) -> None:
+    place.symlink_to(place)
+
+
+def put_socket(place: Path) -> None:
+    folder = os.open(place.parent, os.O_PATH)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"/proc/self/fd/{folder}/{place.name}")  # the path of a socket may have 108 bytes
+    os.close(folder)
+
+
+IMPOSTORS = {
+    "a symlink": put_symlink,
+    "a dangling symlink": put_dangling_symlink,
+    "a loop": put_loop,
+    "a FIFO": os.mkfifo,
+    "a folder": Path.mkdir,
+    "a socket": put_socket,
+}
+impostors = pytest.mark.parametrize("impostor", IMPOSTORS.values(), ids=list(IMPOSTORS))
+
+
+@impostors
+async def test_something_else_in_a_blobs_place_is_no_blob(
+    store: LocalStore, root: Root, impostor: Callable[[Path], None]
+) -> None:
+    impostor(root.blob)
+    await store.stat(KEY)
+    before = open_descriptors()
+    with pytest.raises(BlobMissing):
+        await fetch(store)
+    assert await store.stat(KEY) is None
+    assert open_descriptors() == before
+
+
+@impostors
+async def test_something_else_at_the_temporary_name_is_neither_followed_nor_changed(
+    store: LocalStore, root: Root, impostor: Callable[[Path], None]
+) -> None:
+    impostor(root.unfinished)
+    before = sorted((path.name, path.lstat().st_size) for path in root.tmp.iterdir())
+    with pytest.raises(StoreAway):
+        await store.create(KEY)
+    assert sorted((path.name, path.lstat().st_size) for path in root.tmp.iterdir()) == before
+
+
+async def test_files_that_are_no_keys_are_not_listed(store: LocalStore, root: Root) -> None:
+    await put(store)
+    for name in ("README", KEY + ".bak", KEY.upper(), KEY[:-1]):
+        (root.shard / name).touch()
+    assert [key async for key in store.list()] == [KEY]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+async def test_no_room_for_a_new_file(store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(local, "_create", failing(number))
+    with pytest.raises(StorageFull):
+        await store.create(KEY)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EROFS, errno.EMFILE, errno.ENOENT])
+async def test_a_store_that_takes_no_files(store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(local, "_create", failing(number))
+    with pytest.raises(StoreAway):
+        await store.create(KEY)
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every new file is the kernel's full device, under a name in the store."""
+
+    def create(path: str, _flags: int) -> int:
+        Path(path).touch()
+        return os.open("/dev/full", os.O_WRONLY)
+
+    monkeypatch.setattr(local, "_create", create)
+
+
+@pytest.mark.usefixtures("full_disk")
+async def test_a_disk_that_is_full_at_a_write(store: LocalStore, root: Root) -> None:
+    writer = await store.create(KEY)
+    with pytest.raises(StorageFull):
+        await writer.write(BIG)
+    await writer.abort()
+    assert root.leftovers() == []
+    assert not await is_visible(store)
+
+
+@pytest.mark.usefixtures("full_disk")
+async def test_a_disk_that_is_full_at_the_commit(store: LocalStore, root: Root) -> None:
+    writer = await store.create(KEY)
+    await writer.write(b"held in a buffer until then")
+    with pytest.raises(StorageFull):
+        await writer.commit()
+    assert not await is_visible(store)
+    await store.delete(KEY)
+    assert root.leftovers() == []
+
+
+@pytest.fixture
+def small_files_only() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.usefixtures("small_files_only")
+async def test_a_file_over_the_systems_limit(store: LocalStore, root: Root) -> None:
+    writer = await store.create(KEY)
+    await writer.write(bytes(90_000))
+    with pytest.raises(StorageFull):
+        await writer.write(bytes(90_000))
+    await writer.abort()
+    assert root.leftovers() == []
+
+
+async def test_a_read_that_fails_in_the_middle(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    await put(store)
+    monkeypatch.setattr(local, "_open_regular", lambda *_: os.open("/proc/self/mem", os.O_RDONLY))  # its page 0 is EIO
+    with pytest.raises(StoreAway):
+        await fetch(store)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EMFILE, errno.ESTALE])
+async def test_a_store_that_gives_no_files(store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    await put(store)
+    monkeypatch.setattr(local, "_open_regular", failing(number))
+    with pytest.raises(StoreAway):
+        await fetch(store)
+
+
+async def test_a_store_that_tells_nothing(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    await put(store)
+    for name in ("lstat", "listdir"):
+        monkeypatch.setattr(os, name, failing(errno.EIO))
+    with pytest.raises(StoreAway):
+        await store.stat(KEY)
+    with pytest.raises(StoreAway):
+        [key async for key in store.list()]
+
+
+async def test_a_store_that_deletes_nothing(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    await put(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", failing(errno.EROFS))
+        with pytest.raises(StoreAway):
+            await store.delete(KEY)
+    assert await fetch(store) == b"whole"
+
+
+async def test_a_store_without_its_folder_is_away(store: LocalStore, root: Root, tmp_path: Path) -> None:
+    root.path.rename(tmp_path / "unmounted")
+    with pytest.raises(StoreAway):
+        await store.check()
+    with pytest.raises(StoreAway):
+        await store.create(KEY)
+    assert not root.path.exists()
+
+
+async def test_a_store_whose_folder_cannot_be_made_is_away(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreAway):
+        await LocalStore(tmp_path / "file" / "store").check()
+
+
+class Disk:
+    """Tells what reaches the disk, in order; fsync fails for what `broken` names."""
+
+    def __init__(self, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.told: list[str] = []
+        self.broken: set[str] = set()
+        self._root = root
+        self._fsync, self._rename, self._unlink = os.fsync, Path.rename, Path.unlink
+        monkeypatch.setattr(os, "fsync", self._tell_fsync)
+        monkeypatch.setattr(Path, "rename", self._tell_rename)
+        monkeypatch.setattr(Path, "unlink", self._tell_unlink)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._root.path.parent).as_posix().replace(KEY, "KEY")
+
+    def _tell_fsync(self, descriptor: int) -> None:
+        name = self._name(Path(f"/proc/self/fd/{descriptor}").readlink())
+        self.told.append(f"fsync {name}")
+        if name in self.broken:
+            raise OSError(errno.EIO, "no longer written back")
+        self._fsync(descriptor)
+
+    def _tell_rename(self, source: Path, target: Path) -> Path:
+        self.told.append(f"rename {self._name(source)} {self._name(target)}")
+        return self._rename(source, target)
+
+    def _tell_unlink(self, path: Path, *, missing_ok: bool = False) -> None:
+        self._unlink(path, missing_ok=missing_ok)
+        self.told.append(f"unlink {self._name(path)}")
+
+
+@pytest.fixture
+def disk(store: LocalStore, root: Root, monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """Told of nothing that `store` did before."""
+    del store
+    return Disk(root, monkeypatch)
+
+
+async def test_a_blob_is_on_disk_before_its_name_and_its_name_before_commit_returns(
+    store: LocalStore, disk: Disk
+) -> None:
+    await put(store)
+    assert disk.told == [
+        "fsync store/tmp/KEY",
+        "rename store/tmp/KEY store/blobs/ef/KEY",
+        "fsync store/blobs/ef",
+    ]
+
+
+async def test_everything_written_has_reached_the_file_when_it_is_synced(
+    store: LocalStore, root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: sizes.append((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size))
+    )
+    writer = await store.create(KEY)
+    number = root.unfinished.stat().st_ino
+    await writer.write(BIG)
+    await writer.write(b"and a little that a buffer may hold")
+    await writer.commit()
+    assert sizes[0] == (number, len(BIG) + 35)
+
+
+async def test_a_deleted_name_is_gone_from_the_disk_too(store: LocalStore, root: Root, disk: Disk) -> None:
+    await put(store)
+    root.unfinished.touch()
+    disk.told.clear()
+    await store.delete(KEY)
+    assert disk.told == [
+        "unlink store/tmp/KEY",
+        "fsync store/tmp",
+        "unlink store/blobs/ef/KEY",
+        "fsync store/blobs/ef",
+    ]
+
+
+async def test_new_folders_are_on_disk_before_the_first_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Root(tmp_path / "other")
+    disk = Disk(root, monkeypatch)
+    await LocalStore(root.path).check()
+    assert set(disk.told) == {"fsync other/blobs", "fsync other", "fsync ."}
+
+
+async def test_a_failed_fsync_gives_the_blob_up_and_is_not_tried_again(
+    store: LocalStore, root: Root, disk: Disk
+) -> None:
+    disk.broken = {"store/tmp/KEY"}
+    with pytest.raises(StoreAway):
+        await put(store)
+    assert disk.told == ["fsync store/tmp/KEY"]
+    assert not await is_visible(store)
+    with pytest.raises(BlobMissing):
+        await fetch(store)
+    await store.delete(KEY)
+    assert root.leftovers() == []
+
+
+async def test_a_blob_whose_folder_could_not_be_synced_was_never_promised(store: LocalStore, disk: Disk) -> None:
+    disk.broken = {"store/blobs/ef"}
+    with pytest.raises(StoreAway):
+        await put(store)
+    assert disk.told[-1] == "fsync store/blobs/ef"
+    disk.broken = set()
+    await store.delete(KEY)
+    assert not await is_visible(store)
+
+
+async def fails(store: LocalStore) -> None:
+    """Every verb once; what fails, fails."""
+    writers = []
+    for _ in range(2):
+        try:
+            writer = await store.create(KEY)
+            writers.append(writer)
+            await writer.write(BIG)
+            await writer.commit()
+        except PortalError:
+            pass
+    for writer in writers:
+        await writer.abort()
+    for use in (fetch(store), store.delete(KEY), store.check()):
+        await asyncio.gather(use, return_exceptions=True)
+
+
+BREAKS: dict[str, tuple[object, str, object]] = {
+    "nothing": (os, "getpid", os.getpid),
+    "create": (local, "_create", failing(errno.ENOSPC)),
+    "write": (local, "_create", lambda *_: os.open("/dev/full", os.O_WRONLY)),
+    "fsync": (os, "fsync", failing(errno.EIO)),
+    "rename": (Path, "rename", failing(errno.EIO)),
+    "open": (local, "_open_regular", failing(errno.EIO)),
+    "read": (local, "_open_regular", lambda *_: os.open("/proc/self/mem", os.O_RDONLY)),
+    "unlink": (Path, "unlink", failing(errno.EIO)),
+}
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+async def test_no_failure_leaves_a_descriptor_open(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    monkeypatch.setattr(*BREAKS[broken])
+    await fails(store)
+    before = open_descriptors()
+    for _ in range(5):
+        await fails(store)
+    assert open_descriptors() == before
+
+
+async def test_a_reader_that_leaves_early_closes_its_file(
+    store: LocalStore
+) -> None:
+    await put(store, BIG)
+    before = open_descriptors()
+    pieces = store.get(KEY, 0, len(BIG))
+    assert await anext(pieces)
+    assert open_descriptors() == before + 1
+    await pieces.aclose()
+    assert open_descriptors() == before
