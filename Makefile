@@ -1,7 +1,7 @@
 # One machine with python3, make and the internet is enough: `make run` and `make test` do everything, without root.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types contracts format check acceptance bench clean
+.PHONY: help install run test lint types contracts format check acceptance clean
 
 UV_VERSION := 0.13.9
 PYTHON ?= python3
@@ -41,13 +41,13 @@ format: install ## let ruff write
 check: lint types contracts test ## everything a change must pass
 
 acceptance: install ## the big checks: 4 GiB up and down, export, rescue, from nothing
-	$(BIN)/pytest -n 0 -m acceptance tests/acceptance
+	$(BIN)/pytest -n 0 -m acceptance tests/e2e
 
 clean: ## remove what install and the tests made; .env and var/ stay
 	rm -rf $(VENV) .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.installed: uv.lock pyproject.toml .env.example | uv
-	$(UV) sync --locked --quiet --python $(PYTHON)
+	@$(UV) sync --locked --quiet
 	@touch $@
 
 .PHONY: uv

@@ -23,8 +23,8 @@ from portal.crypto.layout import PREFIX_SIZE, SALT_SIZE, Layout
 from portal.crypto.record import FileClaim, PartClaim, make
 from portal.crypto.stream import SegmentCutter, StreamSealer
 
-from ..two_keys import ciphertext_for_both  # noqa: TID252 - tests have no installed name to start from
-from ..whole_blob import recipe, seal_blob  # noqa: TID252 - the same
+from ..two_keys import ciphertext_for_both
+from ..whole_blob import recipe, seal_blob
 
 PATH = Path(__file__).with_name("blob.json")
 SMALL, LARGE = Layout(256), Layout()
