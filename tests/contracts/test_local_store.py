@@ -328,28 +328,29 @@ class Disk:
         self.told: list[str] = []
         self.broken: set[str] = set()
         self._root = root
-        self._fsync, self._rename, self._unlink = os.fsync, Path.rename, Path.unlink
-        monkeypatch.setattr(os, "fsync", self._tell_fsync)
-        monkeypatch.setattr(Path, "rename", self._tell_rename)
-        monkeypatch.setattr(Path, "unlink", self._tell_unlink)
+        really_fsync, really_rename, really_unlink = os.fsync, Path.rename, Path.unlink
+
+        def fsync(descriptor: int) -> None:
+            name = self._name(Path(f"/proc/self/fd/{descriptor}").readlink())
+            self.told.append(f"fsync {name}")
+            if name in self.broken:
+                raise OSError(errno.EIO, "some pages were lost")
+            really_fsync(descriptor)
+
+        def rename(source: Path, target: Path) -> Path:
+            self.told.append(f"rename {self._name(source)} {self._name(target)}")
+            return really_rename(source, target)
+
+        def unlink(path: Path, *, missing_ok: bool = False) -> None:
+            really_unlink(path, missing_ok=missing_ok)
+            self.told.append(f"unlink {self._name(path)}")
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(Path, "rename", rename)
+        monkeypatch.setattr(Path, "unlink", unlink)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._root.path.parent).as_posix().replace(KEY, "KEY")
-
-    def _tell_fsync(self, descriptor: int) -> None:
-        name = self._name(Path(f"/proc/self/fd/{descriptor}").readlink())
-        self.told.append(f"fsync {name}")
-        if name in self.broken:
-            raise OSError(errno.EIO, "no longer written back")
-        self._fsync(descriptor)
-
-    def _tell_rename(self, source: Path, target: Path) -> Path:
-        self.told.append(f"rename {self._name(source)} {self._name(target)}")
-        return self._rename(source, target)
-
-    def _tell_unlink(self, path: Path, *, missing_ok: bool = False) -> None:
-        self._unlink(path, missing_ok=missing_ok)
-        self.told.append(f"unlink {self._name(path)}")
 
 
 @pytest.fixture
@@ -470,9 +471,7 @@ async def test_no_failure_leaves_a_descriptor_open(
     assert open_descriptors() == before
 
 
-async def test_a_reader_that_leaves_early_closes_its_file(
-    store: LocalStore
-) -> None:
+async def test_a_reader_that_leaves_early_closes_its_file(store: LocalStore) -> None:
     await put(store, BIG)
     before = open_descriptors()
     pieces = store.get(KEY, 0, len(BIG))
