@@ -1,0 +1,105 @@
+"""What an operator or developer must know is written down, and what is written down is true."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+import portal.app  # every error and feature is known once the door is
+from portal.cli import app as cli
+from portal.config import Settings
+from portal.core.errors import PortalError
+from portal.core.principal import Action, Role
+from portal.features.audit.events import EventKind
+from portal.features.authz import policy
+
+ROOT = Path(portal.app.__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text()
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of every table row."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+
+
+def every_error() -> set[type[PortalError]]:
+    found, todo = set(), [PortalError]
+    while todo:
+        kind = todo.pop()
+        found.add(kind)
+        todo.extend(kind.__subclasses__())
+    return {kind for kind in found if kind.__module__.startswith("portal.")}
+
+
+def test_every_setting_has_its_line_and_no_other() -> None:
+    written = {row[0].strip("`") for row in rows(page("configuration.md")) if row[0].startswith("`PORTAL_")}
+    assert written == {f"PORTAL_{name.upper()}" for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("name", ["env", "db_ssl_mode", "max_upload_bytes", "grace_seconds"])
+def test_the_defaults_that_are_written_down_are_the_ones_in_force(name: str) -> None:
+    (written,) = [row[1].strip("`") for row in rows(page("configuration.md")) if row[0] == f"`PORTAL_{name.upper()}`"]
+    assert written == str(Settings.model_fields[name].default)
+
+
+@pytest.mark.parametrize("registry", ["keys", "blobs", "scanners"])
+def test_every_uri_scheme_is_explained(registry: str) -> None:
+    source = (ROOT / "src/portal/backends" / registry / "registry.py").read_text()
+    schemes = re.findall(r'^    "(\w+)": ', source, re.MULTILINE)
+    assert schemes
+    for scheme in schemes:
+        assert re.search(rf"^- `{scheme}:", page("configuration.md"), re.MULTILINE), scheme
+
+
+def test_every_error_code_has_its_line_with_its_status() -> None:
+    written = {(row[1].strip("`"), row[0]) for row in rows(page("errors.md")) if row[0].isdigit()}
+    known = {(kind.code, str(kind.status)) for kind in every_error()} | {("method_not_allowed", "405")}
+    assert written == known
+
+
+def test_every_audit_event_has_its_heading_and_no_other() -> None:
+    assert set(re.findall(r"^## (\S+)$", page("audit.md"), re.MULTILINE)) == {kind.value for kind in EventKind}
+
+
+@pytest.mark.parametrize(("title", "table"), [("Your own files", policy.OWN), ("Files of others", policy.OTHERS)])
+def test_the_access_tables_are_the_policy(title: str, table: dict[Action, frozenset[Role]]) -> None:
+    section = page("access.md").split(f"## {title}\n")[1].split("\n## ")[0]
+    header, _, *written = rows(section)
+    said = {row[0]: {role for role, cell in zip(header[1:], row[1:], strict=True) if cell == "yes"} for row in written}
+    assert said == {action.value: {role.value for role in roles} for action, roles in table.items()}
+
+
+def test_every_command_is_in_the_readme() -> None:
+    root = get_command(cli)
+    names = []
+    for name, command in root.commands.items():  # type: ignore[attr-defined]
+        below = getattr(command, "commands", None)
+        names += [f"{name} {sub}" for sub in below] if below else [name]
+    assert len(names) > 8
+    for name in names:
+        assert f"portal {name}" in README, name
+
+
+def test_every_info_string_of_the_code_is_in_the_format() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "src/portal/crypto").glob("*.py"))
+    infos = set(re.findall(r'b"(SFP1[^"]*)"', source))
+    assert len(infos) >= 8
+    for info in infos:
+        assert f'"{info}' in page("format.md"), info
+
+
+@pytest.mark.parametrize("path", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]), ids=lambda p: p.name)
+def test_every_relative_link_leads_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("room", ["cli", "features", "web", "strongbox", "keyring", "backends", "crypto", "db", "core"])
+def test_the_architecture_page_knows_every_room(room: str) -> None:
+    assert (ROOT / "src/portal" / room).is_dir()
+    assert f"\n  {room}/" in page("architecture.md")

@@ -1,0 +1,55 @@
+"""A strongbox over a SQLite database and either store."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from portal.backends.blobs.base import BlobStore
+from portal.backends.blobs.local import LocalStore
+from portal.backends.blobs.memory import MemoryStore
+from portal.backends.keys.local import LocalKeyProvider
+from portal.backends.scanners.none import NoScanner
+from portal.db.engine import make_engine, parse_url
+from portal.db.unit_of_work import Database
+from portal.keyring.keyring import Keyring
+from portal.strongbox.strongbox import Strongbox
+
+from .sealing import LAYOUT
+
+
+@pytest.fixture
+async def database(tmp_path: Path, sqlite_template: Path) -> AsyncIterator[Database]:
+    path = tmp_path / "portal.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    made = Database(make_engine(parse_url(f"sqlite:///{path}"), "disable"))
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+def keyring(database: Database) -> Keyring:
+    return Keyring(database, [LocalKeyProvider.random()])
+
+
+@pytest.fixture(params=["local", "memory"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    made = LocalStore(tmp_path / "store") if request.param == "local" else MemoryStore()
+    await made.check()
+    return made
+
+
+@pytest.fixture
+def box(store: BlobStore, keyring: Keyring) -> Strongbox:
+    return Strongbox(store, keyring, [NoScanner()], LAYOUT)
+
+
+@pytest.fixture
+def memory() -> MemoryStore:
+    """A store whose blobs a test may change behind the strongbox's back."""
+    return MemoryStore()
+
+
+@pytest.fixture
+def memory_box(memory: MemoryStore, keyring: Keyring) -> Strongbox:
+    return Strongbox(memory, keyring, [NoScanner()], LAYOUT)

@@ -1,0 +1,101 @@
+"""Sealing and reading in one line, for the strongbox's tests. Segments are small: three fit in 700 bytes."""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from hashlib import sha256
+from uuid import UUID
+
+from portal.backends.blobs.base import BlobStore
+from portal.backends.blobs.local import LocalStore
+from portal.core.errors import IntegrityError
+from portal.core.ids import new_id
+from portal.core.principal import NO_CASE
+from portal.crypto.format import Place
+from portal.crypto.layout import Layout
+from portal.strongbox.model import Findings, SealedFile, SealedPart
+from portal.strongbox.strongbox import Strongbox
+
+LAYOUT = Layout(256)
+CASE, OTHER_CASE = "case:" + "0a" * 16, "case:" + "0b" * 16
+THREE_SEGMENTS = 200 + 240 + 7
+NO_LIMIT = 1 << 44
+
+
+def recipe(length: int, seed: int = 0) -> bytes:
+    """Bytes of which no four neighbours come twice for a long time."""
+    return b"".join((at * 2_654_435_761 + seed & 0xFFFFFFFF).to_bytes(4, "big") for at in range(length // 4 + 1))[
+        :length
+    ]
+
+
+def place(file_id: UUID | None = None, part: int = 0, generation: int = 1) -> Place:
+    return Place(file_id or new_id(), new_id(), part, generation)
+
+
+async def source(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def agree(_: Findings) -> None:
+    """To everything."""
+
+
+async def seal_part(
+    box: Strongbox, *chunks: bytes, at: Place | None = None, scope: str = NO_CASE
+) -> tuple[SealedPart, Findings]:
+    return await box.seal(at or place(), scope, source(*chunks), limit=NO_LIMIT, approve=agree)
+
+
+async def seal_file(box: Strongbox, *parts: bytes, scope: str = NO_CASE, generation: int = 1) -> SealedFile:
+    """A file of one blob for each of `parts`, with its record."""
+    file_id = new_id()
+    sealed = [
+        (await seal_part(box, plain, at=place(file_id, number, generation), scope=scope))[0]
+        for number, plain in enumerate(parts)
+    ]
+    whole = b"".join(parts)
+    file = SealedFile(file_id, scope, sealed[0].data_key_id, len(whole), sha256(whole).digest(), b"", tuple(sealed))
+    return replace(file, record=await box.record(file))
+
+
+def with_part(file: SealedFile, part: SealedPart, number: int = 0) -> SealedFile:
+    return replace(file, parts=(*file.parts[:number], part, *file.parts[number + 1 :]))
+
+
+async def read(box: Strongbox, file: SealedFile, start: int = 0, length: int | None = None) -> bytes:
+    reader = await box.open(file)
+    return b"".join([piece async for piece in reader.read(start, file.size if length is None else length)])
+
+
+class Delivered:
+    """What a reader let go of before it ended, and whether it ended well."""
+
+    def __init__(self) -> None:
+        self.plain = b""
+        self.whole = False
+
+
+async def deliver(box: Strongbox, file: SealedFile, start: int = 0, length: int | None = None) -> Delivered:
+    """Read until the end or the alarm."""
+    delivered = Delivered()
+    try:
+        reader = await box.open(file)
+        async for piece in reader.read(start, file.size if length is None else length):
+            delivered.plain += piece
+    except IntegrityError:
+        return delivered
+    delivered.whole = True
+    return delivered
+
+
+async def holds_nothing(store: BlobStore) -> bool:
+    """No blob, and no beginning of one."""
+    unfinished = list((store._root / "tmp").iterdir()) if isinstance(store, LocalStore) else []
+    return unfinished == [] and [key async for key in store.list()] == []
+
+
+def flips(data: bytes) -> Iterator[bytes]:
+    """`data` with every single bit changed in turn."""
+    number = int.from_bytes(data, "big")
+    return ((number ^ 1 << bit).to_bytes(len(data), "big") for bit in range(len(data) * 8))

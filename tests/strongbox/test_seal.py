@@ -1,0 +1,335 @@
+"""Sealing: what comes back, what is found on the way, and that a failed attempt leaves nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from hashlib import sha256
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from portal.backends.blobs.base import BlobStore, BlobWriter, StoreAway
+from portal.backends.blobs.memory import MemoryStore
+from portal.backends.keys.base import KeyProviderError
+from portal.backends.keys.local import LocalKeyProvider
+from portal.backends.scanners.base import Outcome, Verdict
+from portal.backends.scanners.memory import MemoryScanner
+from portal.backends.scanners.none import NoScanner
+from portal.core.errors import Forbidden, StorageFull, TooLarge
+from portal.crypto.blob import stored_length
+from portal.crypto.layout import PRODUCTION
+from portal.db.unit_of_work import Database
+from portal.keyring.keyring import Keyring
+from portal.strongbox.model import Findings
+from portal.strongbox.strongbox import Strongbox
+
+from .sealing import (
+    CASE,
+    LAYOUT,
+    NO_LIMIT,
+    OTHER_CASE,
+    agree,
+    holds_nothing,
+    place,
+    read,
+    recipe,
+    seal_file,
+    seal_part,
+    source,
+)
+
+Attempt = Callable[[Strongbox, AsyncIterator[bytes]], Awaitable[object]]
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(length=st.integers(0, 1_500))
+async def test_what_was_sealed_comes_back(box: Strongbox, length: int) -> None:
+    file = await seal_file(box, recipe(length))
+    assert await read(box, file) == recipe(length)
+
+
+@pytest.mark.parametrize("length", [0, 1, 199, 200, 201, 439, 440, 441, 680])
+async def test_what_was_sealed_comes_back_at_every_boundary(box: Strongbox, length: int) -> None:
+    file = await seal_file(box, recipe(length))
+    assert await read(box, file) == recipe(length)
+    stat = await box.store.stat(file.parts[0].key)
+    assert stat is not None
+    assert stat.length == file.parts[0].stored_length == stored_length(LAYOUT, length)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(chunks=st.lists(st.binary(max_size=600), max_size=8))
+async def test_however_the_bytes_arrive_the_findings_are_those_of_the_whole(
+    memory_box: Strongbox, chunks: list[bytes]
+) -> None:
+    whole = b"".join(chunks)
+    part, findings = await seal_part(memory_box, *chunks)
+    assert (findings.size, findings.sha256) == (len(whole), sha256(whole).digest())
+    assert part.plain_length == len(whole)
+
+
+async def test_segments_of_a_mebibyte_are_sealed_in_threads_and_come_back(keyring: Keyring, store: BlobStore) -> None:
+    box = Strongbox(store, keyring, [MemoryScanner("marker")])
+    whole = recipe(2 * PRODUCTION.segment + 12_345)
+    file = await seal_file(box, whole)
+    assert await read(box, file) == whole
+    assert await read(box, file, PRODUCTION.segment - 100, 200) == whole[PRODUCTION.segment - 100 :][:200]
+
+
+async def test_the_findings_name_the_type_and_the_verdict(keyring: Keyring) -> None:
+    box = Strongbox(MemoryStore(), keyring, [NoScanner(), MemoryScanner("marker")], LAYOUT)
+    _, clean = await seal_part(box, b"%PDF-1.7\n", recipe(500))
+    assert (clean.detected_type, clean.verdict) == ("application/pdf", Verdict(Outcome.NOT_SCANNED))
+    _, infected = await seal_part(box, recipe(500) + b"mar", b"ker" + recipe(500))
+    assert infected.verdict.outcome is Outcome.INFECTED
+
+
+async def test_the_store_holds_no_plaintext_and_no_key(memory_box: Strongbox, memory: MemoryStore) -> None:
+    plain = recipe(5_000)
+    part, _ = await seal_part(memory_box, plain)
+    assert list(memory.blobs) == [part.key]
+    blob = memory.blobs[part.key]
+    assert not any(plain[at : at + 8] in blob for at in range(0, len(plain), 4))
+    assert part.wrapped_key not in blob
+
+
+async def test_two_seals_of_the_same_bytes_share_nothing(memory_box: Strongbox, memory: MemoryStore) -> None:
+    one, _ = await seal_part(memory_box, recipe(500))
+    two, _ = await seal_part(memory_box, recipe(500))
+    assert one.wrapped_key != two.wrapped_key
+    assert one.commitment != two.commitment
+    assert memory.blobs[one.key][128:] != memory.blobs[two.key][128:]
+
+
+async def test_every_scope_has_a_data_key_of_its_own(memory_box: Strongbox) -> None:
+    parts = [(await seal_part(memory_box, b"x", scope=scope))[0] for scope in (CASE, CASE, OTHER_CASE, "none")]
+    names = [part.data_key_id for part in parts]
+    assert names[0] == names[1]
+    assert len(set(names)) == 3
+
+
+async def test_many_seals_at_once_do_not_mix(box: Strongbox) -> None:
+    files = await asyncio.gather(*(seal_file(box, recipe(600, seed)) for seed in range(10)))
+    assert await asyncio.gather(*(read(box, file) for file in files)) == [recipe(600, seed) for seed in range(10)]
+
+
+async def test_a_place_is_sealed_once(box: Strongbox) -> None:
+    at = place()
+    part, _ = await seal_part(box, b"first", at=at)
+    with pytest.raises(StoreAway):
+        await seal_part(box, b"second", at=at)
+    stat = await box.store.stat(at.blob_id.hex)
+    assert stat is not None
+    assert stat.length == part.stored_length
+    assert [key async for key in box.store.list()] == [part.key]
+
+
+async def test_approve_is_asked_once_after_the_last_byte_and_before_anything_is_visible(box: Strongbox) -> None:
+    asked: list[tuple[Findings, int]] = []
+
+    async def approve(findings: Findings) -> None:
+        asked.append((findings, len([key async for key in box.store.list()])))
+
+    _, findings = await box.seal(place(), "none", source(recipe(600), b"end"), limit=NO_LIMIT, approve=approve)
+    assert asked == [(findings, 0)]
+    assert findings.size == 603
+
+
+async def failing_source(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            yield chunk
+        raise ConnectionError("the client left")
+
+    with pytest.raises(ConnectionError):
+        await box.seal(place(), "none", broken(), limit=NO_LIMIT, approve=agree)
+
+
+async def refused(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
+    async def refuse(_: Findings) -> None:
+        raise Forbidden
+
+    with pytest.raises(Forbidden):
+        await box.seal(place(), "none", chunks, limit=NO_LIMIT, approve=refuse)
+
+
+async def too_large(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
+    with pytest.raises(TooLarge):
+        await box.seal(place(), "none", chunks, limit=1_499, approve=agree)
+
+
+async def cancelled_in_the_source(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
+    waiting = asyncio.Event()
+
+    async def silent() -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            yield chunk
+        waiting.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(box.seal(place(), "none", silent(), limit=NO_LIMIT, approve=agree))
+    await waiting.wait()
+    await cancel(task)
+
+
+async def cancelled_in_approve(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
+    waiting = asyncio.Event()
+
+    async def ponder(_: Findings) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(box.seal(place(), "none", chunks, limit=NO_LIMIT, approve=ponder))
+    await waiting.wait()
+    await cancel(task)
+
+
+async def cancel(task: asyncio.Future[object]) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+ATTEMPTS: list[Attempt] = [failing_source, refused, too_large, cancelled_in_the_source, cancelled_in_approve]
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.__name__)
+@pytest.mark.parametrize("chunk", [1_500, 700, 100])
+async def test_a_failed_attempt_leaves_nothing(box: Strongbox, attempt: Attempt, chunk: int) -> None:
+    whole = recipe(1_500)
+    await attempt(box, source(*(whole[at : at + chunk] for at in range(0, len(whole), chunk))))
+    assert await holds_nothing(box.store)
+
+
+async def test_an_attempt_cancelled_before_its_first_byte_leaves_nothing(box: Strongbox) -> None:
+    await cancelled_in_the_source(box, source())
+    assert await holds_nothing(box.store)
+
+
+@pytest.mark.parametrize(("limit", "length"), [(0, 0), (1, 1), (447, 447), (448, 447)])
+async def test_a_file_may_be_exactly_as_large_as_the_limit(box: Strongbox, limit: int, length: int) -> None:
+    _, findings = await box.seal(place(), "none", source(recipe(length)), limit=limit, approve=agree)
+    assert findings.size == length
+
+
+async def test_over_the_limit_no_further_chunk_is_asked_for(memory_box: Strongbox) -> None:
+    given_out: list[int] = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            given_out.append(100)
+            yield bytes(100)
+
+    with pytest.raises(TooLarge):
+        await memory_box.seal(place(), "none", endless(), limit=1_000, approve=agree)
+    assert sum(given_out) == 1_100
+
+
+class FullStore(MemoryStore):
+    """Takes so many writes and no more; `ends` tells how its writers ended."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.ends: list[str] = []
+
+    async def create(self, key: str) -> BlobWriter:  # type: ignore[override]  # any writer will do
+        return FullWriter(self, await super().create(key))
+
+
+class FullWriter:
+    def __init__(self, store: FullStore, inner: BlobWriter) -> None:
+        self._store, self._inner = store, inner
+
+    async def write(self, data: bytes) -> None:
+        if self._store.room == 0:
+            raise StorageFull
+        self._store.room -= 1
+        await self._inner.write(data)
+
+    async def commit(self) -> None:
+        if self._store.room == 0:
+            raise StorageFull
+        await self._inner.commit()
+
+    async def abort(self) -> None:
+        self._store.ends.append("abort")
+        await self._inner.abort()
+
+
+@pytest.mark.parametrize("room", range(4))
+async def test_a_full_store_is_told_to_forget(keyring: Keyring, room: int) -> None:
+    store = FullStore(room)
+    with pytest.raises(StorageFull):
+        await seal_part(Strongbox(store, keyring, [NoScanner()], LAYOUT), recipe(500))
+    assert store.ends == ["abort"]
+    assert await holds_nothing(store)
+
+
+async def test_without_a_key_nothing_is_begun_and_nothing_is_read(
+    database: Database, store: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> bytes:
+        raise KeyProviderError
+
+    provider, chunks = LocalKeyProvider.random(), source(b"unread")
+    monkeypatch.setattr(provider, "wrap", away)
+    with pytest.raises(KeyProviderError):
+        await Strongbox(store, Keyring(database, [provider]), [NoScanner()], LAYOUT).seal(
+            place(), "none", chunks, limit=NO_LIMIT, approve=agree
+        )
+    assert await holds_nothing(store)
+    assert await anext(chunks) == b"unread"
+
+
+class Listener:
+    """A scanner that writes down what it hears."""
+
+    warning = None
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def open(self) -> "Listener":
+        self.heard.append("open")
+        return self
+
+    async def feed(self, chunk: bytes) -> None:
+        self.heard.append(f"feed {len(chunk)}")
+
+    async def finish(self) -> Verdict:
+        self.heard.append("finish")
+        return Verdict(Outcome.CLEAN)
+
+    async def abort(self) -> None:
+        self.heard.append("abort")
+
+    async def check(self) -> None:
+        """Always there."""
+
+    async def aclose(self) -> None:
+        """Nothing to let go of."""
+
+
+async def test_a_scanner_sees_every_byte_once_and_is_asked_before_approve(keyring: Keyring) -> None:
+    listener = Listener()
+
+    async def approve(_: Findings) -> None:
+        listener.heard.append("approve")
+
+    box = Strongbox(MemoryStore(), keyring, [listener], LAYOUT)
+    await box.seal(place(), "none", source(recipe(300), recipe(147)), limit=NO_LIMIT, approve=approve)
+    assert listener.heard == ["open", "feed 200", "feed 240", "feed 7", "finish", "approve"]
+
+
+async def test_a_scan_of_a_broken_upload_is_aborted(keyring: Keyring) -> None:
+    listener = Listener()
+    await failing_source(Strongbox(MemoryStore(), keyring, [listener], LAYOUT), source(recipe(300)))
+    assert listener.heard == ["open", "feed 200", "abort"]
+
+
+async def test_destroy_removes_a_blob_and_is_idempotent(box: Strongbox) -> None:
+    part, _ = await seal_part(box, b"x")
+    for _ in range(2):
+        await box.destroy(part.key)
+        assert await holds_nothing(box.store)
