@@ -14,6 +14,7 @@ from portal import config
 from portal.bootstrap import open_portal
 from portal.cli.console import settle
 from portal.core import log
+from portal.core.errors import ConfigError
 
 _KEEP_ALIVE_SECONDS = 75
 
@@ -29,6 +30,8 @@ def serve(
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     settings, variables = config.load()
     log.configure(settings.log_level, settings.log_file)
+    if workers > 1 and settings.log_file is not None:
+        raise ConfigError("PORTAL_LOG_FILE is for one worker: several would rotate it away from each other")
     settle(_prove(settings, variables))
     uvicorn.run(
         "portal.app:serve_app",

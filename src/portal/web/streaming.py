@@ -5,6 +5,7 @@ Comes in: an async generator of verified plaintext. Leaves: an answer that a cli
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Self
 from urllib.parse import quote
 
 from starlette.responses import StreamingResponse
@@ -16,7 +17,7 @@ OCTET_STREAM = "application/octet-stream"
 class DownloadResponse(StreamingResponse):
     """Streams `chunks`, and closes them however the answer ends."""
 
-    def __init__(self, chunks: AsyncGenerator[bytes, None], *, status: int, headers: dict[str, str]) -> None:
+    def __init__(self, chunks: Primed, *, status: int, headers: dict[str, str]) -> None:
         super().__init__(chunks, status_code=status, headers=headers, media_type=OCTET_STREAM)
         self._chunks = chunks
 
@@ -25,18 +26,26 @@ class DownloadResponse(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def primed(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+class Primed:
+    """Chunks whose first was already fetched. Closing it closes them, whether or not it was ever read."""
+
+    def __init__(self, first: bytes | None, rest: AsyncGenerator[bytes, None]) -> None:
+        self._first, self._rest = first, rest
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        first, self._first = self._first, None
+        return await anext(self._rest) if first is None else first
+
+    async def aclose(self) -> None:
+        await self._rest.aclose()
+
+
+async def primed(chunks: AsyncGenerator[bytes, None]) -> Primed:
     """The same bytes, the first of them already fetched: what fails at once is still a clean error."""
-    first = await anext(chunks, None)
-
-    async def replay() -> AsyncGenerator[bytes, None]:
-        async with aclosing(chunks):
-            if first is not None:
-                yield first
-            async for chunk in chunks:
-                yield chunk
-
-    return replay()
+    return Primed(await anext(chunks, None), chunks)
 
 
 def attachment(name: str) -> str:

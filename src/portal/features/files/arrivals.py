@@ -13,10 +13,11 @@ from fastapi import Request
 from portal.core.errors import InvalidInput, Unprocessable
 from portal.features.files.models import Kind
 from portal.features.files.names import checked_name
-from portal.features.files.schemas import MAX_DESCRIPTION, UploadQuery, printable
+from portal.features.files.schemas import MAX_DESCRIPTION, UploadQuery
 from portal.features.files.views import Details
 from portal.web.bodies import body_chunks, refuse_announced
 from portal.web.conditions import announced_digest
+from portal.web.fields import printable
 from portal.web.multipart import MultipartForm
 
 FORM_FIELDS = frozenset({"description", "kind", "sha256"})

@@ -1,28 +1,16 @@
 """What the files routes say and take, as JSON. Never a key, a path or a salt."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from portal.core.clock import rfc3339
 from portal.features.files.models import Kind, Status
 from portal.features.files.views import FileView
+from portal.web.fields import Moment, Text
 
 MAX_DESCRIPTION = 4000
-
-
-def printable(text: str) -> str:
-    """The text itself. Raises ValueError for control characters other than line breaks and tabs."""
-    if any((character < " " and character not in "\n\t") or character == "\x7f" for character in text):
-        raise ValueError("control characters are not allowed")
-    return text
-
-
-Text = Annotated[str, AfterValidator(printable)]
-Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 
 _EXAMPLE: JsonDict = {
     "id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",

@@ -1,11 +1,11 @@
 """What identity's routes say and take, as JSON."""
 
-from datetime import datetime
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from portal.core.principal import Role
+from portal.web.fields import Moment
 
 
 class TokenOut(BaseModel):
@@ -47,4 +47,4 @@ class UserOut(BaseModel):
     id: UUID
     name: str
     role: Role
-    created_at: datetime
+    created_at: Moment
