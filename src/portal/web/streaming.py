@@ -14,18 +14,6 @@ from starlette.types import Receive, Scope, Send
 OCTET_STREAM = "application/octet-stream"
 
 
-class DownloadResponse(StreamingResponse):
-    """Streams `chunks`, and closes them however the answer ends."""
-
-    def __init__(self, chunks: Primed, *, status: int, headers: dict[str, str]) -> None:
-        super().__init__(chunks, status_code=status, headers=headers, media_type=OCTET_STREAM)
-        self._chunks = chunks
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(self._chunks):
-            await super().__call__(scope, receive, send)
-
-
 class Primed:
     """Chunks whose first was already fetched. Closing it closes them, whether or not it was ever read."""
 
@@ -46,6 +34,18 @@ class Primed:
 async def primed(chunks: AsyncGenerator[bytes, None]) -> Primed:
     """The same bytes, the first of them already fetched: what fails at once is still a clean error."""
     return Primed(await anext(chunks, None), chunks)
+
+
+class DownloadResponse(StreamingResponse):
+    """Streams `chunks`, and closes them however the answer ends."""
+
+    def __init__(self, chunks: Primed, *, status: int, headers: dict[str, str]) -> None:
+        super().__init__(chunks, status_code=status, headers=headers, media_type=OCTET_STREAM)
+        self._chunks = chunks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._chunks):
+            await super().__call__(scope, receive, send)
 
 
 def attachment(name: str) -> str:
