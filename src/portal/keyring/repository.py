@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.db.statements import insert_unless_taken
 from portal.keyring.models import DataKeyRow
 
 
@@ -35,9 +35,8 @@ async def find(connection: AsyncConnection, data_key_id: UUID) -> WrappedDataKey
 
 async def add_unless_active(connection: AsyncConnection, row: WrappedDataKey) -> None:
     """Insert `row` unless its scope has an active key already: of two at once, one stays."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     values = {name: getattr(row, name) for name in WrappedDataKey.__slots__}
-    await connection.execute(dialect.insert(DataKeyRow).values(values).on_conflict_do_nothing())
+    await insert_unless_taken(connection, DataKeyRow, values)
 
 
 async def retire(connection: AsyncConnection, data_key_id: UUID, moment: datetime) -> None:

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import log
+from portal.db.statements import insert_unless_taken
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit.events import Event
 from portal.features.audit.models import AuditRow
@@ -24,19 +24,15 @@ _log = log.get(__name__)
 
 async def write(connection: AsyncConnection, event: Event) -> None:
     """Put `event` on record in the caller's transaction; an event already there is not written twice."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    await connection.execute(
-        dialect.insert(AuditRow)
-        .values(
-            id=event.id,
-            at=event.at,
-            event=event.kind.value,
-            actor=event.actor,
-            subject=event.subject,
-            body=event.canonical(),
-        )
-        .on_conflict_do_nothing(index_elements=["id"])
-    )
+    values = {
+        "id": event.id,
+        "at": event.at,
+        "event": event.kind.value,
+        "actor": event.actor,
+        "subject": event.subject,
+        "body": event.canonical(),
+    }
+    await insert_unless_taken(connection, AuditRow, values, unique=["id"])
 
 
 class Recorder:

@@ -9,10 +9,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, delete, func, insert, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.crypto.format import Place
+from portal.db.statements import insert_unless_taken
 from portal.features.files.models import BlobRow, FileRow, Kind, Status
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedPart
@@ -51,13 +51,9 @@ class Filters:
 
 async def add_pending(connection: AsyncConnection, new: NewFile) -> bool:
     """False where the owner's idempotency key is taken."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     values = {name: getattr(new, name) for name in NewFile.__slots__}
     values |= {"kind": Kind.OTHER.value, "description": "", "status": Status.PENDING.value, "version": 1}
-    done = await connection.execute(
-        dialect.insert(_files).values(values).on_conflict_do_nothing(index_elements=["owner_id", "idempotency_key"])
-    )
-    return done.rowcount == 1
+    return await insert_unless_taken(connection, _files, values, unique=["owner_id", "idempotency_key"])
 
 
 async def add_blob(connection: AsyncConnection, place: Place, store: str) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import exists, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.principal import Role
+from portal.db.statements import insert_unless_taken
 from portal.features.identity.models import SessionRow, UserRow
 
 _users: Any = UserRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
@@ -46,10 +46,8 @@ class Session:
 
 async def add_user(connection: AsyncConnection, user: User) -> bool:
     """False where the name is taken."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     values = {name: getattr(user, name) for name in User.__slots__} | {"role": user.role.value}
-    done = await connection.execute(dialect.insert(_users).values(values).on_conflict_do_nothing())
-    return done.rowcount == 1
+    return await insert_unless_taken(connection, _users, values)
 
 
 async def any_user(connection: AsyncConnection) -> bool:
