@@ -92,8 +92,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path = Path(".env")) 
     """The settings, and the variables they came from (key providers look up theirs). Raises ConfigError."""
     variables = _read(os.environ if environ is None else environ, dotenv)
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    named = {url.removeprefix(KEY_URL_SCHEME) for url in _split(variables.get("PORTAL_KEY_URLS", ""))}
-    unknown = sorted(set(variables) - known - named)
+    unknown = sorted(set(variables) - known - _key_variables(variables.get("PORTAL_KEY_URLS")))
     if unknown:
         raise ConfigError(*(f"{name} is not a setting (see docs/configuration.md)" for name in unknown))
     values = {name.removeprefix(PREFIX).lower(): text for name, text in variables.items() if name in known and text}
@@ -101,20 +100,36 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path = Path(".env")) 
         settings = Settings.model_validate(values)
     except ValidationError as error:
         raise ConfigError(*(_told(problem) for problem in error.errors())) from None
-    if problems := [*_problems(settings), *(_production_problems(settings) if settings.production else ())]:
+    problems = _problems(settings, variables) + (_production_problems(settings) if settings.production else [])
+    if problems:
         raise ConfigError(*problems)
     return settings, variables
 
 
 def _read(environ: Mapping[str, str], dotenv: Path) -> dict[str, str]:
-    from_file = {k: v or "" for k, v in dotenv_values(dotenv).items()} if dotenv.is_file() else {}
-    merged = {k: v for k, v in {**from_file, **environ}.items() if k.startswith(PREFIX)}
+    everything = {**_read_dotenv(dotenv), **environ}
+    named = _key_variables(everything.get("PORTAL_KEY_URLS"))
+    merged = {k: v for k, v in everything.items() if k.startswith(PREFIX) or k.removesuffix("_FILE") in named}
     for name in [name for name in merged if name.endswith("_FILE") and name != "PORTAL_LOG_FILE"]:
         target, path = name.removesuffix("_FILE"), merged.pop(name)
-        if merged.get(target):
+        if path and merged.get(target):
             raise ConfigError(f"{target} and {name} are both set: keep one")
-        merged[target] = _read_secret(name, Path(path))
+        if path:
+            merged[target] = _read_secret(name, Path(path))
     return merged
+
+
+def _read_dotenv(path: Path) -> dict[str, str]:
+    try:
+        return {k: v or "" for k, v in dotenv_values(path, interpolate=False).items()} if path.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read ({type(error).__name__})") from None
+
+
+def _key_variables(key_urls: str | None) -> set[str]:
+    """The variables that KEY_URLS, set or not, gives a meaning to."""
+    urls = _split(key_urls) if key_urls else Settings.model_fields["key_urls"].default
+    return {url.removeprefix(KEY_URL_SCHEME) for url in urls if url.startswith(KEY_URL_SCHEME)}
 
 
 def _read_secret(name: str, path: Path) -> str:
@@ -128,7 +143,7 @@ def _told(problem: Any) -> str:
     return f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg']}"
 
 
-def _problems(settings: Settings) -> list[str]:
+def _problems(settings: Settings, variables: Mapping[str, str]) -> list[str]:
     """What is refused in every environment."""
     problems = []
     for text in settings.trusted_proxies:
@@ -139,11 +154,8 @@ def _problems(settings: Settings) -> list[str]:
     entries = _split(settings.secret_key.get_secret_value())
     if not entries or any(_weak(entry) for entry in entries):
         problems.append("PORTAL_SECRET_KEY must be one or more random 32-byte keys (64 hex digits or base64)")
-    master = parse_key(settings.master_key.get_secret_value())
-    if master is not None and master in settings.secret_keys:
-        problems.append("PORTAL_MASTER_KEY must not be a PORTAL_SECRET_KEY")
-    if _names_master_key(settings) and _weak(settings.master_key.get_secret_value()):
-        problems.append("PORTAL_MASTER_KEY must be one random 32-byte key (64 hex digits or base64)")
+    for name in sorted(_key_variables(",".join(settings.key_urls))):
+        problems += _master_key_problems(name, variables.get(name, ""), settings.secret_keys)
     if _database_url(settings) is None:
         problems.append("PORTAL_DATABASE_URL must be a sqlite: or postgresql: URL")
     return problems
@@ -179,8 +191,12 @@ def _database_url(settings: Settings) -> URL | None:
         return None
 
 
-def _names_master_key(settings: Settings) -> bool:
-    return f"{KEY_URL_SCHEME}PORTAL_MASTER_KEY" in settings.key_urls
+def _master_key_problems(name: str, text: str, secret_keys: tuple[Secret, ...]) -> list[str]:
+    if not name:
+        return ["PORTAL_KEY_URLS: env: wants the name of a variable"]
+    if _weak(text):
+        return [f"{name} must be one random 32-byte key (64 hex digits or base64)"]
+    return [f"{name} must not be a PORTAL_SECRET_KEY"] if parse_key(text) in secret_keys else []
 
 
 def _weak(text: str) -> bool:

@@ -24,6 +24,7 @@ _DRIVERS: Final = {
     "postgresql": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
+_OPTIONS: Final = {"host"}  # a socket's folder; everything else is a setting
 _BUSY_SECONDS = 10
 _POOL_SIZE = 10
 _POOL_WAIT_SECONDS = 5
@@ -35,22 +36,23 @@ def parse_url(text: str) -> URL:
     """The URL with the driver the portal uses. Raises ConfigError (never echoing it) for what it does not know."""
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ConfigError("PORTAL_DATABASE_URL is not a database URL") from None
     driver = _DRIVERS.get(url.drivername)
     if driver is None:
         raise ConfigError(f"PORTAL_DATABASE_URL: unknown scheme {url.drivername!r}; known: sqlite, postgresql")
+    unknown = sorted(set(url.query) - _OPTIONS)
+    if unknown:
+        raise ConfigError(f"PORTAL_DATABASE_URL: unknown option {unknown[0]!r}; known: {', '.join(_OPTIONS)}")
     return url.set(drivername=driver)
 
 
 def is_local(url: URL) -> bool:
     """Whether the database is a file, a socket or this very machine, so that no wire needs TLS."""
-    host = url.query.get("host", url.host)
-    return (
-        url.get_backend_name() == "sqlite"
-        or not isinstance(host, str)
-        or host.startswith("/")
-        or host in {"localhost", "127.0.0.1", "::1"}
+    hosts = url.query.get("host", url.host or "localhost")
+    return url.get_backend_name() == "sqlite" or all(
+        host.startswith("/") or host in {"localhost", "127.0.0.1", "::1"}
+        for host in ((hosts,) if isinstance(hosts, str) else hosts)
     )
 
 

@@ -111,7 +111,7 @@ async def _on_portal_error(request: Request, error: PortalError) -> Response:
 
 
 async def _on_validation_error(request: Request, error: RequestValidationError) -> Response:
-    told = "; ".join(f"{_place(item['loc'])}: {item['msg']}" for item in error.errors()[:_MAX_TOLD])
+    told = "; ".join(f"{_place(item)}: {item['msg']}" for item in error.errors()[:_MAX_TOLD])
     return problem(_Invalid(_printable(told)), request_id_of(request))
 
 
@@ -169,7 +169,9 @@ def _headers(error: PortalError) -> dict[str, str]:
     return headers
 
 
-def _place(location: tuple[int | str, ...]) -> str:
+def _place(item: dict[str, Any]) -> str:
+    """Where the problem is; the name of an unknown field is the client's, and not told."""
+    location = item["loc"][:-1] if item["type"] == "extra_forbidden" else item["loc"]
     return ".".join(str(part) for part in location)
 
 

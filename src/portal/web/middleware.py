@@ -4,6 +4,7 @@ Comes in: what uvicorn parsed. Leaves: requests whose head is unambiguous and wi
 Next: the router.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -22,6 +23,9 @@ MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 << 10
 MAX_TARGET_BYTES = 8 << 10
 MAX_JSON_BYTES = 1 << 20
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?", re.ASCII)  # RFC 9110 §7.2
+_LENGTH = re.compile(rb"\d{1,19}")
 
 _log = log.get("portal.access")
 Address = IPv4Address | IPv6Address
@@ -119,9 +123,8 @@ class Gate:
         await self._app(scope, receive, send)
 
     def _check_host(self, given: list[bytes]) -> None:
-        host = given[0].decode("latin-1").lower() if len(given) == 1 else ""
-        name = host[: host.rfind("]") + 1] if host.startswith("[") else host.partition(":")[0]
-        if not name or not any(_host_matches(name, allowed) for allowed in self._hosts):
+        match = _HOST.fullmatch(given[0].decode("latin-1").lower()) if len(given) == 1 else None
+        if match is None or not any(_host_matches(match[1], allowed) for allowed in self._hosts):
             raise InvalidInput("The Host header is missing, repeated or not one of the portal's.")
 
 
@@ -190,7 +193,7 @@ def _check_head(scope: Scope) -> None:
         raise TargetTooLong
     codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
     lengths = [value for name, value in headers if name == b"content-length"]
-    if codings not in ([], [b"chunked"]) or (codings and lengths) or len(lengths) > 1:
+    if codings not in ([], [b"chunked"]) or len(codings) + len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
         raise InvalidInput("The body's framing is ambiguous.")
     if codings and scope["http_version"] == "1.0":
         raise InvalidInput("HTTP/1.0 knows no transfer coding.")
@@ -206,7 +209,7 @@ def _check_target(path: bytes, query: bytes) -> None:
             raise InvalidInput("The path or query is not percent-encoded UTF-8.") from None
         if "\0" in text:
             raise InvalidInput("The path or query holds a NUL.")
-    names = [pair.partition(b"=")[0] for pair in query.split(b"&") if pair]
+    names = [unquote_to_bytes(pair.partition(b"=")[0].replace(b"+", b" ")) for pair in query.split(b"&") if pair]
     if len(names) != len(set(names)):
         raise Unprocessable("A query parameter is repeated.")
 
@@ -216,8 +219,7 @@ def _announced(scope: Scope) -> int | None:
     headers = dict(scope["headers"])
     if b"transfer-encoding" in headers:
         return None
-    length = headers.get(b"content-length", b"0")
-    return int(length) if length.isdigit() else None
+    return int(headers.get(b"content-length", b"0"))
 
 
 def _host_matches(name: str, allowed: str) -> bool:
@@ -226,9 +228,12 @@ def _host_matches(name: str, allowed: str) -> bool:
 
 def _address(text: str) -> Address | None:
     try:
-        return ip_address(text)
+        address = ip_address(text)
     except ValueError:
         return None
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        return None  # a zone may be any text, and means nothing to another machine
+    return getattr(address, "ipv4_mapped", None) or address  # a dual-stack socket's way to write IPv4
 
 
 def _is_in(address: Address, networks: list[Network]) -> bool:

@@ -4,6 +4,7 @@ Comes in: a boundary and chunks. Leaves: the file's name and type, its bytes as 
 may stand before or after it. What is not exactly such a form is InvalidInput.
 """
 
+import re
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from portal.core.errors import InvalidInput
 
 MAX_FIELD_BYTES = 64 << 10
 _MAX_BOUNDARY = 70  # RFC 2046 §5.1.1
-_HELD = 16  # events; more only within one network chunk
+_FILENAME = re.compile(rb';\s*filename=("(?:\\"|[^"])*"|[^;"\s]*)', re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -36,7 +37,9 @@ class MultipartForm:
         self, content_type: str, body: AsyncIterator[bytes], *, file_field: str, fields: frozenset[str]
     ) -> None:
         """Raises InvalidInput unless `content_type` is multipart/form-data with a boundary."""
-        self._parser = MultipartParser(_boundary(content_type), self._callbacks())  # type: ignore[arg-type]
+        boundary = _boundary(content_type)
+        self._opening = b"--" + boundary  # what of it has not come yet
+        self._parser = MultipartParser(boundary, self._callbacks())  # type: ignore[arg-type]
         self._body = body
         self._file_field, self._known = file_field, fields
         self._events: deque[_Event] = deque()
@@ -99,6 +102,10 @@ class MultipartForm:
         return self._events.popleft()
 
     def _feed(self, chunk: bytes) -> None:
+        # Text before the first boundary is allowed and useless; parsers differ in how they skip it.
+        opening, self._opening = self._opening[: len(chunk)], self._opening[len(chunk) :]
+        if not chunk.startswith(opening):
+            raise InvalidInput("The form does not begin with its boundary.")
         try:
             self._parser.write(chunk)
         except FormParserError:
@@ -127,12 +134,12 @@ class MultipartForm:
         self._part.headers[name.lower()] = value
 
     def _on_headers_finished(self) -> None:
-        disposition, options = parse_options_header(self._part.headers.get(b"content-disposition"))
+        header = self._part.headers.get(b"content-disposition", b"")
+        disposition, options = parse_options_header(header)
         if disposition != b"form-data" or b"name" not in options:
             raise InvalidInput("A part of the form has no name.")
         self._part.name = _text(options[b"name"])
-        filename = options.get(b"filename")
-        self._part.filename = None if filename is None else _text(filename)
+        self._part.filename = _filename(header)
         self._events.append(self._part)
 
     def _on_end(self) -> None:
@@ -145,6 +152,17 @@ def _boundary(content_type: str) -> bytes:
     if kind != b"multipart/form-data" or not 0 < len(boundary) <= _MAX_BOUNDARY:
         raise InvalidInput("The body must be multipart/form-data with a boundary.")
     return boundary
+
+
+def _filename(disposition: bytes) -> str | None:
+    """The plain `filename`, as the client wrote it: the library would cut what looks like a Windows path."""
+    found = _FILENAME.findall(disposition)
+    if len(found) > 1:
+        raise InvalidInput("A part of the form has a file name twice.")
+    if not found:
+        return None
+    quoted = found[0].startswith(b'"')
+    return _text(found[0][1:-1].replace(b'\\"', b'"') if quoted else found[0])
 
 
 def _text(raw: bytes) -> str:

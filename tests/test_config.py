@@ -1,0 +1,402 @@
+"""Settings: where they come from, what is refused, and that a refusal names everything and gives nothing away."""
+
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from portal import config
+from portal.bootstrap import open_resources
+from portal.config import Settings
+from portal.core.errors import ConfigError
+from portal.core.shipped import env_example
+
+MASTER, SECRET, OLDER = (sha256(name.encode()).hexdigest() for name in ("master", "secret", "older"))
+KEYS = {"MASTER_KEY": MASTER, "SECRET_KEY": SECRET}
+PRODUCTION = {
+    **KEYS,
+    "ENV": "production",
+    "ALLOWED_HOSTS": "files.example.org",
+    "DATABASE_URL": "postgresql://portal:hunter2@db.example.org/portal",
+    "DB_SSL_MODE": "require",
+}
+NO_DOTENV = Path("/nonexistent/.env")
+SECRET_FIELDS = ("database_url", "master_key", "secret_key")
+
+RISKS: dict[str, tuple[str, dict[str, str]]] = {
+    "no secret key": ("SECRET_KEY", {"SECRET_KEY": ""}),
+    "a short secret key": ("SECRET_KEY", {"SECRET_KEY": SECRET[:62]}),
+    "a long secret key": ("SECRET_KEY", {"SECRET_KEY": SECRET + "00"}),
+    "one bad secret key among good ones": ("SECRET_KEY", {"SECRET_KEY": f"{SECRET},{OLDER[:40]}"}),
+    "a known default": ("SECRET_KEY", {"SECRET_KEY": "changeme"}),
+    "a known default, shouted": ("SECRET_KEY", {"SECRET_KEY": "CHANGE-ME"}),
+    "a secret key of zeros": ("SECRET_KEY", {"SECRET_KEY": "0" * 64}),
+    "a secret key that repeats": ("SECRET_KEY", {"SECRET_KEY": "0123456789abcd" * 4 + "01234567"}),
+    "no master key": ("MASTER_KEY", {"MASTER_KEY": ""}),
+    "a short master key": ("MASTER_KEY", {"MASTER_KEY": MASTER[:60]}),
+    "a master key of ones": ("MASTER_KEY", {"MASTER_KEY": "f" * 64}),
+    "one key for both": ("MASTER_KEY", {"MASTER_KEY": SECRET}),
+    "a master key that signed before": ("MASTER_KEY", {"MASTER_KEY": OLDER, "SECRET_KEY": f"{SECRET},{OLDER}"}),
+    "debug": ("DEBUG", {"DEBUG": "true"}),
+    "any host": ("ALLOWED_HOSTS", {"ALLOWED_HOSTS": "files.example.org,*"}),
+    "any subdomain": ("ALLOWED_HOSTS", {"ALLOWED_HOSTS": "*.example.org"}),
+    "no host": ("ALLOWED_HOSTS", {"ALLOWED_HOSTS": ""}),
+    "a list of no hosts": ("ALLOWED_HOSTS", {"ALLOWED_HOSTS": " , "}),
+    "any origin": ("CORS_ORIGINS", {"CORS_ORIGINS": "https://a.example,*"}),
+    "SQLite": ("DATABASE_URL", {"DATABASE_URL": ""}),
+    "SQLite by URL": ("DATABASE_URL", {"DATABASE_URL": "sqlite:////srv/portal.db"}),
+    "no TLS to the database": ("DB_SSL_MODE", {"DB_SSL_MODE": "disable"}),
+    "TLS to the database by chance": ("DB_SSL_MODE", {"DB_SSL_MODE": "prefer"}),
+    "TLS to the database by default": ("DB_SSL_MODE", {"DB_SSL_MODE": ""}),
+    "keys in memory": ("KEY_URLS", {"KEY_URLS": "memory:"}),
+    "blobs in memory": ("BLOB_URL", {"BLOB_URL": "memory:"}),
+    "a scanner for tests": ("SCANNER_URLS", {"SCANNER_URLS": "none:,memory:marker"}),
+}
+EVERYWHERE = {name for name, (variable, _) in RISKS.items() if variable in {"SECRET_KEY", "MASTER_KEY"}}
+risks = pytest.mark.parametrize(("variable", "changes"), RISKS.values(), ids=RISKS)
+
+NONSENSE = {
+    "ENV": "staging",
+    "DEBUG": "perhaps",
+    "DB_SSL_MODE": "sometimes",
+    "DATABASE_URL": "mysql://u:p@h/d",
+    "MAX_UPLOAD_BYTES": "0",
+    "GRACE_SECONDS": "-1",
+    "TRUSTED_PROXIES": "10.0.0.0/8,the proxy",
+    "DOCS": "2",
+}
+
+
+def load(variables: Mapping[str, str] = KEYS, dotenv: Path = NO_DOTENV) -> Settings:
+    return config.load({f"PORTAL_{name}": value for name, value in variables.items()}, dotenv)[0]
+
+
+def refused(variables: Mapping[str, str], dotenv: Path = NO_DOTENV) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load(variables, dotenv)
+    assert all("\n" not in problem for problem in caught.value.problems)
+    return caught.value.problems
+
+
+def example_lines() -> dict[str, str]:
+    lines = env_example().read_text("utf-8").splitlines()
+    assigned = [line.partition("=")[::2] for line in lines if line and not line.startswith("#")]
+    assert len({name for name, _ in assigned}) == len(assigned), "a setting has two lines"
+    return dict(assigned)
+
+
+def test_every_setting_has_a_line_in_the_example_and_every_line_is_a_setting() -> None:
+    assert set(example_lines()) == {f"PORTAL_{name.upper()}" for name in Settings.model_fields}
+
+
+def test_the_example_says_the_defaults_and_holds_no_key() -> None:
+    assert {example_lines()[f"PORTAL_{name.upper()}"] for name in SECRET_FIELDS} == {""}
+    settings = config.load({"PORTAL_MASTER_KEY": MASTER, "PORTAL_SECRET_KEY": SECRET}, env_example())[0]
+    assert settings == load()
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_what_nobody_set_has_a_default() -> None:
+    settings = load()
+    assert (settings.env, settings.debug, settings.docs) == ("development", False, None)
+    assert settings.max_upload_bytes == 64 * 1024**3
+    assert settings.grace_seconds == 30
+    assert settings.key_urls == ("env:PORTAL_MASTER_KEY",)
+    assert settings.scanner_urls == ("none:",)
+    assert settings.db_ssl_mode == "prefer"
+    assert (settings.cors_origins, settings.trusted_proxies, settings.log_file) == ((), (), None)
+
+
+def test_secrets_have_no_default() -> None:
+    problems = refused({})
+    assert [problem.split()[0] for problem in problems] == ["PORTAL_SECRET_KEY", "PORTAL_MASTER_KEY"]
+
+
+def test_database_and_blobs_rest_in_the_data_folder_unless_told(tmp_path: Path) -> None:
+    settings = load({**KEYS, "DATA_DIR": str(tmp_path / "a b")})
+    assert settings.database == f"sqlite:///{tmp_path}/a b/portal.db"
+    assert settings.blobs == f"file://{tmp_path}/a%20b/store"
+    told = load({**KEYS, "DATABASE_URL": "postgresql://h/d", "BLOB_URL": "file:///srv/blobs"})
+    assert (told.database, told.blobs) == ("postgresql://h/d", "file:///srv/blobs")
+
+
+@pytest.mark.parametrize(
+    ("env", "docs", "served"),
+    [
+        ("development", "", True),
+        ("development", "false", False),
+        ("production", "", False),
+        ("production", "true", True),
+    ],
+)
+def test_docs_are_served_in_development_unless_told(env: str, docs: str, *, served: bool) -> None:
+    assert load({**PRODUCTION, "ENV": env, "DOCS": docs}).serves_docs is served
+
+
+def test_lists_are_written_with_commas() -> None:
+    settings = load({**KEYS, "ALLOWED_HOSTS": " a.example , b.example,,", "CORS_ORIGINS": "https://a.example"})
+    assert settings.allowed_hosts == ("a.example", "b.example")
+    assert settings.cors_origins == ("https://a.example",)
+
+
+def test_secret_keys_keep_their_order_newest_first() -> None:
+    settings = load({**KEYS, "SECRET_KEY": f"{SECRET}, {OLDER}"})
+    assert [key.reveal().hex() for key in settings.secret_keys] == [SECRET, OLDER]
+
+
+def test_an_empty_value_means_the_default() -> None:
+    empty = dict.fromkeys((name.upper() for name in Settings.model_fields), "")
+    assert load({**empty, **KEYS}) == load()
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(f"PORTAL_SECRET_KEY={SECRET}\nPORTAL_MASTER_KEY={MASTER}\nPORTAL_GRACE_SECONDS=7\nHOME=/x\n")
+    assert load({}, dotenv).grace_seconds == 7
+    assert load({"GRACE_SECONDS": "8"}, dotenv).grace_seconds == 8
+
+
+@pytest.mark.parametrize("field", SECRET_FIELDS)
+def test_every_secret_can_come_from_a_file(tmp_path: Path, field: str) -> None:
+    value = "postgresql://u:p@h/d" if field == "database_url" else OLDER
+    (tmp_path / "secret").write_text(f"{value}\n")
+    rest = {name: text for name, text in KEYS.items() if name != field.upper()}
+    settings = load({**rest, f"{field.upper()}_FILE": str(tmp_path / "secret")})
+    assert getattr(settings, field).get_secret_value() == value
+
+
+def test_a_secret_and_its_file_are_not_both_set(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(OLDER)
+    (problem,) = refused({**KEYS, "SECRET_KEY_FILE": str(tmp_path / "secret")})
+    assert "PORTAL_SECRET_KEY and PORTAL_SECRET_KEY_FILE" in problem
+    assert SECRET not in problem
+    assert OLDER not in problem
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe not text"])
+def test_a_secret_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    (problem,) = refused({"MASTER_KEY": MASTER, "SECRET_KEY_FILE": str(path)})
+    assert "PORTAL_SECRET_KEY_FILE" in problem
+
+
+def test_the_log_file_is_no_file_of_a_secret(tmp_path: Path) -> None:
+    path = tmp_path / "portal.log"
+    path.write_text("a log line")
+    assert load({**KEYS, "LOG_FILE": str(path)}).log_file == path
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEYS", "DEBUGG", "OLD_KEY", "secret_key"])
+def test_a_variable_that_nothing_knows_stops_the_start_by_its_name(tmp_path: Path, name: str) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(f"PORTAL_{name}=hunter2\n")
+    for problems in (refused({**KEYS, name: "hunter2"}), refused(KEYS, dotenv)):
+        (problem,) = problems
+        assert problem.startswith(f"PORTAL_{name} is not a setting")
+        assert "hunter2" not in problem
+
+
+def test_every_unknown_variable_is_named_at_once() -> None:
+    assert len(refused({**KEYS, "TYPO": "1", "OTHER_TYPO": "2"})) == 2
+
+
+def test_a_variable_that_a_key_url_names_is_known() -> None:
+    urls = "env:PORTAL_MASTER_KEY,env:PORTAL_OLD_KEY"
+    settings, variables = config.load(
+        {
+            "PORTAL_MASTER_KEY": MASTER,
+            "PORTAL_SECRET_KEY": SECRET,
+            "PORTAL_OLD_KEY": OLDER,
+            "PORTAL_KEY_URLS": urls,
+        },
+        NO_DOTENV,
+    )
+    assert settings.key_urls == ("env:PORTAL_MASTER_KEY", "env:PORTAL_OLD_KEY")
+    assert variables["PORTAL_OLD_KEY"] == OLDER
+
+
+def test_variables_of_other_programs_are_none_of_our_business() -> None:
+    assert "PATH" not in config.load({"PATH": "/bin", **{f"PORTAL_{k}": v for k, v in KEYS.items()}}, NO_DOTENV)[1]
+
+
+@pytest.mark.parametrize(("name", "value"), NONSENSE.items(), ids=NONSENSE)
+def test_nonsense_is_refused_in_one_line_by_its_name(name: str, value: str) -> None:
+    (problem,) = refused({**KEYS, name: value})
+    assert problem.startswith(f"PORTAL_{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MAX_UPLOAD_BYTES", str((1 << 44) + 1)), ("MAX_UPLOAD_BYTES", "64GiB"), ("GRACE_SECONDS", "3601")],
+)
+def test_bounds_hold_at_their_other_end_too(name: str, value: str) -> None:
+    (problem,) = refused({**KEYS, name: value})
+    assert problem.startswith(f"PORTAL_{name}")
+    assert value not in problem
+
+
+def test_all_nonsense_is_named_at_once() -> None:
+    told = [problem.split(":")[0].split()[0] for problem in refused({**KEYS, **NONSENSE})]
+    typed = {"ENV", "DEBUG", "DB_SSL_MODE", "MAX_UPLOAD_BYTES", "GRACE_SECONDS", "DOCS"}
+    assert sorted(told) == sorted(f"PORTAL_{name}" for name in typed)
+
+
+def test_a_production_without_risks_starts() -> None:
+    assert load(PRODUCTION).production
+
+
+@risks
+def test_production_refuses_each_risk_in_one_line(variable: str, changes: dict[str, str]) -> None:
+    (problem,) = refused({**PRODUCTION, **changes})
+    assert re.search(rf"\bPORTAL_{variable}\b", problem)
+
+
+@pytest.mark.parametrize("name", sorted(set(RISKS) - EVERYWHERE))
+def test_development_takes_the_risks_that_are_not_about_keys(name: str) -> None:
+    load({**PRODUCTION, **RISKS[name][1], "ENV": "development"})
+
+
+@pytest.mark.parametrize("name", sorted(EVERYWHERE))
+def test_bad_keys_are_refused_in_development_too(name: str) -> None:
+    assert len(refused({**PRODUCTION, **RISKS[name][1], "ENV": "development"})) == 1
+
+
+def test_production_tells_every_risk_at_once() -> None:
+    everything = {
+        "ENV": "production",
+        "SECRET_KEY": "changeme",
+        "MASTER_KEY": "short",
+        "DEBUG": "on",
+        "ALLOWED_HOSTS": "*",
+        "CORS_ORIGINS": "*",
+        "SCANNER_URLS": "memory:x",
+    }
+    said = " ".join(problems := refused(everything))
+    assert len(problems) == 7
+    wanted = ("SECRET_KEY", "MASTER_KEY", "DEBUG", "ALLOWED_HOSTS", "CORS_ORIGINS", "DATABASE_URL", "SCANNER_URLS")
+    assert all(f"PORTAL_{name}" in said for name in wanted)
+
+
+def test_production_on_sqlite_is_allowed_where_it_is_said() -> None:
+    assert load({**PRODUCTION, "DATABASE_URL": "", "DB_SSL_MODE": "", "ALLOW_SQLITE": "true"}).production
+
+
+@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
+def test_production_takes_a_remote_database_over_tls(mode: str) -> None:
+    assert load({**PRODUCTION, "DB_SSL_MODE": mode}).production
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p@localhost/d",
+        "postgresql://u:p@127.0.0.1:5433/d",
+        "postgresql://u:p@[::1]/d",
+        "postgresql://u@/d?host=/run/postgresql",
+        "postgresql:///d",
+    ],
+)
+@pytest.mark.parametrize("mode", ["disable", "prefer"])
+def test_production_wants_no_tls_within_one_machine(url: str, mode: str) -> None:
+    assert load({**PRODUCTION, "DATABASE_URL": url, "DB_SSL_MODE": mode}).production
+
+
+def test_a_master_key_is_asked_for_only_where_a_key_url_names_it() -> None:
+    assert load({"SECRET_KEY": SECRET, "KEY_URLS": "memory:"}).key_urls == ("memory:",)
+
+
+CANARY = "c4n4ry"
+LEAKS: dict[str, dict[str, str]] = {
+    "a secret key that is none": {"SECRET_KEY": CANARY},
+    "a master key that is none": {"MASTER_KEY": CANARY},
+    "one key for both": {"SECRET_KEY": MASTER},
+    "a database of another kind": {"DATABASE_URL": f"mysql://u:{CANARY}@h/d"},
+    "a database URL that is none": {"DATABASE_URL": f"{CANARY} at the database"},
+    "a database far away": {"DATABASE_URL": f"postgresql://u:{CANARY}@h/d", "ENV": "production"},
+    "an unknown variable": {"PASSWORD": CANARY},
+    "a secret beside nonsense": {"DATABASE_URL": f"postgresql://u:{CANARY}@h/d", "DEBUG": "perhaps"},
+}
+
+
+@pytest.mark.parametrize("changes", LEAKS.values(), ids=LEAKS)
+def test_no_refusal_shows_a_secret(changes: dict[str, str]) -> None:
+    said = " ".join(refused({**KEYS, **changes}))
+    assert not any(secret in said for secret in (CANARY, MASTER, SECRET))
+
+
+def test_settings_do_not_show_their_secrets() -> None:
+    settings = load({**KEYS, "DATABASE_URL": f"postgresql://u:{CANARY}@h/d"})
+    shown = repr(settings) + str(settings) + f"{settings.secret_keys}" + settings.model_dump_json()
+    assert not any(secret in shown for secret in (CANARY, MASTER, SECRET, bytes.fromhex(SECRET).decode("latin-1")))
+
+
+def test_settings_do_not_change() -> None:
+    settings = load()
+    with pytest.raises(ValueError, match="frozen"):
+        settings.debug = True  # type: ignore[misc]  # the claim
+
+
+UNKNOWN = {
+    "KEY_URLS": ["vault:transit", "MASTER_KEY", ","],
+    "BLOB_URL": ["s3://bucket", "file://host/blobs", "file:blobs", "/srv/blobs"],
+    "SCANNER_URLS": ["clamd://scanner", "memory:", "nothing", ","],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in UNKNOWN.items() for value in values])
+def test_a_uri_that_nothing_knows_stops_the_start_in_one_line(tmp_path: Path, name: str, value: str) -> None:
+    settings, variables = config.load(
+        {f"PORTAL_{k}": v for k, v in {**KEYS, name: value, "DATA_DIR": str(tmp_path)}.items()}, NO_DOTENV
+    )
+    with pytest.raises(ConfigError) as caught:
+        open_resources(settings, variables)
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"PORTAL_{name}")
+    assert "\n" not in problem
+
+
+def test_a_master_key_named_twice_stops_the_start(tmp_path: Path) -> None:
+    given = {**KEYS, "KEY_URLS": "env:PORTAL_MASTER_KEY,env:PORTAL_AGAIN", "DATA_DIR": str(tmp_path), "AGAIN": MASTER}
+    settings, variables = config.load({f"PORTAL_{k}": v for k, v in given.items()}, NO_DOTENV)
+    with pytest.raises(ConfigError, match="same master key twice"):
+        open_resources(settings, variables)
+
+
+def test_a_named_key_of_the_wrong_length_stops_the_start_and_is_not_shown(tmp_path: Path) -> None:
+    given = {**KEYS, "KEY_URLS": "env:PORTAL_MASTER_KEY,env:PORTAL_OLD", "DATA_DIR": str(tmp_path), "OLD": CANARY}
+    with pytest.raises(ConfigError, match="PORTAL_OLD must be one random 32-byte key") as caught:
+        config.load({f"PORTAL_{k}": v for k, v in given.items()}, NO_DOTENV)
+    assert CANARY not in str(caught.value)
+
+
+def test_a_data_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings, variables = config.load(
+        {f"PORTAL_{k}": v for k, v in {**KEYS, "DATA_DIR": str(tmp_path / "file" / "var")}.items()}, NO_DOTENV
+    )
+    with pytest.raises(ConfigError, match="PORTAL_DATA_DIR cannot be made"):
+        open_resources(settings, variables)
+
+
+async def test_resources_do_not_show_the_keys(tmp_path: Path) -> None:
+    settings, variables = config.load(
+        {f"PORTAL_{k}": v for k, v in {**KEYS, "DATA_DIR": str(tmp_path)}.items()}, NO_DOTENV
+    )
+    resources = open_resources(settings, variables)
+    try:
+        assert not any(secret in repr(resources) for secret in (MASTER, SECRET))
+    finally:
+        await resources.aclose()
+
+
+def test_the_data_folder_is_made_for_the_owner_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "var"
+    open_resources(*config.load({f"PORTAL_{k}": v for k, v in {**KEYS, "DATA_DIR": str(folder)}.items()}, NO_DOTENV))
+    assert folder.stat().st_mode & 0o777 == 0o700

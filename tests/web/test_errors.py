@@ -1,0 +1,202 @@
+"""Errors on the wire: problem documents with a stable code, the right headers, and nothing of what was sent."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+import portal.app  # noqa: F401  # imports every room, and so defines every error
+from portal.core import errors as tree
+from portal.core.errors import PortalError
+from portal.web import errors
+from portal.web.errors import PROBLEM_JSON, Problem, documented
+
+CANARY = "c4n4ry"
+
+
+def descendants(root: type[PortalError]) -> list[type[PortalError]]:
+    return [root, *(kind for child in root.__subclasses__() for kind in descendants(child))]
+
+
+def every_kind() -> list[type[PortalError]]:
+    """Those of the program, not of other tests."""
+    kinds = (kind for kind in descendants(PortalError) if kind.__module__.startswith("portal."))
+    return sorted(kinds, key=lambda kind: kind.__qualname__)
+
+
+def told(error: PortalError, request_id: str | None = "an id") -> tuple[dict[str, Any], dict[str, str], int]:
+    answer = errors.problem(error, request_id)
+    return json.loads(bytes(answer.body)), dict(answer.headers), answer.status_code
+
+
+@pytest.mark.parametrize("kind", every_kind(), ids=lambda kind: kind.__name__)
+def test_every_error_is_a_problem_document_of_its_own_code(kind: type[PortalError]) -> None:
+    made = kind("unsupported_grant_type", "x") if kind is errors.InvalidTokenRequest else kind()
+    body, headers, status = told(made)
+    assert headers["content-type"] == PROBLEM_JSON
+    assert status == body["status"] == kind.status
+    assert body["type"] == f"urn:portal:problem:{kind.code}"
+    assert (body["code"], body["title"], body["request_id"]) == (kind.code, kind.title, "an id")
+    assert body["detail"]
+    Problem.model_validate(body)
+
+
+def test_codes_and_titles_are_shared_by_kinds_of_damage_alone() -> None:
+    kinds = [kind for kind in every_kind() if kind.__base__ is not tree.IntegrityError]
+    assert len({kind.code for kind in kinds}) == len(kinds)
+    assert len({kind.title for kind in kinds}) == len(kinds)
+
+
+def test_a_problem_without_a_request_has_no_id() -> None:
+    assert "request_id" not in told(PortalError(), None)[0]
+
+
+def test_the_occurrence_is_told_beside_the_kind() -> None:
+    body = told(tree.NotFound("No such file."))[0]
+    assert (body["title"], body["detail"]) == (tree.NotFound.title, "No such file.")
+
+
+def test_a_missing_sign_in_names_the_scheme() -> None:
+    assert told(tree.NotSignedIn())[1]["www-authenticate"].startswith("Bearer")
+    assert "www-authenticate" not in told(tree.Forbidden())[1]
+
+
+def test_an_unsatisfiable_range_tells_the_size() -> None:
+    assert told(tree.RangeNotSatisfiable(size=0))[1]["content-range"] == "bytes */0"
+    assert "content-range" not in told(tree.RangeNotSatisfiable())[1]
+
+
+@pytest.mark.parametrize(("error", "seconds"), [(tree.Unavailable(), "5"), (tree.StorageFull(), "60")])
+def test_what_may_pass_later_says_when(error: PortalError, seconds: str) -> None:
+    assert told(error)[1]["retry-after"] == seconds
+
+
+def test_a_refused_grant_carries_the_word_of_the_token_protocol() -> None:
+    assert told(tree.InvalidGrant())[0]["error"] == "invalid_grant"
+    assert told(errors.InvalidTokenRequest("unsupported_grant_type", "No."))[0]["error"] == "unsupported_grant_type"
+    assert "error" not in told(tree.InvalidInput())[0]
+
+
+def test_a_bug_is_told_in_fixed_words() -> None:
+    body = json.loads(bytes(errors.server_error("an id").body))
+    assert body == {
+        "type": "urn:portal:problem:internal_error",
+        "title": PortalError.title,
+        "status": 500,
+        "detail": PortalError.title,
+        "code": "internal_error",
+        "request_id": "an id",
+    }
+
+
+def test_the_example_of_a_problem_is_one() -> None:
+    extra = Problem.model_config["json_schema_extra"]
+    assert isinstance(extra, dict)
+    Problem.model_validate(extra["example"])
+
+
+def test_documented_has_an_entry_per_status_and_an_example_per_code() -> None:
+    said = documented(tree.NotFound, tree.InvalidInput, tree.DigestMismatch, tree.Unavailable)
+    assert list(said) == [400, 404, 503]
+    content = said[400]["content"][PROBLEM_JSON]
+    assert list(content["examples"]) == ["invalid_input", "digest_mismatch"]
+    assert tree.InvalidInput.title in said[400]["description"]
+    assert tree.DigestMismatch.title in said[400]["description"]
+    for code, example in content["examples"].items():
+        assert Problem.model_validate(example["value"]).code == code
+        assert example["value"]["status"] == 400
+
+
+class Patch(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: UUID | None = None
+    count: int = Field(0, le=9)
+    word: str = Field("", max_length=3, pattern="^[a-z]*$")
+
+
+def app() -> FastAPI:
+    made = FastAPI()
+
+    @made.post("/patch/{number}")
+    async def patch(number: int, body: Patch, limit: int = 1) -> None:
+        """Takes what it is given."""
+
+    @made.get("/teapot")
+    async def teapot() -> None:
+        raise HTTPException(418, detail=CANARY, headers={"X-Kept": "yes"})
+
+    @made.get("/refused")
+    async def refused() -> None:
+        raise tree.Unprocessable("Not like this.")
+
+    errors.install(made)
+    return made
+
+
+async def ask(method: str, path: str, **options: Any) -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app()), base_url="http://portal") as client:
+        return await client.request(method, path, **options)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nowhere", 404, "not_found"),
+        ("DELETE", "/patch/1", 405, "method_not_allowed"),
+        ("GET", "/teapot", 418, "http_418"),
+        ("GET", "/refused", 422, "unprocessable"),
+        ("POST", "/patch/1", 422, "validation_failed"),
+    ],
+)
+async def test_whatever_a_route_raises_is_a_problem(method: str, path: str, status: int, code: str) -> None:
+    answer = await ask(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.headers["content-type"] == PROBLEM_JSON
+    assert CANARY not in answer.text
+
+
+async def test_the_frameworks_own_headers_are_kept() -> None:
+    assert (await ask("GET", "/teapot")).headers["x-kept"] == "yes"
+    assert (await ask("DELETE", "/patch/1")).headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"json": {"word": CANARY}},
+        {"json": {"count": CANARY}},
+        {"json": {"id": CANARY}},
+        {"json": CANARY},
+        {"json": [CANARY] * 50},
+        {"content": f'{{"word": "{CANARY}'.encode(), "headers": {"Content-Type": "application/json"}},
+        {"content": CANARY.encode(), "headers": {"Content-Type": "text/plain"}},
+        {"json": {}, "params": {"limit": CANARY}},
+        {"content": b'{"word": "\\ud800"}', "headers": {"Content-Type": "application/json"}},
+        {"content": b'{"count": NaN}', "headers": {"Content-Type": "application/json"}},
+        {"content": b'{"count": 1e400}', "headers": {"Content-Type": "application/json"}},
+    ],
+)
+async def test_what_is_not_valid_is_named_and_not_repeated(options: dict[str, Any]) -> None:
+    answer = await ask("POST", "/patch/1", **options)
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "validation_failed"
+    assert CANARY not in answer.text
+
+
+async def test_the_place_of_what_is_not_valid_is_named() -> None:
+    answer = await ask("POST", f"/patch/{CANARY}", json={"count": 10}, params={"limit": "x"})
+    detail = answer.json()["detail"]
+    assert all(place in detail for place in ("path.number", "query.limit", "body.count"))
+    assert CANARY not in answer.text
+
+
+async def test_of_many_problems_a_few_are_told() -> None:
+    answer = await ask("POST", "/patch/1", json={f"unknown{number}": 1 for number in range(500)})
+    assert answer.status_code == 422
+    assert len(answer.json()["detail"]) <= 1000
