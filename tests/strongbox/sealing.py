@@ -99,3 +99,9 @@ def flips(data: bytes) -> Iterator[bytes]:
     """`data` with every single bit changed in turn."""
     number = int.from_bytes(data, "big")
     return ((number ^ 1 << bit).to_bytes(len(data), "big") for bit in range(len(data) * 8))
+
+
+def damaged(data: bytes, at: int = -1) -> bytes:
+    """`data` with one bit of one byte changed."""
+    at %= len(data)
+    return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -184,7 +185,7 @@ async def cancelled_in_approve(box: Strongbox, chunks: AsyncIterator[bytes]) -> 
     await cancel(task)
 
 
-async def cancel(task: asyncio.Future[object]) -> None:
+async def cancel(task: asyncio.Future[Any]) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

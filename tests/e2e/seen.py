@@ -1,0 +1,88 @@
+"""What can be seen of a portal from outside and from behind: problems in its answers, rows and blobs in its folder."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from .conftest import Served
+
+_LOOKS = 400
+_BETWEEN_LOOKS = 0.025
+
+
+def problem(answer: httpx.Response) -> tuple[int, str]:
+    """Status and code of a problem document, after its form was checked."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    body = answer.json()
+    assert body["status"] == answer.status_code
+    assert body["type"] == f"urn:portal:problem:{body['code']}"
+    assert body["title"]
+    assert body["detail"]
+    assert body["request_id"] == answer.headers["x-request-id"]
+    return answer.status_code, body["code"]
+
+
+def eventually(seen: Callable[[], bool]) -> bool:
+    """Look until it is seen, for ten seconds at most."""
+    for _ in range(_LOOKS):
+        if seen():
+            return True
+        time.sleep(_BETWEEN_LOOKS)
+    return False
+
+
+def rows(portal: Served, statement: str, *values: str) -> list[Any]:
+    """What the embedded database answers."""
+    with closing(sqlite3.connect(portal.folder / "var" / "portal.db")) as connection:
+        return connection.execute(statement, values).fetchall()
+
+
+def statuses(portal: Served, name: str) -> list[str]:
+    """The statuses of every file that ever had this name."""
+    return [status for (status,) in rows(portal, "SELECT status FROM files WHERE name = ?", name)]
+
+
+def blob_file(portal: Served, file_id: str) -> Path:
+    """Where the one blob of a file rests, or would."""
+    ((key,),) = rows(portal, "SELECT id FROM blobs WHERE file_id = ?", UUID(file_id).hex)
+    return portal.folder / "var" / "store" / "blobs" / str(key)[-2:] / str(key)
+
+
+def kept(portal: Served) -> list[str]:
+    """The names of everything in the store, finished or not."""
+    store = portal.folder / "var" / "store"
+    return sorted(path.name for path in store.rglob("*") if path.is_file())
+
+
+def known(portal: Served) -> list[str]:
+    """The names of the blobs that listed files have."""
+    listed = "SELECT b.id FROM blobs b JOIN files f ON f.id = b.file_id WHERE f.status IN ('ready', 'quarantined')"
+    return sorted(key for (key,) in rows(portal, listed))
+
+
+def events(portal: Served, file_id: str) -> list[dict[str, Any]]:
+    """The audit record of one file."""
+    return [event for event in portal.audit() if event["subject"] == file_id]
+
+
+def outcomes(portal: Served, file_id: str) -> list[str]:
+    """How the downloads of a file ended."""
+    return [event["details"]["outcome"] for event in events(portal, file_id) if event["event"] == "file.download_ended"]
+
+
+@contextmanager
+def a_bug(portal: Served, file_id: str) -> Iterator[None]:
+    """Something in the rows that nobody foresaw, for as long as the block lasts."""
+    with closing(sqlite3.connect(portal.folder / "var" / "portal.db", isolation_level=None)) as connection:
+        change = "UPDATE files SET kind = ? WHERE id = ?"
+        connection.execute(change, ("unforeseen", UUID(file_id).hex))
+        try:
+            yield
+        finally:
+            connection.execute(change, ("other", UUID(file_id).hex))

@@ -1,0 +1,314 @@
+"""The files services over a database of each kind, a store that fails when told to, and arrivals made of bytes."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from portal import tables
+from portal.backends.blobs.base import BlobStat, BlobWriter
+from portal.backends.blobs.memory import MemoryStore
+from portal.backends.keys.local import LocalKeyProvider
+from portal.backends.scanners.memory import MemoryScanner
+from portal.core import clock
+from portal.core.ids import new_id
+from portal.core.principal import Origin, Principal, Role
+from portal.core.secrets import Secret
+from portal.crypto.layout import Layout
+from portal.db.engine import make_engine, parse_url
+from portal.db.unit_of_work import Database, DatabaseAway
+from portal.features.audit.record import Recorder
+from portal.features.files import repository
+from portal.features.files.catalog import Catalog
+from portal.features.files.delivery import Deliveries, Extent
+from portal.features.files.intake import Intake
+from portal.features.files.maintenance import Maintenance
+from portal.features.files.views import Details, FileView
+from portal.features.identity import repository as accounts
+from portal.features.identity.passwords import PasswordHasher
+from portal.features.identity.repository import Session, User
+from portal.features.identity.sessions import Sessions
+from portal.features.identity.tokens import AccessTokens
+from portal.keyring.keyring import Keyring
+from portal.strongbox.strongbox import Strongbox
+
+MAX_BYTES = 5_000
+MARKER = "a marker for tests"
+LAYOUT = Layout(256)  # segments so small that little content has many
+CONTENT = bytes(range(256)) * 4
+ORIGIN = Origin("a request", "192.0.2.1")
+
+
+class ShakyDatabase(Database):
+    """A database that is away, or whose answer to a commit is lost, when told to."""
+
+    away = False
+    loses_answers = False
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        if self.away:
+            raise DatabaseAway
+        async with super().write() as connection:
+            yield connection
+        if self.loses_answers:
+            raise DatabaseAway
+
+
+class ShakyStore:
+    """A blob store whose verbs fail when told to: `failing` maps create, write, commit, committed, get, … to errors."""
+
+    label = "shaky"
+
+    def __init__(self) -> None:
+        self._inner = MemoryStore()
+        self.blobs = self._inner.blobs
+        self.failing: dict[str, Exception] = {}
+
+    def may(self, verb: str) -> None:
+        if verb in self.failing:
+            raise self.failing[verb]
+
+    async def create(self, key: str) -> BlobWriter:
+        self.may("create")
+        return _ShakyWriter(self, await self._inner.create(key))
+
+    async def get(self, key: str, start: int, length: int) -> AsyncGenerator[bytes, None]:
+        async for piece in self._inner.get(key, start, length):
+            self.may("get")
+            for at in range(0, len(piece), 100):  # pieces of a size that fits nothing
+                self.may("get")
+                yield piece[at : at + 100]
+
+    async def stat(self, key: str) -> BlobStat | None:
+        self.may("stat")
+        return await self._inner.stat(key)
+
+    async def delete(self, key: str) -> None:
+        self.may("delete")
+        await self._inner.delete(key)
+
+    async def list(self, prefix: str = "") -> AsyncIterator[str]:
+        self.may("list")
+        async for key in self._inner.list(prefix):
+            yield key
+
+    async def check(self) -> None:
+        self.may("check")
+
+    async def aclose(self) -> None:
+        """Nothing to let go of."""
+
+
+class _ShakyWriter:
+    def __init__(self, store: ShakyStore, inner: BlobWriter) -> None:
+        self._store, self._inner = store, inner
+
+    async def write(self, data: bytes) -> None:
+        self._store.may("write")
+        await self._inner.write(data)
+
+    async def commit(self) -> None:
+        self._store.may("commit")
+        await self._inner.commit()
+        self._store.may("committed")
+
+    async def abort(self) -> None:
+        await self._inner.abort()
+
+
+async def nothing() -> None:
+    """Happens meanwhile."""
+
+
+@dataclass
+class Bytes:
+    """An arrival: bytes in pieces, and what a client says of them. `meanwhile` happens behind the first piece."""
+
+    content: bytes = CONTENT
+    name: str = "evidence.bin"
+    declared_type: str | None = "application/x-test"
+    said: Details = field(default_factory=Details)
+    fails: Exception | None = None
+    meanwhile: Callable[[], Awaitable[None]] = nothing
+    piece: int = 300
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for at in range(0, len(self.content), self.piece):
+            yield self.content[at : at + self.piece]
+            if at == 0:
+                await self.meanwhile()
+        if self.fails is not None:
+            raise self.fails
+
+    async def details(self) -> Details:
+        return self.said
+
+
+@dataclass
+class House:
+    """Every service of the feature over one database and one store."""
+
+    database: ShakyDatabase
+    store: ShakyStore
+    strongbox: Strongbox
+    intake: Intake
+    deliveries: Deliveries
+    catalog: Catalog
+    maintenance: Maintenance
+    recorder: Recorder
+
+    async def principal(self, role: Role = Role.ANALYST) -> Principal:
+        """A new account that is signed in."""
+        now = clock.now()
+        user = User(new_id(), name := new_id().hex, name, "no password", role, 1, now)
+        session = Session(new_id(), user.id, 1, b"digest", None, now, now + timedelta(days=3))
+        async with self.database.write() as connection:
+            assert await accounts.add_user(connection, user)
+            await accounts.add_session(connection, session)
+        return Principal(f"user:{user.id}", role, user.id, session.id)
+
+    async def hand_in(
+        self, principal: Principal, content: bytes = CONTENT, *, key: str | None = None, **said: Any
+    ) -> FileView:
+        return await self.intake.take_in(principal, Bytes(content, **said), ORIGIN, idempotency_key=key)
+
+    async def fetch(self, principal: Principal, file_id: UUID) -> bytes:
+        """The whole file, as a download has it."""
+        delivery = await self.deliveries.start(principal, file_id, ORIGIN, whole)
+        return b"".join([chunk async for chunk in delivery.chunks])
+
+    async def execute(self, statement: str, **values: Any) -> None:
+        """What somebody with the database's password might do."""
+        async with self.database.write() as connection:
+            await connection.execute(text(statement), values)
+
+    async def rows(self, table: str) -> list[dict[str, Any]]:
+        async with self.database.read() as connection:
+            found = await connection.execute(text(f"SELECT * FROM {table}"))  # noqa: S608  # a table's name
+            return [dict(row._mapping) for row in found]
+
+    async def found(self, file_id: UUID) -> FileView | None:
+        async with self.database.read() as connection:
+            return await repository.find(connection, file_id)
+
+    async def statuses(self) -> list[str]:
+        return sorted(row["status"] for row in await self.rows("files"))
+
+    async def record(self, *kinds: str) -> list[dict[str, Any]]:
+        """The audit record in order; of these kinds alone if any are named."""
+        rows = sorted(await self.rows("audit"), key=lambda row: int(row["seq"]))
+        events = [json.loads(row["body"]) for row in rows]
+        return [event for event in events if not kinds or event["event"] in kinds]
+
+    async def assert_nothing_is_kept(self, reason: str | None = None) -> None:
+        """One attempt was made, and is over: no bytes, no keys, nothing listed, the reason on record."""
+        assert self.store.blobs == {}
+        assert await self.rows("blobs") == []
+        assert await self.statuses() == ["failed"]
+        (failed,) = await self.record()
+        assert failed["event"] == "file.upload_failed"
+        assert reason is None or failed["details"] == {"reason": reason}
+
+    def connections(self) -> int:
+        """How many connections of the pool are in use."""
+        checked_out: int = self.database.engine.sync_engine.pool.checkedout()  # type: ignore[attr-defined]
+        return checked_out
+
+
+def whole(file: FileView) -> Extent:
+    return Extent(0, file.size or 0)
+
+
+def blob_of(house: House) -> str:
+    """The key of the only blob."""
+    (key,) = house.store.blobs
+    return key
+
+
+def flip(house: House, place: int) -> None:
+    """Flip a bit of the only blob."""
+    key = blob_of(house)
+    damaged = bytearray(house.store.blobs[key])
+    damaged[place] ^= 1
+    house.store.blobs[key] = bytes(damaged)
+
+
+@pytest.fixture(scope="session")
+def shared_postgres(postgres: URL, postgres_template: str) -> URL:
+    """One migrated database that the tests of a worker take turns in: to make one for each would cost ten times."""
+    name = f"files_{new_id().hex}"
+
+    async def make() -> None:
+        plain = postgres.set(drivername="postgresql").render_as_string(hide_password=False)
+        connection = await asyncpg.connect(plain)
+        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"')
+        await connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, make()).result()
+    return postgres.set(database=name)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    """An engine of each kind over empty tables."""
+    if request.param == "sqlite":
+        path = tmp_path / "portal.db"
+        path.write_bytes(request.getfixturevalue("sqlite_template").read_bytes())
+        made = make_engine(parse_url(f"sqlite:///{path}"), "disable")
+    else:
+        made = make_engine(request.getfixturevalue("shared_postgres"), "disable")
+        async with made.begin() as connection:
+            for table in reversed(tables.metadata.sorted_tables):
+                await connection.execute(table.delete())
+    yield made
+    await made.dispose()
+
+
+@pytest.fixture
+def house(engine: AsyncEngine, tmp_path: Path) -> House:
+    database, store = ShakyDatabase(engine), ShakyStore()
+    keyring = Keyring(database, [LocalKeyProvider.random()])
+    strongbox = Strongbox(store, keyring, [MemoryScanner(MARKER)], LAYOUT)
+    hasher = PasswordHasher(memory_kib=8, passes=1, lanes=1)
+    sessions = Sessions(database, hasher, AccessTokens([Secret(bytes(range(32)))]))
+    recorder = Recorder(database, tmp_path / "journal.jsonl")
+    return House(
+        database,
+        store,
+        strongbox,
+        Intake(database, strongbox, sessions, max_bytes=MAX_BYTES),
+        Deliveries(database, strongbox, recorder),
+        Catalog(database, strongbox),
+        Maintenance(database, strongbox),
+        recorder,
+    )
+
+
+@pytest.fixture
+async def analyst(house: House) -> Principal:
+    return await house.principal()
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
+    """Moves the one clock ahead."""
+    real = clock.now
+
+    def move(by: timedelta) -> None:
+        monkeypatch.setattr(clock, "now", lambda: real() + by)
+
+    return move

@@ -1,0 +1,322 @@
+"""Delivery: verified bytes to who may have them, and exactly one outcome on record however it ends."""
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.backends.blobs.base import StoreAway
+from portal.core import tasks
+from portal.core.errors import (
+    Forbidden,
+    IntegrityError,
+    NotFound,
+    PortalError,
+    Quarantined,
+    RangeNotSatisfiable,
+    Unavailable,
+)
+from portal.core.ids import new_id
+from portal.core.principal import Principal, Role
+from portal.features.audit import record
+from portal.features.audit.events import Event
+from portal.features.files.delivery import Delivery, Extent
+from portal.features.files.views import FileView
+
+from .conftest import CONTENT, MARKER, ORIGIN, House, flip, whole
+
+STARTED, ENDED = "file.download_started", "file.download_ended"
+SIZE = len(CONTENT)
+
+
+async def started(house: House, principal: Principal, start: int = 0, length: int | None = None) -> Delivery:
+    """A delivery of the only file."""
+    (row,) = await house.rows("files")
+    file_id = UUID(str(row["id"]))
+    return await house.deliveries.start(
+        principal, file_id, ORIGIN, lambda file: Extent(start, (file.size or 0) if length is None else length)
+    )
+
+
+async def read(delivery: Delivery) -> bytes:
+    return b"".join([chunk async for chunk in delivery.chunks])
+
+
+async def outcome(house: House) -> tuple[str, int]:
+    """How the only download ended; that it ended once is the claim."""
+    begun, ended = await house.record(STARTED, ENDED)
+    assert (begun["event"], ended["event"]) == (STARTED, ENDED)
+    assert ended["details"]["started"] == begun["id"]
+    assert (ended["actor"], ended["subject"]) == (begun["actor"], begun["subject"])
+    return ended["details"]["outcome"], ended["details"]["sent"]
+
+
+@pytest.mark.parametrize("content", [b"", b"x", CONTENT], ids=len)
+async def test_the_bytes_come_back_and_are_on_record(house: House, analyst: Principal, content: bytes) -> None:
+    file = await house.hand_in(analyst, content)
+    assert await house.fetch(analyst, file.id) == content
+    begun, _ = await house.record(STARTED, ENDED)
+    assert (begun["actor"], begun["subject"]) == (analyst.actor, str(file.id))
+    assert (begun["request_id"], begun["address"]) == (ORIGIN.request_id, ORIGIN.address)
+    assert begun["details"] == {"start": 0, "length": len(content)}
+    assert await outcome(house) == ("finished", len(content))
+
+
+@pytest.mark.parametrize(
+    ("start", "length"), [(0, 1), (0, 200), (199, 2), (200, 240), (201, 500), (SIZE - 1, 1), (1, SIZE - 1), (5, 0)]
+)
+async def test_a_range_is_cut_from_the_middle(house: House, analyst: Principal, start: int, length: int) -> None:
+    await house.hand_in(analyst)
+    assert await read(await started(house, analyst, start, length)) == CONTENT[start : start + length]
+    assert await outcome(house) == ("finished", length)
+
+
+async def test_started_is_on_record_before_the_first_byte(house: House, analyst: Principal) -> None:
+    await house.hand_in(analyst)
+    delivery = await started(house, analyst)
+    assert [event["event"] for event in await house.record(STARTED, ENDED)] == [STARTED]
+    await read(delivery)
+
+
+async def test_no_connection_is_held_while_bytes_flow(house: House, analyst: Principal) -> None:
+    await house.hand_in(analyst)
+    delivery = await started(house, analyst)
+    held = [house.connections() async for _ in delivery.chunks]
+    assert held == [0] * len(held)
+    assert len(held) > 2
+
+
+async def test_a_choice_that_is_refused_leaves_no_trace(house: House, analyst: Principal) -> None:
+    file = await house.hand_in(analyst)
+
+    def refuse(_: FileView) -> Extent:
+        raise RangeNotSatisfiable(size=SIZE)
+
+    with pytest.raises(RangeNotSatisfiable):
+        await house.deliveries.start(analyst, file.id, ORIGIN, refuse)
+    assert await house.record(STARTED, ENDED) == []
+
+
+async def test_a_download_that_cannot_be_put_on_record_does_not_begin(
+    house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.hand_in(analyst)
+
+    async def refuse(_connection: AsyncConnection, _event: Event) -> None:
+        raise Unavailable
+
+    with monkeypatch.context() as away:
+        away.setattr(record, "write", refuse)
+        with pytest.raises(Unavailable):
+            await started(house, analyst)
+    assert await house.record(STARTED, ENDED) == []
+
+
+async def test_damage_in_the_middle_breaks_off_and_is_on_record(house: House, analyst: Principal) -> None:
+    await house.hand_in(analyst)
+    flip(house, 3 * 256)
+    delivery = await started(house, analyst)
+    got = bytearray()
+    with pytest.raises(IntegrityError):
+        await drink(delivery, got)
+    assert CONTENT.startswith(got)
+    assert 0 < len(got) < SIZE
+    assert await outcome(house) == ("damaged", len(got))
+
+
+async def drink(delivery: Delivery, into: bytearray) -> None:
+    async for chunk in delivery.chunks:
+        into += chunk
+
+
+@pytest.mark.parametrize("place", [0, 20, 100, 130, 170, -1], ids=str)
+async def test_damage_that_shows_at_once_gives_no_byte(house: House, analyst: Principal, place: int) -> None:
+    await house.hand_in(analyst, b"little")
+    flip(house, place)
+    with pytest.raises(IntegrityError):
+        await read(await started(house, analyst))
+    assert await outcome(house) == ("damaged", 0)
+
+
+async def test_a_missing_blob_is_damage(house: House, analyst: Principal) -> None:
+    await house.hand_in(analyst)
+    house.store.blobs.clear()
+    with pytest.raises(IntegrityError):
+        await read(await started(house, analyst))
+    assert await outcome(house) == ("damaged", 0)
+
+
+@pytest.mark.parametrize("column", ["record", "data_key_id"])
+async def test_a_row_that_says_too_little_is_damage(house: House, analyst: Principal, column: str) -> None:
+    await house.hand_in(analyst)
+    await house.execute(f"UPDATE files SET {column} = NULL")  # noqa: S608  # a column's name
+    with pytest.raises(IntegrityError):
+        await read(await started(house, analyst))
+    assert await outcome(house) == ("damaged", 0)
+
+
+async def test_a_store_that_goes_away_breaks_the_download(house: House, analyst: Principal) -> None:
+    await house.hand_in(analyst)
+    delivery = await started(house, analyst)
+    first = await anext(delivery.chunks)
+    house.store.failing["get"] = StoreAway()
+    with pytest.raises(StoreAway):
+        await drink(delivery, got := bytearray())
+    assert await outcome(house) == ("broken", len(first) + len(got))
+
+
+async def test_a_client_that_leaves_is_on_record_with_what_it_got(house: House, analyst: Principal) -> None:
+    await house.hand_in(analyst)
+    delivery = await started(house, analyst)
+    first = await anext(delivery.chunks)
+    await anext(delivery.chunks)
+    await delivery.chunks.aclose()
+    assert await outcome(house) == ("client_gone", len(first))  # of the second nobody knows whether it arrived
+
+
+async def test_a_client_that_leaves_stops_the_reading(house: House, analyst: Principal) -> None:
+    await house.hand_in(analyst)
+    delivery = await started(house, analyst)
+    await anext(delivery.chunks)
+    house.store.failing["get"] = AssertionError("read on")
+    await delivery.chunks.aclose()
+    assert (await outcome(house))[0] == "client_gone"
+
+
+async def test_a_cancelled_download_is_on_record(house: House, analyst: Principal) -> None:
+    await house.hand_in(analyst)
+    delivery, reached = await started(house, analyst), asyncio.Event()
+
+    async def slow() -> None:
+        async for _ in delivery.chunks:
+            reached.set()
+            await asyncio.Event().wait()
+
+    download = asyncio.create_task(slow())
+    await reached.wait()
+    download.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await download
+    await delivery.chunks.aclose()
+    await tasks.drain()
+    assert await outcome(house) == ("client_gone", 0)
+
+
+async def test_an_outcome_waits_in_the_journal_while_the_database_is_away(house: House, analyst: Principal) -> None:
+    await house.hand_in(analyst)
+    delivery = await started(house, analyst)
+    house.database.away = True
+    assert await read(delivery) == CONTENT
+    house.database.away = False
+    assert [event["event"] for event in await house.record(STARTED, ENDED)] == [STARTED]
+    assert await house.recorder.replay() == 1
+    assert await house.recorder.replay() == 0
+    assert await outcome(house) == ("finished", SIZE)
+
+
+async def test_an_outcome_whose_commit_lost_its_answer_is_on_record_once(house: House, analyst: Principal) -> None:
+    await house.hand_in(analyst)
+    delivery = await started(house, analyst)
+    house.database.loses_answers = True
+    await read(delivery)
+    house.database.loses_answers = False
+    assert await house.recorder.replay() == 1
+    assert await outcome(house) == ("finished", SIZE)
+
+
+async def test_many_downloads_at_once_end_each_once(house: House, analyst: Principal) -> None:
+    file = await house.hand_in(analyst)
+    got = await asyncio.gather(*(house.fetch(analyst, file.id) for _ in range(10)))
+    assert got == [CONTENT] * 10
+    ended = await house.record(ENDED)
+    assert len({event["details"]["started"] for event in ended}) == len(ended) == 10
+
+
+async def test_a_file_deleted_during_its_download_gives_true_bytes_or_breaks_off(
+    house: House, analyst: Principal
+) -> None:
+    file = await house.hand_in(analyst)
+    delivery, got = await started(house, analyst), bytearray()
+    got += await anext(delivery.chunks)
+    await house.catalog.delete(analyst, file.id, None, ORIGIN)
+    with contextlib.suppress(IntegrityError):
+        await drink(delivery, got)
+    assert CONTENT.startswith(got)
+    assert await outcome(house) == ("finished" if got == CONTENT else "damaged", len(got))
+
+
+ACCESS: dict[str, tuple[Role, bool, type[PortalError] | None]] = {
+    "its analyst": (Role.ANALYST, True, None),
+    "its uploader": (Role.UPLOADER, True, None),
+    "its administrator": (Role.ADMIN, True, None),
+    "another analyst": (Role.ANALYST, False, NotFound),
+    "another uploader": (Role.UPLOADER, False, NotFound),
+    "an auditor": (Role.AUDITOR, False, Forbidden),
+    "another administrator": (Role.ADMIN, False, Forbidden),
+}
+
+
+@pytest.mark.parametrize(("role", "own", "error"), ACCESS.values(), ids=ACCESS)
+async def test_bytes_are_for_their_owner_alone(
+    house: House, role: Role, error: type[PortalError] | None, *, own: bool
+) -> None:
+    caller = await house.principal(role)
+    file = await house.hand_in(caller if own else await house.principal())
+    if error is None:
+        assert await house.fetch(caller, file.id) == CONTENT
+        assert (await house.deliveries.describe(caller, file.id)).id == file.id
+        return
+    with pytest.raises(error):
+        await house.fetch(caller, file.id)
+    with pytest.raises(error):
+        await house.deliveries.describe(caller, file.id)
+    assert await house.record(STARTED, ENDED) == []
+
+
+async def test_a_quarantined_file_is_not_delivered(house: House, analyst: Principal) -> None:
+    file = await house.hand_in(analyst, MARKER.encode())
+    for refused in (house.fetch(analyst, file.id), house.deliveries.describe(analyst, file.id)):
+        with pytest.raises(Quarantined):
+            await refused
+    assert await house.record(STARTED, ENDED) == []
+
+
+async def test_a_stranger_does_not_learn_that_a_file_is_quarantined(house: House, analyst: Principal) -> None:
+    file = await house.hand_in(analyst, MARKER.encode())
+    with pytest.raises(NotFound):
+        await house.fetch(await house.principal(), file.id)
+
+
+async def test_what_is_not_there_is_not_found(house: House, analyst: Principal) -> None:
+    deleted = await house.hand_in(analyst)
+    await house.catalog.delete(analyst, deleted.id, None, ORIGIN)
+    seen: list[Any] = []
+
+    async def while_pending() -> None:
+        seen.extend(UUID(str(row["id"])) for row in await house.rows("files") if row["status"] == "pending")
+        for file_id in (new_id(), deleted.id, *seen):
+            with pytest.raises(NotFound):
+                await house.deliveries.start(analyst, file_id, ORIGIN, whole)
+            with pytest.raises(NotFound):
+                await house.deliveries.describe(analyst, file_id)
+
+    await house.hand_in(analyst, meanwhile=while_pending)
+    assert len(seen) == 1
+
+
+async def test_describing_decrypts_and_records_nothing(house: House, analyst: Principal) -> None:
+    file = await house.hand_in(analyst)
+    house.store.failing = {"get": AssertionError("read"), "stat": AssertionError("asked")}
+    assert (await house.deliveries.describe(analyst, file.id)).size == SIZE
+    assert await house.record(STARTED, ENDED) == []
+
+
+async def test_bytes_of_an_hour_ago_are_still_there(house: House, analyst: Principal, later: Any) -> None:
+    file = await house.hand_in(analyst)
+    later(timedelta(hours=1))
+    await house.maintenance.sweep()
+    assert await house.fetch(analyst, file.id) == CONTENT

@@ -1,0 +1,188 @@
+"""File names: kept as they came or refused, and offered for saving as nothing but a plain last component."""
+
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from portal.core.errors import InvalidInput
+from portal.features.files.names import MAX_NAME_BYTES, checked_name, download_name
+
+any_name = st.text(st.characters(), max_size=60)
+nasty = st.lists(
+    st.sampled_from(
+        ["/", "\\", ".", "..", " ", ":", "CON", "nul", ".txt", "\u202e", "\0", "\u200b", "é", "e\u0301", "a"]
+    ),
+    max_size=8,
+).map("".join)
+
+DOWNLOADS = {
+    "report.pdf": "report.pdf",
+    "../../etc/passwd": "passwd",
+    "..\\..\\x": "x",
+    "/abs": "abs",
+    "C:\\x": "x",
+    "C:x": "C_x",
+    "\\\\srv\\share\\x": "x",
+    "....//": "file",
+    "a/b/": "b",
+    "a\\b\\\\": "b",
+    "": "file",
+    ".": "file",
+    "..": "file",
+    "...": "file",
+    " ": "file",
+    " . ": "file",
+    "/": "file",
+    "a.": "a",
+    "a ": "a",
+    "a. . ": "a",
+    " a": "a",
+    "a.txt.": "a.txt",
+    ".htaccess": "_.htaccess",
+    " .htaccess": "_.htaccess",
+    "..hidden": "_..hidden",
+    "desktop.ini": "desktop.ini",
+    "CON": "_CON",
+    "con": "_con",
+    "NUL.txt": "_NUL.txt",
+    "nul.tar.gz": "_nul.tar.gz",
+    "COM1": "_COM1",
+    "com¹.log": "_com¹.log",
+    "LPT9.": "_LPT9",
+    "aux ": "_aux",
+    "PRN\u200b": "_PRN",
+    "conin$": "_conin$",
+    "CONSOLE": "CONSOLE",
+    "xCON": "xCON",
+    "\u202egpj.exe": "gpj.exe",
+    "a\u2066b\u2069c": "abc",
+    "a\u200bb\u200fc\ufeffd\u00ade": "abcde",
+    "a\u2028b\u2029c": "abc",
+    "a\r\nX-Evil: 1": "aX-Evil_ 1",
+    "a\0b\x01c\x1fd\x7fe\x85f": "abcdef",
+    "lone\ud800surrogate": "lonesurrogate",
+    'a"; filename="b.exe': "a_; filename=_b.exe",
+    "a;filename=b.exe": "a;filename=b.exe",
+    "<img src=x onerror=alert(1)>.txt": "_img src=x onerror=alert(1)_.txt",
+    "{{7*7}}": "{{7_7}}",
+    "=cmd|' /C calc'!A0": "C calc'!A0",
+    "a?b*c|d": "a_b_c_d",
+    "100%.txt": "100%.txt",
+    "日本語.txt": "日本語.txt",
+    "Cyrillic \u0430.txt": "Cyrillic \u0430.txt",
+}
+
+
+@pytest.mark.parametrize(("name", "offered"), DOWNLOADS.items(), ids=ascii)
+def test_a_name_is_offered_as_a_plain_last_component(name: str, offered: str) -> None:
+    assert download_name(name) == offered
+
+
+LONG = {
+    "256 letters": ("a" * 256, "a" * 255),
+    "10,000 letters": ("a" * 10_000, "a" * 255),
+    "a suffix": ("a" * 300 + ".tar.gz", "a" * 252 + ".gz"),
+    "two-byte letters": ("é" * 200, "é" * 127),
+    "two-byte letters and a suffix": ("é" * 200 + ".txt", "é" * 125 + ".txt"),
+    "letters in two pieces": ("e\u0301" * 255, "e\u0301" * 85),
+    "four-byte letters": ("🔑" * 100 + ".bin", "🔑" * 62 + ".bin"),
+    "a family without its joiners": ("👩\u200d👩\u200d👧" * 40, "👩👩👧" * 21),
+    "flags of two letters": ("🇩🇪" * 60 + ".x", "🇩🇪" * 31 + ".x"),
+    "too long a suffix": ("a." + "b" * 300, "a." + "b" * 253),
+    "a suffix alone": ("." + "b" * 300, "_." + "b" * 253),
+}
+
+
+@pytest.mark.parametrize(("name", "offered"), LONG.values(), ids=LONG)
+def test_a_long_name_is_cut_between_letters_and_keeps_its_suffix(name: str, offered: str) -> None:
+    assert download_name(name) == offered
+    assert len(offered.encode()) <= 255
+
+
+def test_a_name_of_exactly_255_bytes_stays() -> None:
+    assert download_name("a" * 251 + ".bin") == "a" * 251 + ".bin"
+
+
+@given(any_name | nasty)
+@example("a" * 10_000)
+@example("\u0301" * 1000)
+@example("x" + "\u0301" * 1000 + "/")
+def test_any_name_is_offered_short_printable_and_never_as_a_path(name: str) -> None:
+    offered = download_name(name)
+    assert offered
+    assert len(offered.encode("utf-8")) <= 255
+    assert not set(offered) & set('/\\:<>"|?*\0')
+    assert not {unicodedata.category(character) for character in offered} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    assert unicodedata.bidirectional(offered[0]) not in {"LRO", "RLO", "LRE", "RLE", "LRI", "RLI", "FSI"}
+
+
+@given(any_name | nasty)
+def test_a_name_of_ordinary_length_is_safe_and_offered_again_as_it_is(name: str) -> None:
+    offered = download_name(name)
+    assert download_name(offered) == offered
+    assert offered[0] != "."
+    assert offered[-1] not in ". "
+
+
+@given(any_name | nasty)
+@example("a" * MAX_NAME_BYTES)
+@example("é" * (MAX_NAME_BYTES // 2 + 1))
+@example("\x85")
+@example("\u2028")
+def test_a_checked_name_is_the_name_or_refused(name: str) -> None:
+    try:
+        assert checked_name(name) == name
+    except InvalidInput:
+        bad = {"Cc", "Cs", "Zl", "Zp"} & {unicodedata.category(character) for character in name}
+        assert bad or not name or len(name.encode()) > MAX_NAME_BYTES
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "a\0b",
+        "a\nb",
+        "a\tb",
+        "\x1b[31m",
+        "\x7f",
+        "\x85",
+        "lone \ud800",
+        "\udfff",
+        "\u2028",
+        "\u2029",
+        "a" * 4097,
+        "é" * 2049,
+    ],
+    ids=lambda name: ascii(name[:12]) + str(len(name)),
+)
+def test_a_name_that_no_database_or_line_can_hold_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInput):
+        checked_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../etc/passwd",
+        "CON",
+        ".",
+        " ",
+        "\u202egpj.exe",
+        "<script>",
+        "=cmd|' /C calc'!A0",
+        "e\u0301",
+        "é",
+        "a" * 4096,
+    ],
+    ids=lambda name: ascii(name[:12]) + str(len(name)),
+)
+def test_a_hostile_name_is_kept_as_data(name: str) -> None:
+    assert checked_name(name) == name
+
+
+def test_twins_stay_two_names() -> None:
+    assert checked_name("e\u0301.txt") != checked_name("é.txt")
+    assert download_name("e\u0301.txt") != download_name("é.txt")

@@ -1,0 +1,231 @@
+"""Passwords: what is acceptable, what is equal, and how much work may be going on at once."""
+
+import asyncio
+import threading
+import unicodedata
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from portal.core.errors import Unavailable, Unprocessable
+from portal.features.identity.passwords import PasswordHasher
+
+PASSWORD = "correct horse battery"
+TOO_SHORT = ["", "x", "short", "x" * 11, "é" * 11, "\U0001f600" * 11]
+TOO_LONG = ["x" * 1_025, "é" * 513, "\U0001f600" * 257, "x" * 1_000_000]
+JUST_RIGHT = ["x" * 12, "x" * 64, "x" * 128, "x" * 1_024, "é" * 512, "\U0001f600" * 256, " " * 12, "\0" * 12]
+
+
+@pytest.mark.parametrize("password", JUST_RIGHT, ids=range(len(JUST_RIGHT)))
+async def test_12_characters_to_1024_bytes_will_do(hasher: PasswordHasher, password: str) -> None:
+    known = await hasher.hash(password)
+    assert await hasher.verify(password, known)
+    assert not await hasher.verify(password[:-1], known)
+
+
+@pytest.mark.parametrize("password", [*TOO_SHORT, *TOO_LONG], ids=range(len(TOO_SHORT) + len(TOO_LONG)))
+async def test_anything_shorter_or_longer_will_not(hasher: PasswordHasher, password: str) -> None:
+    with pytest.raises(Unprocessable):
+        await hasher.hash(password)
+
+
+@pytest.mark.parametrize("password", TOO_SHORT, ids=range(len(TOO_SHORT)))
+async def test_a_password_too_short_to_choose_is_only_wrong(hasher: PasswordHasher, password: str) -> None:
+    assert not await hasher.verify(password, await hasher.hash(PASSWORD))
+
+
+def test_a_hash_names_its_cost() -> None:
+    settings_of: Any = PasswordHasher()._context.to_dict()
+    cost = {name.removeprefix("argon2__"): value for name, value in settings_of.items()}
+    assert (cost["type"], cost["memory_cost"], cost["time_cost"], cost["parallelism"]) == ("ID", 65_536, 3, 4)
+
+
+async def test_a_hash_is_argon2id_and_salted(hasher: PasswordHasher) -> None:
+    one, two = await hasher.hash(PASSWORD), await hasher.hash(PASSWORD)
+    assert one.startswith("$argon2id$v=19$m=8,t=1,p=1$")
+    assert one != two
+    assert PASSWORD not in one
+    assert len(one) <= 256
+    assert await hasher.verify(PASSWORD, one)
+    assert await hasher.verify(PASSWORD, two)
+
+
+async def test_a_hash_of_another_cost_still_verifies(hasher: PasswordHasher) -> None:
+    known = await PasswordHasher(memory_kib=16, passes=2, lanes=1).hash(PASSWORD)
+    assert await hasher.verify(PASSWORD, known)
+    assert not await hasher.verify(PASSWORD + "!", known)
+
+
+TWINS = {
+    "a 72nd and a 73rd byte": ("x" * 72, "x" * 73),
+    "a 73rd byte": ("x" * 72 + "a", "x" * 72 + "b"),
+    "the last of 1,024 bytes": ("x" * 1_023 + "a", "x" * 1_023 + "b"),
+    "after a NUL": ("x" * 12 + "\0a", "x" * 12 + "\0b"),
+    "a NUL at the end": ("x" * 12, "x" * 12 + "\0"),
+    "after a leading NUL": ("\0" + "x" * 12, "\0" + "y" * 12),
+    "case": ("x" * 12, "X" * 12),
+    "a space at the end": ("x" * 12, "x" * 12 + " "),
+    "a ligature": ("of\N{LATIN SMALL LIGATURE FI}ce" + "x" * 12, "office" + "x" * 12),
+    "another alphabet's letter": ("x" * 11 + "a", "x" * 11 + "\N{CYRILLIC SMALL LETTER A}"),
+}
+
+
+@pytest.mark.parametrize(("one", "two"), TWINS.values(), ids=list(TWINS))
+async def test_twins_differ(hasher: PasswordHasher, one: str, two: str) -> None:
+    assert not await hasher.verify(two, await hasher.hash(one))
+    assert not await hasher.verify(one, await hasher.hash(two))
+
+
+SPELLINGS = ["café crème brûlée", "\N{ANGSTROM SIGN}ngstr\N{OHM SIGN}m-units", "한국어 비밀번호 열두 글자"]
+
+
+@pytest.mark.parametrize("password", SPELLINGS)
+async def test_one_password_typed_on_two_keyboards_is_the_same(hasher: PasswordHasher, password: str) -> None:
+    composed, decomposed = (unicodedata.normalize(form, password) for form in ("NFC", "NFD"))
+    assert composed != decomposed
+    assert await hasher.verify(decomposed, await hasher.hash(composed))
+    assert await hasher.verify(composed, await hasher.hash(decomposed))
+
+
+@pytest.mark.parametrize("password", ["x" * 12 + "\ud800", "\udfff" * 12, "\ud83d" + "x" * 12])
+async def test_a_lone_surrogate_is_not_acceptable(hasher: PasswordHasher, password: str) -> None:
+    known = await hasher.hash(PASSWORD)
+    with pytest.raises(Unprocessable):
+        await hasher.hash(password)
+    for against in (known, None):
+        with pytest.raises(Unprocessable):
+            await hasher.verify(password, against)
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(password=st.text(min_size=12, max_size=40), other=st.text(max_size=40))
+async def test_any_text_verifies_itself_and_no_other(hasher: PasswordHasher, password: str, other: str) -> None:
+    same = unicodedata.normalize("NFC", password) == unicodedata.normalize("NFC", other)
+    known = await hasher.hash(password)
+    assert await hasher.verify(password, known)
+    assert await hasher.verify(other, known) == same
+
+
+class Context:
+    """The hashing library, counted; it waits for `gate` as if it were computing."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner, self._lock, self._loop = inner, threading.Lock(), asyncio.get_running_loop()
+        self.gate, self.two_inside = threading.Event(), asyncio.Event()
+        self.calls: Counter[str] = Counter()
+        self.inside = self.most_inside = 0
+        self.gate.set()
+
+    def hash(self, secret: bytes) -> str:
+        return str(self._work("hash", secret))
+
+    def verify(self, secret: bytes, known: str) -> bool:
+        return bool(self._work("verify", secret, known))
+
+    def _work(self, name: str, *arguments: object) -> object:
+        with self._lock:
+            self.calls[name] += 1
+            self.inside += 1
+            self.most_inside = max(self.most_inside, self.inside)
+            if self.inside == 2:
+                self._loop.call_soon_threadsafe(self.two_inside.set)
+        self.gate.wait()
+        with self._lock:
+            self.inside -= 1
+        return getattr(self._inner, name)(*arguments)
+
+
+@pytest.fixture
+async def context(hasher: PasswordHasher) -> AsyncIterator[Context]:
+    """Counts from here on; the hash that stands for unknown users is made."""
+    await hasher.verify(PASSWORD, None)
+    counting: Any = Context(hasher._context)
+    hasher._context = counting
+    yield counting
+    counting.gate.set()
+
+
+async def test_an_unknown_user_costs_exactly_what_a_wrong_password_costs(
+    hasher: PasswordHasher, context: Context
+) -> None:
+    known = await hasher.hash(PASSWORD)
+    context.calls.clear()
+    assert not await hasher.verify("wrong password", known)
+    wrong = context.calls.copy()
+    context.calls.clear()
+    assert not await hasher.verify("wrong password", None)
+    assert context.calls == wrong == {"verify": 1}
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_the_first_sign_in_of_a_process_costs_the_same_for_everybody(*, known: bool) -> None:
+    hasher = PasswordHasher(memory_kib=8, passes=1, lanes=1)
+    stored = await hasher.hash(PASSWORD)
+    counting: Any = Context(hasher._context)
+    hasher._context = counting
+    await hasher.verify(PASSWORD, stored if known else None)
+    assert counting.calls == {"hash": 1, "verify": 1}
+
+
+@pytest.mark.parametrize("password", ["nobody's password", PASSWORD, ""])
+async def test_no_password_is_right_for_nobody(hasher: PasswordHasher, password: str) -> None:
+    assert not await hasher.verify(password, None)
+
+
+@pytest.mark.parametrize("password", TOO_LONG, ids=range(len(TOO_LONG)))
+async def test_a_password_that_is_too_long_costs_no_work(
+    hasher: PasswordHasher, context: Context, password: str
+) -> None:
+    for work in (hasher.hash(password), hasher.verify(password, None)):
+        with pytest.raises(Unprocessable):
+            await work
+    assert context.calls == {}
+
+
+async def test_never_more_than_two_at_once(hasher: PasswordHasher, context: Context) -> None:
+    context.gate.clear()
+    sign_ins = [asyncio.create_task(hasher.verify(PASSWORD, None)) for _ in range(12)]
+    await context.two_inside.wait()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert context.inside == 2
+    context.gate.set()
+    assert await asyncio.gather(*sign_ins) == [False] * 12
+    assert context.most_inside == 2
+    assert context.calls == {"verify": 12}
+
+
+async def test_over_32_at_a_time_the_rest_are_told_to_come_again(hasher: PasswordHasher, context: Context) -> None:
+    context.gate.clear()
+    sign_ins = [asyncio.create_task(hasher.verify(PASSWORD, None)) for _ in range(32)]
+    await context.two_inside.wait()
+    for work in (hasher.verify(PASSWORD, None), hasher.hash(PASSWORD)):
+        with pytest.raises(Unavailable, match="Too many"):
+            await work
+    context.gate.set()
+    assert await asyncio.gather(*sign_ins) == [False] * 32
+    assert not await hasher.verify(PASSWORD, None)
+
+
+async def test_one_that_stops_waiting_gives_its_place_to_another(hasher: PasswordHasher, context: Context) -> None:
+    context.gate.clear()
+    sign_ins = [asyncio.create_task(hasher.verify(PASSWORD, None)) for _ in range(32)]
+    await context.two_inside.wait()
+    sign_ins[-1].cancel()
+    await asyncio.gather(sign_ins.pop(), return_exceptions=True)
+    another = asyncio.create_task(hasher.verify(PASSWORD, None))
+    await asyncio.sleep(0)
+    context.gate.set()
+    assert await asyncio.gather(*sign_ins, another) == [False] * 32
+
+
+async def test_work_that_fails_gives_its_place_back(hasher: PasswordHasher, context: Context) -> None:
+    for _ in range(40):
+        with pytest.raises(Exception, match="hash could not be identified"):
+            await hasher.verify(PASSWORD, "not a hash")
+    assert context.calls["verify"] == 40
+    assert not await hasher.verify(PASSWORD, None)

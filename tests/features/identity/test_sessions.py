@@ -1,0 +1,387 @@
+"""Sign-ins on both databases: one answer for every refusal, tokens used once, and an end that is felt at once."""
+
+import asyncio
+from collections.abc import Awaitable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select, update
+
+from portal.core import clock
+from portal.core.errors import InvalidGrant, NotSignedIn, Unavailable, Unprocessable
+from portal.core.ids import new_id
+from portal.core.principal import NOWHERE, Origin, Principal, Role
+from portal.core.secrets import Secret
+from portal.db.unit_of_work import Database
+from portal.features.audit.events import Event
+from portal.features.audit.models import AuditRow
+from portal.features.identity.models import SessionRow, UserRow
+from portal.features.identity.passwords import PasswordHasher
+from portal.features.identity.repository import User
+from portal.features.identity.sessions import SESSION_LIFETIME, Sessions, TokenPair
+from portal.features.identity.tokens import AccessClaims, AccessTokens
+from portal.features.identity.users import Users
+
+NAME, PASSWORD = "Ada", "correct horse battery"
+HERE = Origin("request-1", "192.0.2.7")
+audit: Any = AuditRow
+user_rows: Any = UserRow
+session_rows: Any = SessionRow
+
+
+@pytest.fixture
+async def ada(users: Users) -> User:
+    return await users.create(NAME, Role.ANALYST, PASSWORD, actor="system:cli")
+
+
+@pytest.fixture
+async def pair(ada: User, sessions: Sessions) -> TokenPair:
+    """Ada's, signed in."""
+    assert ada.name == NAME
+    return await sessions.sign_in(NAME, PASSWORD, NOWHERE)
+
+
+class Clock:
+    """The portal's clock, moved by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = clock.now()
+        monkeypatch.setattr(clock, "now", self.read)
+
+    def read(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def hands(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+async def events(database: Database) -> list[Event]:
+    """What is on record since the account was made."""
+    async with database.read() as connection:
+        bodies = (await connection.execute(select(audit.body).order_by(audit.seq))).scalars()
+        return [event for event in map(Event.from_canonical, bodies) if event.kind != "user.created"]
+
+
+async def kinds(database: Database) -> list[str]:
+    return [event.kind.value for event in await events(database)]
+
+
+async def change_user(database: Database, **values: object) -> None:
+    async with database.write() as connection:
+        await connection.execute(update(UserRow).values(**values))
+
+
+async def session_of(database: Database, pair: TokenPair) -> Any:
+    async with database.read() as connection:
+        where = session_rows.id == session_id(pair)
+        return (await connection.execute(select(SessionRow).where(where))).one()
+
+
+def session_id(pair: TokenPair) -> UUID:
+    return UUID(pair.refresh_token.partition(".")[0])
+
+
+async def ended(sessions: Sessions, *pairs: TokenPair) -> bool:
+    """Whether no token of `pairs` is of any use."""
+    uses = [sessions.resolve(pair.access_token) for pair in pairs]
+    uses += [sessions.refresh(pair.refresh_token, NOWHERE) for pair in pairs]  # type: ignore[misc]  # of both kinds
+    results = [await asyncio.gather(use, return_exceptions=True) for use in uses]
+    return all(isinstance(result, NotSignedIn | InvalidGrant) for (result,) in results)
+
+
+async def test_a_sign_in_gives_a_pair_that_is_good(ada: User, sessions: Sessions) -> None:
+    pair = await sessions.sign_in(NAME, PASSWORD, HERE)
+    assert await sessions.resolve(pair.access_token) == Principal(
+        f"user:{ada.id}", Role.ANALYST, ada.id, session_id(pair)
+    )
+    assert (pair.expires_in, pair.scope) == (900, "analyst")
+
+
+async def test_a_sign_in_is_on_record(ada: User, sessions: Sessions, database: Database) -> None:
+    pair = await sessions.sign_in(NAME, PASSWORD, HERE)
+    (event,) = await events(database)
+    assert (event.kind, event.actor, event.origin) == ("auth.sign_in", f"user:{ada.id}", HERE)
+    assert event.subject == str(session_id(pair))
+
+
+async def test_a_name_may_be_typed_in_any_of_its_spellings(pair: TokenPair, sessions: Sessions) -> None:
+    for name in ("ada", "ADA", "\uff21\uff24\uff21"):
+        again = await sessions.sign_in(name, PASSWORD, NOWHERE)
+        assert session_id(again) != session_id(pair)
+
+
+async def test_a_pair_shows_itself_in_no_repr_and_only_digests_are_kept(pair: TokenPair, database: Database) -> None:
+    assert pair.access_token not in repr(pair)
+    assert pair.refresh_token not in repr(pair)
+    row = await session_of(database, pair)
+    secret = pair.refresh_token.partition(".")[2]
+    assert len(secret) == 43
+    assert secret not in str(tuple(row))
+    assert len(row.refresh_digest) == 32
+    assert secret not in " ".join([event.canonical() for event in await events(database)])
+
+
+async def refusal(attempt: Awaitable[TokenPair]) -> tuple[type, str]:
+    with pytest.raises(InvalidGrant) as caught:
+        await attempt
+    return type(caught.value), str(caught.value)
+
+
+async def test_unknown_mistaken_and_disabled_get_one_answer_and_are_on_record(
+    ada: User, sessions: Sessions, database: Database
+) -> None:
+    mistaken = await refusal(sessions.sign_in(NAME, "wrong password", HERE))
+    unknown = await refusal(sessions.sign_in("Eve", PASSWORD, HERE))
+    await change_user(database, disabled_at=clock.now())
+    disabled = await refusal(sessions.sign_in(NAME, PASSWORD, HERE))
+    assert mistaken == unknown == disabled == (InvalidGrant, InvalidGrant.title)
+    told = await events(database)
+    assert [event.kind.value for event in told] == ["auth.sign_in_failed"] * 3
+    assert {event.actor for event in told} == {"nobody"}
+    assert {event.origin for event in told} == {HERE}
+    assert [event.details["name"] for event in told] == ["'Ada'", "'Eve'", "'Ada'"]
+    assert ada.disabled_at is None
+
+
+async def test_every_refusal_costs_one_verification(
+    ada: User, hasher: PasswordHasher, sessions: Sessions, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str | None] = []
+    really = hasher.verify
+
+    async def verify(password: str, known: str | None) -> bool:
+        calls.append(known)
+        return await really(password, known)
+
+    monkeypatch.setattr(hasher, "verify", verify)
+    await refusal(sessions.sign_in("Eve", PASSWORD, NOWHERE))
+    await refusal(sessions.sign_in(NAME, "wrong password", NOWHERE))
+    await change_user(database, disabled_at=clock.now())
+    await refusal(sessions.sign_in(NAME, PASSWORD, NOWHERE))
+    assert calls == [None, ada.password_hash, None]
+
+
+UNKNOWN_NAMES = ["", " ", "x" * 100_000, "' OR 1=1 --", "a\nb\x1b[2J", "é", "\U0001f600" * 99, "%", "\u202eadA"]
+
+
+async def test_any_name_is_an_unknown_user_and_on_record_in_short_and_in_ascii(
+    ada: User, sessions: Sessions, database: Database
+) -> None:
+    assert ada.name not in UNKNOWN_NAMES
+    for name in UNKNOWN_NAMES:
+        await refusal(sessions.sign_in(name, PASSWORD, NOWHERE))
+    told = [str(event.details["name"]) for event in await events(database)]
+    assert told == [ascii(name[:64]) for name in UNKNOWN_NAMES]
+    assert all(one.isascii() and one.isprintable() for one in told)
+
+
+async def test_no_password_goes_on_record(ada: User, sessions: Sessions, database: Database) -> None:
+    assert ada.name == NAME
+    await refusal(sessions.sign_in(NAME, "c4n4ry password", HERE))
+    await sessions.sign_in(NAME, PASSWORD, HERE)
+    told = " ".join([event.canonical() for event in await events(database)])
+    assert "c4n4ry" not in told
+    assert PASSWORD not in told
+
+
+async def test_a_password_that_cannot_be_is_said_to_be_so_to_everybody(ada: User, sessions: Sessions) -> None:
+    for name in (ada.name, "Eve"):
+        for password in ("x" * 1_025, "x" * 12 + "\ud800"):
+            with pytest.raises(Unprocessable):
+                await sessions.sign_in(name, password, NOWHERE)
+
+
+async def test_too_many_at_once_are_not_failures_on_record(
+    ada: User, hasher: PasswordHasher, sessions: Sessions, database: Database
+) -> None:
+    assert ada.name == NAME
+    hasher._queued = 32
+    with pytest.raises(Unavailable):
+        await sessions.sign_in(NAME, PASSWORD, NOWHERE)
+    assert await events(database) == []
+
+
+async def test_a_refresh_gives_a_new_pair_of_the_same_session(
+    pair: TokenPair, sessions: Sessions, database: Database
+) -> None:
+    current = pair
+    for _ in range(5):
+        current, before = await sessions.refresh(current.refresh_token, NOWHERE), current
+        assert current.refresh_token != before.refresh_token
+        assert current.access_token != before.access_token
+        assert session_id(current) == session_id(pair)
+        assert (await sessions.resolve(current.access_token)).session_id == session_id(pair)
+    assert await kinds(database) == ["auth.sign_in"]
+
+
+async def test_an_access_token_outlives_the_refresh_that_followed_it(pair: TokenPair, sessions: Sessions) -> None:
+    await sessions.refresh(pair.refresh_token, NOWHERE)
+    assert (await sessions.resolve(pair.access_token)).session_id == session_id(pair)
+
+
+async def test_the_second_use_of_a_refresh_token_ends_its_family_and_is_on_record(
+    ada: User, pair: TokenPair, sessions: Sessions, database: Database
+) -> None:
+    newer = await sessions.refresh(pair.refresh_token, NOWHERE)
+    await refusal(sessions.refresh(pair.refresh_token, HERE))
+    assert await ended(sessions, newer, pair)
+    reused = (await events(database))[1]
+    assert (reused.kind, reused.actor, reused.origin) == ("auth.refresh_reused", f"user:{ada.id}", HERE)
+    assert reused.subject == str(session_id(pair))
+
+
+async def test_the_end_of_one_family_leaves_others_alone(pair: TokenPair, sessions: Sessions) -> None:
+    other = await sessions.sign_in(NAME, PASSWORD, NOWHERE)
+    newer = await sessions.refresh(pair.refresh_token, NOWHERE)
+    await refusal(sessions.refresh(pair.refresh_token, NOWHERE))
+    assert await ended(sessions, newer)
+    assert (await sessions.resolve(other.access_token)).session_id == session_id(other)
+    await sessions.refresh(other.refresh_token, NOWHERE)
+
+
+async def test_a_guess_at_a_known_session_does_not_end_it(
+    pair: TokenPair, sessions: Sessions, database: Database
+) -> None:
+    family, _, secret = pair.refresh_token.partition(".")
+    for guess in ("", "A" * 43, secret[:-1], secret + "A", secret.swapcase(), pair.access_token, "\0", "\ud800", "é"):
+        await refusal(sessions.refresh(f"{family}.{guess}", NOWHERE))
+    assert await kinds(database) == ["auth.sign_in"]
+    newer = await sessions.refresh(pair.refresh_token, NOWHERE)
+    await refusal(sessions.refresh(f"{family}.{'B' * 43}", NOWHERE))
+    assert (await sessions.resolve(newer.access_token)).session_id == session_id(pair)
+
+
+SHAPES = ["", ".", "..", "x", "\n", "\0", "\ud800", "0" * 32, "." + "A" * 43, "g" * 32 + ".x", "é.é", "x" * 1_000_000]
+
+
+async def test_what_is_no_refresh_token_is_refused(sessions: Sessions, database: Database) -> None:
+    for token in SHAPES:
+        await refusal(sessions.refresh(token, NOWHERE))
+    assert await events(database) == []
+
+
+async def test_the_refresh_token_of_no_session_is_refused(pair: TokenPair, sessions: Sessions) -> None:
+    secret = pair.refresh_token.partition(".")[2]
+    await refusal(sessions.refresh(f"{new_id().hex}.{secret}", NOWHERE))
+    await refusal(sessions.refresh(pair.access_token, NOWHERE))
+
+
+async def test_the_secret_of_another_session_is_refused_and_ends_neither(pair: TokenPair, sessions: Sessions) -> None:
+    other = await sessions.sign_in(NAME, PASSWORD, NOWHERE)
+    crossed = f"{session_id(pair).hex}.{other.refresh_token.partition('.')[2]}"
+    await refusal(sessions.refresh(crossed, NOWHERE))
+    for each in (pair, other):
+        await sessions.refresh(each.refresh_token, NOWHERE)
+
+
+@pytest.mark.parametrize("at_once", [2, 5])
+async def test_of_many_refreshes_at_once_one_succeeds(pair: TokenPair, sessions: Sessions, at_once: int) -> None:
+    attempts = [sessions.refresh(pair.refresh_token, NOWHERE) for _ in range(at_once)]
+    results = await asyncio.gather(*attempts, return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == [*["InvalidGrant"] * (at_once - 1), "TokenPair"]
+
+
+async def test_a_sign_out_is_felt_at_once(pair: TokenPair, sessions: Sessions, database: Database) -> None:
+    other = await sessions.sign_in(NAME, PASSWORD, NOWHERE)
+    principal = await sessions.resolve(pair.access_token)
+    await sessions.sign_out(principal, HERE)
+    assert await ended(sessions, pair)
+    assert (await sessions.resolve(other.access_token)).session_id == session_id(other)
+    event = (await events(database))[2]
+    assert (event.kind, event.actor, event.origin) == ("auth.sign_out", principal.actor, HERE)
+    assert event.subject == str(session_id(pair))
+
+
+async def test_a_second_sign_out_changes_nothing_about_the_first(
+    pair: TokenPair, sessions: Sessions, database: Database, hands: Clock
+) -> None:
+    principal = await sessions.resolve(pair.access_token)
+    await sessions.sign_out(principal, NOWHERE)
+    first = (await session_of(database, pair)).revoked_at
+    hands.now += timedelta(minutes=1)
+    await sessions.sign_out(principal, NOWHERE)
+    assert (await session_of(database, pair)).revoked_at == first
+
+
+async def test_a_new_epoch_ends_every_session(pair: TokenPair, sessions: Sessions, database: Database) -> None:
+    other = await sessions.sign_in(NAME, PASSWORD, NOWHERE)
+    await change_user(database, epoch=2)
+    assert await ended(sessions, pair, other)
+    later = await sessions.sign_in(NAME, PASSWORD, NOWHERE)
+    assert (await sessions.resolve(later.access_token)).session_id == session_id(later)
+
+
+async def test_disabling_a_user_ends_every_session(pair: TokenPair, sessions: Sessions, database: Database) -> None:
+    await change_user(database, disabled_at=clock.now())
+    assert await ended(sessions, pair)
+
+
+async def test_a_change_of_role_is_felt_at_once(pair: TokenPair, sessions: Sessions, database: Database) -> None:
+    await change_user(database, role="auditor")
+    assert (await sessions.resolve(pair.access_token)).role is Role.AUDITOR
+    assert (await sessions.refresh(pair.refresh_token, NOWHERE)).scope == "auditor"
+
+
+async def test_an_access_token_lasts_fifteen_minutes_and_its_session_twelve_hours(
+    pair: TokenPair, sessions: Sessions, hands: Clock
+) -> None:
+    born = hands.now
+    hands.now = born + timedelta(minutes=16)
+    with pytest.raises(NotSignedIn):
+        await sessions.resolve(pair.access_token)
+    hands.now = born + SESSION_LIFETIME - timedelta(seconds=60)
+    newer = await sessions.refresh(pair.refresh_token, NOWHERE)
+    assert (await sessions.resolve(newer.access_token)).session_id == session_id(pair)
+    hands.now = born + SESSION_LIFETIME
+    assert await ended(sessions, newer)
+
+
+async def test_a_refresh_does_not_make_a_session_longer(
+    pair: TokenPair, sessions: Sessions, database: Database, hands: Clock
+) -> None:
+    before = (await session_of(database, pair)).expires_at
+    hands.now += timedelta(hours=6)
+    await sessions.refresh(pair.refresh_token, NOWHERE)
+    assert (await session_of(database, pair)).expires_at == before
+
+
+@pytest.mark.parametrize("how", ["signed out", "new epoch", "disabled", "expired"])
+async def test_a_running_transfer_is_judged_again_in_the_callers_transaction(
+    pair: TokenPair, sessions: Sessions, database: Database, hands: Clock, how: str
+) -> None:
+    principal = await sessions.resolve(pair.access_token)
+    async with database.read() as connection:
+        assert await sessions.require_live(connection, principal.session_id) == principal
+    if how == "signed out":
+        await sessions.sign_out(principal, NOWHERE)
+    elif how == "expired":
+        hands.now += SESSION_LIFETIME
+    else:
+        await change_user(database, **({"epoch": 2} if how == "new epoch" else {"disabled_at": hands.now}))
+    async with database.read() as connection:
+        with pytest.raises(NotSignedIn):
+            await sessions.require_live(connection, principal.session_id)
+
+
+async def test_a_token_for_a_session_that_never_was_is_refused(ada: User, sessions: Sessions) -> None:
+    token = AccessTokens([Secret(b"s" * 32)]).issue(AccessClaims(ada.id, new_id()), clock.now())
+    with pytest.raises(NotSignedIn):
+        await sessions.resolve(token)
+
+
+async def test_a_token_under_another_secret_key_is_refused(ada: User, pair: TokenPair, sessions: Sessions) -> None:
+    claims = AccessClaims(ada.id, session_id(pair))
+    ours = AccessTokens([Secret(b"s" * 32)]).issue(claims, clock.now())
+    assert (await sessions.resolve(ours)).session_id == session_id(pair)
+    with pytest.raises(NotSignedIn):
+        await sessions.resolve(AccessTokens([Secret(b"t" * 32)]).issue(claims, clock.now()))
+
+
+async def test_what_is_no_access_token_is_refused(sessions: Sessions) -> None:
+    for credential in ("", "Bearer x", "\ud800", "x" * 100_000):
+        with pytest.raises(NotSignedIn):
+            await sessions.resolve(credential)
