@@ -23,7 +23,7 @@ from portal.core.errors import PortalError
 from portal.features.files import routes as files_routes
 from portal.features.identity import routes as identity_routes
 from portal.web import documents, errors, health
-from portal.web.middleware import BodyCare, Gate, RequestContext, SecurityHeaders
+from portal.web.middleware import BodyCare, Bugs, Gate, RequestContext, SecurityHeaders
 
 PREFIX = files_routes.PREFIX
 FEATURES: tuple[APIRouter, ...] = (identity_routes.router, files_routes.router)
@@ -97,8 +97,9 @@ def _middleware(settings: Settings) -> list[Middleware]:
             allow_headers=_ALLOWED,
             expose_headers=_EXPOSED,
         ),
-        Middleware(Gate, allowed_hosts=settings.allowed_hosts),
+        Middleware(Bugs),
         Middleware(BodyCare, streams=_streams),
+        Middleware(Gate, allowed_hosts=settings.allowed_hosts),
     ]
 
 

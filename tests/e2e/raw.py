@@ -103,7 +103,7 @@ def chunk(data: bytes) -> bytes:
 
 
 def part(name: str, value: bytes, *, filename: str | None = None) -> bytes:
-    """One part of a form, to be followed by others or by `form_end()`. Quotes and backslashes are escaped."""
+    """One part of a form, to be followed by others or by `form_end()`. Quotes are escaped, backslashes are not."""
     named = "" if filename is None else f'; filename="{_quoted(filename)}"'
     start = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{_quoted(name)}"{named}\r\n\r\n'
     return start.encode("utf-8", "surrogateescape") + value + b"\r\n"
@@ -114,4 +114,4 @@ def form_end() -> bytes:
 
 
 def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    return text.replace('"', '\\"')

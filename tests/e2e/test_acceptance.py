@@ -17,7 +17,7 @@ from tink import secret_key_access, streaming_aead
 
 from .conftest import MakePortal, Served
 
-SIZE = int(os.environ.get("PORTAL_ACCEPTANCE_BYTES", 4 << 30)) + 12_345
+SIZE = int(os.environ.get("PORTAL_ACCEPTANCE_BYTES", str(4 << 30))) + 12_345
 MEMORY_ALLOWED = 64 << 20
 PIECE = 1 << 20
 

@@ -18,6 +18,11 @@ OFFERED = {
     "/abs": "abs",
     "....//": "file",
     "a/b/c.txt": "c.txt",
+    "..\\..\\x": "x",
+    "C:\\x": "x",
+    "\\\\srv\\share\\x.txt": "x.txt",
+    "C:": "C_",
+    "a\\": "a",
     "a/": "a",
     "%2e%2e%2fx": "%2e%2e%2fx",
     "a%0d%0aX-Evil: 1": "a%0d%0aX-Evil_ 1",
@@ -168,6 +173,13 @@ def test_a_path_that_is_not_utf_8_text_is_refused(portal: Served, analyst: httpx
 def test_a_form_name_that_is_not_utf_8_text_is_refused(portal: Served, analyst: httpx.Client, raw: bytes) -> None:
     name = raw.decode("utf-8", "surrogateescape")
     assert problem(by_form(portal, analyst, name)) == (400, "invalid_input")
+
+
+@pytest.mark.parametrize("filename", ['"a', '"a\r\nX-Evil: 1"'], ids=ascii)
+def test_a_form_name_whose_quotes_do_not_close_is_malformed(analyst: httpx.Client, filename: str) -> None:
+    body = part("file", b"content", filename="quoted").replace(b'"quoted"', filename.encode()) + form_end()
+    refused = analyst.post("/files", content=body, headers=dict([FORM.split(": ", 1)]))
+    assert problem(refused) == (400, "invalid_input")
 
 
 def test_the_plain_name_of_a_form_wins(analyst: httpx.Client) -> None:

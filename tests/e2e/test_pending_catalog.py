@@ -1,4 +1,4 @@
-"""Pending: moments at the ends of time, parameters repeated in disguise, letters beyond ASCII."""
+"""Pending: moments at the ends of time, numbers with ornaments, letters beyond ASCII."""
 
 import secrets
 from urllib.parse import quote
@@ -13,11 +13,6 @@ from .seen import problem
 @pytest.mark.parametrize("end", ["created_from", "created_to"])
 def test_a_moment_outside_of_all_calendars_is_refused(analyst: httpx.Client, end: str, moment: str) -> None:
     assert problem(analyst.get("/files", params={end: moment})) == (422, "validation_failed")
-
-
-@pytest.mark.parametrize("query", ["limit=1&%6cimit=2", "%6cimit=1&limi%74=2", "name=a&n%61me=b"])
-def test_a_parameter_repeated_in_disguise_is_refused(analyst: httpx.Client, query: str) -> None:
-    assert problem(analyst.get(f"/files?{query}")) == (422, "unprocessable")
 
 
 @pytest.mark.parametrize("limit", ["+5", "1_0", " 5"])

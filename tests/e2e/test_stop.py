@@ -68,7 +68,7 @@ def test_a_transfer_that_ends_within_the_grace_is_not_cut_off(make_portal: MakeP
     portal.process.wait(20)
     portal.process = None
     assert statuses(portal, "late.bin") == ["ready"]
-    assert is_whole(portal)
+    assert kept(portal) == known(portal)
 
 
 def takes_connections(portal: Served) -> bool:

@@ -53,7 +53,7 @@ def test_of_an_upload_whose_client_left_nothing_remains(
     assert eventually(lambda: kept(portal) == known(portal))
     assert analyst.get("/files", params={"name": name}).json()["items"] == []
     ((file_id,),) = rows(portal, "SELECT id FROM files WHERE name = ?", name)
-    assert rows(portal, "SELECT id FROM blobs WHERE file_id = ?", file_id) == []
+    assert eventually(lambda: rows(portal, "SELECT id FROM blobs WHERE file_id = ?", file_id) == [])
     failed = [event for event in portal.audit() if (event["subject"] or "").replace("-", "") == file_id]
     assert [(event["event"], event["details"]["reason"]) for event in failed] == [("file.upload_failed", "client_gone")]
 

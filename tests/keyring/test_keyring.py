@@ -223,6 +223,18 @@ async def test_a_wrong_answer_at_the_first_use_seals_nothing(keyring: Keyring, p
         await keyring.active(CASE)
 
 
+@pytest.mark.parametrize("length", [0, 16, 31, 33])
+async def test_a_key_of_another_length_is_refused_even_where_its_check_is_right(
+    keyring: Keyring, provider: CountingProvider, length: int
+) -> None:
+    async def lie(_: bytes) -> bytes:
+        return bytes(length)
+
+    row, provider.answer = await wrapped_row(provider), lie
+    with pytest.raises(KeyProviderError):
+        await keyring._unwrapped(replace(row, check_value=derive.data_key_check(bytes(length), row.id)), CASE)
+
+
 async def test_a_key_of_another_scope_does_not_open(database: Database, keyring: Keyring) -> None:
     key = await keyring.active(CASE)
     for scope in (OTHER_CASE, "none", "", CASE.upper()):

@@ -20,6 +20,7 @@ from portal.web.middleware import (
     MAX_JSON_BYTES,
     MAX_TARGET_BYTES,
     BodyCare,
+    Bugs,
     Gate,
     RequestContext,
     SecurityHeaders,
@@ -377,7 +378,7 @@ async def test_what_a_route_says_of_its_own_stands() -> None:
 
 
 def context(app: ASGIApp, *proxies: str) -> RequestContext:
-    return RequestContext(app, trusted_proxies=proxies)
+    return RequestContext(Bugs(app), trusted_proxies=proxies)
 
 
 async def test_every_request_has_an_id_of_its_own_in_its_state_and_its_answer() -> None:

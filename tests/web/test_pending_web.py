@@ -1,7 +1,9 @@
 """Right tests for heads and forms that are read too kindly: each fails until `src` is mended."""
 
 from collections.abc import AsyncIterator, Iterable
+from hashlib import sha256
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from portal import config
+from portal.app import create_app
 from portal.core.errors import InvalidInput
 from portal.web import errors
 from portal.web.middleware import Gate, client_address
@@ -116,3 +120,11 @@ async def test_the_name_of_an_unknown_field_is_not_repeated() -> None:
         answer = await client.post("/", json={"c4n4ry <img src=x>": 1})
     assert answer.status_code == 422
     assert "c4n4ry" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/api/v1/files", "/api/v1/upload/{filename}"])
+def test_an_upload_documents_every_code_of_422(path: str) -> None:
+    keys = {f"PORTAL_{name}": sha256(name.encode()).hexdigest() for name in ("MASTER_KEY", "SECRET_KEY")}
+    paths = create_app(*config.load(keys, Path("/nonexistent/.env"))).openapi()["paths"]
+    (said,) = [paths[path][method]["responses"]["422"] for method in ("post", "put") if method in paths[path]]
+    assert {"unprocessable", "idempotency_mismatch"} <= set(said["content"]["application/problem+json"]["examples"])

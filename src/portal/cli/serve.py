@@ -5,6 +5,8 @@ Comes in: settings. Leaves: uvicorn, until a signal. No core dumps and no files 
 
 import os
 import resource
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -12,7 +14,7 @@ import uvicorn
 
 from portal import config
 from portal.bootstrap import open_portal
-from portal.cli.console import settle
+from portal.cli.console import Exit, settle
 from portal.core import log
 from portal.core.errors import ConfigError
 
@@ -33,6 +35,8 @@ def serve(
     if workers > 1 and settings.log_file is not None:
         raise ConfigError("PORTAL_LOG_FILE is for one worker: several would rotate it away from each other")
     settle(_prove(settings, variables))
+    # uvicorn raises the signal that stopped it once more when everything has ended: that is a success.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
     uvicorn.run(
         "portal.app:serve_app",
         factory=True,

@@ -59,6 +59,6 @@ async def _translated() -> AsyncIterator[None]:
     except (TimeoutError, OperationalError, InterfaceError, PoolTimeoutError, OSError) as error:
         raise DatabaseAway from error
     except DBAPIError as error:
-        if error.connection_invalidated:
+        if error.connection_invalidated or error.statement is None:  # no statement: it failed while connecting
             raise DatabaseAway from error
         raise

@@ -85,8 +85,8 @@ def _point_validation_errors_at_problems(document: dict[str, Any]) -> None:
     """FastAPI documents its own 422 body; ours is a problem like any other."""
     for operations in document["paths"].values():
         for operation in operations.values():
-            answer = operation["responses"].get("422")
-            if answer is not None:
+            answer = operation["responses"].get("422", {})
+            if "application/json" in answer.get("content", {}):
                 answer["description"] = "A field or parameter is missing, unknown or not acceptable."
                 answer["content"] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for name in ("HTTPValidationError", "ValidationError"):

@@ -1,4 +1,4 @@
-"""The way in, in pure ASGI, outermost first: request id and log line, security headers, (CORS,) the gate, body care.
+"""The way in, in pure ASGI, outermost first: request id, security headers, (CORS,) bugs, body care, the gate.
 
 Comes in: what uvicorn parsed. Leaves: requests whose head is unambiguous and within bounds, or a problem document.
 Next: the router.
@@ -41,7 +41,7 @@ class TargetTooLong(PortalError):
 
 
 class RequestContext:
-    """Gives every request an id and an address, and every answer a log line; turns a bug into a plain 500."""
+    """Gives every request an id and an address, and every answer a log line."""
 
     def __init__(self, app: ASGIApp, trusted_proxies: Iterable[str]) -> None:
         self._app = app
@@ -64,11 +64,6 @@ class RequestContext:
         with log.bound(request_id=request_id):
             try:
                 await self._app(scope, receive, labelled)
-            except Exception:
-                _log.exception("request_failed", method=scope["method"], started=status != 0)
-                if status:
-                    raise  # the answer has begun: only breaking the connection tells the client
-                await errors.server_error(request_id)(scope, receive, labelled)
             finally:
                 took = round((time.monotonic() - started) * 1000, 1)
                 _log.info("request", method=scope["method"], path=scope["path"], status=status, milliseconds=took)
@@ -101,6 +96,32 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, guarded)
+
+
+class Bugs:
+    """Turns what nobody foresaw into a plain 500; inside the headers, so that they stand on it too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def noticed(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noticed)
+        except Exception:
+            _log.exception("request_failed", method=scope["method"], started=started)
+            if started:
+                raise  # the answer has begun: only breaking the connection tells the client
+            await errors.server_error(scope["state"]["request_id"])(scope, receive, send)
 
 
 class Gate:
@@ -207,8 +228,8 @@ def _check_target(path: bytes, query: bytes) -> None:
             text = unquote_to_bytes(part).decode("utf-8")
         except UnicodeDecodeError:
             raise InvalidInput("The path or query is not percent-encoded UTF-8.") from None
-        if "\0" in text:
-            raise InvalidInput("The path or query holds a NUL.")
+        if "\0" in text or (part is path and any(character < " " for character in text)):
+            raise InvalidInput("The path or query holds a control character.")
     names = [unquote_to_bytes(pair.partition(b"=")[0].replace(b"+", b" ")) for pair in query.split(b"&") if pair]
     if len(names) != len(set(names)):
         raise Unprocessable("A query parameter is repeated.")
@@ -219,7 +240,8 @@ def _announced(scope: Scope) -> int | None:
     headers = dict(scope["headers"])
     if b"transfer-encoding" in headers:
         return None
-    return int(headers.get(b"content-length", b"0"))
+    length = headers.get(b"content-length", b"0")
+    return int(length) if _LENGTH.fullmatch(length) else None
 
 
 def _host_matches(name: str, allowed: str) -> bool:

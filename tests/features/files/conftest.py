@@ -13,7 +13,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -31,17 +31,20 @@ from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit.record import Recorder
 from portal.features.files import repository
+from portal.features.files import service as files_service
 from portal.features.files.catalog import Catalog
 from portal.features.files.delivery import Deliveries, Extent
 from portal.features.files.intake import Intake
 from portal.features.files.maintenance import Maintenance
+from portal.features.files.service import Files
 from portal.features.files.views import Details, FileView
 from portal.features.identity import repository as accounts
+from portal.features.identity import service as identity_service
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.repository import Session, User
 from portal.features.identity.sessions import Sessions
-from portal.features.identity.tokens import AccessTokens
 from portal.keyring.keyring import Keyring
+from portal.resources import Resources
 from portal.strongbox.strongbox import Strongbox
 
 MAX_BYTES = 5_000
@@ -164,17 +167,41 @@ class House:
     database: ShakyDatabase
     store: ShakyStore
     strongbox: Strongbox
-    intake: Intake
-    deliveries: Deliveries
-    catalog: Catalog
-    maintenance: Maintenance
-    recorder: Recorder
+    sessions: Sessions
+    files: Files
+
+    @property
+    def intake(self) -> Intake:
+        return self.files.intake
+
+    @property
+    def deliveries(self) -> Deliveries:
+        return self.files.deliveries
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.files.catalog
+
+    @property
+    def maintenance(self) -> Maintenance:
+        return self.files.maintenance
+
+    @property
+    def recorder(self) -> Recorder:
+        return self.files.recorder
 
     async def principal(self, role: Role = Role.ANALYST) -> Principal:
         """A new account that is signed in."""
         now = clock.now()
         user = User(new_id(), name := new_id().hex, name, "no password", role, 1, now)
-        session = Session(new_id(), user.id, 1, b"digest", None, now, now + timedelta(days=3))
+        session = Session(
+            id=new_id(),
+            user_id=user.id,
+            epoch=1,
+            refresh_digest=b"digest",
+            created_at=now,
+            expires_at=now + timedelta(days=3),
+        )
         async with self.database.write() as connection:
             assert await accounts.add_user(connection, user)
             await accounts.add_session(connection, session)
@@ -255,6 +282,7 @@ def shared_postgres(postgres: URL, postgres_template: str) -> URL:
         plain = postgres.set(drivername="postgresql").render_as_string(hide_password=False)
         connection = await asyncpg.connect(plain)
         await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"')
+        await connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')  # nobody pulls the plug here
         await connection.close()
 
     with ThreadPoolExecutor(1) as thread:
@@ -269,6 +297,7 @@ async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         path = tmp_path / "portal.db"
         path.write_bytes(request.getfixturevalue("sqlite_template").read_bytes())
         made = make_engine(parse_url(f"sqlite:///{path}"), "disable")
+        event.listen(made.sync_engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
     else:
         made = make_engine(request.getfixturevalue("shared_postgres"), "disable")
         async with made.begin() as connection:
@@ -280,22 +309,21 @@ async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 @pytest.fixture
 def house(engine: AsyncEngine, tmp_path: Path) -> House:
-    database, store = ShakyDatabase(engine), ShakyStore()
+    database, store, scanners = ShakyDatabase(engine), ShakyStore(), (MemoryScanner(MARKER),)
     keyring = Keyring(database, [LocalKeyProvider.random()])
-    strongbox = Strongbox(store, keyring, [MemoryScanner(MARKER)], LAYOUT)
-    hasher = PasswordHasher(memory_kib=8, passes=1, lanes=1)
-    sessions = Sessions(database, hasher, AccessTokens([Secret(bytes(range(32)))]))
-    recorder = Recorder(database, tmp_path / "journal.jsonl")
-    return House(
-        database,
-        store,
-        strongbox,
-        Intake(database, strongbox, sessions, max_bytes=MAX_BYTES),
-        Deliveries(database, strongbox, recorder),
-        Catalog(database, strongbox),
-        Maintenance(database, strongbox),
-        recorder,
+    strongbox = Strongbox(store, keyring, scanners, LAYOUT)
+    resources = Resources(
+        database=database,
+        store=store,
+        keyring=keyring,
+        scanners=scanners,
+        strongbox=strongbox,
+        secret_keys=(Secret(bytes(range(32))),),
+        journal=tmp_path / "journal.jsonl",
+        max_upload_bytes=MAX_BYTES,
     )
+    identity = identity_service.build(resources, PasswordHasher(memory_kib=8, passes=1, lanes=1))
+    return House(database, store, strongbox, identity.sessions, files_service.build(resources, identity))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -133,7 +134,7 @@ async def test_of_a_finish_and_a_failure_at_once_one_wins(house: House, analyst:
         )
         file = await house.found(file_id)
         assert file is not None
-        assert won == [file.status is Status.READY, file.status is Status.FAILED]
+        assert list(won) == [file.status is Status.READY, file.status is Status.FAILED]
 
 
 async def test_a_lease_is_renewed_while_pending(house: House, analyst: Principal) -> None:
@@ -327,8 +328,6 @@ async def test_a_range_of_times_includes_its_beginning_and_not_its_end(house: Ho
 
 
 async def test_a_range_of_times_is_judged_in_any_zone(house: House, analyst: Principal) -> None:
-    from zoneinfo import ZoneInfo  # noqa: PLC0415
-
     await listed(house, analyst, name="a")
     elsewhere = NOON.astimezone(ZoneInfo("Asia/Kolkata"))
     assert await names(house, created_from=elsewhere) == ["a"]

@@ -5,6 +5,7 @@ import pytest
 from portal.core.secrets import Secret
 from portal.db.unit_of_work import Database
 from portal.features.identity.passwords import PasswordHasher
+from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.sessions import Sessions
 from portal.features.identity.tokens import AccessTokens
 from portal.features.identity.users import Users
@@ -22,4 +23,5 @@ def users(database: Database, hasher: PasswordHasher) -> Users:
 
 @pytest.fixture
 def sessions(database: Database, hasher: PasswordHasher) -> Sessions:
-    return Sessions(database, hasher, AccessTokens([Secret(b"s" * 32)]))
+    keys = [Secret(b"s" * 32)]
+    return Sessions(database, hasher, AccessTokens(keys), RefreshTokens(keys))

@@ -32,8 +32,11 @@ class RawArrival:
     def __init__(self, request: Request, query: UploadQuery, limit: int) -> None:
         """Raises InvalidInput, TooLarge for an announced length over `limit` bytes."""
         refuse_announced(request, limit)
+        if "content-range" in request.headers:
+            raise InvalidInput("A part of a file is not a file (RFC 9110 §14.5).")
         self._request, self._limit = request, limit
-        self._details = Details(query.kind, query.description, announced_digest(request.headers.get("repr-digest")))
+        digests = ",".join(request.headers.getlist("repr-digest")) or None
+        self._details = Details(query.kind, query.description, announced_digest(digests))
         self.name = checked_name(_name_in_path(request))
         self.declared_type = _declared(request.headers.get("content-type"))
 

@@ -4,16 +4,18 @@ Comes in: a principal, a file's id, the part of it wanted. Leaves: a `Delivery` 
 short transaction judges and records "started" before the first byte; the outcome follows after the last one.
 """
 
+import contextlib
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from uuid import UUID
 
 from portal.core import log
-from portal.core.errors import IntegrityError, NotFound, PortalError, Quarantined
+from portal.core.errors import Forbidden, IntegrityError, NotFound, NotSignedIn, Quarantined
 from portal.core.principal import Action, Origin, Principal
 from portal.core.tasks import uninterrupted
-from portal.db.unit_of_work import Database
+from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.audit.record import Recorder
@@ -21,8 +23,11 @@ from portal.features.authz import policy
 from portal.features.files import repository
 from portal.features.files.models import Status
 from portal.features.files.views import FileView
+from portal.features.identity.sessions import Sessions
 from portal.strongbox.model import SealedPart
 from portal.strongbox.strongbox import Strongbox
+
+_JUDGED_SECONDS = 1.0
 
 _log = log.get(__name__)
 
@@ -47,9 +52,10 @@ class Delivery:
 class Deliveries:
     """Safe for concurrent use."""
 
-    def __init__(self, database: Database, strongbox: Strongbox, recorder: Recorder) -> None:
+    def __init__(self, database: Database, strongbox: Strongbox, sessions: Sessions, recorder: Recorder) -> None:
         self._database = database
         self._strongbox = strongbox
+        self._sessions = sessions
         self._recorder = recorder
 
     async def describe(self, principal: Principal, file_id: UUID) -> FileView:
@@ -71,24 +77,29 @@ class Deliveries:
             said: dict[str, Detail] = {"start": extent.start, "length": extent.length}
             started = Event(EventKind.FILE_DOWNLOAD_STARTED, principal.actor, str(file_id), origin, said)
             await record.write(connection, started)
-        return Delivery(file, extent, self._recorded(file, parts, extent, started))
+        judge = _Judge(self._database, self._sessions, principal, file_id)
+        return Delivery(file, extent, self._recorded(file, parts, extent, started, judge))
 
     async def _recorded(
-        self, file: FileView, parts: tuple[SealedPart, ...], extent: Extent, started: Event
+        self, file: FileView, parts: tuple[SealedPart, ...], extent: Extent, started: Event, judge: "_Judge"
     ) -> AsyncGenerator[bytes, None]:
-        """The bytes, and whatever happens, one outcome: finished, damaged, broken or client_gone."""
+        """The bytes, and whatever happens, one outcome: finished, revoked, damaged, broken or client_gone."""
         outcome, sent = "client_gone", 0
         try:
             async with aclosing(self._plaintext(file, parts, extent)) as plaintext:
                 async for chunk in plaintext:
+                    await judge.again()
                     yield chunk
                     sent += len(chunk)
             outcome = "finished"
+        except (NotSignedIn, NotFound, Forbidden):
+            outcome = "revoked"
+            raise
         except IntegrityError:
             outcome = "damaged"
             _log.error("file_damaged", file_id=str(file.id), sent=sent, exc_info=True)
             raise
-        except (PortalError, OSError):
+        except Exception:
             outcome = "broken"
             raise
         finally:
@@ -106,6 +117,25 @@ class Deliveries:
         async with aclosing(reader.read(extent.start, extent.length)) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+
+class _Judge:
+    """Judges a running download again, at most once a second: a right that ends takes its downloads with it."""
+
+    def __init__(self, database: Database, sessions: Sessions, principal: Principal, file_id: UUID) -> None:
+        self._database, self._sessions = database, sessions
+        self._principal, self._file_id = principal, file_id
+        self._last = time.monotonic()
+
+    async def again(self) -> None:
+        """Raises NotSignedIn, NotFound, Forbidden, Quarantined. A database that is away ends no download."""
+        if time.monotonic() - self._last < _JUDGED_SECONDS:
+            return
+        self._last = time.monotonic()
+        with contextlib.suppress(DatabaseAway):
+            async with self._database.read() as connection:
+                principal = await self._sessions.require_live(connection, self._principal.session_id)
+                _deliverable(principal, await repository.find(connection, self._file_id))
 
 
 def _deliverable(principal: Principal, file: FileView | None) -> FileView:

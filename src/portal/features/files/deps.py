@@ -4,8 +4,12 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
 
-from portal.features.files.schemas import ListQuery, UploadQuery
+from portal.core.principal import Action, Principal
+from portal.features.authz import policy
+from portal.features.files.schemas import FilePatch, ListQuery, UploadQuery
 from portal.features.files.service import Files
+from portal.features.identity.deps import SignedIn
+from portal.web.bodies import json_body
 from portal.web.conditions import expected_version
 
 
@@ -14,7 +18,17 @@ async def _files(request: Request) -> Files:
     return files
 
 
+async def _hands_in(principal: SignedIn) -> Principal:
+    policy.require(principal, Action.FILE_CREATE)
+    return principal
+
+
+async def _patch(request: Request, _: SignedIn) -> FilePatch:
+    return await json_body(request, FilePatch)
+
+
 async def _version(
+    _: SignedIn,
     if_match: Annotated[str | None, Header(description='The ETag that was read, or `*`. Example: `"1"`')] = None,
 ) -> int | None:
     return expected_version(if_match)
@@ -22,6 +36,8 @@ async def _version(
 
 WithFiles = Annotated[Files, Depends(_files)]
 IfMatch = Annotated[int | None, Depends(_version)]
+HandsIn = Annotated[Principal, Depends(_hands_in)]
+Patch = Annotated[FilePatch, Depends(_patch)]
 Listing = Annotated[ListQuery, Query()]
 Upload = Annotated[UploadQuery, Query()]
 IdempotencyKey = Annotated[

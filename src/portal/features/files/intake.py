@@ -133,9 +133,7 @@ class Intake:
 
         async def approve(findings: Findings) -> None:
             said.append(await arrival.details())
-            announced = said[0].sha256
-            if announced is not None and not hmac.compare_digest(announced, findings.sha256):
-                raise DigestMismatch
+            _compare(said[0], findings.sha256)
 
         part, findings = await self._strongbox.seal(
             place, NO_CASE, arrival.chunks(), limit=self._max_bytes, approve=approve
@@ -189,6 +187,7 @@ class Intake:
                     now = await repository.find(connection, place.file_id)
                     if now is None or now.listed:
                         return  # transaction 2 did take effect: the file stands
+            await self._strongbox.destroy(place.blob_id.hex)  # also where a sweep forgot its row before it was there
             await remove_bytes(self._database, self._strongbox, place.file_id)
         except Unavailable as away:
             _log.warning("upload_left_to_sweep", file_id=str(place.file_id), reason=reason, away=away.code)
@@ -198,7 +197,9 @@ class Intake:
         digest = hashlib.sha256()
         async for chunk in arrival.chunks():
             digest.update(chunk)
-        if _request_digest(arrival, await arrival.details(), digest.digest()) != earlier.request_digest:
+        details = await arrival.details()
+        _compare(details, digest.digest())
+        if _request_digest(arrival, details, digest.digest()) != earlier.request_digest:
             raise KeyReused
         return earlier
 
@@ -221,6 +222,11 @@ class Intake:
                     held = await repository.renew_lease(connection, place.file_id, clock.now() + LEASE)
             except DatabaseAway:
                 _log.warning("lease_not_renewed", file_id=str(place.file_id))
+
+
+def _compare(details: Details, sha256: bytes) -> None:
+    if details.sha256 is not None and not hmac.compare_digest(details.sha256, sha256):
+        raise DigestMismatch
 
 
 def _settled_values(arrival: Arrival, sealed: SealedFile, findings: Findings, details: Details) -> dict[str, Any]:

@@ -40,7 +40,10 @@ class Kind(StrEnum):
 
 
 class FileRow(SQLModel, table=True):
-    """`version` counts changes of the metadata: the ETag of PATCH and DELETE. `sha256` is lowercase hex."""
+    """`version` counts changes of the metadata: the ETag of PATCH and DELETE. `sha256` is lowercase hex.
+
+    `name_folded` is the name as it is searched: databases disagree on the case of letters beyond ASCII.
+    """
 
     __tablename__ = "files"
     __table_args__ = (
@@ -53,6 +56,7 @@ class FileRow(SQLModel, table=True):
     owner_id: UUID = Field(foreign_key="users.id")
     scope: str = Field(max_length=64)
     name: str = long_text()
+    name_folded: str = long_text()
     kind: str = Field(max_length=16)
     description: str = long_text()
     declared_type: str | None = Field(default=None, max_length=200)

@@ -15,7 +15,7 @@ _MAX_DOWNLOAD_BYTES = 255
 _MAX_SUFFIX_BYTES = 32
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _DECEIVING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # Cf holds the bidirectional overrides
-_RESERVED = regex.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(\..*)?")
+_RESERVED = regex.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\s*(\..*)?", regex.DOTALL)
 _FORBIDDEN = str.maketrans(dict.fromkeys('<>:"|?*', "_"))  # Windows
 
 
@@ -32,24 +32,36 @@ def download_name(name: str) -> str:
     """The name to offer for saving: at most 255 bytes of UTF-8, never empty, never a path."""
     last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     shown = "".join(c for c in last if unicodedata.category(c) not in _DECEIVING)
-    safe = shown.translate(_FORBIDDEN).strip(" ").rstrip(". ")
-    if safe.startswith(".") or _RESERVED.fullmatch(safe):
-        safe = "_" + safe
-    return _cut(safe) or "file"
+    safe = shown.translate(_FORBIDDEN)
+    while (better := _harmless(_cut(safe))) != safe:  # what a cut leaves is judged again; each round is shorter
+        safe = better
+    return safe or "file"
+
+
+def _harmless(name: str) -> str:
+    trimmed = name.strip().rstrip(". ").rstrip()
+    if trimmed.startswith(".") or _RESERVED.fullmatch(trimmed):
+        return "_" + trimmed
+    return trimmed
 
 
 def _cut(name: str) -> str:
-    """At most 255 bytes, cut between graphemes, the suffix kept."""
+    """At most 255 bytes, cut between graphemes where one fits at all, the suffix kept."""
     if len(name.encode()) <= _MAX_DOWNLOAD_BYTES:
         return name
     stem, dot, suffix = name.rpartition(".")
     if not stem or len(suffix.encode()) > _MAX_SUFFIX_BYTES:
         stem, dot, suffix = name, "", ""
     room = _MAX_DOWNLOAD_BYTES - len((dot + suffix).encode())
+    return (_fitting(regex.findall(r"\X", stem), room) or _fitting(list(stem), room)) + dot + suffix
+
+
+def _fitting(pieces: list[str], room: int) -> str:
+    """As many whole pieces as have at most `room` bytes."""
     kept, size = [], 0
-    for grapheme in regex.findall(r"\X", stem):
-        size += len(grapheme.encode())
+    for piece in pieces:
+        size += len(piece.encode())
         if size > room:
             break
-        kept.append(grapheme)
-    return "".join(kept) + dot + suffix
+        kept.append(piece)
+    return "".join(kept)

@@ -3,6 +3,7 @@
 Every change of status is a compare-and-set: of two that race, one finds the row as it expected.
 """
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,10 @@ from portal.strongbox.model import SealedPart
 _files: Any = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
 _blobs: Any = BlobRow.__table__  # type: ignore[attr-defined]
 _view_columns = [_files.c[name] for name in FileView.__slots__]
+_COMPLETE = [
+    _blobs.c[name].is_not(None)
+    for name in ("data_key_id", "wrapped_key", "commitment", "plain_length", "stored_length")
+]
 _LISTED = (Status.READY.value, Status.QUARANTINED.value)
 
 
@@ -52,6 +57,7 @@ class Filters:
 async def add_pending(connection: AsyncConnection, new: NewFile) -> bool:
     """False where the owner's idempotency key is taken."""
     values = {name: getattr(new, name) for name in NewFile.__slots__}
+    values["name_folded"] = _folded(new.name)
     values |= {"kind": Kind.OTHER.value, "description": "", "status": Status.PENDING.value, "version": 1}
     return await insert_unless_taken(connection, _files, values, unique=["owner_id", "idempotency_key"])
 
@@ -77,10 +83,8 @@ async def find_by_idempotency_key(connection: AsyncConnection, owner_id: UUID, k
 
 
 async def parts(connection: AsyncConnection, file_id: UUID) -> tuple[SealedPart, ...]:
-    """The file's sealed parts in order; parts whose key is gone are left out."""
-    statement = (
-        select(_blobs).where(_blobs.c.file_id == file_id, _blobs.c.wrapped_key.is_not(None)).order_by(_blobs.c.part)
-    )
+    """The file's sealed parts in order; parts whose key is gone are left out: the file record misses them."""
+    statement = select(_blobs).where(_blobs.c.file_id == file_id, *_COMPLETE).order_by(_blobs.c.part)
     return tuple(
         SealedPart(
             place=Place(row.file_id, row.id, row.part, row.key_generation),
@@ -136,6 +140,8 @@ async def fail(connection: AsyncConnection, file_id: UUID, status: Status = Stat
 
 async def update_details(connection: AsyncConnection, file_id: UUID, version: int, changes: dict[str, Any]) -> bool:
     """False where `version` is not the current one."""
+    if "name" in changes:
+        changes = {**changes, "name_folded": _folded(changes["name"])}
     done = await connection.execute(
         update(_files)
         .where(_files.c.id == file_id, _files.c.version == version, _files.c.status.in_(_LISTED))
@@ -205,7 +211,7 @@ async def expire_idempotency_keys(connection: AsyncConnection, before: datetime)
 def _matching(filters: Filters) -> list[ColumnElement[bool]]:
     conditions = {
         "owner_id": lambda value: _files.c.owner_id == value,
-        "name": lambda value: _files.c.name.icontains(value, autoescape=True),
+        "name": lambda value: _files.c.name_folded.contains(_folded(value), autoescape=True),
         "sha256": lambda value: _files.c.sha256 == value,
         "kind": lambda value: _files.c.kind == value.value,
         "created_from": lambda value: _files.c.created_at >= value,
@@ -213,6 +219,10 @@ def _matching(filters: Filters) -> list[ColumnElement[bool]]:
     }
     given = {name: getattr(filters, name) for name in Filters.__slots__}
     return [conditions[name](value) for name, value in given.items() if value is not None]
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 async def _change(connection: AsyncConnection, file_id: UUID, expected: Status, values: dict[str, Any]) -> bool:

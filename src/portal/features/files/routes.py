@@ -11,7 +11,7 @@ from portal.core.errors import PortalError
 from portal.features.files.arrivals import FormArrival, RawArrival
 from portal.features.files.catalog import Changes
 from portal.features.files.delivery import Extent
-from portal.features.files.deps import IdempotencyKey, IfMatch, Listing, Upload, WithFiles
+from portal.features.files.deps import HandsIn, IdempotencyKey, IfMatch, Listing, Patch, Upload, WithFiles
 from portal.features.files.intake import InFlight, KeyReused, UploadLost
 from portal.features.files.models import Kind
 from portal.features.files.names import checked_name, download_name
@@ -20,12 +20,11 @@ from portal.features.files.schemas import FileOut, FilePage, FilePatch, ListQuer
 from portal.features.files.views import FileView
 from portal.features.identity.deps import From, SignedIn
 from portal.web import conditions
-from portal.web.bodies import StrictJsonRoute
 from portal.web.documents import BINARY
-from portal.web.errors import documented
+from portal.web.errors import UnsupportedMediaType, documented
 from portal.web.streaming import OCTET_STREAM, DownloadResponse, attachment, primed
 
-router = APIRouter(tags=["files"], route_class=StrictJsonRoute)
+router = APIRouter(tags=["files"])
 PREFIX = "/api/v1"
 
 _READ: list[type[PortalError]] = [errors.NotSignedIn, errors.NotFound, errors.Unavailable]
@@ -75,6 +74,15 @@ _RAW_BODY: dict[str, Any] = {
     "parameters": [_REPR_DIGEST],
     "requestBody": {"required": True, "content": {OCTET_STREAM: {"schema": BINARY}}},
 }
+_PATCH_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": FilePatch.model_json_schema(ref_template="#/components/schemas/{model}")}
+        },
+    }
+}
+_PATCH_BODY["requestBody"]["content"]["application/json"]["schema"].pop("$defs")  # Kind stands among the components
 _RANGE: dict[str, Any] = {
     "parameters": [
         {"name": "Range", "in": "header", "schema": {"type": "string"}, "example": "bytes=0-1023"},
@@ -105,7 +113,7 @@ _DELIVERED: dict[int | str, dict[str, Any]] = {
     openapi_extra=_FORM_BODY,
 )
 async def upload_file(
-    request: Request, principal: SignedIn, files: WithFiles, origin: From, idempotency_key: IdempotencyKey = None
+    request: Request, principal: HandsIn, files: WithFiles, origin: From, idempotency_key: IdempotencyKey = None
 ) -> FileOut:
     """multipart/form-data with one `file`; the other fields may stand before or after it."""
     arrival = await FormArrival.begin(request, files.max_upload_bytes)
@@ -124,7 +132,7 @@ async def upload_raw(
     request: Request,
     filename: str,  # noqa: ARG001  # documented here, read from the raw path
     query: Upload,
-    principal: SignedIn,
+    principal: HandsIn,
     files: WithFiles,
     origin: From,
     idempotency_key: IdempotencyKey = None,
@@ -157,10 +165,15 @@ async def read_file(file_id: UUID, principal: SignedIn, files: WithFiles, respon
     return FileOut.of(view)
 
 
-@router.patch("/files/{file_id}", summary="Change a file's entry", responses=documented(errors.InvalidInput, *_WRITE))
+@router.patch(
+    "/files/{file_id}",
+    summary="Change a file's entry",
+    responses=documented(errors.InvalidInput, UnsupportedMediaType, *_WRITE),
+    openapi_extra=_PATCH_BODY,
+)
 async def update_file(
     file_id: UUID,
-    patch: FilePatch,
+    patch: Patch,
     version: IfMatch,
     principal: SignedIn,
     files: WithFiles,

@@ -3,12 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from portal.features.files.models import Kind, Status
 from portal.features.files.views import FileView
-from portal.web.fields import Moment, Text
+from portal.web.fields import GivenMoment, Moment, Number, Text
 
 MAX_DESCRIPTION = 4000
 
@@ -100,10 +100,10 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: int = Field(50, ge=1, le=200, description="Files a page.")
+    limit: Number = Field(50, ge=1, le=200, description="Files a page.")
     cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
     name: Text | None = Field(None, min_length=1, max_length=255, description="A part of the name, in any case.")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="Lowercase hex.")
     kind: Kind | None = None
-    created_from: AwareDatetime | None = Field(None, description="RFC 3339, with a zone; inclusive.")
-    created_to: AwareDatetime | None = Field(None, description="RFC 3339, with a zone; exclusive.")
+    created_from: GivenMoment | None = Field(None, description="RFC 3339, with a zone; inclusive.")
+    created_to: GivenMoment | None = Field(None, description="RFC 3339, with a zone; exclusive.")

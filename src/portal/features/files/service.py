@@ -31,7 +31,7 @@ def build(resources: Resources, identity: Identity) -> Files:
     recorder = Recorder(database, resources.journal)
     return Files(
         intake=Intake(database, strongbox, identity.sessions, max_bytes=resources.max_upload_bytes),
-        deliveries=Deliveries(database, strongbox, recorder),
+        deliveries=Deliveries(database, strongbox, identity.sessions, recorder),
         catalog=Catalog(database, strongbox),
         maintenance=Maintenance(database, strongbox),
         recorder=recorder,

@@ -38,9 +38,12 @@ class FileView:
 
     def sealed(self, parts: tuple[SealedPart, ...]) -> SealedFile | None:
         """The file as the strongbox knows it; None where its rows do not say enough to open it."""
-        if self.data_key_id is None or self.record is None or self.size is None or self.sha256 is None:
+        if self.data_key_id is None or self.record is None or self.size is None:
             return None
-        digest = bytes.fromhex(self.sha256)
+        try:
+            digest = bytes.fromhex(self.sha256 or "")
+        except ValueError:
+            return None
         return SealedFile(self.id, self.scope, self.data_key_id, self.size, digest, self.record, parts)
 
 

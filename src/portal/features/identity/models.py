@@ -32,7 +32,6 @@ class SessionRow(SQLModel, table=True):
     user_id: UUID = Field(foreign_key="users.id", index=True)
     epoch: int
     refresh_digest: bytes = binary()
-    previous_digest: bytes | None = binary(default=None, nullable=True)
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None = None

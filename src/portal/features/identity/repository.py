@@ -38,7 +38,6 @@ class Session:
     user_id: UUID
     epoch: int
     refresh_digest: bytes = field(repr=False)
-    previous_digest: bytes | None = field(repr=False)
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None = None
@@ -96,7 +95,7 @@ async def rotate(connection: AsyncConnection, session_id: UUID, *, old: bytes, n
     done = await connection.execute(
         update(_sessions)
         .where(_sessions.c.id == session_id, _sessions.c.refresh_digest == old)
-        .values(refresh_digest=new, previous_digest=old)
+        .values(refresh_digest=new)
     )
     return done.rowcount == 1
 

@@ -89,6 +89,6 @@ async def _grant(form: dict[str, str], identity: Identity, origin: Origin) -> To
         return await identity.sessions.sign_in(form["username"], form["password"], origin)
     if kind == "refresh_token" and "refresh_token" in form:
         return await identity.sessions.refresh(form["refresh_token"], origin)
-    if kind in {"password", "refresh_token"}:
-        raise InvalidTokenRequest("invalid_request", f"The {kind} grant lacks a field.")
+    if kind in {None, "password", "refresh_token"}:
+        raise InvalidTokenRequest("invalid_request", "The token request lacks a field.")
     raise InvalidTokenRequest("unsupported_grant_type", "Only password and refresh_token are granted.")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from portal.features.identity.passwords import PasswordHasher
+from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.sessions import Sessions
 from portal.features.identity.tokens import AccessTokens
 from portal.features.identity.users import Users
@@ -20,5 +21,8 @@ class Identity:
 def build(resources: Resources, hasher: PasswordHasher | None = None) -> Identity:
     """`hasher` is other than the default in tests alone."""
     hasher = hasher or PasswordHasher()
-    tokens = AccessTokens(resources.secret_keys)
-    return Identity(Users(resources.database, hasher), Sessions(resources.database, hasher, tokens))
+    access, refresh = AccessTokens(resources.secret_keys), RefreshTokens(resources.secret_keys)
+    return Identity(
+        users=Users(resources.database, hasher),
+        sessions=Sessions(resources.database, hasher, access, refresh),
+    )

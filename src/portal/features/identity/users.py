@@ -27,6 +27,11 @@ def name_key(name: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
+def is_name(text: str) -> bool:
+    """Whether a user could be called that."""
+    return 0 < len(text) <= _MAX_NAME and not any(unicodedata.category(c) in _REFUSED_CATEGORIES for c in text)
+
+
 class Users:
     """The accounts of one portal."""
 
@@ -36,7 +41,7 @@ class Users:
 
     async def create(self, name: str, role: Role, password: str, *, actor: str) -> User:
         """Raises Unprocessable for a name or password that will not do, UserTaken."""
-        if not 0 < len(name) <= _MAX_NAME or any(unicodedata.category(c) in _REFUSED_CATEGORIES for c in name):
+        if not is_name(name):
             raise Unprocessable(f"A user name has 1 to {_MAX_NAME} characters and no spaces or invisible ones.")
         user = User(
             id=new_id(),

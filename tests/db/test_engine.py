@@ -1,0 +1,160 @@
+"""Engines: set up so that an acknowledged write is on disk, and never telling the URL they were made of."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from portal.core.errors import ConfigError
+from portal.db.engine import READ_ONLY, SslMode, _ssl, is_local, make_engine, parse_url
+
+CANARY = "c4n4ry"
+
+
+async def pragma(engine: AsyncEngine, name: str) -> object:
+    async with engine.connect() as connection:
+        return (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("journal_mode", "wal"), ("synchronous", 2), ("secure_delete", 1), ("foreign_keys", 1), ("busy_timeout", 10_000)],
+)
+async def test_sqlite_keeps_what_it_acknowledged_and_no_copy_of_what_it_destroyed(
+    tmp_path: Path, name: str, value: object
+) -> None:
+    engine = make_engine(parse_url(f"sqlite:///{tmp_path / 'portal.db'}"), "disable")
+    try:
+        assert await pragma(engine, name) == value
+    finally:
+        await engine.dispose()
+
+
+async def test_every_connection_of_sqlite_is_set_up(tmp_path: Path) -> None:
+    engine = make_engine(parse_url(f"sqlite:///{tmp_path / 'portal.db'}"), "disable")
+    reader = engine.execution_options(**{READ_ONLY: True})
+    try:
+        async with reader.connect() as one, reader.connect() as two:
+            found = [(await c.exec_driver_sql("PRAGMA synchronous")).scalar_one() for c in (one, two)]
+    finally:
+        await engine.dispose()
+    assert found == [2, 2]
+
+
+async def test_sqlite_takes_the_write_lock_before_the_first_statement(tmp_path: Path) -> None:
+    engine = make_engine(parse_url(f"sqlite:///{tmp_path / 'portal.db'}"), "disable")
+    reader = engine.execution_options(**{READ_ONLY: True})
+    try:
+        async with engine.begin() as writer:
+            await writer.exec_driver_sql("CREATE TABLE t (x INTEGER)")
+        async with engine.begin(), reader.begin() as reading:  # a reader waits for no writer
+            assert (await reading.exec_driver_sql("SELECT count(*) FROM t")).scalar_one() == 0
+            await reading.exec_driver_sql("PRAGMA busy_timeout = 0")
+            with pytest.raises(DBAPIError, match="locked"):
+                await reading.exec_driver_sql("INSERT INTO t VALUES (1)")
+    finally:
+        await engine.dispose()
+
+
+async def test_postgres_is_as_durable_as_it_can_be(postgres: URL) -> None:
+    engine = make_engine(postgres, "disable")
+    try:
+        async with engine.connect() as connection:
+            assert (await connection.execute(text("SHOW synchronous_commit"))).scalar_one() == "on"
+    finally:
+        await engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("given", "driver"),
+    [
+        ("sqlite:///x.db", "sqlite+aiosqlite"),
+        ("sqlite+aiosqlite:///x.db", "sqlite+aiosqlite"),
+        ("postgres://u:p@h/d", "postgresql+asyncpg"),
+        ("postgresql://u:p@h:5432/d", "postgresql+asyncpg"),
+        ("postgresql+asyncpg://u:p@h/d", "postgresql+asyncpg"),
+    ],
+)
+def test_a_url_gets_the_driver_the_portal_uses(given: str, driver: str) -> None:
+    assert parse_url(given).drivername == driver
+
+
+def test_a_url_keeps_everything_else() -> None:
+    url = parse_url("postgresql://user:p%40ss@db.example.org:5433/portal")
+    assert (url.username, url.password, url.host, url.port) == ("user", "p@ss", "db.example.org", 5433)
+    assert url.database == "portal"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        CANARY,
+        f"postgresql:{CANARY}",
+        f"://u:{CANARY}@h/d",
+        f"mysql://u:{CANARY}@h/d",
+        f"postgresql+psycopg://u:{CANARY}@h/d",
+        f"sqlite+pysqlcipher://:{CANARY}@/x",
+        f"oracle://u:{CANARY}@h/d",
+        f"POSTGRESQL://u:{CANARY}@h/d",
+        f" postgresql://u:{CANARY}@h/d",
+        f"http://u:{CANARY}@h/d",
+    ],
+)
+def test_a_url_that_nothing_knows_is_refused_without_an_echo(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_url(url)
+    (problem,) = caught.value.problems
+    assert problem.startswith("PORTAL_DATABASE_URL")
+    assert CANARY not in problem
+
+
+def test_an_unknown_scheme_is_told_beside_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="unknown scheme 'mysql'; known: sqlite, postgresql"):
+        parse_url("mysql://u:p@h/d")
+
+
+LOCAL = {
+    "sqlite:////srv/portal.db": True,
+    "postgresql:///d": True,
+    "postgresql://u:p@localhost/d": True,
+    "postgresql://u:p@127.0.0.1:5433/d": True,
+    "postgresql://u:p@[::1]/d": True,
+    "postgresql://u@/d?host=/run/postgresql": True,
+    "postgresql://u@elsewhere/d?host=/run/postgresql": True,
+    "postgresql://u@/d?host=localhost": True,
+    "postgresql://u:p@db.example.org/d": False,
+    "postgresql://u:p@10.0.0.5/d": False,
+    "postgresql://u:p@0.0.0.0/d": False,
+    "postgresql://u:p@[2001:db8::1]/d": False,
+    "postgresql://u:p@localhost.example.org/d": False,
+    "postgresql://u@localhost/d?host=db.example.org": False,
+    "postgresql://u@/d?host=localhost,db.example.org": False,
+}
+
+
+@pytest.mark.parametrize(("url", "local"), LOCAL.items(), ids=LOCAL)
+def test_local_is_a_file_a_socket_or_this_very_machine(url: str, *, local: bool) -> None:
+    assert is_local(parse_url(url)) is local
+
+
+@pytest.mark.parametrize("mode", ["disable", "prefer", "require"])
+def test_weak_tls_modes_are_the_drivers_business(mode: SslMode) -> None:
+    assert _ssl(mode) == mode
+
+
+def test_strong_tls_modes_verify_the_certificate() -> None:
+    full, authority = _ssl("verify-full"), _ssl("verify-ca")
+    assert isinstance(full, ssl.SSLContext)
+    assert isinstance(authority, ssl.SSLContext)
+    assert full.verify_mode is authority.verify_mode is ssl.CERT_REQUIRED
+    assert (full.check_hostname, authority.check_hostname) == (True, False)
+
+
+def test_an_engine_does_not_show_its_password() -> None:
+    engine = make_engine(parse_url(f"postgresql://u:{CANARY}@h/d"), "require")
+    assert CANARY not in repr(engine) + str(engine.url)

@@ -1,0 +1,209 @@
+"""The unit of work: all or nothing, one writer after the other, and one word for a database that is away."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core.errors import Unavailable
+from portal.db import engine as engines
+from portal.db.engine import make_engine, parse_url
+from portal.db.unit_of_work import Database, DatabaseAway
+
+
+@pytest.fixture
+async def counter(database: Database) -> Database:
+    """A database with one number in it."""
+    async with database.write() as connection:
+        await connection.execute(text("CREATE TABLE counter (id INTEGER PRIMARY KEY, n INTEGER NOT NULL)"))
+        await connection.execute(text("INSERT INTO counter VALUES (1, 0)"))
+    return database
+
+
+async def number(database: Database) -> int:
+    async with database.read() as connection:
+        return int((await connection.execute(text("SELECT n FROM counter WHERE id = 1"))).scalar_one())
+
+
+async def put(connection: AsyncConnection, value: int) -> None:
+    await connection.execute(text("UPDATE counter SET n = :n WHERE id = 1"), {"n": value})
+
+
+async def test_a_block_that_ends_is_committed(counter: Database) -> None:
+    async with counter.write() as connection:
+        await put(connection, 7)
+    assert await number(counter) == 7
+
+
+async def test_a_block_that_raises_leaves_nothing(counter: Database) -> None:
+    async def fail() -> None:
+        async with counter.write() as connection:
+            await put(connection, 7)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert await number(counter) == 0
+
+
+async def test_a_cancelled_block_leaves_nothing(counter: Database) -> None:
+    reached = asyncio.Event()
+
+    async def hang() -> None:
+        async with counter.write() as connection:
+            await put(connection, 7)
+            reached.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(hang())
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await number(counter) == 0
+
+
+async def test_nobody_sees_a_block_before_its_end(counter: Database) -> None:
+    async with counter.write() as connection:
+        await put(connection, 7)
+        assert await number(counter) == 0
+    assert await number(counter) == 7
+
+
+async def test_fifty_at_once_each_add_one(counter: Database) -> None:
+    lock = "" if counter.engine.dialect.name == "sqlite" else " FOR UPDATE"
+
+    async def add() -> None:
+        async with counter.write() as connection:
+            found = await connection.execute(text(f"SELECT n FROM counter WHERE id = 1{lock}"))  # noqa: S608
+            await put(connection, int(found.scalar_one()) + 1)
+
+    await asyncio.gather(*(add() for _ in range(50)))
+    assert await number(counter) == 50
+
+
+async def test_fifty_at_once_each_add_one_by_compare_and_set(counter: Database) -> None:
+    async def add() -> None:
+        done = 0
+        while not done:
+            async with counter.read() as connection:
+                seen = int((await connection.execute(text("SELECT n FROM counter WHERE id = 1"))).scalar_one())
+            async with counter.write() as connection:
+                swap = text("UPDATE counter SET n = n + 1 WHERE id = 1 AND n = :seen")
+                done = (await connection.execute(swap, {"seen": seen})).rowcount
+
+    await asyncio.gather(*(add() for _ in range(10)))
+    assert await number(counter) == 10
+
+
+async def test_readers_wait_for_no_writer(counter: Database) -> None:
+    async with counter.write() as connection:
+        await put(connection, 7)
+        assert await asyncio.gather(*(number(counter) for _ in range(5))) == [0] * 5
+
+
+async def test_a_broken_constraint_is_no_database_away(counter: Database) -> None:
+    async def again() -> None:
+        async with counter.write() as connection:
+            await connection.execute(text("INSERT INTO counter VALUES (1, 1)"))
+
+    with pytest.raises(IntegrityError):
+        await again()
+    assert await number(counter) == 0
+
+
+async def test_connections_go_back_to_the_pool_however_a_block_ends(counter: Database) -> None:
+    for _ in range(30):  # more than the pool holds
+        with pytest.raises(ZeroDivisionError):
+            await _fail(counter)
+        await counter.check()
+
+
+async def _fail(database: Database) -> None:
+    async with database.write():
+        raise ZeroDivisionError
+
+
+async def test_a_database_that_answers_is_there(database: Database) -> None:
+    await database.check()
+
+
+@asynccontextmanager
+async def opened(url: URL) -> AsyncIterator[Database]:
+    database = Database(make_engine(url, "disable"))
+    try:
+        yield database
+    finally:
+        await database.aclose()
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def test_a_postgres_that_does_not_listen_is_away() -> None:
+    url = parse_url(f"postgresql://portal:c4n4ry@127.0.0.1:{closed_port()}/portal")
+    async with opened(url) as database:
+        with pytest.raises(DatabaseAway) as caught:
+            await database.check()
+    assert isinstance(caught.value, Unavailable)
+    assert "c4n4ry" not in str(caught.value)
+
+
+async def test_a_postgres_that_ended_a_connection_is_back_at_once(postgres: URL) -> None:
+    async with opened(postgres) as database, opened(postgres) as other:
+        async with database.read() as connection:
+            pid = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+        async with other.write() as connection:
+            await connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        await database.check()
+
+
+async def test_a_postgres_that_kills_a_connection_in_the_middle_is_away(postgres: URL) -> None:
+    async def lose() -> None:
+        async with opened(postgres) as database, database.write() as connection:
+            await connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    with pytest.raises(DatabaseAway):
+        await lose()
+
+
+async def test_a_full_pool_is_a_database_away(database_url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_POOL_SIZE", 1)
+    monkeypatch.setattr(engines, "_POOL_WAIT_SECONDS", 0.01)
+    async with opened(database_url) as database:
+        async with database.read():
+            with pytest.raises(DatabaseAway):
+                await database.check()
+        await database.check()
+
+
+async def test_a_locked_sqlite_is_a_database_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_BUSY_SECONDS", 0)
+    url = parse_url(f"sqlite:///{tmp_path / 'portal.db'}")
+    async with opened(url) as database, opened(url) as other:
+        await other.check()
+        async with database.write():
+            with pytest.raises(DatabaseAway):
+                await _begin(other)
+        await _begin(other)
+
+
+async def _begin(database: Database) -> None:
+    async with database.write():
+        """A transaction with nothing in it."""
+
+
+async def test_closing_twice_is_closing_once(database: Database) -> None:
+    await database.check()
+    await database.aclose()
+    await database.aclose()

@@ -1,0 +1,460 @@
+"""Maintenance: the sweep settles what a crash left and nothing else, fsck finds all damage, an export is on record."""
+
+import asyncio
+import io
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+import tink
+from sqlalchemy.ext.asyncio import AsyncConnection
+from tink import secret_key_access, streaming_aead
+
+from portal.backends.blobs.base import StoreAway
+from portal.core import clock
+from portal.core.errors import ClientGone, IntegrityError, NotFound, Unavailable
+from portal.core.ids import new_id
+from portal.core.principal import Principal
+from portal.features.audit import record
+from portal.features.audit.events import Event
+from portal.features.files import maintenance, repository
+from portal.features.files.intake import LEASE
+from portal.features.files.maintenance import IDEMPOTENCY_KEPT, Checked
+from portal.features.files.models import Status
+from portal.features.files.views import FileView
+from portal.strongbox.model import SealedFile
+from portal.strongbox.reader import Reader
+
+from .conftest import CONTENT, MARKER, ORIGIN, Bytes, House, blob_of, flip
+
+Later = Callable[[timedelta], None]
+A_LEASE_LATER = LEASE + timedelta(seconds=1)
+
+
+async def crashed(house: House, analyst: Principal, *, key: str | None = None) -> None:
+    """An upload whose process died right before its last transaction: row, blob and lease stay behind."""
+
+    async def die() -> None:
+        house.database.away = True
+
+    with pytest.raises(Unavailable):
+        await house.intake.take_in(analyst, Bytes(meanwhile=die), ORIGIN, idempotency_key=key)
+    house.database.away = False
+
+
+async def half_deleted(house: House, analyst: Principal) -> UUID:
+    """A delete whose process died when the keys were destroyed and the bytes not yet."""
+    file = await house.hand_in(analyst)
+    house.store.failing["delete"] = StoreAway()
+    await house.catalog.delete(analyst, file.id, None, ORIGIN)
+    house.store.failing.clear()
+    return file.id
+
+
+async def problems(house: House, *, full: bool = False) -> list[Checked]:
+    return [found async for found in house.maintenance.fsck(full=full) if found.problem is not None]
+
+
+async def test_a_sweep_over_nothing_settles_nothing(house: House) -> None:
+    assert await house.maintenance.sweep() == 0
+    assert await house.record() == []
+
+
+async def test_a_sweep_leaves_settled_files_and_live_leases_alone(
+    house: House, analyst: Principal, later: Later
+) -> None:
+    ready = await house.hand_in(analyst)
+    quarantined = await house.hand_in(analyst, MARKER.encode())
+    swept: list[int] = []
+
+    async def sweep() -> None:
+        swept.append(await house.maintenance.sweep())
+        later(LEASE - timedelta(seconds=5))
+        swept.append(await house.maintenance.sweep())
+
+    file = await house.hand_in(analyst, meanwhile=sweep)
+    assert swept == [0, 0]
+    later(timedelta(days=2))
+    assert await house.maintenance.sweep() == 0
+    assert [await house.found(kept.id) for kept in (ready, quarantined, file)] == [ready, quarantined, file]
+    assert await house.fetch(analyst, file.id) == CONTENT
+
+
+async def test_a_sweep_settles_an_upload_whose_lease_ran_out(house: House, analyst: Principal, later: Later) -> None:
+    await crashed(house, analyst)
+    assert await house.maintenance.sweep() == 0
+    later(A_LEASE_LATER)
+    assert await house.maintenance.sweep() == 1
+    await house.assert_nothing_is_kept("lease_expired")
+    (event,) = await house.record()
+    assert event["actor"] == "system:sweep"
+
+
+async def test_a_sweep_may_take_live_leases_where_nothing_serves(house: House, analyst: Principal) -> None:
+    await crashed(house, analyst)
+    assert await house.maintenance.sweep(timedelta(0)) == 1
+    await house.assert_nothing_is_kept("lease_expired")
+
+
+async def test_an_age_counts_from_the_last_renewal(house: House, analyst: Principal, later: Later) -> None:
+    await crashed(house, analyst)
+    later(timedelta(minutes=10))
+    assert await house.maintenance.sweep(timedelta(minutes=11)) == 0
+    assert await house.maintenance.sweep(timedelta(minutes=9)) == 1
+
+
+async def test_a_sweep_frees_the_key_of_what_it_gave_up(house: House, analyst: Principal, later: Later) -> None:
+    await crashed(house, analyst, key="once")
+    later(A_LEASE_LATER)
+    await house.maintenance.sweep()
+    assert (await house.hand_in(analyst, key="once")).status is Status.READY
+
+
+async def test_a_sweep_ends_a_delete(house: House, analyst: Principal) -> None:
+    await half_deleted(house, analyst)
+    assert (await house.statuses(), len(house.store.blobs)) == (["deleting"], 1)
+    assert await house.maintenance.sweep() == 1
+    assert (await house.statuses(), house.store.blobs, await house.rows("blobs")) == (["deleted"], {}, [])
+    assert [event["event"] for event in await house.record()] == ["file.uploaded", "file.deleted"]
+
+
+async def test_a_sweep_twice_is_a_sweep_once(house: House, analyst: Principal, later: Later) -> None:
+    await crashed(house, analyst)
+    await half_deleted(house, analyst)
+    later(A_LEASE_LATER)
+    assert await house.maintenance.sweep() == 2
+    before = await house.record()
+    assert await house.maintenance.sweep() == 0
+    assert await house.record() == before
+
+
+async def test_several_sweeps_at_once_settle_each_file_once(house: House, analyst: Principal, later: Later) -> None:
+    for _ in range(3):
+        await crashed(house, analyst)
+    await half_deleted(house, analyst)
+    later(A_LEASE_LATER)
+    await asyncio.gather(*(house.maintenance.sweep() for _ in range(4)))
+    assert await house.statuses() == ["deleted", "failed", "failed", "failed"]
+    assert (house.store.blobs, await house.rows("blobs")) == ({}, [])
+    assert len(await house.record("file.upload_failed")) == 3
+
+
+async def test_a_sweep_goes_on_over_many_pages(
+    house: House, analyst: Principal, later: Later, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "_PAGE", 2)
+    for _ in range(5):
+        await crashed(house, analyst)
+    later(A_LEASE_LATER)
+    assert await house.maintenance.sweep() == 5
+    assert house.store.blobs == {}
+
+
+async def test_a_sweep_with_the_store_away_is_taken_up_again(house: House, analyst: Principal, later: Later) -> None:
+    await crashed(house, analyst)
+    later(A_LEASE_LATER)
+    house.store.failing["delete"] = StoreAway()
+    with pytest.raises(StoreAway):
+        await house.maintenance.sweep()
+    house.store.failing.clear()
+    assert await house.maintenance.sweep() == 1
+    await house.assert_nothing_is_kept("lease_expired")
+
+
+async def test_a_sweep_settles_nothing_that_it_cannot_put_on_record(
+    house: House, analyst: Principal, later: Later, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_connection: AsyncConnection, _event: Event) -> None:
+        raise Unavailable
+
+    await crashed(house, analyst)
+    later(A_LEASE_LATER)
+    with monkeypatch.context() as away:
+        away.setattr(record, "write", refuse)
+        with pytest.raises(Unavailable):
+            await house.maintenance.sweep()
+    assert (await house.statuses(), len(house.store.blobs)) == (["pending"], 1)
+
+
+async def test_a_sweep_that_comes_too_late_leaves_the_file_alone(
+    house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def list_now_and_settle_later() -> None:
+        async with house.database.read() as connection:
+            (seen,) = await repository.unsettled(connection, clock.now() + LEASE, 10)
+
+        async def unsettled(*_: Any) -> list[FileView]:
+            return [seen]
+
+        monkeypatch.setattr(repository, "unsettled", unsettled)
+
+    file = await house.hand_in(analyst, meanwhile=list_now_and_settle_later)
+    await house.maintenance.sweep()
+    assert await house.fetch(analyst, file.id) == CONTENT
+    assert await house.record("file.upload_failed") == []
+
+
+async def test_idempotency_keys_are_kept_for_a_day(house: House, analyst: Principal, later: Later) -> None:
+    first = await house.hand_in(analyst, key="once")
+    later(IDEMPOTENCY_KEPT - timedelta(seconds=5))
+    await house.maintenance.sweep()
+    assert (await house.hand_in(analyst, key="once")).id == first.id
+    later(IDEMPOTENCY_KEPT + timedelta(seconds=5))
+    await house.maintenance.sweep()
+    assert (await house.hand_in(analyst, key="once")).id != first.id
+
+
+async def test_fsck_over_nothing_finds_nothing(house: House) -> None:
+    assert [found async for found in house.maintenance.fsck(full=True)] == []
+    assert await house.maintenance.count() == 0
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_fsck_looks_at_every_listed_file(
+    house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch, *, full: bool
+) -> None:
+    monkeypatch.setattr(maintenance, "_PAGE", 2)
+    contents = [b"", b"x", CONTENT, MARKER.encode(), CONTENT]
+    files = [await house.hand_in(analyst, content) for content in contents]
+    with pytest.raises(ClientGone):
+        await house.hand_in(analyst, fails=ClientGone())
+    found = [item async for item in house.maintenance.fsck(full=full)]
+    assert [item.file_id for item in found] == sorted(file.id for file in files)
+    assert {item.problem for item in found} == {None}
+    assert sum(item.bytes_read for item in found) == (sum(map(len, contents)) if full else 0)
+    assert await house.maintenance.count() == 5
+    assert await house.record("file.damaged") == []
+
+
+async def test_a_sample_reads_some_files_whole(house: House, analyst: Principal) -> None:
+    for _ in range(3):
+        await house.hand_in(analyst)
+    everything = [item.bytes_read async for item in house.maintenance.fsck(sample=1.0)]
+    assert everything == [len(CONTENT)] * 3
+    assert [item.bytes_read async for item in house.maintenance.fsck(sample=0.0)] == [0] * 3
+
+
+@pytest.mark.parametrize("place", [0, 20, 90, 100, 128, 130, 200, 600, -1], ids=str)
+async def test_a_flipped_bit_is_found_by_reading_everything(house: House, analyst: Principal, place: int) -> None:
+    file = await house.hand_in(analyst)
+    flip(house, place)
+    assert await problems(house) == []
+    (found,) = await problems(house, full=True)
+    assert (found.file_id, found.name, found.problem) == (file.id, "evidence.bin", "damaged")
+
+
+async def lose(house: House) -> None:
+    house.store.blobs.clear()
+
+
+async def shorten(house: House) -> None:
+    house.store.blobs[blob_of(house)] = house.store.blobs[blob_of(house)][:-1]
+
+
+async def lengthen(house: House) -> None:
+    house.store.blobs[blob_of(house)] += b"x"
+
+
+async def empty(house: House) -> None:
+    house.store.blobs[blob_of(house)] = b""
+
+
+@pytest.mark.parametrize("damage", [lose, shorten, lengthen, empty], ids=lambda verb: verb.__name__)
+async def test_a_blob_of_another_length_is_always_found_and_on_record(
+    house: House, analyst: Principal, damage: Callable[[House], Any]
+) -> None:
+    file = await house.hand_in(analyst)
+    await damage(house)
+    (found,) = await problems(house)
+    assert (found.file_id, found.problem) == (file.id, "damaged")
+    (event,) = await house.record("file.damaged")
+    assert (event["actor"], event["subject"]) == ("system:fsck", str(file.id))
+
+
+EDITS = {
+    "size": "UPDATE files SET size = size + 1",
+    "size, less": "UPDATE files SET size = 0",
+    "size, negative": "UPDATE files SET size = -1",
+    "no size": "UPDATE files SET size = NULL",
+    "digest": "UPDATE files SET sha256 = :digest",
+    "digest, short": "UPDATE files SET sha256 = 'abcd'",
+    "no digest": "UPDATE files SET sha256 = NULL",
+    "record": "UPDATE files SET record = :bytes",
+    "record, empty": "UPDATE files SET record = :empty",
+    "no record": "UPDATE files SET record = NULL",
+    "scope": "UPDATE files SET scope = :scope",
+    "scope, none at all": "UPDATE files SET scope = ''",
+    "data key": "UPDATE files SET data_key_id = :other",
+    "no data key": "UPDATE files SET data_key_id = NULL",
+    "commitment": "UPDATE blobs SET commitment = :bytes",
+    "commitment, empty": "UPDATE blobs SET commitment = :empty",
+    "wrapped key": "UPDATE blobs SET wrapped_key = :bytes",
+    "wrapped key, empty": "UPDATE blobs SET wrapped_key = :empty",
+    "no wrapped key": "UPDATE blobs SET wrapped_key = NULL",
+    "the blob's data key": "UPDATE blobs SET data_key_id = :other",
+    "plain length": "UPDATE blobs SET plain_length = plain_length + 1",
+    "plain length, negative": "UPDATE blobs SET plain_length = -1",
+    "stored length": "UPDATE blobs SET stored_length = stored_length - 1",
+    "no stored length": "UPDATE blobs SET stored_length = NULL",
+    "part": "UPDATE blobs SET part = 1",
+    "part, negative": "UPDATE blobs SET part = -1",
+    "part, too high": "UPDATE blobs SET part = 10000",
+    "generation": "UPDATE blobs SET key_generation = 2",
+    "generation, none": "UPDATE blobs SET key_generation = 0",
+    "blob": "UPDATE blobs SET id = :other",
+    "no part": "DELETE FROM blobs",
+    "a part twice": (
+        "INSERT INTO blobs (id, file_id, part, key_generation, store, data_key_id, wrapped_key, commitment, "
+        "plain_length, stored_length) SELECT :other, file_id, 1, key_generation, store, data_key_id, wrapped_key, "
+        "commitment, plain_length, stored_length FROM blobs"
+    ),
+}
+
+
+@pytest.mark.parametrize("statement", EDITS.values(), ids=EDITS)
+async def test_an_edited_row_is_always_found(house: House, analyst: Principal, statement: str) -> None:
+    file = await house.hand_in(analyst)
+    # SQLite keeps ids as 32 hex digits, Postgres as UUIDs that it reads from the same text.
+    other = new_id().hex if house.database.engine.dialect.name == "sqlite" else new_id()
+    values = {
+        "bytes": bytes(range(33)),
+        "empty": b"",
+        "other": other,
+        "digest": "ab" * 32,
+        "scope": f"case:{new_id().hex}",
+    }
+    await house.execute(statement, **{name: value for name, value in values.items() if f":{name}" in statement})
+    found = [item for item in await problems(house) if item.file_id is not None]
+    assert [(item.file_id, item.problem) for item in found] == [(file.id, "damaged")]
+
+
+FREE = [
+    "name = 'another'",
+    "description = 'x'",
+    "kind = 'log'",
+    "version = 9",
+    "declared_type = 'a/b'",
+    "verdict = NULL",
+]
+
+
+async def test_what_is_not_sealed_may_be_edited(house: House, analyst: Principal) -> None:
+    await house.hand_in(analyst)
+    await house.execute(f"UPDATE files SET {', '.join(FREE)}")  # noqa: S608  # the list above
+    assert await problems(house, full=True) == []
+
+
+async def test_files_whose_blobs_or_keys_were_swapped_are_found(house: House, analyst: Principal) -> None:
+    one, two = await house.hand_in(analyst, b"one"), await house.hand_in(analyst, b"two")
+    first, second = house.store.blobs
+    house.store.blobs[first], house.store.blobs[second] = house.store.blobs[second], house.store.blobs[first]
+    assert {item.file_id for item in await problems(house, full=True)} == {one.id, two.id}
+
+
+async def test_one_damaged_file_hides_no_other(house: House, analyst: Principal) -> None:
+    files = [await house.hand_in(analyst) for _ in range(3)]
+    del house.store.blobs[sorted(house.store.blobs)[1]]
+    found = [item async for item in house.maintenance.fsck(full=True)]
+    assert len(found) == len(files)
+    assert [item.problem for item in found].count("damaged") == 1
+
+
+@pytest.mark.parametrize("verb", ["stat", "get"])
+async def test_a_store_that_is_away_is_no_damage(house: House, analyst: Principal, verb: str) -> None:
+    await house.hand_in(analyst)
+    house.store.failing[verb] = StoreAway()
+    (found,) = await problems(house, full=True)
+    assert found.problem == "not checked: blob_store_away"
+    assert await house.record("file.damaged") == []
+
+
+async def test_a_key_that_the_provider_does_not_give_is_no_damage(house: House, analyst: Principal) -> None:
+    file = await house.hand_in(analyst)
+    await house.execute("UPDATE data_keys SET wrapped = :bytes", bytes=bytes(101))
+    (found,) = await problems(house)
+    assert (found.file_id, found.problem) == (file.id, "not checked: key_provider_away")
+    assert await house.record("file.damaged") == []
+
+
+async def test_an_orphan_is_named_and_left_alone(house: House, analyst: Principal) -> None:
+    await house.hand_in(analyst)
+    orphan = new_id().hex
+    house.store.blobs[orphan] = b"whose?"
+    (found,) = await problems(house)
+    assert (found.file_id, found.name) == (None, orphan)
+    assert orphan in house.store.blobs
+    assert await house.record("file.damaged") == []
+
+
+async def test_a_blob_just_being_written_is_no_orphan(house: House, analyst: Principal) -> None:
+    await crashed(house, analyst)
+    assert len(house.store.blobs) == 1
+    assert await problems(house) == []
+
+
+async def test_a_file_deleted_while_fsck_looks_is_no_damage(
+    house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = await house.hand_in(analyst)
+    real = house.strongbox.open
+
+    async def opened(sealed: SealedFile) -> Reader:
+        reader = await real(sealed)
+        await house.catalog.delete(analyst, file.id, None, ORIGIN)
+        return reader
+
+    monkeypatch.setattr(house.strongbox, "open", opened)
+    assert await problems(house, full=True) == []
+    assert await house.record("file.damaged") == []
+
+
+def tink_opens(stream: bytes, keyset: str, associated_data: bytes) -> bytes:
+    streaming_aead.register()
+    primitive = tink.json_proto_keyset_format.parse(keyset, secret_key_access.TOKEN).primitive(
+        streaming_aead.StreamingAead
+    )
+    with primitive.new_decrypting_stream(io.BytesIO(stream), associated_data) as plain:
+        return bytes(plain.read())
+
+
+@pytest.mark.parametrize("content", [b"", CONTENT, MARKER.encode()], ids=["empty", "ready", "quarantined"])
+async def test_an_export_opens_with_tink_and_is_on_record(house: House, analyst: Principal, content: bytes) -> None:
+    file = await house.hand_in(analyst, content)
+    (part,) = await house.maintenance.export(file.id, actor="system:cli/root")
+    stream = b"".join([piece async for piece in part.stream()])
+    assert len(stream) == part.length
+    assert tink_opens(stream, part.keyset, part.associated_data) == content
+    (event,) = await house.record("file.exported")
+    assert (event["actor"], event["subject"]) == ("system:cli/root", str(file.id))
+
+
+async def test_an_export_of_a_damaged_file_gives_no_key(house: House, analyst: Principal) -> None:
+    file = await house.hand_in(analyst)
+    flip(house, -1)
+    with pytest.raises(IntegrityError):
+        await house.maintenance.export(file.id, actor="system:cli/root")
+
+
+async def test_what_is_not_listed_is_not_exported(house: House, analyst: Principal) -> None:
+    deleted = await half_deleted(house, analyst)
+    for file_id in (new_id(), deleted):
+        with pytest.raises(NotFound):
+            await house.maintenance.export(file_id, actor="system:cli/root")
+    assert await house.record("file.exported") == []
+
+
+async def test_an_export_that_cannot_be_put_on_record_does_not_happen(
+    house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = await house.hand_in(analyst)
+
+    async def refuse(_connection: AsyncConnection, _event: Event) -> None:
+        raise Unavailable
+
+    with monkeypatch.context() as away:
+        away.setattr(record, "write", refuse)
+        with pytest.raises(Unavailable):
+            await house.maintenance.export(file.id, actor="system:cli/root")
+    assert await house.record("file.exported") == []

@@ -1,0 +1,297 @@
+"""The surface: every route and who may call it, written down; what the document promises; what no module may do."""
+
+import ast
+import re
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from starlette.middleware.base import BaseHTTPMiddleware
+
+import portal
+from portal import config
+from portal.app import create_app
+from portal.config import Settings
+from portal.web.errors import PROBLEM_JSON, Problem
+
+TOKEN, OPEN = "needs a token", "open to all"
+
+SURFACE = {
+    ("POST", "/api/v1/auth/token", "create_token", OPEN),
+    ("POST", "/api/v1/auth/logout", "logout", TOKEN),
+    ("GET", "/api/v1/users/me", "read_me", TOKEN),
+    ("POST", "/api/v1/files", "upload_file", TOKEN),
+    ("PUT", "/api/v1/upload/{filename:path}", "upload_raw", TOKEN),
+    ("GET", "/api/v1/files", "list_files", TOKEN),
+    ("GET", "/api/v1/files/{file_id}", "read_file", TOKEN),
+    ("PATCH", "/api/v1/files/{file_id}", "update_file", TOKEN),
+    ("DELETE", "/api/v1/files/{file_id}", "delete_file", TOKEN),
+    ("GET", "/api/v1/files/{file_id}/content", "download_file", TOKEN),
+    ("HEAD", "/api/v1/files/{file_id}/content", "head_file", TOKEN),
+    ("GET", "/healthz", "healthz", OPEN),
+    ("GET", "/readyz", "readyz", OPEN),
+    ("GET", "/openapi.json", "openapi", OPEN),
+    ("GET", "/docs", "docs", OPEN),
+    ("GET", "/docs/{asset}", "asset", OPEN),
+}
+UNDOCUMENTED = {"openapi", "docs", "asset"}
+
+SOURCE = Path(portal.__file__).parent
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+
+def settings(**changes: str) -> tuple[Settings, dict[str, str]]:
+    keys = {name: sha256(name.encode()).hexdigest() for name in ("MASTER_KEY", "SECRET_KEY")}
+    return config.load({f"PORTAL_{k}": v for k, v in {**keys, **changes}.items()}, Path("/nonexistent/.env"))
+
+
+@pytest.fixture(scope="module")
+def app() -> FastAPI:
+    made = create_app(*settings())
+    made.state.resolvers = ()  # nobody can sign in: the lifespan that opens a portal does not run here
+    return made
+
+
+@pytest.fixture(scope="module")
+def document(app: FastAPI) -> dict[str, Any]:
+    return app.openapi()
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    found = [(m.upper(), path, said) for path, verbs in document["paths"].items() for m, said in verbs.items()]
+    assert found
+    return found
+
+
+class Shown(Protocol):
+    methods: set[str]
+    path: str
+    name: str
+
+
+def routes(app: FastAPI) -> list[tuple[str, str, str]]:
+    contexts: list[Shown] = list(iter_route_contexts(app.routes))  # type: ignore[arg-type]  # optional for mounts
+    found = [(method, context.path, context.name) for context in contexts for method in context.methods]
+    assert found
+    return found
+
+
+def test_the_routes_are_the_ones_written_down(app: FastAPI) -> None:
+    assert len(routes(app)) == len(set(routes(app))) == len(SURFACE)
+    assert set(routes(app)) == {(method, path, name) for method, path, name, _ in SURFACE}
+
+
+class Unread:
+    """A request body that must not be asked for."""
+
+    def __aiter__(self) -> "Unread":
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise AssertionError("the body was read")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "who"), sorted((m, path, who) for m, path, _, who in SURFACE), ids=lambda text: text
+)
+async def test_a_caller_without_a_token_gets_no_further_than_written_down(
+    app: FastAPI, method: str, path: str, who: str
+) -> None:
+    url = path.replace("{file_id}", "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d").replace("{filename:path}", "a.bin")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        content = Unread() if method in {"POST", "PUT"} and "/auth/" not in path else None
+        answer = await client.request(method, url, content=content)
+    assert (answer.status_code == 401) is (who == TOKEN)
+    if who == TOKEN:
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_the_document_says_who_needs_a_token(document: dict[str, Any]) -> None:
+    said = {(method, o["operationId"], TOKEN if o.get("security") else OPEN) for method, _, o in operations(document)}
+    assert said == {(method, name, who) for method, _, name, who in SURFACE if name not in UNDOCUMENTED}
+
+
+def test_every_operation_has_a_summary_a_tag_and_a_short_id_of_its_own(document: dict[str, Any]) -> None:
+    ids = [said["operationId"] for _, _, said in operations(document)]
+    assert len(set(ids)) == len(ids)
+    for _, _, said in operations(document):
+        assert re.fullmatch(r"[a-z][a-z_]{2,24}", said["operationId"])
+        assert 4 < len(said["summary"]) < 60
+        assert len(said["tags"]) == 1
+
+
+def test_every_error_is_a_problem_document(document: dict[str, Any]) -> None:
+    for _, _, said in operations(document):
+        for status, answer in said["responses"].items():
+            if status >= "400":
+                assert list(answer["content"]) == [PROBLEM_JSON]
+                assert answer["content"][PROBLEM_JSON]["schema"] == {"$ref": "#/components/schemas/Problem"}
+
+
+def test_every_error_of_our_own_has_an_example_per_code(document: dict[str, Any]) -> None:
+    for _, _, said in operations(document):
+        for status, answer in said["responses"].items():
+            if status < "400" or status == "422":  # the framework's own, see above
+                continue
+            examples = answer["content"][PROBLEM_JSON]["examples"]
+            assert examples
+            for code, example in examples.items():
+                assert Problem.model_validate(example["value"]).code == code
+                assert example["value"]["status"] == int(status)
+
+
+def test_every_route_for_the_signed_in_documents_that_it_may_refuse_them(document: dict[str, Any]) -> None:
+    for _, _, said in operations(document):
+        if said.get("security"):
+            examples = said["responses"]["401"]["content"][PROBLEM_JSON]["examples"]
+            assert "not_signed_in" in examples
+            assert "503" in said["responses"]
+
+
+def test_every_answer_with_a_body_has_a_schema(document: dict[str, Any]) -> None:
+    for method, _, said in operations(document):
+        for status, answer in said["responses"].items():
+            if status < "400" and status != "204" and method != "HEAD":
+                assert all(content["schema"] for content in answer["content"].values())
+
+
+def schemas(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        if node.get("format") == "binary" or "contentMediaType" in node:
+            yield node
+        for child in node.values():
+            yield from schemas(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from schemas(child)
+
+
+def test_every_binary_schema_says_so_in_both_spellings(document: dict[str, Any]) -> None:
+    found = list(schemas(document))
+    assert len(found) == 4  # one form field, one raw body, one whole and one partial download
+    for schema in found:
+        assert schema == {
+            "type": "string",
+            "format": "binary",
+            "contentMediaType": "application/octet-stream",
+        }
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from (value for key, value in node.items() if key == "$ref")
+        for child in node.values():
+            yield from references(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from references(child)
+
+
+def test_every_reference_leads_somewhere_and_every_schema_is_used(document: dict[str, Any]) -> None:
+    used = {reference.removeprefix("#/components/schemas/") for reference in references(document)}
+    assert used == set(document["components"]["schemas"])
+
+
+def test_every_model_shows_an_example_that_is_one(document: dict[str, Any]) -> None:
+    models = ("FileOut", "FilePage", "FilePatch", "TokenOut", "UserOut", "Problem")
+    for name in models:
+        schema = document["components"]["schemas"][name]
+        assert set(schema["example"]) <= set(schema["properties"])
+        assert set(schema.get("required", ())) <= set(schema["example"])
+
+
+def test_no_schema_speaks_of_keys_paths_or_salts(document: dict[str, Any]) -> None:
+    words = re.compile(r"(?i)(wrapped|salt|commitment|data_key|blob|store|path$|password_hash|record)")
+    for schema in document["components"]["schemas"].values():
+        assert not [name for name in schema.get("properties", {}) if words.search(name)]
+
+
+async def test_the_served_document_is_the_documented_one(app: FastAPI, document: dict[str, Any]) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        assert (await client.get("/openapi.json")).json() == document
+        page = await client.get("/docs")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe-inline" not in policy.split("style-src")[0]
+    assert not re.findall(r"https?://", page.text)
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/docs/swagger-ui.css", "/redoc", "/metrics", "/.env"])
+async def test_what_is_switched_off_or_never_was_is_not_there(path: str) -> None:
+    quiet = create_app(*settings(DOCS="false"))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(quiet), base_url="http://localhost") as client:
+        assert (await client.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize("asset", ["../config.py", "..%2F..%2Fconfig.py", "index.html", "swagger-ui-bundle.js.map"])
+async def test_assets_are_the_three_that_are_named(app: FastAPI, asset: str) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        assert (await client.get(f"/docs/{asset}")).status_code == 404
+        assert (await client.get("/docs/favicon.png")).headers["content-type"] == "image/png"
+
+
+def test_an_app_is_made_without_opening_anything(tmp_path: Path) -> None:
+    nowhere = tmp_path / "var"
+    made = create_app(*settings(DATA_DIR=str(nowhere), DATABASE_URL="postgresql://u:p@nowhere.invalid/d"))
+    assert made.openapi()["paths"]
+    assert not nowhere.exists()
+
+
+def test_nothing_in_the_stack_buffers_answers(app: FastAPI) -> None:
+    classes = [entry.cls for entry in app.user_middleware]
+    assert len(classes) == 5
+    assert not [entry for entry in classes if isinstance(entry, type) and issubclass(entry, BaseHTTPMiddleware)]
+    node: Any = app.build_middleware_stack()
+    depth = 0
+    while node is not None:
+        assert not isinstance(node, BaseHTTPMiddleware)
+        node, depth = getattr(node, "app", None) or getattr(node, "_app", None), depth + 1
+    assert depth > len(classes)
+
+
+def identifiers(module: Path) -> Iterator[str]:
+    """Every name that a module imports, uses or calls on something."""
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            yield from (alias.name.rpartition(".")[2] for alias in node.names)
+        elif isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            yield f".{node.func.attr}()"
+
+
+FORBIDDEN = {
+    "UploadFile": "spools the body in clear",
+    "File": "spools the body in clear",
+    "Form": "spools the body in clear",
+    "OAuth2PasswordRequestForm": "spools the body in clear",
+    ".form()": "spools the body in clear",
+    "SpooledTemporaryFile": "is a file in clear",
+    "BaseHTTPMiddleware": "ends a broken download as if it were whole",
+    ".middleware()": "is BaseHTTPMiddleware by another name",
+    "BackgroundTask": "is lost in a crash",
+    "BackgroundTasks": "is lost in a crash",
+    "FileResponse": "says names as they are",
+}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_module_uses_what_is_forbidden(module: Path) -> None:
+    assert not set(identifiers(module)) & set(FORBIDDEN)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_every_module_says_what_it_is_for(module: Path) -> None:
+    said = ast.get_docstring(ast.parse(module.read_text("utf-8")))
+    assert said
+    assert said.splitlines()[0][-1] in ".?:;,|)" or len(said.splitlines()) > 1
+
+
+def test_the_source_was_looked_at() -> None:
+    assert len(MODULES) > 60
+    assert ".stream()" in set(identifiers(SOURCE / "web" / "bodies.py"))
