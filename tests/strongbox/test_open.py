@@ -95,6 +95,17 @@ async def test_the_empty_file(box: Strongbox) -> None:
     assert await read(box, file) == b""
 
 
+async def test_the_empty_file_is_verified_too(memory_box: Strongbox, memory: MemoryStore) -> None:
+    file = await seal_file(memory_box, b"")
+    reader = await memory_box.open(file)
+    key, blob = file.parts[0].key, memory.blobs[file.parts[0].key]
+    for at in range(len(blob)):
+        memory.blobs[key] = damaged(blob, at)
+        assert not (await deliver_reader(reader, 0, 0)).whole
+    memory.blobs[key] = blob
+    assert (await deliver_reader(reader, 0, 0)).whole
+
+
 @pytest.mark.parametrize(("start", "length"), [(-1, 1), (0, THREE_SEGMENTS + 1), (THREE_SEGMENTS, 1), (5, -1), (-2, 1)])
 async def test_a_range_outside_the_file_is_a_bug(memory_box: Strongbox, start: int, length: int) -> None:
     file = await seal_file(memory_box, WHOLE)
@@ -496,6 +507,15 @@ async def chunks(*all_of_them: bytes) -> AsyncGenerator[bytes, None]:
 
 async def nod(_: object) -> None:
     """Agreed."""
+
+
+async def test_a_blob_under_another_commitment_than_its_record_says_is_refused(memory_box: Strongbox) -> None:
+    file = await seal_file(memory_box, WHOLE)
+    part = replace(file.parts[0], commitment=damaged(file.parts[0].commitment))
+    bound = replace(with_part(file, part), record=b"")
+    bound = replace(bound, record=await memory_box.record(bound))
+    delivered = await deliver(memory_box, bound)
+    assert (delivered.whole, delivered.plain) == (False, b"")
 
 
 async def test_an_older_record_of_the_same_file_is_refused(memory_box: Strongbox) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+import structlog
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -265,12 +266,24 @@ def blob_of(house: House) -> str:
     return key
 
 
-def flip(house: House, place: int) -> None:
-    """Flip a bit of the only blob."""
-    key = blob_of(house)
+def flip(house: House, place: int, key: str | None = None) -> None:
+    """Flip a bit of a blob; of the only one where none is named."""
+    key = key or blob_of(house)
     damaged = bytearray(house.store.blobs[key])
     damaged[place] ^= 1
     house.store.blobs[key] = bytes(damaged)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Without a renderer of its own a process shows every damage in colours, which takes longer than to find it."""
+    structlog.configure(processors=[_drop])
+    yield
+    structlog.reset_defaults()
+
+
+def _drop(_logger: Any, _method: str, _event: Any) -> Any:
+    raise structlog.DropEvent
 
 
 @pytest.fixture(scope="session")

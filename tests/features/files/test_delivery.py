@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -10,11 +11,12 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.backends.blobs.base import StoreAway
-from portal.core import tasks
+from portal.core import clock, tasks
 from portal.core.errors import (
     Forbidden,
     IntegrityError,
     NotFound,
+    NotSignedIn,
     PortalError,
     Quarantined,
     RangeNotSatisfiable,
@@ -22,10 +24,13 @@ from portal.core.errors import (
 )
 from portal.core.ids import new_id
 from portal.core.principal import Principal, Role
+from portal.db.unit_of_work import DatabaseAway
 from portal.features.audit import record
 from portal.features.audit.events import Event
+from portal.features.files import delivery
 from portal.features.files.delivery import Delivery, Extent
 from portal.features.files.views import FileView
+from portal.features.identity import repository as accounts
 
 from .conftest import CONTENT, MARKER, ORIGIN, House, flip, whole
 
@@ -42,8 +47,8 @@ async def started(house: House, principal: Principal, start: int = 0, length: in
     )
 
 
-async def read(delivery: Delivery) -> bytes:
-    return b"".join([chunk async for chunk in delivery.chunks])
+async def read(running: Delivery) -> bytes:
+    return b"".join([chunk async for chunk in running.chunks])
 
 
 async def outcome(house: House) -> tuple[str, int]:
@@ -66,26 +71,29 @@ async def test_the_bytes_come_back_and_are_on_record(house: House, analyst: Prin
     assert await outcome(house) == ("finished", len(content))
 
 
-@pytest.mark.parametrize(
-    ("start", "length"), [(0, 1), (0, 200), (199, 2), (200, 240), (201, 500), (SIZE - 1, 1), (1, SIZE - 1), (5, 0)]
-)
-async def test_a_range_is_cut_from_the_middle(house: House, analyst: Principal, start: int, length: int) -> None:
+async def test_ranges_are_cut_from_the_middle(house: House, analyst: Principal) -> None:
     await house.hand_in(analyst)
-    assert await read(await started(house, analyst, start, length)) == CONTENT[start : start + length]
-    assert await outcome(house) == ("finished", length)
+    extents = [(0, 1), (0, 200), (199, 2), (200, 240), (201, 500), (SIZE - 1, 1), (1, SIZE - 1), (5, 0)]
+    for start, length in extents:
+        assert await read(await started(house, analyst, start, length)) == CONTENT[start : start + length]
+    begun, ended = await house.record(STARTED), await house.record(ENDED)
+    assert [(event["details"]["start"], event["details"]["length"]) for event in begun] == extents
+    assert [(event["details"]["outcome"], event["details"]["sent"]) for event in ended] == [
+        ("finished", length) for _, length in extents
+    ]
 
 
 async def test_started_is_on_record_before_the_first_byte(house: House, analyst: Principal) -> None:
     await house.hand_in(analyst)
-    delivery = await started(house, analyst)
+    running = await started(house, analyst)
     assert [event["event"] for event in await house.record(STARTED, ENDED)] == [STARTED]
-    await read(delivery)
+    await read(running)
 
 
 async def test_no_connection_is_held_while_bytes_flow(house: House, analyst: Principal) -> None:
     await house.hand_in(analyst)
-    delivery = await started(house, analyst)
-    held = [house.connections() async for _ in delivery.chunks]
+    running = await started(house, analyst)
+    held = [house.connections() async for _ in running.chunks]
     assert held == [0] * len(held)
     assert len(held) > 2
 
@@ -119,27 +127,31 @@ async def test_a_download_that_cannot_be_put_on_record_does_not_begin(
 async def test_damage_in_the_middle_breaks_off_and_is_on_record(house: House, analyst: Principal) -> None:
     await house.hand_in(analyst)
     flip(house, 3 * 256)
-    delivery = await started(house, analyst)
+    running = await started(house, analyst)
     got = bytearray()
     with pytest.raises(IntegrityError):
-        await drink(delivery, got)
+        await drink(running, got)
     assert CONTENT.startswith(got)
     assert 0 < len(got) < SIZE
     assert await outcome(house) == ("damaged", len(got))
 
 
-async def drink(delivery: Delivery, into: bytearray) -> None:
-    async for chunk in delivery.chunks:
+async def drink(running: Delivery, into: bytearray) -> None:
+    async for chunk in running.chunks:
         into += chunk
 
 
-@pytest.mark.parametrize("place", [0, 20, 100, 130, 170, -1], ids=str)
-async def test_damage_that_shows_at_once_gives_no_byte(house: House, analyst: Principal, place: int) -> None:
+async def test_damage_that_shows_at_once_gives_no_byte(house: House, analyst: Principal) -> None:
     await house.hand_in(analyst, b"little")
-    flip(house, place)
-    with pytest.raises(IntegrityError):
-        await read(await started(house, analyst))
-    assert await outcome(house) == ("damaged", 0)
+    places = [0, 20, 100, 130, 170, -1]
+    for place in places:
+        flip(house, place)
+        with pytest.raises(IntegrityError):
+            await read(await started(house, analyst))
+        flip(house, place)
+    ended = [event["details"] for event in await house.record(ENDED)]
+    assert [(details["outcome"], details["sent"]) for details in ended] == [("damaged", 0)] * len(places)
+    assert await read(await started(house, analyst)) == b"little"
 
 
 async def test_a_missing_blob_is_damage(house: House, analyst: Principal) -> None:
@@ -161,38 +173,38 @@ async def test_a_row_that_says_too_little_is_damage(house: House, analyst: Princ
 
 async def test_a_store_that_goes_away_breaks_the_download(house: House, analyst: Principal) -> None:
     await house.hand_in(analyst)
-    delivery = await started(house, analyst)
-    first = await anext(delivery.chunks)
+    running = await started(house, analyst)
+    first = await anext(running.chunks)
     house.store.failing["get"] = StoreAway()
     with pytest.raises(StoreAway):
-        await drink(delivery, got := bytearray())
+        await drink(running, got := bytearray())
     assert await outcome(house) == ("broken", len(first) + len(got))
 
 
 async def test_a_client_that_leaves_is_on_record_with_what_it_got(house: House, analyst: Principal) -> None:
     await house.hand_in(analyst)
-    delivery = await started(house, analyst)
-    first = await anext(delivery.chunks)
-    await anext(delivery.chunks)
-    await delivery.chunks.aclose()
+    running = await started(house, analyst)
+    first = await anext(running.chunks)
+    await anext(running.chunks)
+    await running.chunks.aclose()
     assert await outcome(house) == ("client_gone", len(first))  # of the second nobody knows whether it arrived
 
 
 async def test_a_client_that_leaves_stops_the_reading(house: House, analyst: Principal) -> None:
     await house.hand_in(analyst)
-    delivery = await started(house, analyst)
-    await anext(delivery.chunks)
+    running = await started(house, analyst)
+    await anext(running.chunks)
     house.store.failing["get"] = AssertionError("read on")
-    await delivery.chunks.aclose()
+    await running.chunks.aclose()
     assert (await outcome(house))[0] == "client_gone"
 
 
 async def test_a_cancelled_download_is_on_record(house: House, analyst: Principal) -> None:
     await house.hand_in(analyst)
-    delivery, reached = await started(house, analyst), asyncio.Event()
+    running, reached = await started(house, analyst), asyncio.Event()
 
     async def slow() -> None:
-        async for _ in delivery.chunks:
+        async for _ in running.chunks:
             reached.set()
             await asyncio.Event().wait()
 
@@ -201,16 +213,16 @@ async def test_a_cancelled_download_is_on_record(house: House, analyst: Principa
     download.cancel()
     with pytest.raises(asyncio.CancelledError):
         await download
-    await delivery.chunks.aclose()
+    await running.chunks.aclose()
     await tasks.drain()
     assert await outcome(house) == ("client_gone", 0)
 
 
 async def test_an_outcome_waits_in_the_journal_while_the_database_is_away(house: House, analyst: Principal) -> None:
     await house.hand_in(analyst)
-    delivery = await started(house, analyst)
+    running = await started(house, analyst)
     house.database.away = True
-    assert await read(delivery) == CONTENT
+    assert await read(running) == CONTENT
     house.database.away = False
     assert [event["event"] for event in await house.record(STARTED, ENDED)] == [STARTED]
     assert await house.recorder.replay() == 1
@@ -220,9 +232,9 @@ async def test_an_outcome_waits_in_the_journal_while_the_database_is_away(house:
 
 async def test_an_outcome_whose_commit_lost_its_answer_is_on_record_once(house: House, analyst: Principal) -> None:
     await house.hand_in(analyst)
-    delivery = await started(house, analyst)
+    running = await started(house, analyst)
     house.database.loses_answers = True
-    await read(delivery)
+    await read(running)
     house.database.loses_answers = False
     assert await house.recorder.replay() == 1
     assert await outcome(house) == ("finished", SIZE)
@@ -240,41 +252,117 @@ async def test_a_file_deleted_during_its_download_gives_true_bytes_or_breaks_off
     house: House, analyst: Principal
 ) -> None:
     file = await house.hand_in(analyst)
-    delivery, got = await started(house, analyst), bytearray()
-    got += await anext(delivery.chunks)
+    running, got = await started(house, analyst), bytearray()
+    got += await anext(running.chunks)
     await house.catalog.delete(analyst, file.id, None, ORIGIN)
     with contextlib.suppress(IntegrityError):
-        await drink(delivery, got)
+        await drink(running, got)
     assert CONTENT.startswith(got)
     assert await outcome(house) == ("finished" if got == CONTENT else "damaged", len(got))
 
 
-ACCESS: dict[str, tuple[Role, bool, type[PortalError] | None]] = {
-    "its analyst": (Role.ANALYST, True, None),
-    "its uploader": (Role.UPLOADER, True, None),
-    "its administrator": (Role.ADMIN, True, None),
-    "another analyst": (Role.ANALYST, False, NotFound),
-    "another uploader": (Role.UPLOADER, False, NotFound),
-    "an auditor": (Role.AUDITOR, False, Forbidden),
-    "another administrator": (Role.ADMIN, False, Forbidden),
+ACCESS: dict[tuple[Role, bool], type[PortalError] | None] = {
+    (Role.ANALYST, True): None,
+    (Role.UPLOADER, True): None,
+    (Role.ADMIN, True): None,
+    (Role.ANALYST, False): NotFound,
+    (Role.UPLOADER, False): NotFound,
+    (Role.AUDITOR, False): Forbidden,
+    (Role.ADMIN, False): Forbidden,
 }
 
 
-@pytest.mark.parametrize(("role", "own", "error"), ACCESS.values(), ids=ACCESS)
-async def test_bytes_are_for_their_owner_alone(
-    house: House, role: Role, error: type[PortalError] | None, *, own: bool
+async def test_bytes_are_for_their_owner_alone(house: House, analyst: Principal) -> None:
+    for (role, own), error in ACCESS.items():
+        caller = await house.principal(role)
+        file = await house.hand_in(caller if own else analyst)
+        if error is None:
+            assert await house.fetch(caller, file.id) == CONTENT
+            assert (await house.deliveries.describe(caller, file.id)).id == file.id
+            continue
+        for refused in (house.fetch(caller, file.id), house.deliveries.describe(caller, file.id)):
+            with pytest.raises(error):
+                await refused
+    assert len(await house.record(STARTED)) == 3
+
+
+async def revoke(house: House, principal: Principal, _: UUID) -> None:
+    async with house.database.write() as connection:
+        await accounts.revoke(connection, principal.session_id, clock.now())
+
+
+async def demote(house: House, _principal: Principal, _: UUID) -> None:
+    await house.execute("UPDATE users SET role = 'auditor'")
+
+
+async def quarantine(house: House, _principal: Principal, _: UUID) -> None:
+    await house.execute("UPDATE files SET status = 'quarantined'")
+
+
+async def delete(house: House, principal: Principal, file_id: UUID) -> None:
+    await house.catalog.delete(principal, file_id, None, ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [(revoke, NotSignedIn), (demote, Forbidden), (quarantine, Quarantined), (delete, NotFound)],
+    ids=["a session", "a right", "a verdict", "a file"],
+)
+async def test_what_ends_meanwhile_takes_the_running_download_with_it(
+    house: House,
+    analyst: Principal,
+    end: Callable[[House, Principal, UUID], Awaitable[None]],
+    error: type[PortalError],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    caller = await house.principal(role)
-    file = await house.hand_in(caller if own else await house.principal())
-    if error is None:
-        assert await house.fetch(caller, file.id) == CONTENT
-        assert (await house.deliveries.describe(caller, file.id)).id == file.id
-        return
+    monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 0.0)
+    file = await house.hand_in(analyst)
+    running = await started(house, analyst)
+    got = bytearray(await anext(running.chunks))
+    await end(house, analyst, file.id)
     with pytest.raises(error):
-        await house.fetch(caller, file.id)
-    with pytest.raises(error):
-        await house.deliveries.describe(caller, file.id)
-    assert await house.record(STARTED, ENDED) == []
+        await drink(running, got)
+    assert len(got) < SIZE
+    assert await outcome(house) == ("revoked", len(got))
+
+
+async def test_a_database_that_is_away_ends_no_running_download(
+    house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> Any:
+        raise DatabaseAway
+
+    await house.hand_in(analyst)
+    running = await started(house, analyst)
+    monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 0.0)
+    monkeypatch.setattr(house.sessions, "require_live", away)
+    assert await read(running) == CONTENT
+    assert await outcome(house) == ("finished", SIZE)
+
+
+async def test_a_download_is_not_judged_for_every_segment(
+    house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[int] = []
+
+    async def note(*_: Any) -> Any:
+        judged.append(1)
+
+    await house.hand_in(analyst)
+    monkeypatch.setattr(house.sessions, "require_live", note)
+    monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 3600.0)
+    assert await read(await started(house, analyst)) == CONTENT
+    assert judged == []
+
+
+async def test_a_bug_in_the_middle_is_not_recorded_as_the_clients_leave(house: House, analyst: Principal) -> None:
+    await house.hand_in(analyst)
+    running = await started(house, analyst)
+    got = bytearray(await anext(running.chunks))
+    house.store.failing["get"] = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        await drink(running, got)
+    assert await outcome(house) == ("broken", len(got))
 
 
 async def test_a_quarantined_file_is_not_delivered(house: House, analyst: Principal) -> None:

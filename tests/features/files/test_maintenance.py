@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -236,13 +237,15 @@ async def test_a_sample_reads_some_files_whole(house: House, analyst: Principal)
     assert [item.bytes_read async for item in house.maintenance.fsck(sample=0.0)] == [0] * 3
 
 
-@pytest.mark.parametrize("place", [0, 20, 90, 100, 128, 130, 200, 600, -1], ids=str)
-async def test_a_flipped_bit_is_found_by_reading_everything(house: House, analyst: Principal, place: int) -> None:
-    file = await house.hand_in(analyst)
-    flip(house, place)
+async def test_any_flipped_bit_is_found_by_reading_everything(house: House, analyst: Principal) -> None:
+    places = [0, 20, 90, 100, 128, 130, 200, 600, -1]
+    for place in places:
+        file = await house.hand_in(analyst, name=str(place))
+        (row,) = [row for row in await house.rows("blobs") if UUID(str(row["file_id"])) == file.id]
+        flip(house, place, UUID(str(row["id"])).hex)
     assert await problems(house) == []
-    (found,) = await problems(house, full=True)
-    assert (found.file_id, found.name, found.problem) == (file.id, "evidence.bin", "damaged")
+    found = await problems(house, full=True)
+    assert {(item.name, item.problem) for item in found} == {(str(place), "damaged") for place in places}
 
 
 async def lose(house: House) -> None:
@@ -274,60 +277,82 @@ async def test_a_blob_of_another_length_is_always_found_and_on_record(
 
 
 EDITS = {
-    "size": "UPDATE files SET size = size + 1",
-    "size, less": "UPDATE files SET size = 0",
-    "size, negative": "UPDATE files SET size = -1",
-    "no size": "UPDATE files SET size = NULL",
-    "digest": "UPDATE files SET sha256 = :digest",
-    "digest, short": "UPDATE files SET sha256 = 'abcd'",
-    "no digest": "UPDATE files SET sha256 = NULL",
-    "record": "UPDATE files SET record = :bytes",
-    "record, empty": "UPDATE files SET record = :empty",
-    "no record": "UPDATE files SET record = NULL",
-    "scope": "UPDATE files SET scope = :scope",
-    "scope, none at all": "UPDATE files SET scope = ''",
-    "data key": "UPDATE files SET data_key_id = :other",
-    "no data key": "UPDATE files SET data_key_id = NULL",
-    "commitment": "UPDATE blobs SET commitment = :bytes",
-    "commitment, empty": "UPDATE blobs SET commitment = :empty",
-    "wrapped key": "UPDATE blobs SET wrapped_key = :bytes",
-    "wrapped key, empty": "UPDATE blobs SET wrapped_key = :empty",
-    "no wrapped key": "UPDATE blobs SET wrapped_key = NULL",
-    "the blob's data key": "UPDATE blobs SET data_key_id = :other",
-    "plain length": "UPDATE blobs SET plain_length = plain_length + 1",
-    "plain length, negative": "UPDATE blobs SET plain_length = -1",
-    "stored length": "UPDATE blobs SET stored_length = stored_length - 1",
-    "no stored length": "UPDATE blobs SET stored_length = NULL",
-    "part": "UPDATE blobs SET part = 1",
-    "part, negative": "UPDATE blobs SET part = -1",
-    "part, too high": "UPDATE blobs SET part = 10000",
-    "generation": "UPDATE blobs SET key_generation = 2",
-    "generation, none": "UPDATE blobs SET key_generation = 0",
-    "blob": "UPDATE blobs SET id = :other",
-    "no part": "DELETE FROM blobs",
-    "a part twice": (
-        "INSERT INTO blobs (id, file_id, part, key_generation, store, data_key_id, wrapped_key, commitment, "
-        "plain_length, stored_length) SELECT :other, file_id, 1, key_generation, store, data_key_id, wrapped_key, "
-        "commitment, plain_length, stored_length FROM blobs"
-    ),
+    "size": "files SET size = size + 1",
+    "size, less": "files SET size = 0",
+    "size, negative": "files SET size = -1",
+    "size, none": "files SET size = NULL",
+    "digest": "files SET sha256 = :digest",
+    "digest, short": "files SET sha256 = 'abcd'",
+    "digest, not hex": "files SET sha256 = 'no hex at all'",
+    "digest, none": "files SET sha256 = NULL",
+    "record": "files SET record = :bytes",
+    "record, empty": "files SET record = :empty",
+    "record, none": "files SET record = NULL",
+    "scope": "files SET scope = :scope",
+    "scope, empty": "files SET scope = ''",
+    "data key": "files SET data_key_id = :other",
+    "data key, none": "files SET data_key_id = NULL",
+    "commitment": "blobs SET commitment = :bytes",
+    "commitment, empty": "blobs SET commitment = :empty",
+    "commitment, none": "blobs SET commitment = NULL",
+    "wrapped key": "blobs SET wrapped_key = :bytes",
+    "wrapped key, empty": "blobs SET wrapped_key = :empty",
+    "wrapped key, none": "blobs SET wrapped_key = NULL",
+    "the blob's data key": "blobs SET data_key_id = :other",
+    "the blob's data key, none": "blobs SET data_key_id = NULL",
+    "plain length": "blobs SET plain_length = plain_length + 1",
+    "plain length, negative": "blobs SET plain_length = -1",
+    "plain length, none": "blobs SET plain_length = NULL",
+    "stored length": "blobs SET stored_length = stored_length - 1",
+    "stored length, none": "blobs SET stored_length = NULL",
+    "part": "blobs SET part = 1",
+    "part, negative": "blobs SET part = -1",
+    "part, too high": "blobs SET part = 10000",
+    "generation": "blobs SET key_generation = 2",
+    "generation, zero": "blobs SET key_generation = 0",
+    "blob": "blobs SET id = :other",
+    "file of the blob": "blobs SET file_id = :file_of_another",
 }
+ANOTHER_PART = """
+    INSERT INTO blobs (id, file_id, part, key_generation, store, data_key_id, wrapped_key, commitment, plain_length,
+    stored_length) SELECT :other, file_id, 1, key_generation, store, data_key_id, wrapped_key, commitment,
+    plain_length, stored_length FROM blobs WHERE file_id = :file
+"""
 
 
-@pytest.mark.parametrize("statement", EDITS.values(), ids=EDITS)
-async def test_an_edited_row_is_always_found(house: House, analyst: Principal, statement: str) -> None:
-    file = await house.hand_in(analyst)
-    # SQLite keeps ids as 32 hex digits, Postgres as UUIDs that it reads from the same text.
-    other = new_id().hex if house.database.engine.dialect.name == "sqlite" else new_id()
+async def edit(house: House, file_id: UUID, statement: str, another: UUID) -> None:
+    def written(given: UUID) -> UUID | str:  # SQLite keeps ids as 32 hex digits
+        return given.hex if house.database.engine.dialect.name == "sqlite" else given
+
     values = {
+        "file": written(file_id),
+        "file_of_another": written(another),
+        "other": written(new_id()),
         "bytes": bytes(range(33)),
         "empty": b"",
-        "other": other,
         "digest": "ab" * 32,
         "scope": f"case:{new_id().hex}",
     }
-    await house.execute(statement, **{name: value for name, value in values.items() if f":{name}" in statement})
-    found = [item for item in await problems(house) if item.file_id is not None]
-    assert [(item.file_id, item.problem) for item in found] == [(file.id, "damaged")]
+    used = {name: value for name, value in values.items() if re.search(rf":{name}\b", statement)}
+    await house.execute(statement, **used)
+
+
+async def test_every_edited_row_is_found_and_opens_for_nobody(house: House, analyst: Principal) -> None:
+    intact, deleted = await house.hand_in(analyst, name="intact"), await house.hand_in(analyst, name="deleted")
+    await house.catalog.delete(analyst, deleted.id, None, ORIGIN)
+    edited = {name: await house.hand_in(analyst, name=name) for name in [*EDITS, "a part more", "no part"]}
+    for name, assignment in EDITS.items():
+        where = "id" if assignment.startswith("files") else "file_id"
+        await edit(house, edited[name].id, f"UPDATE {assignment} WHERE {where} = :file", deleted.id)
+    await edit(house, edited["a part more"].id, ANOTHER_PART, deleted.id)
+    await edit(house, edited["no part"].id, "DELETE FROM blobs WHERE file_id = :file", deleted.id)
+    found = {item.name: item.problem async for item in house.maintenance.fsck() if item.file_id is not None}
+    assert found == {"intact": None} | dict.fromkeys(edited, "damaged")
+    assert {event["subject"] for event in await house.record("file.damaged")} == {str(f.id) for f in edited.values()}
+    for file in edited.values():
+        with pytest.raises(IntegrityError):
+            await house.fetch(analyst, file.id)
+    assert await house.fetch(analyst, intact.id) == CONTENT
 
 
 FREE = [

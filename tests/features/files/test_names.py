@@ -129,12 +129,22 @@ def test_any_name_is_offered_short_printable_and_never_as_a_path(name: str) -> N
     assert unicodedata.bidirectional(offered[0]) not in {"LRO", "RLO", "LRE", "RLE", "LRI", "RLI", "FSI"}
 
 
-@given(any_name | nasty)
-def test_a_name_of_ordinary_length_is_safe_and_offered_again_as_it_is(name: str) -> None:
+HUGE = "x" + "\u0301" * 1000  # one letter that fits nowhere
+
+
+@given(any_name | nasty | nasty.map(lambda part: "a" * 250 + part + "b" * 9))
+@example(f"CON{HUGE}.txt")
+@example(f"{HUGE}.txt")
+@example(HUGE)
+@example("a" * 254 + " " + "b" * 9)
+@example("a" * 254 + "..." + "b" * 99)
+@example("nul" + "\u3000" * 300)
+def test_any_name_is_safe_and_offered_again_as_it_is(name: str) -> None:
     offered = download_name(name)
     assert download_name(offered) == offered
-    assert offered[0] != "."
+    assert offered[0] not in ". "
     assert offered[-1] not in ". "
+    assert offered.partition(".")[0].strip().lower() not in {"con", "prn", "aux", "nul", "com1", "lpt1"}
 
 
 @given(any_name | nasty)

@@ -281,32 +281,39 @@ async def test_a_listing_is_narrowed_to_its_owner(house: House, analyst: Princip
     assert await names(house) == ["mine", "theirs"]
 
 
-@pytest.mark.parametrize(
-    ("part", "found"),
-    [
-        ("disk", ["Disk_1.img", "disk%2.img", "my disk/3"]),
-        ("DISK", ["Disk_1.img", "disk%2.img", "my disk/3"]),
-        ("%", ["disk%2.img"]),
-        ("_", ["Disk_1.img"]),
-        ("/", ["my disk/3"]),
-        ("\\", ["back\\slash"]),
-        ("k_1", ["Disk_1.img"]),
-        ("k%2", ["disk%2.img"]),
-        ("%%", []),
-        ("d_sk", []),
-        ("d%k", []),
-        ("'", ["it's"]),
-        ("' OR 1=1 --", []),
-        ("img", ["Disk_1.img", "disk%2.img"]),
-        ("%" * 255, []),
-    ],
-)
-async def test_a_part_of_a_name_is_taken_letter_by_letter(
-    house: House, analyst: Principal, part: str, found: list[str]
-) -> None:
-    for name in ("Disk_1.img", "disk%2.img", "my disk/3", "back\\slash", "it's"):
+PARTS = {
+    "disk": ["Disk_1.img", "disk%2.img", "my disk/3"],
+    "DISK": ["Disk_1.img", "disk%2.img", "my disk/3"],
+    "%": ["disk%2.img"],
+    "_": ["Disk_1.img"],
+    "/": ["my disk/3"],
+    "\\": ["back\\slash"],
+    "k_1": ["Disk_1.img"],
+    "k%2": ["disk%2.img"],
+    "%%": [],
+    "d_sk": [],
+    "d%k": [],
+    "'": ["it's"],
+    "' OR 1=1 --": [],
+    "img": ["Disk_1.img", "disk%2.img"],
+    "%" * 255: [],
+    "ärger": ["ÄRGER.txt"],
+    "ÄRGER": ["ÄRGER.txt"],
+    "a\u0308rger": ["ÄRGER.txt"],
+    "STRASSE": ["straße"],
+}
+
+
+async def test_a_part_of_a_name_is_taken_letter_by_letter_whatever_its_case(house: House, analyst: Principal) -> None:
+    for name in ("Disk_1.img", "disk%2.img", "my disk/3", "back\\slash", "it's", "ÄRGER.txt", "straße"):
         await listed(house, analyst, name=name)
-    assert await names(house, name=part) == found
+    assert {part: await names(house, name=part) for part in PARTS} == PARTS
+
+
+async def test_a_changed_name_is_found_by_its_new_name_alone(house: House, analyst: Principal) -> None:
+    file_id = await listed(house, analyst, name="before.txt")
+    await change(house, repository.update_details, file_id, 1, {"name": "After.txt"})
+    assert (await names(house, name="before"), await names(house, name="after")) == ([], ["After.txt"])
 
 
 async def test_a_listing_is_narrowed_by_kind_and_digest(house: House, analyst: Principal) -> None:
