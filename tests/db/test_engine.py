@@ -103,6 +103,10 @@ def test_a_url_keeps_everything_else() -> None:
         f"POSTGRESQL://u:{CANARY}@h/d",
         f" postgresql://u:{CANARY}@h/d",
         f"http://u:{CANARY}@h/d",
+        f"postgresql://u:{CANARY}@h:port/d",
+        f"postgresql://u:{CANARY}@[::1/d",
+        f"postgresql://u:{CANARY}@h/d?sslmode=require",
+        f"postgresql://u:{CANARY}@h/d?pool=5",
     ],
 )
 def test_a_url_that_nothing_knows_is_refused_without_an_echo(url: str) -> None:
@@ -134,6 +138,9 @@ LOCAL = {
     "postgresql://u:p@localhost.example.org/d": False,
     "postgresql://u@localhost/d?host=db.example.org": False,
     "postgresql://u@/d?host=localhost,db.example.org": False,
+    "postgresql://u@/d?host=a.example.org&host=b.example.org": False,
+    "postgresql://u@/d?host=localhost&host=b.example.org": False,
+    "postgresql://u@/d?host=localhost&host=127.0.0.1": True,
 }
 
 

@@ -204,3 +204,30 @@ def test_a_renamed_file_is_offered_under_its_new_name(portal: Served, analyst: h
     changed = analyst.patch(f"/files/{created['id']}", json={"name": "../new\u202e.txt"}, headers={"If-Match": "*"})
     assert changed.json()["name"] == "../new\u202e.txt"
     assert offered(portal, analyst, created["id"]) == "new.txt"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "e" + "\u0301" * 1000 + ".txt",
+        "e" + "\u0301" * 1000,
+        "a" * 250 + ". . ." + "b" * 50,
+        "a" * 254 + " " + "b" * 50,
+        "CON .txt",
+        "nul  .tar.gz",
+        "\u00a0",
+        " \u3000.txt",
+    ],
+    ids=["accents and a suffix", "accents", "dots at the cut", "a space at the cut", "con", "nul", "a space", "spaces"],
+)
+def test_what_is_left_of_a_name_is_still_harmless(portal: Served, analyst: httpx.Client, name: str) -> None:
+    created = hand_in(portal, analyst, "path", name)
+    assert created.status_code == 201
+    left = offered(portal, analyst, created.json()["id"])
+    assert is_harmless(left)
+    assert left.strip()
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\r\nX-Evil: 1", "\n"], ids=ascii)
+def test_a_line_break_in_a_path_is_a_malformed_name(portal: Served, analyst: httpx.Client, name: str) -> None:
+    assert problem(by_path(portal, analyst, quote(name))) == (400, "invalid_input")

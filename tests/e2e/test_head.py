@@ -225,3 +225,12 @@ def test_a_trusted_proxy_is_believed_as_far_as_it_names_addresses(
     fronted: Served, forwarded: list[str], address: str
 ) -> None:
     assert recorded_address(fronted, *forwarded) == address
+
+
+def test_a_plain_500_is_hardened_too(portal: Served, analyst: httpx.Client) -> None:
+    entry = analyst.put(f"/upload/{secrets.token_hex(8)}", content=b"x").json()
+    with a_bug(portal, entry["id"]):
+        failed = analyst.get(f"/files/{entry['id']}")
+    assert problem(failed) == (500, "internal_error")
+    assert failed.headers.items() >= HARDENED.items()
+    assert failed.headers["cache-control"] == "no-store"

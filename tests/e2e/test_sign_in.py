@@ -5,8 +5,9 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy.engine import URL
 
-from .conftest import PASSWORD, Served
+from .conftest import PASSWORD, MakePortal, Served
 from .seen import problem
 
 PASSWORD_GRANT = {"grant_type": "password", "username": "analyst", "password": PASSWORD}
@@ -143,9 +144,21 @@ def test_refusals_carry_the_word_of_rfc_6749(portal: Served, form: dict[str, str
         (b"&".join(b"f%d=x" % number for number in range(17)), "invalid_request"),
         (b"grant_type=password&username=a&password=" + b"x" * (16 << 10), "invalid_request"),
         (b"x" * 1_000_000, "invalid_request"),
+        (b"grant_type=password&username=a%00b&password=x", "invalid_grant"),
         (b"grant_type=password%00&username=analyst&password=x", "unsupported_grant_type"),
     ],
-    ids=["name twice", "grant twice", "not UTF-8", "raw bytes", "surrogate", "17 fields", "long", "1 MB", "NUL"],
+    ids=[
+        "name twice",
+        "grant twice",
+        "not UTF-8",
+        "raw bytes",
+        "surrogate",
+        "17 fields",
+        "long",
+        "1 MB",
+        "NUL",
+        "NUL in a grant",
+    ],
 )
 def test_a_malformed_token_request_is_refused(portal: Served, body: bytes, word: str) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -202,3 +215,29 @@ def test_nobody_signs_in_by_another_method(portal: Served, method: str) -> None:
 def test_credentials_in_the_query_are_not_taken(portal: Served) -> None:
     refused = httpx.post(f"{portal.url}/api/v1/auth/token", params=PASSWORD_GRANT, data={"grant_type": "password"})
     assert refused.status_code == 400
+
+
+def test_any_used_refresh_token_ends_its_family_not_only_the_last(portal: Served) -> None:
+    first = signed_in(portal)
+    second = refreshed(portal, first).json()
+    third = refreshed(portal, second).json()
+    assert me(portal, third).status_code == 200
+    assert problem(refreshed(portal, first)) == (400, "invalid_grant")
+    assert me(portal, third).status_code == 401
+    assert refreshed(portal, third).status_code == 400
+
+
+def test_a_missing_grant_type_is_an_invalid_request(portal: Served) -> None:
+    refused = token(portal, username="analyst", password="x")
+    assert (problem(refused)[0], refused.json()["error"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_a_name_with_a_nul_is_nobodys_on_a_database_that_takes_none(
+    make_portal: MakePortal, database_url: URL
+) -> None:
+    portal = make_portal(DATABASE_URL=database_url.render_as_string(hide_password=False), DB_SSL_MODE="disable")
+    portal.prepare()
+    portal.start()
+    refused = token(portal, grant_type="password", username="a\0b", password="a password")
+    assert problem(refused)[0] in {400, 422}

@@ -47,7 +47,7 @@ def test_told_to_stop_while_transfers_run_it_ends_by_itself(make_portal: MakePor
         with Wire(portal.port, receive_buffer=1 << 14) as download:
             download.send(head("GET", f"/api/v1/files/{entry['id']}/content", bearer(analyst)))
             received = download.read(1 << 14)
-            portal.stop()
+            assert portal.stop() == 0
             while piece := download.read(1 << 20):
                 received += piece
     assert len(received) < len(content)
@@ -65,7 +65,7 @@ def test_a_transfer_that_ends_within_the_grace_is_not_cut_off(make_portal: MakeP
         assert eventually(lambda: not takes_connections(portal))
         wire.send(b"x")
         assert wire.answer().status_code == 201
-    portal.process.wait(20)
+    assert portal.process.wait(20) == 0
     portal.process = None
     assert statuses(portal, "late.bin") == ["ready"]
     assert kept(portal) == known(portal)
@@ -98,3 +98,4 @@ def test_what_a_crash_left_is_settled_by_a_sweep(make_portal: MakePortal) -> Non
         assert analyst.get(f"/files/{entry['id']}/content").content == b"whole"
         again = analyst.put("/upload/half.bin", content=b"again", headers=key)
         assert again.status_code == 201
+    assert portal.stop() == 0

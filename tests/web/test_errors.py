@@ -189,6 +189,13 @@ async def test_what_is_not_valid_is_named_and_not_repeated(options: dict[str, An
     assert CANARY not in answer.text
 
 
+async def test_the_name_of_an_unknown_field_is_not_repeated() -> None:
+    answer = await ask("POST", "/patch/1", json={f"{CANARY} <img src=x>": 1})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("body: ")
+    assert CANARY not in answer.text
+
+
 async def test_the_place_of_what_is_not_valid_is_named() -> None:
     answer = await ask("POST", f"/patch/{CANARY}", json={"count": 10}, params={"limit": "x"})
     detail = answer.json()["detail"]

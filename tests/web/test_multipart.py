@@ -92,6 +92,8 @@ FORMS: dict[str, tuple[bytes, Taken]] = {
         file(b"c", "../..\\..\u202e/é<b>%00".encode() + rb"\"x") + END,
         ('../..\\..\u202e/é<b>%00"x', None, b"c", {}),
     ),
+    "a Windows path, kept as data": (file(b"c", rb"C:\cases\7\x.img") + END, (r"C:\cases\7\x.img", None, b"c", {})),
+    "a share, kept as data": (file(b"c", rb"\\server\share\x") + END, (r"\\server\share\x", None, b"c", {})),
     "an empty name": (file(b"c", b"") + END, ("", None, b"c", {})),
     "both kinds of name: the plain one counts": (
         part(b'form-data; name="file"; filename*=UTF-8\'\'evil.exe; filename="good.txt"', b"c") + END,
@@ -267,6 +269,8 @@ MALFORMED = {
     "a boundary with one dash": PLAIN.replace(b"--B0UNDARY\r\n", b"-B0UNDARY\r\n", 1),
     "a closing boundary with one dash": file() + b"--B0UNDARY-\r\n",
     "text before the form": b"preamble\r\n" + PLAIN,
+    "text behind a line break before the form": b"\r\npreamble\r\n" + PLAIN,
+    "two names of a file": part(b'form-data; name="file"; filename="a"; filename="b"', b"c") + END,
     "line breaks before the form": b"\r\n\r\n" + PLAIN,
     "not a form": b'{"file": "content"}',
     "urlencoded": b"file=content&kind=log",

@@ -165,7 +165,20 @@ async def test_every_refusal_costs_one_verification(
     assert calls == [None, ada.password_hash, None]
 
 
-UNKNOWN_NAMES = ["", " ", "x" * 100_000, "' OR 1=1 --", "a\nb\x1b[2J", "é", "\U0001f600" * 99, "%", "\u202eadA"]
+UNKNOWN_NAMES = [
+    "",
+    " ",
+    "x" * 100_000,
+    "' OR 1=1 --",
+    "a\nb\x1b[2J",
+    "é",
+    "\U0001f600" * 99,
+    "%",
+    "\u202eadA",
+    "\0",
+    "Ada\0",
+    "\ud800",
+]
 
 
 async def test_any_name_is_an_unknown_user_and_on_record_in_short_and_in_ascii(
@@ -234,6 +247,25 @@ async def test_the_second_use_of_a_refresh_token_ends_its_family_and_is_on_recor
     assert reused.subject == str(session_id(pair))
 
 
+@pytest.mark.parametrize("generations", [2, 5])
+async def test_however_old_a_used_refresh_token_is_it_ends_its_family(
+    pair: TokenPair, sessions: Sessions, database: Database, generations: int
+) -> None:
+    newer = pair
+    for _ in range(generations):
+        newer = await sessions.refresh(newer.refresh_token, NOWHERE)
+    await refusal(sessions.refresh(pair.refresh_token, NOWHERE))
+    assert await ended(sessions, newer)
+    assert await kinds(database) == ["auth.sign_in", "auth.refresh_reused"]
+
+
+async def test_a_family_ends_once(pair: TokenPair, sessions: Sessions, database: Database) -> None:
+    await sessions.refresh(pair.refresh_token, NOWHERE)
+    for _ in range(3):
+        await refusal(sessions.refresh(pair.refresh_token, NOWHERE))
+    assert await kinds(database) == ["auth.sign_in", "auth.refresh_reused"]
+
+
 async def test_the_end_of_one_family_leaves_others_alone(pair: TokenPair, sessions: Sessions) -> None:
     other = await sessions.sign_in(NAME, PASSWORD, NOWHERE)
     newer = await sessions.refresh(pair.refresh_token, NOWHERE)
@@ -279,10 +311,14 @@ async def test_the_secret_of_another_session_is_refused_and_ends_neither(pair: T
 
 
 @pytest.mark.parametrize("at_once", [2, 5])
-async def test_of_many_refreshes_at_once_one_succeeds(pair: TokenPair, sessions: Sessions, at_once: int) -> None:
+async def test_of_many_refreshes_at_once_one_succeeds_and_the_family_ends(
+    pair: TokenPair, sessions: Sessions, database: Database, at_once: int
+) -> None:
     attempts = [sessions.refresh(pair.refresh_token, NOWHERE) for _ in range(at_once)]
     results = await asyncio.gather(*attempts, return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == [*["InvalidGrant"] * (at_once - 1), "TokenPair"]
+    assert await ended(sessions, *(result for result in results if isinstance(result, TokenPair)))
+    assert "auth.refresh_reused" in await kinds(database)
 
 
 async def test_a_sign_out_is_felt_at_once(pair: TokenPair, sessions: Sessions, database: Database) -> None:

@@ -1,0 +1,140 @@
+"""`portal serve`: every problem is one line and an exit code, before anything listens."""
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import uvicorn
+
+from portal.cli import serve
+
+from .conftest import Shell
+
+Calls = list[dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def served(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """What uvicorn was told, instead of listening; and nothing done to the limits of this process."""
+    calls: Calls = []
+    monkeypatch.setattr(uvicorn, "run", lambda app, **told: calls.append({"app": app, **told}))
+    monkeypatch.setattr(resource, "setrlimit", lambda *told: calls.append({"limit": told}))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    return calls
+
+
+def told_to_uvicorn(served: Calls) -> dict[str, Any]:
+    (told,) = [call for call in served if "app" in call]
+    return told
+
+
+def test_a_portal_that_is_set_up_is_served(portal: Shell, served: Calls) -> None:
+    ran = portal("serve")
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    told = told_to_uvicorn(served)
+    assert (told["app"], told["factory"]) == ("portal.app:serve_app", True)
+    assert (told["host"], told["port"], told["workers"]) == ("127.0.0.1", 8000, 1)
+    assert told["timeout_graceful_shutdown"] == 30
+    assert told["proxy_headers"] is told["access_log"] is told["server_header"] is False
+    assert (told["http"], told["ws"], told["log_config"]) == ("httptools", "none", None)
+
+
+def test_where_and_how_often_can_be_said(portal: Shell, served: Calls) -> None:
+    portal("serve", "--host", "0.0.0.0", "--port", "443", "--workers", "3")  # noqa: S104  # the claim
+    told = told_to_uvicorn(served)
+    assert (told["host"], told["port"], told["workers"]) == ("0.0.0.0", 443, 3)  # noqa: S104
+
+
+@pytest.mark.parametrize("arguments", [("--port", "65536"), ("--port", "-1"), ("--workers", "0"), ("--port", "http")])
+def test_what_cannot_be_is_a_wrong_argument(portal: Shell, served: Calls, arguments: tuple[str, str]) -> None:
+    assert portal("serve", *arguments).code == 2
+    assert served == []
+
+
+def test_keys_are_kept_out_of_core_dumps_and_other_peoples_files(portal: Shell, served: Calls) -> None:
+    portal("serve")
+    assert served[0] == {"limit": (resource.RLIMIT_CORE, (0, 0))}
+    assert os.umask(0o022) == 0o077
+
+
+def test_a_refused_configuration_is_one_line_per_problem(
+    portal: Shell, served: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"ENV": "production", "DEBUG": "true", "CORS_ORIGINS": "*"}.items():
+        monkeypatch.setenv(f"PORTAL_{name}", value)
+    ran = portal("serve")
+    assert (ran.code, ran.out) == (78, "")
+    lines = ran.err.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("portal: PORTAL_") for line in lines)
+    assert {line.split()[1] for line in lines} == {
+        f"PORTAL_{name}" for name in ("DEBUG", "ALLOWED_HOSTS", "CORS_ORIGINS", "DATABASE_URL")
+    }
+    assert [call for call in served if "app" in call] == []
+
+
+@pytest.mark.parametrize(("name", "value"), [("BLOB_URL", "s3://bucket"), ("KEY_URLS", "vault:x"), ("TYPO", "1")])
+def test_what_nothing_knows_is_one_line(
+    portal: Shell, served: Calls, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"PORTAL_{name}", value)
+    ran = portal("serve")
+    assert (ran.code, len(ran.err.splitlines())) == (78, 1)
+    assert f"PORTAL_{name}" in ran.err
+    assert [call for call in served if "app" in call] == []
+
+
+def test_a_database_without_tables_is_told_what_to_do(keyed: Shell, served: Calls) -> None:
+    ran = keyed("serve")
+    assert (ran.code, ran.err) == (78, "portal: the database has no tables yet: run `portal db upgrade`\n")
+    assert [call for call in served if "app" in call] == []
+
+
+@pytest.mark.parametrize("command", [("serve",), ("db", "check"), ("db", "upgrade"), ("init",), ("sweep",)])
+def test_a_database_that_is_away_is_one_line_and_another_code(
+    keyed: Shell, served: Calls, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("PORTAL_DATABASE_URL", f"postgresql://portal:c4n4ry@127.0.0.1:{port}/portal")
+    ran = keyed(*command)
+    assert (ran.code, ran.out) == (69, "")
+    assert ran.err == "portal: The database is away; try again.\n"
+    assert [call for call in served if "app" in call] == []
+
+
+def test_several_workers_do_not_share_a_log_file(portal: Shell, served: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTAL_LOG_FILE", "portal.log")
+    ran = portal("serve", "--workers", "2")
+    assert (ran.code, [call for call in served if "app" in call]) == (78, [])
+    assert portal("serve", "--workers", "1").code == 0
+
+
+def test_a_stop_by_signal_is_a_success(portal: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers: dict[int, Any] = {}
+    monkeypatch.setattr(serve.signal, "signal", lambda number, handler: handlers.update({number: handler}))
+    portal("serve")
+    with pytest.raises(SystemExit) as ended:
+        handlers[signal.SIGTERM](signal.SIGTERM, None)
+    assert ended.value.code == 0
+
+
+def test_the_program_itself_says_the_same(keyed: Shell) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "portal", "serve"],
+        cwd=keyed.folder,
+        env={**os.environ, "PORTAL_ENV": "production", "PORTAL_ALLOWED_HOSTS": "a.example"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (78, "")
+    assert ran.stderr == (
+        "portal: PORTAL_DATABASE_URL is SQLite: set PORTAL_ALLOW_SQLITE=true to run one machine on it\n"
+    )
