@@ -18,7 +18,7 @@ help: ## show this
 install: $(VENV)/.installed ## make .venv from uv.lock, fetching uv if there is none
 
 run: install ## set up on the first start, then serve on 127.0.0.1:8000
-	@test -f .env || $(BIN)/portal init
+	@$(BIN)/portal init
 	@$(BIN)/portal serve
 
 test: install ## the whole suite that needs no root, on SQLite and on a real Postgres

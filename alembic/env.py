@@ -1,6 +1,6 @@
 """Alembic's entry: runs migrations on the connection that `portal.schema` hands over, whichever dialect it is."""
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from alembic import context
 from portal.tables import metadata
@@ -15,6 +15,8 @@ def run(connection: Connection) -> None:
         user_module_prefix="types.",
     )
     with context.begin_transaction():
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(6027410861)"))  # "portal" on a telephone's keys
         context.run_migrations()
 
 

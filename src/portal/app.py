@@ -4,7 +4,6 @@ Comes in: settings. Leaves: an ASGI app. A feature is a folder and one line in `
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -22,10 +21,10 @@ from portal.core import log, tasks
 from portal.core.errors import PortalError
 from portal.features.files import routes as files_routes
 from portal.features.identity import routes as identity_routes
-from portal.web import documents, errors, health
+from portal.web import API, documents, errors, health
 from portal.web.middleware import BodyCare, Bugs, Gate, RequestContext, SecurityHeaders
+from portal.web.streaming import BrokenOff
 
-PREFIX = files_routes.PREFIX
 FEATURES: tuple[APIRouter, ...] = (identity_routes.router, files_routes.router)
 SWEEP_SECONDS = 60
 
@@ -41,6 +40,7 @@ def serve_app() -> FastAPI:
     """What uvicorn calls in every worker: settings from the environment, logs set up. Raises ConfigError."""
     settings, variables = config.load()
     log.configure(settings.log_level, settings.log_file)
+    log.silence("uvicorn.error", BrokenOff)
     return create_app(settings, variables)
 
 
@@ -51,6 +51,7 @@ def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
         version=version("portal"),
         openapi_url=None,
         docs_url=None,
+        redirect_slashes=False,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
         lifespan=_lifespan(settings, variables),
@@ -58,10 +59,10 @@ def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
     )
     errors.install(app)
     for router in FEATURES:
-        app.include_router(router, prefix=PREFIX)
+        app.include_router(router, prefix=API)
     app.include_router(health.router(lambda: _checks(app)))
     if settings.serves_docs:
-        documents.install(app, description=_DESCRIPTION)
+        documents.install(app, description=_DESCRIPTION, bodies=files_routes.BODIES)
     return app
 
 
@@ -76,11 +77,12 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
             app.state.files = portal.files
             app.state.resolvers = (portal.identity.sessions.resolve,)
             sweeper = asyncio.create_task(_sweep_forever(portal))
-            yield
-            sweeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sweeper
-            await tasks.drain()
+            try:
+                yield
+            finally:
+                sweeper.cancel()
+                await asyncio.wait([sweeper])
+                await tasks.drain()
 
     return lifespan
 
@@ -107,9 +109,7 @@ def _streams(scope: Scope) -> bool:
     """Whether the route streams its body, with a cap of its own."""
     method: str = scope["method"]
     path: str = scope["path"]
-    return (method == "POST" and path == f"{PREFIX}/files") or (
-        method == "PUT" and path.startswith(f"{PREFIX}/upload/")
-    )
+    return (method == "POST" and path == f"{API}/files") or (method == "PUT" and path.startswith(f"{API}/upload/"))
 
 
 def _checks(app: FastAPI) -> health.Checks:
@@ -124,13 +124,13 @@ def _checks(app: FastAPI) -> health.Checks:
 async def _sweep_forever(portal: Portal) -> None:
     """Settle what crashes left, in this process or another; a failure is told and tried again."""
     while True:
-        try:
-            await portal.files.recorder.replay()
-            await portal.files.maintenance.sweep()
-        except PortalError as error:
-            _log.warning("sweep_failed", code=error.code)
-        except Exception:  # noqa: BLE001  # whatever it is, the next round must come
-            _log.exception("sweep_failed")
+        for work in (portal.files.recorder.replay, portal.files.maintenance.sweep):
+            try:
+                await work()
+            except PortalError as error:
+                _log.warning("upkeep_failed", work=work.__name__, code=error.code)
+            except Exception:  # noqa: BLE001  # whatever it is, the next round must come
+                _log.exception("upkeep_failed", work=work.__name__)
         await asyncio.sleep(SWEEP_SECONDS)
 
 

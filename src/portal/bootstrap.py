@@ -59,8 +59,8 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
     """A portal whose parts all answered and whose database is current. Raises ConfigError, Unavailable."""
     resources = open_resources(settings, variables)
     try:
-        await resources.check()
         await schema.require_current(resources.database.engine)
+        await resources.check()
         identity = identity_service.build(resources)
         yield Portal(resources, identity, files_service.build(resources, identity))
     finally:

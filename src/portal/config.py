@@ -93,17 +93,25 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path = Path(".env")) 
     variables = _read(os.environ if environ is None else environ, dotenv)
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     unknown = sorted(set(variables) - known - _key_variables(variables.get("PORTAL_KEY_URLS")))
-    if unknown:
-        raise ConfigError(*(f"{name} is not a setting (see docs/configuration.md)" for name in unknown))
+    problems = [f"{name} is not a setting (see docs/configuration.md)" for name in unknown]
     values = {name.removeprefix(PREFIX).lower(): text for name, text in variables.items() if name in known and text}
-    try:
-        settings = Settings.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(*(_told(problem) for problem in error.errors())) from None
-    problems = _problems(settings, variables) + (_production_problems(settings) if settings.production else [])
+    settings, refused = _validated(values)
+    problems += refused + _problems(settings, variables)
+    if settings.production:
+        problems += _production_problems(settings)
     if problems:
         raise ConfigError(*problems)
     return settings, variables
+
+
+def _validated(values: dict[str, str]) -> tuple[Settings, list[str]]:
+    """The settings, with the default for each value that is refused: so that all problems are told at once."""
+    try:
+        return Settings.model_validate(values), []
+    except ValidationError as error:
+        refused = {str(item["loc"][0]): item["msg"] for item in error.errors()}
+    rest = {name: text for name, text in values.items() if name not in refused}
+    return Settings.model_validate(rest), [f"{PREFIX}{name.upper()}: {told}" for name, told in refused.items()]
 
 
 def _read(environ: Mapping[str, str], dotenv: Path) -> dict[str, str]:
@@ -139,10 +147,6 @@ def _read_secret(name: str, path: Path) -> str:
         raise ConfigError(f"{name} names a file that cannot be read ({type(error).__name__})") from None
 
 
-def _told(problem: Any) -> str:
-    return f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg']}"
-
-
 def _problems(settings: Settings, variables: Mapping[str, str]) -> list[str]:
     """What is refused in every environment."""
     problems = []
@@ -170,7 +174,7 @@ def _production_problems(settings: Settings) -> list[str]:
     risks = {
         "PORTAL_DEBUG must be off in production": settings.debug,
         "PORTAL_ALLOWED_HOSTS must name the portal's hosts in production, and not *": (
-            not explicit_hosts or any("*" in host for host in settings.allowed_hosts)
+            not explicit_hosts or "*" in settings.allowed_hosts
         ),
         "PORTAL_CORS_ORIGINS must not hold * in production": any("*" in origin for origin in settings.cors_origins),
         "PORTAL_DATABASE_URL is SQLite: set PORTAL_ALLOW_SQLITE=true to run one machine on it": (

@@ -25,12 +25,12 @@ class Resources:
     max_upload_bytes: int
 
     async def check(self) -> None:
-        """Raises the first PortalError of a part that is away."""
+        """Raises the first PortalError of a part that is away. Wants a current database."""
         await self.store.check()
-        await self.keyring.check()
         for scanner in self.scanners:
             await scanner.check()
         await self.database.check()
+        await self.keyring.check()
 
     async def aclose(self) -> None:
         """Let go of everything. Idempotent."""

@@ -1,6 +1,7 @@
 """The schema's version: bring a database up to this release's migrations, or say how far it is.
 
-Comes in: a database URL. Leaves: a migrated database. Runs Alembic in a thread, because its migrations are synchronous.
+Comes in: an engine. Leaves: a migrated database. Alembic is synchronous: it runs on the engine's own bridge.
+Raises DatabaseAway; of two upgrades at once, one waits for the other.
 """
 
 import asyncio
@@ -14,23 +15,24 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from alembic import command
 from portal.core.errors import ConfigError
 from portal.core.shipped import migrations
+from portal.db.unit_of_work import translated
 
 
 async def upgrade(engine: AsyncEngine, revision: str = "head") -> None:
     """Apply what is missing. Safe to repeat; a migration that was cut off starts over."""
-    async with engine.connect() as connection:
+    async with translated(), engine.connect() as connection:
         await connection.run_sync(lambda sync: _run(sync, command.upgrade, revision))
 
 
 async def downgrade(engine: AsyncEngine, revision: str) -> None:
     """Undo down to `revision` (`base` for an empty database). Loses what the tables held."""
-    async with engine.connect() as connection:
+    async with translated(), engine.connect() as connection:
         await connection.run_sync(lambda sync: _run(sync, command.downgrade, revision))
 
 
 async def require_current(engine: AsyncEngine) -> None:
     """Raises ConfigError unless the database is exactly at this release's revision."""
-    async with engine.connect() as connection:
+    async with translated(), engine.connect() as connection:
         found = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
     wanted = await asyncio.to_thread(lambda: ScriptDirectory.from_config(_config()).get_current_head())
     if found != wanted:

@@ -35,28 +35,26 @@ def test_what_nobody_knows_is_a_wrong_argument(empty: Shell, command: tuple[str,
     assert list(empty.folder.iterdir()) == []
 
 
-FAILURES: list[tuple[Exception, Exit, str]] = [
-    (ConfigError("one", "two"), Exit.CONFIG, "portal: one\nportal: two\n"),
-    (DatabaseAway(), Exit.UNAVAILABLE, f"portal: {DatabaseAway.title}\n"),
-    (KeyProviderError(), Exit.UNAVAILABLE, f"portal: {KeyProviderError.title}\n"),
-    (Unavailable("gone"), Exit.UNAVAILABLE, "portal: gone\n"),
-    (NotFound(), Exit.REFUSED, f"portal: {NotFound.title}\n"),
-    (IntegrityError(), Exit.REFUSED, f"portal: {IntegrityError.title}\n"),
-    (StorageFull(), Exit.REFUSED, f"portal: {StorageFull.title}\n"),
-    (
-        PortalError("[bold]no markup[/bold] " + "x" * 500),
-        Exit.REFUSED,
-        "portal: [bold]no markup[/bold] " + "x" * 500 + "\n",
-    ),
-    (OSError(28, "No space left on device", "a/file"), Exit.REFUSED, "portal: No space left on device: a/file\n"),
-    (OSError(28, "No space left on device"), Exit.REFUSED, "portal: No space left on device\n"),
-    (OSError("something else"), Exit.REFUSED, "portal: something else\n"),
-]
+LONG = "[bold]no markup[/bold] " + "x" * 500
+
+FAILURES: dict[str, tuple[Exception, Exit, str]] = {
+    "a configuration": (ConfigError("one", "two"), Exit.CONFIG, "portal: one\nportal: two\n"),
+    "a database": (DatabaseAway(), Exit.UNAVAILABLE, f"portal: {DatabaseAway.title}\n"),
+    "a key provider": (KeyProviderError(), Exit.UNAVAILABLE, f"portal: {KeyProviderError.title}\n"),
+    "anything away": (Unavailable("gone"), Exit.UNAVAILABLE, "portal: gone\n"),
+    "nothing there": (NotFound(), Exit.REFUSED, f"portal: {NotFound.title}\n"),
+    "damage": (IntegrityError(), Exit.REFUSED, f"portal: {IntegrityError.title}\n"),
+    "a full store": (StorageFull(), Exit.REFUSED, f"portal: {StorageFull.title}\n"),
+    "a long line": (PortalError(LONG), Exit.REFUSED, f"portal: {LONG}\n"),
+    "a file": (OSError(28, "No space left", "a/file"), Exit.REFUSED, "portal: No space left: a/file\n"),
+    "no file": (OSError(28, "No space left"), Exit.REFUSED, "portal: No space left\n"),
+    "no number": (OSError("something else"), Exit.REFUSED, "portal: something else\n"),
+}
 
 
-@pytest.mark.parametrize(("error", "code", "err"), FAILURES, ids=lambda value: type(value).__name__[:12])
+@pytest.mark.parametrize(("error", "code", "err"), FAILURES.values(), ids=FAILURES)
 def test_every_foreseen_failure_is_a_line_and_a_code(
-    capsys: pytest.CaptureFixture[str], error: Exception, code: Exit, err: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, code: Exit, err: str
 ) -> None:
     app = typer.Typer()
 
@@ -64,8 +62,8 @@ def test_every_foreseen_failure_is_a_line_and_a_code(
     def fail() -> NoReturn:
         raise error
 
-    with pytest.MonkeyPatch.context() as patched, pytest.raises(SystemExit) as ended:
-        patched.setattr("sys.argv", ["portal"])
+    monkeypatch.setattr("sys.argv", ["portal"])
+    with pytest.raises(SystemExit) as ended:
         console.run(app)
     assert ended.value.code == code
     assert capsys.readouterr() == ("", err)

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 import uvicorn
 
-from portal.cli import serve
-
 from .conftest import Shell
 
 Calls = list[dict[str, Any]]
@@ -118,7 +116,7 @@ def test_several_workers_do_not_share_a_log_file(portal: Shell, served: Calls, m
 
 def test_a_stop_by_signal_is_a_success(portal: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     handlers: dict[int, Any] = {}
-    monkeypatch.setattr(serve.signal, "signal", lambda number, handler: handlers.update({number: handler}))
+    monkeypatch.setattr(signal, "signal", lambda number, handler: handlers.update({number: handler}))
     portal("serve")
     with pytest.raises(SystemExit) as ended:
         handlers[signal.SIGTERM](signal.SIGTERM, None)

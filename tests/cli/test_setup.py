@@ -1,6 +1,8 @@
 """`portal init` and `portal db`: from an empty folder to a portal, every step taken once, resumed where it was cut."""
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,9 @@ def assigned(folder: Path) -> dict[str, str]:
 
 
 def password_in(out: str) -> str:
-    return re.findall(r"^password: +(\S+)", out, re.MULTILINE)[0]
+    found = re.search(r"^password: +(\S+)", out, re.MULTILINE)
+    assert found
+    return found[1]
 
 
 def signs_in(shell: Shell, name: str, password: str) -> str:
@@ -150,11 +154,9 @@ def test_an_upgrade_makes_the_database_current_and_can_be_repeated(keyed: Shell)
 
 
 def test_a_database_of_another_release_is_told_what_to_do(portal: Shell) -> None:
-    import sqlite3  # noqa: PLC0415
-
-    with sqlite3.connect(portal.folder / "var" / "portal.db") as connection:
+    with closing(sqlite3.connect(portal.folder / "var" / "portal.db")) as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'future'")
-    connection.close()
+        connection.commit()
     ran = portal("db", "check")
     assert ran.code == 78
     assert "is at revision future" in ran.err

@@ -440,6 +440,13 @@ async def test_a_bug_before_the_start_is_a_plain_500_with_an_id() -> None:
     assert "c4n4ry" not in str(answer.sent)
 
 
+async def test_a_bug_is_answered_under_the_security_headers() -> None:
+    answer = await Exchange().run(SecurityHeaders(Bugs(fails_before), hsts=True), scope())
+    assert answer.status == 500
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "strict-transport-security" in answer.headers
+
+
 async def test_a_bug_after_the_start_breaks_the_connection() -> None:
     exchange = Exchange()
     with pytest.raises(ValueError, match="after the start"):
@@ -488,11 +495,12 @@ def _recording(lines: Lines) -> structlog.stdlib.BoundLogger:
     "make",
     [
         context,
+        Bugs,
         lambda app: Gate(app, ["portal.example"]),
         lambda app: BodyCare(app, lambda _: False),
         lambda app: SecurityHeaders(app, hsts=True),
     ],
-    ids=["context", "gate", "body care", "security headers"],
+    ids=["context", "bugs", "gate", "body care", "security headers"],
 )
 async def test_what_is_not_a_request_passes_untouched(make: Callable[[ASGIApp], ASGIApp]) -> None:
     passed: list[tuple[Scope, Awaitable[Message]]] = []

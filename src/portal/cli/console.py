@@ -7,6 +7,8 @@ import asyncio
 import getpass
 import json
 import logging
+import os
+import resource
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -40,6 +42,8 @@ class Exit(IntEnum):
 
 def run(app: typer.Typer) -> None:
     """Run the program; every foreseen failure is one line on standard error and an exit code."""
+    os.umask(0o077)  # what we write is for nobody else,
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # and keys live here
     try:
         app()
     except ConfigError as error:

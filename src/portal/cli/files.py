@@ -1,5 +1,6 @@
 """`portal files export` and `portal rescue`: ways to a file's bytes that need no portal afterwards, or none at all."""
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -31,8 +32,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a file as pure Tink streams with their keys in clear: whoever has the folder has the file. On record."""
-    to.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if any(to.iterdir()):
+    if to.exists() and any(to.iterdir()):
         raise typer.BadParameter(f"{to} is not empty")
     parts = settle(_export(file_id, to, as_json=as_json))
     answer(f"exported {len(parts)} part(s) to {to}", {"file_id": str(file_id), "parts": parts}, as_json=as_json)
@@ -46,8 +46,8 @@ def rescue(
     as_json: Json = False,
 ) -> None:
     """Open a blob with its file key and nothing else: no database, no server, no settings."""
-    text = sys.stdin.readline() if key_file == "-" else Path(key_file).read_text("utf-8")
-    key = parse_key(text)
+    text = sys.stdin.buffer.readline() if key_file == "-" else Path(key_file).read_bytes()
+    key = parse_key(text.decode("ascii", "replace"))
     if key is None:
         raise typer.BadParameter("the file key is 64 hex digits")
     with progress(f"opening {blob.name}", blob.stat().st_size, as_json=as_json) as advance:
@@ -58,6 +58,7 @@ def rescue(
 async def _export(file_id: UUID, to: Path, *, as_json: bool) -> list[dict[str, Any]]:
     async with portal() as opened:
         parts = await opened.files.maintenance.export(file_id, actor=actor())
+        await asyncio.to_thread(to.mkdir, mode=0o700, parents=True, exist_ok=True)
         total = sum(part.length for part in parts)
         with progress("exporting", total, as_json=as_json) as advance, _all_or_nothing(to):
             return [await _write_part(to, number, part, advance) for number, part in enumerate(parts)]

@@ -1,10 +1,8 @@
 """`portal serve`: the HTTP door, after everything behind it proved to be there.
 
-Comes in: settings. Leaves: uvicorn, until a signal. No core dumps and no files for others to read: keys live here.
+Comes in: settings. Leaves: uvicorn, until a signal.
 """
 
-import os
-import resource
 import signal
 import sys
 from typing import Annotated
@@ -28,8 +26,6 @@ def serve(
     workers: Annotated[int, typer.Option(help="Processes that serve.", min=1)] = 1,
 ) -> None:
     """Serve the API until told to stop."""
-    os.umask(0o077)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     settings, variables = config.load()
     log.configure(settings.log_level, settings.log_file)
     if workers > 1 and settings.log_file is not None:

@@ -35,7 +35,7 @@ def init(
     if password:
         lines.append(f"administrator: {admin}\npassword:      {password}   (shown this once)")
     answer(
-        "\n".join(lines) or "nothing to do: this portal is set up",
+        "\n".join(lines) or "this portal is set up",
         {"wrote_env": wrote, "administrator": admin if password else None, "password": password},
         as_json=as_json,
     )
@@ -88,7 +88,7 @@ async def _upgrade() -> None:
     log.configure(logging.WARNING)
     resources = open_resources(settings, variables)
     try:
-        await resources.check()
+        await resources.store.check()
         await schema.upgrade(resources.database.engine)
     finally:
         await resources.aclose()

@@ -28,7 +28,8 @@ def configure(level: int = logging.INFO, file: Path | None = None) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.dict_tracebacks,
+        # Local variables may hold anything: they are never shown.
+        structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
         _redact,
     ]
     structlog.configure(
@@ -63,6 +64,11 @@ def bound(**values: str) -> AbstractContextManager[None]:
     return structlog.contextvars.bound_contextvars(**values)
 
 
+def silence(name: str, kind: type[BaseException]) -> None:
+    """Drop what the logger `name` says of exceptions of `kind`: they are on record already."""
+    logging.getLogger(name).addFilter(lambda line: not (line.exc_info and isinstance(line.exc_info[1], kind)))
+
+
 def _handler(file: Path | None) -> logging.Handler:
     if file is None:
         return logging.StreamHandler(sys.stderr)
@@ -80,8 +86,7 @@ def _clean(value: Any) -> Any:
     if isinstance(value, str):
         return _CREDENTIAL.sub("***", _JWT.sub("***", value))
     if isinstance(value, dict):
-        # A traceback's local variables may hold anything: they are never shown.
-        return {key: _clean(item) for key, item in value.items() if key != "locals"}
+        return {key: _clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_clean(item) for item in value]
     return value

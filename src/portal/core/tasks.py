@@ -20,10 +20,18 @@ async def uninterrupted(work: Coroutine[Any, Any, _T]) -> _T:
     return await asyncio.shield(task)
 
 
+def attend() -> None:
+    """Have `drain` wait for the current task too: a request that is cut off still has its end to record."""
+    task = asyncio.current_task()
+    if task is not None:
+        _running.add(task)
+        task.add_done_callback(_settled)
+
+
 async def drain() -> None:
-    """Wait for everything still running."""
-    while _running:
-        await asyncio.wait(_running)
+    """Wait for everything still running, and for what that begins."""
+    while others := _running - {asyncio.current_task()}:
+        await asyncio.wait(others)
 
 
 def _settled(task: asyncio.Task[Any]) -> None:

@@ -41,6 +41,8 @@ def parse_url(text: str) -> URL:
     driver = _DRIVERS.get(url.drivername)
     if driver is None:
         raise ConfigError(f"PORTAL_DATABASE_URL: unknown scheme {url.drivername!r}; known: sqlite, postgresql")
+    if url.get_backend_name() == "sqlite" and (not url.database or url.database == ":memory:"):
+        raise ConfigError("PORTAL_DATABASE_URL: SQLite wants a file, as sqlite:///absolute/path")
     unknown = sorted(set(url.query) - _OPTIONS)
     if unknown:
         raise ConfigError(f"PORTAL_DATABASE_URL: unknown option {unknown[0]!r}; known: {', '.join(_OPTIONS)}")
@@ -62,6 +64,7 @@ def make_engine(url: URL, ssl_mode: SslMode) -> AsyncEngine:
         return _sqlite(url)
     return create_async_engine(
         url,
+        hide_parameters=True,  # they hold names and hashes, and errors go to the log
         pool_pre_ping=True,
         pool_recycle=300,
         pool_size=_POOL_SIZE,
@@ -72,7 +75,9 @@ def make_engine(url: URL, ssl_mode: SslMode) -> AsyncEngine:
 
 
 def _sqlite(url: URL) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=_POOL_SIZE, max_overflow=0, pool_timeout=_POOL_WAIT_SECONDS)
+    engine = create_async_engine(
+        url, hide_parameters=True, pool_size=_POOL_SIZE, max_overflow=0, pool_timeout=_POOL_WAIT_SECONDS
+    )
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine

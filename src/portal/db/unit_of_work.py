@@ -12,8 +12,11 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from portal.core.errors import Unavailable
+from portal.core.errors import StorageFull, Unavailable
 from portal.db.engine import READ_ONLY
+
+# SQLSTATE classes that a later try may not meet: connection, rollback, resources, state, intervention, system.
+_PASSING = {"08", "40", "53", "55", "57", "58"}
 
 
 class DatabaseAway(Unavailable):
@@ -33,13 +36,13 @@ class Database:
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that commits when the block ends and rolls back when it raises. Raises DatabaseAway."""
-        async with _translated(), self._writer.begin() as connection:
+        async with translated(), self._writer.begin() as connection:
             yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A transaction for reading, which takes no write lock. Raises DatabaseAway."""
-        async with _translated(), self._reader.begin() as connection:
+        async with translated(), self._reader.begin() as connection:
             yield connection
 
     async def check(self) -> None:
@@ -53,12 +56,18 @@ class Database:
 
 
 @asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
+async def translated() -> AsyncIterator[None]:
+    """Tell a database that is away, restarting, full or too busy from a statement that is wrong."""
     try:
         yield
-    except (TimeoutError, OperationalError, InterfaceError, PoolTimeoutError, OSError) as error:
+    except (TimeoutError, PoolTimeoutError, OSError) as error:
         raise DatabaseAway from error
     except DBAPIError as error:
-        if error.connection_invalidated or error.statement is None:  # no statement: it failed while connecting
+        if "database or disk is full" in str(error.orig):  # SQLite's words
+            raise StorageFull from error
+        # Without a statement it failed while connecting.
+        passing = str(getattr(error.orig, "sqlstate", "") or "")[:2] in _PASSING
+        away = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
+        if away or error.statement is None or passing:
             raise DatabaseAway from error
         raise

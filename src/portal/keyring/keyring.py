@@ -18,6 +18,7 @@ from portal.backends.keys.base import Binding, KeyProvider, KeyProviderError
 from portal.core import clock
 from portal.core.errors import IntegrityError
 from portal.core.ids import new_id
+from portal.core.principal import NO_CASE
 from portal.crypto import derive, wrap
 from portal.db.unit_of_work import Database
 from portal.keyring import repository
@@ -69,9 +70,13 @@ class Keyring:
         return await self._unwrapped(row, scope)
 
     async def check(self) -> None:
-        """Raises KeyProviderError unless every provider answers."""
+        """Raises KeyProviderError unless every provider answers and, where there is a data key, gives it."""
         for provider in self._providers.values():
             await provider.check()
+        async with self._database.read() as connection:
+            row = await repository.find_active(connection, NO_CASE)
+        if row is not None:
+            await self._unwrapped(row, NO_CASE)
 
     async def aclose(self) -> None:
         """Forget every key and close the providers."""

@@ -32,9 +32,11 @@ class Observers:
             await scan.feed(chunk)
 
     async def finish(self) -> Findings:
-        verdict = worst([await scan.finish() for scan in self._scans])
+        scans, self._scans = self._scans, []
+        verdict = worst([await scan.finish() for scan in scans])
         return Findings(self._size, self._digest.digest(), self._sniffer.finish(), verdict)
 
     async def abort(self) -> None:
+        """Idempotent; does nothing after `finish`."""
         for scan in self._scans:
             await scan.abort()

@@ -5,6 +5,7 @@ a system library would point that one at a database of another version, so it is
 """
 
 import contextlib
+import importlib
 from functools import cache
 from typing import Any
 
@@ -36,8 +37,7 @@ class Sniffer:
 @cache
 def _magic() -> Any:
     try:
-        import magic  # noqa: PLC0415  # see the module's docstring
+        return importlib.import_module("magic")
     except ImportError:
-        import magic  # noqa: PLC0415
-        import pylibmagic  # noqa: F401, PLC0415  # makes the import below find the carried library
-    return magic
+        importlib.import_module("pylibmagic")  # makes the next import find the carried library
+        return importlib.import_module("magic")

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from portal.backends.blobs.base import BlobStore, BlobWriter
 from portal.backends.scanners.base import Scanner
 from portal.core.errors import TooLarge
+from portal.core.tasks import uninterrupted
 from portal.crypto import blob, record, wrap
 from portal.crypto.format import BOUND_SIZE, HEAD_SIZE, Place
 from portal.crypto.keyset import keyset_json
@@ -41,14 +42,14 @@ class Strongbox:
         """Seal `chunks` into one blob in one pass. `place.blob_id` is fresh: never sealed under before.
 
         `approve` is asked when every byte has been seen and nothing is visible yet; what it raises ends the attempt.
-        Raises TooLarge over `limit` plaintext bytes, StorageFull, Unavailable and whatever `chunks` raises; then the
-        store holds nothing of it.
+        Raises TooLarge over `limit` plaintext bytes, StorageFull, Unavailable and whatever `chunks` raises. Nothing of
+        it is visible then, and `destroy` removes what a commit that was cut off may have left.
         """
         data_key = await self._keyring.active(scope)
         file_key = wrap.new_key()
         sealer = blob.BlobSealer(place, file_key, self._layout)
-        observers = Observers(self._scanners)
         writer = await self.store.create(place.blob_id.hex)
+        observers = Observers(self._scanners)
         try:
             await writer.write(sealer.preamble)
             await self._pass(chunks, sealer, observers, writer, limit)
@@ -56,7 +57,7 @@ class Strongbox:
             await approve(findings)
             await writer.commit()
         except BaseException:
-            await asyncio.shield(_abandon(writer, observers))
+            await uninterrupted(_abandon(writer, observers))
             raise
         wrapped = wrap.wrap_file_key(file_key, data_key.key, data_key.id, place)
         stored = blob.stored_length(self._layout, findings.size)

@@ -6,16 +6,19 @@ Comes in: the app. Leaves: /openapi.json, /docs and its two assets (they come wi
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from portal.core.errors import NotFound
-from portal.web.errors import Problem
+from portal.core.errors import InvalidInput, NotFound
+from portal.web.errors import Problem, documented
+from portal.web.middleware import HeadTooLarge, TargetTooLong
 from portal.web.streaming import OCTET_STREAM
 
 BINARY: dict[str, str] = {"type": "string", "format": "binary", "contentMediaType": OCTET_STREAM}
@@ -29,12 +32,26 @@ _ASSETS = {
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
-def install(app: FastAPI, *, description: str) -> None:
-    """Serve the documents. Call it after every route is in place."""
-    document = get_openapi(title=app.title, version=app.version, description=description, routes=app.routes)
+def install(app: FastAPI, *, description: str, bodies: Sequence[type[BaseModel]] = ()) -> None:
+    """Serve the documents. Call it after every route is in place. `bodies` are models that dependencies parse."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=description,
+        routes=app.routes,
+        servers=[{"url": "/"}],
+        tags=[{"name": name} for name in ("auth", "users", "files", "health")],
+    )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schemas["Problem"] = Problem.model_json_schema()
+    models: tuple[type[BaseModel], ...] = (Problem, *bodies)
+    for model in models:
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schema.pop("$defs", {})
+        schemas[model.__name__] = schema
     _point_validation_errors_at_problems(document)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            _tell_what_every_route_shares(operation)
     app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
     app.include_router(_router(document), include_in_schema=False)
 
@@ -79,6 +96,17 @@ def _policy(page: bytes) -> str:
         f"default-src 'none'; script-src 'self' {hashes}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
         "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
+
+
+def _tell_what_every_route_shares(operation: dict[str, Any]) -> None:
+    """The gate's refusals; that no token is needed where none is; that a change needs If-Match."""
+    shared = documented(InvalidInput, HeadTooLarge, TargetTooLong)
+    for status, answer in shared.items():
+        operation["responses"].setdefault(str(status), answer)
+    operation.setdefault("security", [])
+    for parameter in operation.get("parameters", ()):
+        if parameter["name"] == "if-match":
+            parameter |= {"name": "If-Match", "required": True, "schema": {"type": "string"}}
 
 
 def _point_validation_errors_at_problems(document: dict[str, Any]) -> None:

@@ -59,7 +59,7 @@ class InvalidTokenRequest(InvalidInput):
 
     code, title = "invalid_token_request", "The token request is malformed."
 
-    def __init__(self, error: str, detail: str) -> None:
+    def __init__(self, error: str = "invalid_request", detail: str | None = None) -> None:
         super().__init__(detail)
         self.error = error
 
@@ -100,8 +100,10 @@ def documented(*errors: type[PortalError]) -> dict[int | str, dict[str, Any]]:
 def _documented(kinds: list[type[PortalError]]) -> dict[str, Any]:
     examples = {kind.code: {"value": _body(kind.status, kind.code, kind.title, kind.title, None)} for kind in kinds}
     schema = {"$ref": "#/components/schemas/Problem"}
+    headers = {name: {"schema": {"type": "string"}} for kind in kinds for name in _headers(kind())}
     return {
         "description": " ".join(dict.fromkeys(kind.title for kind in kinds)),
+        **({"headers": headers} if headers else {}),
         "content": {PROBLEM_JSON: {"schema": schema, "examples": examples}},
     }
 
@@ -162,8 +164,8 @@ def _headers(error: PortalError) -> dict[str, str]:
     headers = {}
     if isinstance(error, NotSignedIn):
         headers["WWW-Authenticate"] = 'Bearer realm="portal"'
-    if isinstance(error, RangeNotSatisfiable) and error.size is not None:
-        headers["Content-Range"] = f"bytes */{error.size}"
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{'*' if error.size is None else error.size}"
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     return headers

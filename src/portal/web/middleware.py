@@ -14,10 +14,11 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from portal.core import log
+from portal.core import log, tasks
 from portal.core.errors import InvalidInput, PortalError, TooLarge, Unprocessable
 from portal.core.ids import new_id
 from portal.web import errors
+from portal.web.streaming import BrokenOff
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 << 10
@@ -25,6 +26,7 @@ MAX_TARGET_BYTES = 8 << 10
 MAX_JSON_BYTES = 1 << 20
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?", re.ASCII)  # RFC 9110 §7.2
+_SINGLE = (b"authorization", b"content-type", b"idempotency-key", b"if-match", b"if-range", b"range")
 _LENGTH = re.compile(rb"\d{1,19}")
 
 _log = log.get("portal.access")
@@ -51,6 +53,7 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        tasks.attend()
         request_id, started, status = str(new_id()), time.monotonic(), 0
         scope.setdefault("state", {}).update(request_id=request_id, address=client_address(scope, self._trusted))
 
@@ -117,6 +120,8 @@ class Bugs:
 
         try:
             await self._app(scope, receive, noticed)
+        except BrokenOff:
+            raise
         except Exception:
             _log.exception("request_failed", method=scope["method"], started=started)
             if started:
@@ -212,6 +217,9 @@ def _check_head(scope: Scope) -> None:
     target = scope.get("raw_path") or scope["path"].encode()
     if len(target) + len(scope["query_string"]) > MAX_TARGET_BYTES:
         raise TargetTooLong
+    names = [name for name, _ in headers]
+    if any(names.count(name) > 1 for name in _SINGLE):
+        raise InvalidInput("A header that counts once is repeated.")
     codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
     lengths = [value for name, value in headers if name == b"content-length"]
     if codings not in ([], [b"chunked"]) or len(codings) + len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):

@@ -11,6 +11,8 @@ from urllib.parse import quote
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from portal.core.errors import PortalError
+
 OCTET_STREAM = "application/octet-stream"
 
 
@@ -36,6 +38,10 @@ async def primed(chunks: AsyncGenerator[bytes, None]) -> Primed:
     return Primed(await anext(chunks, None), chunks)
 
 
+class BrokenOff(Exception):
+    """A download broke in the middle, and how is on record: the connection is to be broken without more ado."""
+
+
 class DownloadResponse(StreamingResponse):
     """Streams `chunks`, and closes them however the answer ends."""
 
@@ -45,7 +51,10 @@ class DownloadResponse(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._chunks):
-            await super().__call__(scope, receive, send)
+            try:
+                await super().__call__(scope, receive, send)
+            except PortalError:
+                raise BrokenOff from None
 
 
 def attachment(name: str) -> str:

@@ -22,7 +22,8 @@ import aiofiles
 from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
 from portal.backends.blobs.base import BlobMissing, BlobStat, StoreAway, checked, is_key
-from portal.core.errors import StorageFull
+from portal.core.errors import PortalError, StorageFull
+from portal.core.tasks import uninterrupted
 
 _PIECE = 1 << 20
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -39,13 +40,21 @@ class LocalStore:
         self._ready = False
 
     async def create(self, key: str) -> "_LocalWriter":
+        beginning = asyncio.create_task(self._begin(key))
+        try:
+            return await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            await uninterrupted(_take_back(beginning))  # the thread that opens it cannot be stopped
+            raise
+
+    async def _begin(self, key: str) -> "_LocalWriter":
         temp, final = self._temp(key), self._final(key)
         with _translated():
-            file = await aiofiles.open(temp, "wb", opener=_create)
+            writer = _LocalWriter(await aiofiles.open(temp, "wb", opener=_create), temp, final)
         if await asyncio.to_thread(final.exists):  # judged while we hold the key's only temp name: no race
-            await _LocalWriter(file, temp, final).abort()
+            await writer.abort()
             raise StoreAway
-        return _LocalWriter(file, temp, final)
+        return writer
 
     async def get(self, key: str, start: int, length: int) -> AsyncGenerator[bytes, None]:
         path, left = self._final(key), length
@@ -113,17 +122,26 @@ class _LocalWriter:
             try:
                 await self._file.flush()
                 await asyncio.to_thread(os.fsync, self._file.fileno())
-            finally:
                 await self._file.close()
+            except BaseException:
+                await uninterrupted(self._discard())  # not renamed yet: its room is free again
+                raise
             await asyncio.to_thread(_publish, self._temp, self._final)
 
     async def abort(self) -> None:
-        if self._committing:
-            return
+        if not self._committing:
+            await self._discard()
+
+    async def _discard(self) -> None:
         with contextlib.suppress(OSError):  # closing flushes, and a full disk says so once more
             await self._file.close()
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._temp.unlink, missing_ok=True)
+
+
+async def _take_back(beginning: "asyncio.Task[_LocalWriter]") -> None:
+    with contextlib.suppress(PortalError):
+        await (await beginning).abort()
 
 
 def _create(path: str, _flags: int) -> int:

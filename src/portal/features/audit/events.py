@@ -21,6 +21,7 @@ class EventKind(StrEnum):
 
     SIGN_IN = "auth.sign_in"
     SIGN_IN_FAILED = "auth.sign_in_failed"
+    REFRESHED = "auth.refreshed"
     REFRESH_REUSED = "auth.refresh_reused"
     SIGN_OUT = "auth.sign_out"
     USER_CREATED = "user.created"

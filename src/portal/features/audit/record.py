@@ -14,8 +14,9 @@ from typing import BinaryIO
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import log
+from portal.core.ids import new_id
 from portal.db.statements import insert_unless_taken
-from portal.db.unit_of_work import Database, DatabaseAway
+from portal.db.unit_of_work import Database
 from portal.features.audit.events import Event
 from portal.features.audit.models import AuditRow
 
@@ -43,38 +44,44 @@ class Recorder:
         self._journal = journal
 
     async def outcome(self, event: Event) -> None:
-        """Write `event` in a transaction of its own; with the database away, in the journal. Raises OSError."""
+        """Write `event` in a transaction of its own; where that fails, in the journal. Raises OSError."""
         try:
             async with self._database.write() as connection:
                 await write(connection, event)
-        except DatabaseAway:
-            _log.warning("audit_event_journalled", audit_event=event.kind.value, audit_id=str(event.id))
+        except Exception as error:  # noqa: BLE001  # whatever it is, the outcome must not be lost
+            _log.warning("audit_event_journalled", audit_id=str(event.id), error=type(error).__name__)
             await asyncio.to_thread(_append, self._journal, event.canonical())
 
     async def replay(self) -> int:
-        """Turn journalled lines into rows and return how many; a line is there until its row is committed."""
-        if not await asyncio.to_thread(_has_lines, self._journal):
-            return 0
-        with _locked(self._journal) as file:
-            events = _events(file.read())
+        """Turn journalled lines into rows and return how many. A line is there until its row is committed."""
+        count = 0
+        for taken in await asyncio.to_thread(_take, self._journal):
+            events = _events(await asyncio.to_thread(taken.read_bytes))
             async with self._database.write() as connection:
                 for event in events:
-                    await write(connection, event)
-            file.truncate(0)
-            os.fsync(file.fileno())
-        return len(events)
-
-
-def _has_lines(journal: Path) -> bool:
-    return journal.exists() and journal.stat().st_size > 0
+                    await write(connection, event)  # of two that replay one file, each row is written once
+            await asyncio.to_thread(taken.unlink, missing_ok=True)
+            count += len(events)
+        return count
 
 
 def _append(journal: Path, line: str) -> None:
     with _locked(journal) as file:
-        torn = b"" if file.read()[-1:] in {b"", b"\n"} else b"\n"  # a crash in the middle of the last append
+        torn = b""
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            torn = b"" if file.read(1) == b"\n" else b"\n"  # a crash in the middle of the last append
         file.write(torn + line.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _take(journal: Path) -> list[Path]:
+    """Set the journal aside under a name that is never used again; every file that was set aside."""
+    if journal.exists():
+        with _locked(journal):
+            journal.rename(journal.with_name(f"{journal.name}.{new_id()}"))
+    return sorted(journal.parent.glob(f"{journal.name}.*"))
 
 
 def _events(journal: bytes) -> list[Event]:
@@ -89,8 +96,11 @@ def _events(journal: bytes) -> list[Event]:
 
 @contextmanager
 def _locked(journal: Path) -> Iterator[BinaryIO]:
-    """The journal, for this process alone: several workers share it."""
-    descriptor = os.open(journal, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "r+b") as file:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield file
+    """The journal, for this process alone: several workers share it. Blocks: for threads, and only for moments."""
+    while True:
+        descriptor = os.open(journal, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "r+b") as file:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if journal.exists() and os.path.samestat(os.fstat(descriptor), journal.stat()):
+                yield file
+                return  # else it was set aside while we waited

@@ -15,12 +15,15 @@ from portal.features.files.models import Kind
 from portal.features.files.names import checked_name
 from portal.features.files.schemas import MAX_DESCRIPTION, UploadQuery
 from portal.features.files.views import Details
+from portal.web import API
 from portal.web.bodies import body_chunks, refuse_announced
 from portal.web.conditions import announced_digest
+from portal.web.errors import UnsupportedMediaType
 from portal.web.fields import printable
 from portal.web.multipart import MultipartForm
 
 FORM_FIELDS = frozenset({"description", "kind", "sha256"})
+_UPLOADS = f"{API}/upload/".encode()
 _FORM_ROOM = 1 << 20  # bytes a form may have beyond its file
 _MAX_TYPE = 200
 _HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
@@ -34,6 +37,8 @@ class RawArrival:
         refuse_announced(request, limit)
         if "content-range" in request.headers:
             raise InvalidInput("A part of a file is not a file (RFC 9110 §14.5).")
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise UnsupportedMediaType("The body is the file itself: send it without a content coding.")
         self._request, self._limit = request, limit
         digests = ",".join(request.headers.getlist("repr-digest")) or None
         self._details = Details(query.kind, query.description, announced_digest(digests))
@@ -79,7 +84,9 @@ class FormArrival:
 def _name_in_path(request: Request) -> str:
     # The router's own parameter would refuse %2F; the gate proved that the raw path is UTF-8.
     raw: bytes = request.scope["raw_path"]
-    return unquote_to_bytes(raw.partition(b"/upload/")[2]).decode("utf-8")
+    if not raw.startswith(_UPLOADS):
+        raise InvalidInput("The path before the file name is written without escapes.")
+    return unquote_to_bytes(raw.removeprefix(_UPLOADS)).decode("utf-8")
 
 
 def _declared(content_type: str | None) -> str | None:

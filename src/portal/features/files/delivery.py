@@ -96,6 +96,9 @@ class Deliveries:
             outcome = "revoked"
             raise
         except IntegrityError:
+            if await self._is_gone(file):  # deleted while we read: no damage
+                outcome = "revoked"
+                raise NotFound from None
             outcome = "damaged"
             _log.error("file_damaged", file_id=str(file.id), sent=sent, exc_info=True)
             raise
@@ -106,6 +109,11 @@ class Deliveries:
             details: dict[str, Detail] = {"started": str(started.id), "outcome": outcome, "sent": sent}
             ended = Event(EventKind.FILE_DOWNLOAD_ENDED, started.actor, started.subject, started.origin, details)
             await uninterrupted(self._recorder.outcome(ended))
+
+    async def _is_gone(self, file: FileView) -> bool:
+        async with self._database.read() as connection:
+            now = await repository.find(connection, file.id)
+        return now is None or not now.listed
 
     async def _plaintext(
         self, file: FileView, parts: tuple[SealedPart, ...], extent: Extent

@@ -6,7 +6,7 @@ from fastapi import Depends, Header, Query, Request
 
 from portal.core.principal import Action, Principal
 from portal.features.authz import policy
-from portal.features.files.schemas import FilePatch, ListQuery, UploadQuery
+from portal.features.files.schemas import FilePatch, ListQuery, NothingElse, UploadQuery
 from portal.features.files.service import Files
 from portal.features.identity.deps import SignedIn
 from portal.web.bodies import json_body
@@ -39,6 +39,7 @@ IfMatch = Annotated[int | None, Depends(_version)]
 HandsIn = Annotated[Principal, Depends(_hands_in)]
 Patch = Annotated[FilePatch, Depends(_patch)]
 Listing = Annotated[ListQuery, Query()]
+NoQuery = Annotated[NothingElse, Query()]
 Upload = Annotated[UploadQuery, Query()]
 IdempotencyKey = Annotated[
     str | None,

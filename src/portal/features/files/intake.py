@@ -6,7 +6,6 @@ QUARANTINED with its record and its audit row. `maintenance` settles what a cras
 """
 
 import asyncio
-import contextlib
 import hashlib
 import hmac
 import json
@@ -96,8 +95,8 @@ class Intake:
         if earlier is not None:
             return await self._repeat(earlier, arrival)
         try:
-            async with self._leased(place):
-                part, findings, details = await self._seal(place, arrival)
+            async with self._leased(place) as lost:
+                part, findings, details = await self._seal(place, arrival, lost)
                 sealed = await self._bind(place, part, findings)
                 return await uninterrupted(self._settle(principal, arrival, origin, sealed, findings, details))
         except DatabaseAway:
@@ -128,7 +127,7 @@ class Intake:
             raise InFlight
         return earlier
 
-    async def _seal(self, place: Place, arrival: Arrival) -> tuple[SealedPart, Findings, Details]:
+    async def _seal(self, place: Place, arrival: Arrival, lost: asyncio.Event) -> tuple[SealedPart, Findings, Details]:
         said: list[Details] = []
 
         async def approve(findings: Findings) -> None:
@@ -136,7 +135,7 @@ class Intake:
             _compare(said[0], findings.sha256)
 
         part, findings = await self._strongbox.seal(
-            place, NO_CASE, arrival.chunks(), limit=self._max_bytes, approve=approve
+            place, NO_CASE, _until(lost, arrival.chunks()), limit=self._max_bytes, approve=approve
         )
         return part, findings, said[0]
 
@@ -204,24 +203,33 @@ class Intake:
         return earlier
 
     @asynccontextmanager
-    async def _leased(self, place: Place) -> AsyncIterator[None]:
-        renewal = asyncio.create_task(self._renew(place))
+    async def _leased(self, place: Place) -> AsyncIterator[asyncio.Event]:
+        """Renews the lease meanwhile; the event is set when a sweep took the upload."""
+        lost = asyncio.Event()
+        renewal = asyncio.create_task(self._renew(place, lost))
         try:
-            yield
+            yield lost
         finally:
             renewal.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await renewal
+            await asyncio.wait([renewal])
 
-    async def _renew(self, place: Place) -> None:
-        held = True
-        while held:
+    async def _renew(self, place: Place, lost: asyncio.Event) -> None:
+        while not lost.is_set():
             await asyncio.sleep(_RENEW_SECONDS)
             try:
                 async with self._database.write() as connection:
-                    held = await repository.renew_lease(connection, place.file_id, clock.now() + LEASE)
-            except DatabaseAway:
-                _log.warning("lease_not_renewed", file_id=str(place.file_id))
+                    if not await repository.renew_lease(connection, place.file_id, clock.now() + LEASE):
+                        lost.set()
+            except Exception as error:  # noqa: BLE001  # the next round may succeed; the last word is transaction 2's
+                _log.warning("lease_not_renewed", file_id=str(place.file_id), error=type(error).__name__)
+
+
+async def _until(lost: asyncio.Event, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, as long as the upload is still ours."""
+    async for chunk in chunks:
+        if lost.is_set():
+            raise UploadLost
+        yield chunk
 
 
 def _compare(details: Details, sha256: bytes) -> None:

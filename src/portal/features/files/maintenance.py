@@ -55,16 +55,16 @@ class Maintenance:
 
         With less than LEASE it takes uploads from whoever is still at them: for a portal that is stopped.
         """
-        settled = 0
+        settled, after = 0, None
         lease_before = clock.now() + LEASE - older_than
         while True:
             async with self._database.read() as connection:
-                files = await repository.unsettled(connection, lease_before, _PAGE)
+                files = await repository.unsettled(connection, lease_before, after, _PAGE)
             for file in files:
-                await self._settle(file)
-            settled += len(files)
+                settled += await self._settled(file)
             if len(files) < _PAGE:
                 break
+            after = files[-1].id
         async with self._database.write() as connection:
             await repository.expire_idempotency_keys(connection, clock.now() - IDEMPOTENCY_KEPT)
         return settled
@@ -76,13 +76,13 @@ class Maintenance:
         after: UUID | None = None
         while True:
             async with self._database.read() as connection:
-                files = await repository.page_by_id(connection, after, _PAGE)
-            for file in files:
+                ids = await repository.listed_ids(connection, after, _PAGE)
+            for file_id in ids:
                 deep = full or (sample is not None and random.random() < sample)  # noqa: S311  # a sample, no secret
-                yield await self._check(file, deep=deep)
-            if len(files) < _PAGE:
+                yield await self._check(file_id, deep=deep)
+            if len(ids) < _PAGE:
                 break
-            after = files[-1].id
+            after = ids[-1]
         async for key in self._orphans():
             yield Checked(None, key, 0, "a blob that no file names")
 
@@ -100,6 +100,16 @@ class Maintenance:
             await record.write(connection, Event(EventKind.FILE_EXPORTED, actor, str(file_id)))
         return await self._strongbox.export(await self._sealed(file))
 
+    async def _settled(self, file: FileView) -> bool:
+        """Whether it could be settled: one file that cannot must not keep the others waiting."""
+        try:
+            await self._settle(file)
+        except PortalError as error:
+            _log.warning("file_not_settled", file_id=str(file.id), code=error.code)
+            return False
+        _log.info("file_settled", file_id=str(file.id), was=file.status.value)
+        return True
+
     async def _settle(self, file: FileView) -> None:
         if file.status is Status.PENDING:
             event = Event(EventKind.FILE_UPLOAD_FAILED, SWEEPER, str(file.id), details={"reason": "lease_expired"})
@@ -108,21 +118,29 @@ class Maintenance:
                     return
                 await record.write(connection, event)
         await remove_bytes(self._database, self._strongbox, file.id)
-        _log.info("file_settled", file_id=str(file.id), was=file.status.value)
 
-    async def _check(self, file: FileView, *, deep: bool) -> Checked:
+    async def _check(self, file_id: UUID, *, deep: bool) -> Checked:
+        name = ""
         try:
+            async with self._database.read() as connection:
+                file = await repository.find(connection, file_id)
+            if file is None or not file.listed:
+                return Checked(file_id, name, 0, None)  # deleted since it was listed
+            name = file.name
             sealed = await self._sealed(file)
-            read = await self._read_whole(sealed) if deep else await self._check_lengths(sealed)
+            return Checked(file_id, name, await (self._read_whole if deep else self._check_lengths)(sealed), None)
         except IntegrityError:
-            if await self._changed(file):
-                return Checked(file.id, file.name, 0, None)  # deleted while we looked
-            async with self._database.write() as connection:
-                await record.write(connection, Event(EventKind.FILE_DAMAGED, "system:fsck", str(file.id)))
-            return Checked(file.id, file.name, 0, "damaged")
+            return Checked(file_id, name, 0, await self._damaged(file_id))
         except PortalError as error:
-            return Checked(file.id, file.name, 0, f"not checked: {error.code}")
-        return Checked(file.id, file.name, read, None)
+            return Checked(file_id, name, 0, f"not checked: {error.code}")
+
+    async def _damaged(self, file_id: UUID) -> str | None:
+        """Put the damage on record; None where the file was deleted while we looked."""
+        async with self._database.write() as connection:
+            if file_id not in await repository.listed_ids(connection, None, 1, only=file_id):
+                return None
+            await record.write(connection, Event(EventKind.FILE_DAMAGED, "system:fsck", str(file_id)))
+        return "damaged"
 
     async def _sealed(self, file: FileView) -> SealedFile:
         async with self._database.read() as connection:
@@ -153,10 +171,6 @@ class Maintenance:
         """Blobs that no row knows of. A row is written before its blob, so one just being written is known."""
         async for key in self._strongbox.store.list():
             async with self._database.read() as connection:
-                if not await repository.blob_known(connection, UUID(hex=key)):
-                    yield key
-
-    async def _changed(self, file: FileView) -> bool:
-        async with self._database.read() as connection:
-            now = await repository.find(connection, file.id)
-        return now is None or not now.listed
+                known = await repository.blob_known(connection, UUID(hex=key))
+            if not known and await self._strongbox.store.stat(key) is not None:  # else it was deleted meanwhile
+                yield key

@@ -20,7 +20,7 @@ class Status(StrEnum):
     PENDING = "pending"  # bytes are flowing; a lease says that someone is at it
     READY = "ready"
     QUARANTINED = "quarantined"  # kept, not delivered
-    REJECTED = "rejected"  # refused by policy after its bytes were seen; nothing is kept
+    REJECTED = "rejected"  # refused by a rule about content, which none is yet; nothing is kept
     FAILED = "failed"  # the upload did not end well; nothing is kept
     DELETING = "deleting"  # keys destroyed, bytes not yet
     DELETED = "deleted"

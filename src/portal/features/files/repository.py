@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.core.errors import IntegrityError
 from portal.crypto.format import Place
 from portal.db.statements import insert_unless_taken
 from portal.features.files.models import BlobRow, FileRow, Kind, Status
@@ -132,9 +133,9 @@ async def finish(connection: AsyncConnection, file_id: UUID, values: dict[str, A
     return await _change(connection, file_id, Status.PENDING, {**values, "lease_until": None})
 
 
-async def fail(connection: AsyncConnection, file_id: UUID, status: Status = Status.FAILED) -> bool:
+async def fail(connection: AsyncConnection, file_id: UUID) -> bool:
     """Give a pending file up; its idempotency key is free again."""
-    values = {"status": status.value, "lease_until": None, "idempotency_key": None}
+    values = {"status": Status.FAILED.value, "lease_until": None, "idempotency_key": None}
     return await _change(connection, file_id, Status.PENDING, values)
 
 
@@ -159,7 +160,9 @@ async def begin_delete(connection: AsyncConnection, file_id: UUID, version: int)
     return True
 
 
-async def unsettled(connection: AsyncConnection, lease_before: datetime, limit: int) -> list[FileView]:
+async def unsettled(
+    connection: AsyncConnection, lease_before: datetime, after: UUID | None, limit: int
+) -> list[FileView]:
     """Files that a crash left: pending without a live lease, or given up with blobs still on record."""
     has_blobs = select(_blobs.c.id).where(_blobs.c.file_id == _files.c.id).exists()
     over = (Status.FAILED.value, Status.REJECTED.value, Status.DELETING.value)
@@ -169,6 +172,8 @@ async def unsettled(connection: AsyncConnection, lease_before: datetime, limit: 
             _files.c.status.in_(over) & has_blobs,
         )
     )
+    if after is not None:
+        statement = statement.where(_files.c.id > after)
     return await _many(connection, statement.order_by(_files.c.id).limit(limit))
 
 
@@ -192,12 +197,16 @@ async def count_listed(connection: AsyncConnection) -> int:
     return int((await connection.execute(statement)).scalar_one())
 
 
-async def page_by_id(connection: AsyncConnection, after: UUID | None, limit: int) -> list[FileView]:
-    """Every listed file, in the order of ids, for a check of all."""
-    statement = select(*_view_columns).where(_files.c.status.in_(_LISTED))
+async def listed_ids(
+    connection: AsyncConnection, after: UUID | None, limit: int, *, only: UUID | None = None
+) -> list[UUID]:
+    """Ids of listed files in their order, for a check of all: what else a row says may be nonsense."""
+    statement = select(_files.c.id).where(_files.c.status.in_(_LISTED))
     if after is not None:
         statement = statement.where(_files.c.id > after)
-    return await _many(connection, statement.order_by(_files.c.id).limit(limit))
+    if only is not None:
+        statement = statement.where(_files.c.id == only)
+    return list((await connection.execute(statement.order_by(_files.c.id).limit(limit))).scalars())
 
 
 async def expire_idempotency_keys(connection: AsyncConnection, before: datetime) -> None:
@@ -238,5 +247,8 @@ async def _one(connection: AsyncConnection, *where: Any) -> FileView | None:
 
 
 async def _many(connection: AsyncConnection, statement: Select[Any]) -> list[FileView]:
-    rows = (row._mapping for row in await connection.execute(statement))  # noqa: SLF001  # its public name
-    return [FileView(**{**row, "kind": Kind(row["kind"]), "status": Status(row["status"])}) for row in rows]
+    try:
+        rows = (row._mapping for row in await connection.execute(statement))  # noqa: SLF001  # its public name
+        return [FileView(**{**row, "kind": Kind(row["kind"]), "status": Status(row["status"])}) for row in rows]
+    except ValueError:
+        raise IntegrityError from None  # an edited row: no kind or status that we know

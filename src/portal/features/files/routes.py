@@ -11,27 +11,27 @@ from portal.core.errors import PortalError
 from portal.features.files.arrivals import FormArrival, RawArrival
 from portal.features.files.catalog import Changes
 from portal.features.files.delivery import Extent
-from portal.features.files.deps import HandsIn, IdempotencyKey, IfMatch, Listing, Patch, Upload, WithFiles
+from portal.features.files.deps import HandsIn, IdempotencyKey, IfMatch, Listing, NoQuery, Patch, Upload, WithFiles
 from portal.features.files.intake import InFlight, KeyReused, UploadLost
-from portal.features.files.models import Kind
 from portal.features.files.names import checked_name, download_name
 from portal.features.files.repository import Filters
 from portal.features.files.schemas import FileOut, FilePage, FilePatch, ListQuery
 from portal.features.files.views import FileView
 from portal.features.identity.deps import From, SignedIn
-from portal.web import conditions
+from portal.web import API, conditions
 from portal.web.documents import BINARY
 from portal.web.errors import UnsupportedMediaType, documented
 from portal.web.streaming import OCTET_STREAM, DownloadResponse, attachment, primed
 
 router = APIRouter(tags=["files"])
-PREFIX = "/api/v1"
+BODIES = (FilePatch,)  # models that `deps` parse: FastAPI does not see them
 
 _READ: list[type[PortalError]] = [errors.NotSignedIn, errors.NotFound, errors.Unavailable]
 _WRITE: list[type[PortalError]] = [*_READ, errors.Forbidden, errors.PreconditionFailed, errors.PreconditionRequired]
 _CONTENT: list[type[PortalError]] = [*_READ, errors.Forbidden, errors.Quarantined, errors.IntegrityError]
 _UPLOAD: list[type[PortalError]] = [
     errors.InvalidInput,
+    UnsupportedMediaType,
     errors.DigestMismatch,
     errors.NotSignedIn,
     errors.Forbidden,
@@ -54,7 +54,7 @@ _FORM_BODY: dict[str, Any] = {
                     "properties": {
                         "file": BINARY,
                         "description": {"type": "string"},
-                        "kind": {"type": "string", "enum": [kind.value for kind in Kind]},
+                        "kind": {"$ref": "#/components/schemas/Kind"},
                         "sha256": {"type": "string", "description": "64 hex digits; refused where they do not match."},
                     },
                 },
@@ -77,12 +77,12 @@ _RAW_BODY: dict[str, Any] = {
 _PATCH_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {
-            "application/json": {"schema": FilePatch.model_json_schema(ref_template="#/components/schemas/{model}")}
-        },
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/FilePatch"}}},
     }
 }
-_PATCH_BODY["requestBody"]["content"]["application/json"]["schema"].pop("$defs")  # Kind stands among the components
+_TAGGED: dict[int | str, dict[str, Any]] = {
+    200: {"headers": {"ETag": {"schema": {"type": "string"}, "description": "For If-Match."}}}
+}
 _RANGE: dict[str, Any] = {
     "parameters": [
         {"name": "Range", "in": "header", "schema": {"type": "string"}, "example": "bytes=0-1023"},
@@ -92,14 +92,12 @@ _RANGE: dict[str, Any] = {
 _LOCATED: dict[int | str, dict[str, Any]] = {
     201: {"headers": {name: {"schema": {"type": "string"}} for name in ("Location", "ETag")}}
 }
+_CONTENT_HEADERS = ("ETag", "Repr-Digest", "Content-Disposition", "Content-Length", "Accept-Ranges")
 _DELIVERED: dict[int | str, dict[str, Any]] = {
     status: {
         "description": description,
         "content": {OCTET_STREAM: {"schema": BINARY}},
-        "headers": {
-            name: {"schema": {"type": "string"}}
-            for name in ("ETag", "Repr-Digest", "Content-Disposition", "Accept-Ranges", *more)
-        },
+        "headers": {name: {"schema": {"type": "string"}} for name in (*_CONTENT_HEADERS, *more)},
     }
     for status, description, more in ((200, "The file.", ()), (206, "The range.", ("Content-Range",)))
 }
@@ -113,7 +111,12 @@ _DELIVERED: dict[int | str, dict[str, Any]] = {
     openapi_extra=_FORM_BODY,
 )
 async def upload_file(
-    request: Request, principal: HandsIn, files: WithFiles, origin: From, idempotency_key: IdempotencyKey = None
+    request: Request,
+    _: NoQuery,
+    principal: HandsIn,
+    files: WithFiles,
+    origin: From,
+    idempotency_key: IdempotencyKey = None,
 ) -> FileOut:
     """multipart/form-data with one `file`; the other fields may stand before or after it."""
     arrival = await FormArrival.begin(request, files.max_upload_bytes)
@@ -157,7 +160,7 @@ async def list_files(principal: SignedIn, files: WithFiles, query: Listing) -> F
     return FilePage(items=[FileOut.of(file) for file in page.items], next_cursor=following)
 
 
-@router.get("/files/{file_id}", summary="Read a file's entry", responses=documented(*_READ))
+@router.get("/files/{file_id}", summary="Read a file's entry", responses={**_TAGGED, **documented(*_READ)})
 async def read_file(file_id: UUID, principal: SignedIn, files: WithFiles, response: Response) -> FileOut:
     """The catalogue entry; its ETag goes into If-Match of a change."""
     view = await files.catalog.get(principal, file_id)
@@ -168,7 +171,7 @@ async def read_file(file_id: UUID, principal: SignedIn, files: WithFiles, respon
 @router.patch(
     "/files/{file_id}",
     summary="Change a file's entry",
-    responses=documented(errors.InvalidInput, UnsupportedMediaType, *_WRITE),
+    responses={**_TAGGED, **documented(errors.InvalidInput, UnsupportedMediaType, errors.TooLarge, *_WRITE)},
     openapi_extra=_PATCH_BODY,
 )
 async def update_file(
@@ -223,7 +226,15 @@ async def download_file(
     return DownloadResponse(await primed(delivery.chunks), status=206 if partial else 200, headers=headers)
 
 
-@router.head("/files/{file_id}/content", summary="What a download would deliver", responses=documented(*_CONTENT))
+@router.head(
+    "/files/{file_id}/content",
+    response_class=Response,
+    summary="What a download would deliver",
+    responses={
+        200: {"headers": {name: {"schema": {"type": "string"}} for name in _CONTENT_HEADERS}},
+        **documented(*_READ, errors.Forbidden, errors.Quarantined),
+    },
+)
 async def head_file(file_id: UUID, principal: SignedIn, files: WithFiles) -> Response:
     """The headers of the whole download; nothing is decrypted or counted."""
     view = await files.deliveries.describe(principal, file_id)
@@ -232,7 +243,7 @@ async def head_file(file_id: UUID, principal: SignedIn, files: WithFiles) -> Res
 
 
 def _created(view: FileView) -> Response:
-    headers = {"Location": f"{PREFIX}/files/{view.id}", "ETag": conditions.version_tag(view.version)}
+    headers = {"Location": f"{API}/files/{view.id}", "ETag": conditions.version_tag(view.version)}
     return JSONResponse(FileOut.of(view).model_dump(mode="json"), status_code=201, headers=headers)
 
 

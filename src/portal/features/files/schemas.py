@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from portal.backends.scanners.base import Outcome
 from portal.features.files.models import Kind, Status
 from portal.features.files.views import FileView
 from portal.web.fields import GivenMoment, Moment, Number, Text
@@ -42,7 +43,7 @@ class FileOut(BaseModel):
     kind: Kind
     description: str
     status: Status
-    scan_verdict: str = Field(description="clean, not_scanned, unscannable or infected.")
+    scan_verdict: Outcome
     owner_id: UUID
     created_at: Moment
 
@@ -59,7 +60,7 @@ class FileOut(BaseModel):
             kind=file.kind,
             description=file.description,
             status=file.status,
-            scan_verdict=file.verdict or "",
+            scan_verdict=Outcome(file.verdict or Outcome.NOT_SCANNED),
             owner_id=file.owner_id,
             created_at=file.created_at,
         )
@@ -93,6 +94,12 @@ class UploadQuery(BaseModel):
 
     kind: Kind = Kind.OTHER
     description: Text = Field("", max_length=MAX_DESCRIPTION)
+
+
+class NothingElse(BaseModel):
+    """What a form says it says in its fields: a query beside it would be taken for heard."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class ListQuery(BaseModel):

@@ -14,6 +14,7 @@ from fastapi.security import OAuth2PasswordBearer
 from portal.core.errors import NotSignedIn
 from portal.core.principal import Origin, Principal
 from portal.features.identity.service import Identity
+from portal.web import API
 from portal.web.errors import InvalidTokenRequest, UnsupportedMediaType, request_id_of
 
 Resolver = Callable[[str], Awaitable[Principal]]
@@ -24,8 +25,8 @@ _MAX_FORM_BYTES = 16 << 10
 _MAX_FIELDS = 16
 
 bearer = OAuth2PasswordBearer(
-    tokenUrl="/api/v1/auth/token",
-    refreshUrl="/api/v1/auth/token",
+    tokenUrl=f"{API}/auth/token",
+    refreshUrl=f"{API}/auth/token",
     scheme_name="password",
     description="Sign in with name and password; send the access token as `Authorization: Bearer`.",
     auto_error=False,

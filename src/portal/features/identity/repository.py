@@ -85,11 +85,6 @@ async def add_session(connection: AsyncConnection, session: Session) -> None:
     await connection.execute(insert(_sessions).values(values))
 
 
-async def session_by_id(connection: AsyncConnection, session_id: UUID) -> Session | None:
-    row = (await connection.execute(select(_sessions).where(_sessions.c.id == session_id))).one_or_none()
-    return None if row is None else Session(**row._mapping)  # noqa: SLF001
-
-
 async def rotate(connection: AsyncConnection, session_id: UUID, *, old: bytes, new: bytes) -> bool:
     """Replace the refresh token's digest if it still is `old`: of two at once, one succeeds."""
     done = await connection.execute(

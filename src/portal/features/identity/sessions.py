@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
-from portal.core.errors import InvalidGrant, NotSignedIn
+from portal.core.errors import InvalidGrant, NotSignedIn, Unprocessable
 from portal.core.ids import new_id
 from portal.core.principal import Origin, Principal
 from portal.db.unit_of_work import Database
@@ -53,10 +53,13 @@ class Sessions:
         """Raises InvalidGrant: one answer and the same work for an unknown, a disabled and a mistaken user."""
         user = await self._user(name)
         usable = user if user is not None and user.disabled_at is None else None
-        if not await self._hasher.verify(password, usable.password_hash if usable else None) or usable is None:
-            async with self._database.write() as connection:
-                named: dict[str, Detail] = {"name": ascii(name[:_SHOWN_NAME])}
-                await record.write(connection, Event(EventKind.SIGN_IN_FAILED, "nobody", None, origin, named))
+        try:
+            right = await self._hasher.verify(password, usable.password_hash if usable else None)
+        except Unprocessable:
+            await self._record_refusal("password", origin, name=name[:_SHOWN_NAME])
+            raise
+        if not right or usable is None:
+            await self._record_refusal("password", origin, name=name[:_SHOWN_NAME])
             raise InvalidGrant
         return await self._begin(usable, origin)
 
@@ -65,16 +68,21 @@ class Sessions:
 
         Raises InvalidGrant.
         """
-        session_id, digest = self._refresh.read(refresh_token)
+        try:
+            session_id, digest = self._refresh.read(refresh_token)
+        except InvalidGrant:
+            await self._record_refusal("refresh_token", origin)
+            raise
         token, new_digest = self._refresh.issue(session_id)
         async with self._database.write() as connection:
             user = await repository.live_user(connection, session_id, clock.now())
-            if user is not None and not await repository.rotate(connection, session_id, old=digest, new=new_digest):
+            rotated = user is not None and await repository.rotate(connection, session_id, old=digest, new=new_digest)
+            kind = EventKind.REFRESHED if rotated else EventKind.REFRESH_REUSED if user else EventKind.SIGN_IN_FAILED
+            if kind is EventKind.REFRESH_REUSED:
                 await repository.revoke(connection, session_id, clock.now())
-                reuse = Event(EventKind.REFRESH_REUSED, f"user:{user.id}", str(session_id), origin)
-                await record.write(connection, reuse)
-                user = None
-        if user is None:
+            actor = f"user:{user.id}" if user else "nobody"
+            await record.write(connection, Event(kind, actor, str(session_id), origin, {"grant": "refresh_token"}))
+        if user is None or not rotated:
             raise InvalidGrant
         return self._pair(user, session_id, token)
 
@@ -97,6 +105,11 @@ class Sessions:
         if user is None:
             raise NotSignedIn
         return Principal(f"user:{user.id}", user.role, user.id, session_id)
+
+    async def _record_refusal(self, grant: str, origin: Origin, **details: Detail) -> None:
+        event = Event(EventKind.SIGN_IN_FAILED, "nobody", None, origin, {"grant": grant, **details})
+        async with self._database.write() as connection:
+            await record.write(connection, event)
 
     async def _user(self, name: str) -> User | None:
         if not is_name(name):

@@ -23,7 +23,7 @@ _ALGORITHM = "HS256"
 _ISSUER = "portal"
 _AUDIENCE = "portal-api"
 _TYPE = "at+jwt"  # RFC 9068: never taken for a token of another kind
-_REQUIRED = {f"require_{claim}": True for claim in ("aud", "exp", "iat", "iss", "jti", "sub")}
+_REQUIRED = {f"require_{claim}": True for claim in ("aud", "iss", "jti", "sub")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +69,14 @@ class AccessTokens:
                 algorithms=[_ALGORITHM],
                 audience=_AUDIENCE,
                 issuer=_ISSUER,
-                # Expiry is judged below, by the portal's own clock.
+                # Times are judged below, by the portal's own clock.
                 options={**_REQUIRED, "verify_exp": False, "verify_iat": False},
             )
-            expires, user_id, session_id = body["exp"], UUID(body["sub"]), UUID(body["sid"])
+            issued, expires = body["iat"], body["exp"]
+            user_id, session_id = UUID(body["sub"]), UUID(body["sid"])
         except (JOSEError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
             raise NotSignedIn from None
-        if type(expires) is not int or expires <= now.timestamp():
+        if type(issued) is not int or type(expires) is not int or expires <= now.timestamp():
             raise NotSignedIn
         return AccessClaims(user_id, session_id)
 
