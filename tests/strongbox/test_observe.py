@@ -1,5 +1,7 @@
 """The observers of one pass: digest, size, type and verdict."""
 
+import subprocess
+import sys
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -144,3 +146,32 @@ async def test_abort_is_idempotent() -> None:
     await observers.scan(b"half")
     await observers.abort()
     await observers.abort()
+
+
+def test_the_carried_libmagic_is_used_where_the_system_has_none() -> None:
+    # In a process of its own: the two libraries cannot live in one.
+    program = """
+import ctypes, ctypes.util
+real, find = ctypes.CDLL, ctypes.util.find_library
+carried = []
+def load(name, *arguments, **options):
+    if name in {"libmagic.so.1", "system"} and not carried:
+        raise OSError("no such library")
+    return real(name, *arguments, **options)
+ctypes.CDLL = load
+ctypes.util.find_library = lambda name: "system" if name == "magic" else find(name)
+import importlib
+plain = importlib.import_module
+def noticed(name, *arguments):
+    if name == "pylibmagic":
+        ctypes.CDLL, ctypes.util.find_library = real, find
+        carried.append(name)
+    return plain(name, *arguments)
+importlib.import_module = noticed
+from portal.strongbox.sniff import Sniffer
+sniffer = Sniffer()
+sniffer.feed(b"%PDF-1.4\\n1 0 obj<</Type/Catalog>>endobj\\n")
+print(sniffer.finish(), set(carried))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "application/pdf {'pylibmagic'}\n", done.stderr

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.types import Message
 
 from portal.core.errors import IntegrityError
-from portal.web.streaming import OCTET_STREAM, DownloadResponse, attachment, primed
+from portal.web.streaming import OCTET_STREAM, BrokenOff, DownloadResponse, attachment, primed
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
 
@@ -157,7 +157,7 @@ async def test_a_client_that_leaves_closes_the_source_early() -> None:
 async def test_a_source_that_fails_in_the_middle_never_ends_the_answer(spec: str) -> None:
     source, client = Source(b"abc", IntegrityError()), Client()
     download = await answer(source)
-    with pytest.raises(IntegrityError):
+    with pytest.raises(BrokenOff):
         await download(scope(spec), client.receive, client.send)
     assert client.body == b"abc"
     assert not client.ended

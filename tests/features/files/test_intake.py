@@ -84,7 +84,7 @@ async def test_bytes_flow_under_a_lease_and_without_a_transaction(house: House, 
         seen.append(row["status"])
         async with house.database.read() as connection:
             page = await repository.list_page(connection, Filters(), None, 10)
-            expired = await repository.unsettled(connection, clock.now() + LEASE - timedelta(seconds=5), 10)
+            expired = await repository.unsettled(connection, clock.now() + LEASE - timedelta(seconds=5), None, 10)
         seen.extend([page, expired, dict(house.store.blobs)])
 
     await house.hand_in(analyst, meanwhile=look)

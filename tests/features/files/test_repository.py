@@ -142,8 +142,8 @@ async def test_a_lease_is_renewed_while_pending(house: House, analyst: Principal
     until = NOON + timedelta(hours=1)
     assert await change(house, repository.renew_lease, file_id, until)
     async with house.database.read() as connection:
-        assert await repository.unsettled(connection, until - timedelta(microseconds=1), 10) == []
-        assert [file.id for file in await repository.unsettled(connection, until, 10)] == [file_id]
+        assert await repository.unsettled(connection, until - timedelta(microseconds=1), None, 10) == []
+        assert [file.id for file in await repository.unsettled(connection, until, None, 10)] == [file_id]
 
 
 async def test_details_change_for_the_version_that_was_read(house: House, analyst: Principal) -> None:
@@ -171,7 +171,7 @@ async def test_of_many_changes_of_one_version_one_wins(house: House, analyst: Pr
 async def test_what_is_not_listed_does_not_change(house: House, analyst: Principal, status: Status) -> None:
     file_id = await pending(house, analyst)
     assert not await change(house, repository.update_details, file_id, 1, {"name": "b"})
-    assert await change(house, repository.fail, file_id, status)
+    assert await change(house, repository.finish, file_id, {"status": status.value})
     assert not await change(house, repository.update_details, file_id, 1, {"name": "b"})
     assert not await change(house, repository.begin_delete, file_id, 1)
     assert await house.statuses() == [status.value]
@@ -236,7 +236,7 @@ async def test_a_listing_shows_ready_and_quarantined_alone(house: House, analyst
     assert await names(house) == ["quarantined", "ready"]
     async with house.database.read() as connection:
         assert await repository.count_listed(connection) == 2
-        assert len(await repository.page_by_id(connection, None, 10)) == 2
+        assert len(await repository.listed_ids(connection, None, 10)) == 2
 
 
 async def test_a_listing_is_newest_first(house: House, analyst: Principal) -> None:
@@ -266,10 +266,10 @@ async def test_pages_by_id_meet_without_gap_or_overlap(house: House, analyst: Pr
     seen: list[UUID] = []
     while True:
         async with house.database.read() as connection:
-            found = await repository.page_by_id(connection, seen[-1] if seen else None, 2)
+            found = await repository.listed_ids(connection, seen[-1] if seen else None, 2)
         if not found:
             break
-        seen += [file.id for file in found]
+        seen += found
     assert seen == everything
 
 
@@ -373,10 +373,10 @@ async def test_unsettled_are_expired_leases_and_given_up_files_with_blobs(house:
     await listed(house, analyst)
     for status in (Status.FAILED, Status.REJECTED):
         given_up = await pending(house, analyst)
-        await change(house, repository.fail, given_up, status)
+        await change(house, repository.finish, given_up, {"status": status.value})
         expected.add(given_up)
         settled = await pending(house, analyst)
-        await change(house, repository.fail, settled, status)
+        await change(house, repository.finish, settled, {"status": status.value})
         await change(house, repository.forget_blobs, settled)
     deleting = await listed(house, analyst)
     await change(house, repository.begin_delete, deleting, 1)
@@ -385,8 +385,11 @@ async def test_unsettled_are_expired_leases_and_given_up_files_with_blobs(house:
     await change(house, repository.begin_delete, deleted, 1)
     await change(house, repository.forget_blobs, deleted)
     async with house.database.read() as connection:
-        assert {file.id for file in await repository.unsettled(connection, now, 50)} == expected
-        assert len(await repository.unsettled(connection, now, 2)) == 2
+        assert {file.id for file in await repository.unsettled(connection, now, None, 50)} == expected
+        first = await repository.unsettled(connection, now, None, 2)
+        assert len(first) == 2
+        rest = await repository.unsettled(connection, now, first[-1].id, 50)
+        assert {file.id for file in [*first, *rest]} == expected
 
 
 async def test_a_blob_is_known_from_before_its_bytes_until_forgotten(house: House, analyst: Principal) -> None:

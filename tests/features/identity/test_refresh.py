@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from portal.core import clock
 from portal.core.errors import InvalidGrant
 from portal.core.secrets import Secret
+from portal.features.identity import refresh
 from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.tokens import AccessClaims, AccessTokens
 
@@ -66,13 +67,50 @@ def test_every_changed_character_is_refused() -> None:
         assert refused(token[:at] + token[at + 1 :])
 
 
+GOOD, _ = TOKENS.issue(SESSION)
+
+
+@given(st.integers(0, len(GOOD) - 1), st.characters())
+def test_any_character_changed_anywhere_is_refused(at: int, other: str) -> None:
+    assert refused(GOOD[:at] + other + GOOD[at + 1 :]) == (other != GOOD[at])
+
+
+@given(st.integers(0, len(GOOD)), st.text(min_size=1, max_size=100))
+def test_any_text_put_in_anywhere_is_refused(at: int, more: str) -> None:
+    assert refused(GOOD[:at] + more + GOOD[at:])
+
+
+@given(st.sets(st.integers(0, len(GOOD) - 1), min_size=1))
+def test_any_characters_left_out_are_refused(gone: set[int]) -> None:
+    assert refused("".join(character for at, character in enumerate(GOOD) if at not in gone))
+
+
+@given(st.uuids(), st.uuids())
+def test_the_mac_of_another_session_is_refused(session_id: UUID, other: UUID) -> None:
+    (ours, _), (theirs, _) = TOKENS.issue(session_id), TOKENS.issue(other)
+    assert refused(f"{ours.rpartition('.')[0]}.{theirs.rpartition('.')[2]}")
+    assert refused(f"{other.hex}.{ours.partition('.')[2]}") == (other != session_id)
+
+
+def signed(body: str) -> str:
+    """`body` under our own mac, whatever it says."""
+    return f"{body}.{refresh._mac(TOKENS._keys[0], body)}"
+
+
+def test_what_is_over_long_or_not_ascii_is_refused_even_under_our_own_mac() -> None:
+    body = f"{SESSION.hex}.{'x' * 144}"
+    assert len(signed(body)) == 200
+    assert not refused(signed(body))
+    assert refused(signed(body + "x"))
+    assert refused(signed(f"{SESSION.hex}.é"))
+
+
 def test_the_parts_of_two_tokens_do_not_mix() -> None:
     one, two = (TOKENS.issue(session_id)[0].split(".") for session_id in (SESSION, UUID(int=7)))
     for mixed in ([one[0], two[1], two[2]], [two[0], one[1], two[2]], [one[0], one[1], two[2]], [two[0], *one[1:]]):
         assert refused(".".join(mixed))
 
 
-GOOD, _ = TOKENS.issue(SESSION)
 SHAPES = {
     "empty": "",
     "a dot": ".",

@@ -19,6 +19,7 @@ from portal.features.audit.events import Event
 from portal.features.audit.models import AuditRow
 from portal.features.identity.models import SessionRow, UserRow
 from portal.features.identity.passwords import PasswordHasher
+from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.repository import User
 from portal.features.identity.sessions import SESSION_LIFETIME, Sessions, TokenPair
 from portal.features.identity.tokens import AccessClaims, AccessTokens
@@ -59,15 +60,32 @@ def hands(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
+async def bodies(database: Database) -> list[str]:
+    """The bytes that are on record."""
+    async with database.read() as connection:
+        return list((await connection.execute(select(audit.body).order_by(audit.seq))).scalars())
+
+
 async def events(database: Database) -> list[Event]:
     """What is on record since the account was made."""
-    async with database.read() as connection:
-        bodies = (await connection.execute(select(audit.body).order_by(audit.seq))).scalars()
-        return [event for event in map(Event.from_canonical, bodies) if event.kind != "user.created"]
+    told = map(Event.from_canonical, await bodies(database))
+    return [event for event in told if event.kind != "user.created"]
 
 
 async def kinds(database: Database) -> list[str]:
     return [event.kind.value for event in await events(database)]
+
+
+def failures(count: int) -> list[str]:
+    return ["auth.sign_in_failed"] * count
+
+
+def by_password(name: str) -> dict[str, str]:
+    """What is told of a refused password grant."""
+    return {"grant": "password", "name": name}
+
+
+BY_TOKEN = {"grant": "refresh_token"}
 
 
 async def change_user(database: Database, **values: object) -> None:
@@ -140,10 +158,11 @@ async def test_unknown_mistaken_and_disabled_get_one_answer_and_are_on_record(
     disabled = await refusal(sessions.sign_in(NAME, PASSWORD, HERE))
     assert mistaken == unknown == disabled == (InvalidGrant, InvalidGrant.title)
     told = await events(database)
-    assert [event.kind.value for event in told] == ["auth.sign_in_failed"] * 3
+    assert [event.kind.value for event in told] == failures(3)
     assert {event.actor for event in told} == {"nobody"}
     assert {event.origin for event in told} == {HERE}
-    assert [event.details["name"] for event in told] == ["'Ada'", "'Eve'", "'Ada'"]
+    assert {event.subject for event in told} == {None}
+    assert [event.details for event in told] == [by_password(NAME), by_password("Eve"), by_password(NAME)]
     assert ada.disabled_at is None
 
 
@@ -178,18 +197,19 @@ UNKNOWN_NAMES = [
     "\0",
     "Ada\0",
     "\ud800",
+    "x" * 64,
+    "x" * 64 + "y",
 ]
 
 
-async def test_any_name_is_an_unknown_user_and_on_record_in_short_and_in_ascii(
+async def test_any_name_is_an_unknown_user_and_on_record_in_short_as_typed_in_a_line_of_ascii(
     ada: User, sessions: Sessions, database: Database
 ) -> None:
     assert ada.name not in UNKNOWN_NAMES
     for name in UNKNOWN_NAMES:
         await refusal(sessions.sign_in(name, PASSWORD, NOWHERE))
-    told = [str(event.details["name"]) for event in await events(database)]
-    assert told == [ascii(name[:64]) for name in UNKNOWN_NAMES]
-    assert all(one.isascii() and one.isprintable() for one in told)
+    assert [event.details for event in await events(database)] == [by_password(name[:64]) for name in UNKNOWN_NAMES]
+    assert all(body.isascii() and body.isprintable() for body in await bodies(database))
 
 
 async def test_no_password_goes_on_record(ada: User, sessions: Sessions, database: Database) -> None:
@@ -201,11 +221,22 @@ async def test_no_password_goes_on_record(ada: User, sessions: Sessions, databas
     assert PASSWORD not in told
 
 
-async def test_a_password_that_cannot_be_is_said_to_be_so_to_everybody(ada: User, sessions: Sessions) -> None:
+async def test_a_password_that_cannot_be_is_said_to_be_so_to_everybody_and_on_record(
+    ada: User, sessions: Sessions, database: Database
+) -> None:
     for name in (ada.name, "Eve"):
-        for password in ("x" * 1_025, "x" * 12 + "\ud800"):
+        for password in ("x" * 1_025, "é" * 513, "x" * 12 + "\ud800"):
             with pytest.raises(Unprocessable):
-                await sessions.sign_in(name, password, NOWHERE)
+                await sessions.sign_in(name, password, HERE)
+    told = await events(database)
+    assert [event.kind.value for event in told] == failures(6)
+    assert {(event.actor, event.subject, event.origin) for event in told} == {("nobody", None, HERE)}
+    assert [event.details for event in told] == [*[by_password(NAME)] * 3, *[by_password("Eve")] * 3]
+
+
+async def test_a_password_as_long_as_can_be_is_only_wrong(ada: User, sessions: Sessions, database: Database) -> None:
+    await refusal(sessions.sign_in(ada.name, "x" * 1_024, NOWHERE))
+    assert [event.details for event in await events(database)] == [by_password(NAME)]
 
 
 async def test_too_many_at_once_are_not_failures_on_record(
@@ -228,7 +259,17 @@ async def test_a_refresh_gives_a_new_pair_of_the_same_session(
         assert current.access_token != before.access_token
         assert session_id(current) == session_id(pair)
         assert (await sessions.resolve(current.access_token)).session_id == session_id(pair)
-    assert await kinds(database) == ["auth.sign_in"]
+    assert await kinds(database) == ["auth.sign_in", *["auth.refreshed"] * 5]
+
+
+async def test_a_refresh_is_on_record(ada: User, pair: TokenPair, sessions: Sessions, database: Database) -> None:
+    newer = await sessions.refresh(pair.refresh_token, HERE)
+    _, event = await events(database)
+    assert (event.kind, event.actor, event.origin) == ("auth.refreshed", f"user:{ada.id}", HERE)
+    assert (event.subject, event.details) == (str(session_id(pair)), BY_TOKEN)
+    told = " ".join(await bodies(database))
+    for each in (pair, newer):
+        assert not any(part in told for part in each.refresh_token.split(".")[1:])
 
 
 async def test_an_access_token_outlives_the_refresh_that_followed_it(pair: TokenPair, sessions: Sessions) -> None:
@@ -242,9 +283,12 @@ async def test_the_second_use_of_a_refresh_token_ends_its_family_and_is_on_recor
     newer = await sessions.refresh(pair.refresh_token, NOWHERE)
     await refusal(sessions.refresh(pair.refresh_token, HERE))
     assert await ended(sessions, newer, pair)
-    reused = (await events(database))[1]
+    _, refreshed, reused, *later = await events(database)
+    assert refreshed.kind == "auth.refreshed"
     assert (reused.kind, reused.actor, reused.origin) == ("auth.refresh_reused", f"user:{ada.id}", HERE)
-    assert reused.subject == str(session_id(pair))
+    assert (reused.subject, reused.details) == (str(session_id(pair)), BY_TOKEN)
+    assert [event.kind.value for event in later] == failures(2)
+    assert [event.subject for event in later] == [str(session_id(pair))] * 2
 
 
 @pytest.mark.parametrize("generations", [2, 5])
@@ -256,14 +300,19 @@ async def test_however_old_a_used_refresh_token_is_it_ends_its_family(
         newer = await sessions.refresh(newer.refresh_token, NOWHERE)
     await refusal(sessions.refresh(pair.refresh_token, NOWHERE))
     assert await ended(sessions, newer)
-    assert await kinds(database) == ["auth.sign_in", "auth.refresh_reused"]
+    assert await kinds(database) == [
+        "auth.sign_in",
+        *["auth.refreshed"] * generations,
+        "auth.refresh_reused",
+        *failures(1),
+    ]
 
 
 async def test_a_family_ends_once(pair: TokenPair, sessions: Sessions, database: Database) -> None:
     await sessions.refresh(pair.refresh_token, NOWHERE)
     for _ in range(3):
         await refusal(sessions.refresh(pair.refresh_token, NOWHERE))
-    assert await kinds(database) == ["auth.sign_in", "auth.refresh_reused"]
+    assert await kinds(database) == ["auth.sign_in", "auth.refreshed", "auth.refresh_reused", *failures(2)]
 
 
 async def test_the_end_of_one_family_leaves_others_alone(pair: TokenPair, sessions: Sessions) -> None:
@@ -281,25 +330,49 @@ async def test_a_guess_at_a_known_session_does_not_end_it(
     family, _, secret = pair.refresh_token.partition(".")
     for guess in ("", "A" * 43, secret[:-1], secret + "A", secret.swapcase(), pair.access_token, "\0", "\ud800", "é"):
         await refusal(sessions.refresh(f"{family}.{guess}", NOWHERE))
-    assert await kinds(database) == ["auth.sign_in"]
+    assert await kinds(database) == ["auth.sign_in", *failures(9)]
     newer = await sessions.refresh(pair.refresh_token, NOWHERE)
     await refusal(sessions.refresh(f"{family}.{'B' * 43}", NOWHERE))
     assert (await sessions.resolve(newer.access_token)).session_id == session_id(pair)
+    assert await kinds(database) == ["auth.sign_in", *failures(9), "auth.refreshed", *failures(1)]
 
 
 SHAPES = ["", ".", "..", "x", "\n", "\0", "\ud800", "0" * 32, "." + "A" * 43, "g" * 32 + ".x", "é.é", "x" * 1_000_000]
 
 
-async def test_what_is_no_refresh_token_is_refused(sessions: Sessions, database: Database) -> None:
+async def test_what_is_no_refresh_token_is_refused_and_on_record(sessions: Sessions, database: Database) -> None:
     for token in SHAPES:
-        await refusal(sessions.refresh(token, NOWHERE))
-    assert await events(database) == []
+        await refusal(sessions.refresh(token, HERE))
+    told = await events(database)
+    assert [event.kind.value for event in told] == failures(len(SHAPES))
+    assert {(event.actor, event.subject, event.origin) for event in told} == {("nobody", None, HERE)}
+    assert [event.details for event in told] == [BY_TOKEN] * len(SHAPES)
 
 
 async def test_the_refresh_token_of_no_session_is_refused(pair: TokenPair, sessions: Sessions) -> None:
     secret = pair.refresh_token.partition(".")[2]
     await refusal(sessions.refresh(f"{new_id().hex}.{secret}", NOWHERE))
     await refusal(sessions.refresh(pair.access_token, NOWHERE))
+
+
+async def test_our_refresh_token_for_a_session_that_never_was_is_refused_and_on_record(
+    sessions: Sessions, database: Database
+) -> None:
+    never = new_id()
+    token, _ = RefreshTokens([Secret(b"s" * 32)]).issue(never)
+    await refusal(sessions.refresh(token, HERE))
+    (event,) = await events(database)
+    assert (event.kind, event.actor, event.origin) == ("auth.sign_in_failed", "nobody", HERE)
+    assert (event.subject, event.details) == (str(never), BY_TOKEN)
+
+
+async def test_a_refresh_token_under_another_secret_key_is_refused_and_ends_nothing(
+    pair: TokenPair, sessions: Sessions, database: Database
+) -> None:
+    forged, _ = RefreshTokens([Secret(b"t" * 32)]).issue(session_id(pair))
+    await refusal(sessions.refresh(forged, NOWHERE))
+    assert await kinds(database) == ["auth.sign_in", *failures(1)]
+    await sessions.refresh(pair.refresh_token, NOWHERE)
 
 
 async def test_the_secret_of_another_session_is_refused_and_ends_neither(pair: TokenPair, sessions: Sessions) -> None:
@@ -317,8 +390,11 @@ async def test_of_many_refreshes_at_once_one_succeeds_and_the_family_ends(
     attempts = [sessions.refresh(pair.refresh_token, NOWHERE) for _ in range(at_once)]
     results = await asyncio.gather(*attempts, return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == [*["InvalidGrant"] * (at_once - 1), "TokenPair"]
+    told = await kinds(database)
+    assert len(told) == 1 + at_once
+    assert told[:3] == ["auth.sign_in", "auth.refreshed", "auth.refresh_reused"]
+    assert set(told[3:]) <= {"auth.refresh_reused", "auth.sign_in_failed"}
     assert await ended(sessions, *(result for result in results if isinstance(result, TokenPair)))
-    assert "auth.refresh_reused" in await kinds(database)
 
 
 async def test_a_sign_out_is_felt_at_once(pair: TokenPair, sessions: Sessions, database: Database) -> None:
@@ -385,19 +461,38 @@ async def test_a_refresh_does_not_make_a_session_longer(
     assert (await session_of(database, pair)).expires_at == before
 
 
-@pytest.mark.parametrize("how", ["signed out", "new epoch", "disabled", "expired"])
-async def test_a_running_transfer_is_judged_again_in_the_callers_transaction(
-    pair: TokenPair, sessions: Sessions, database: Database, hands: Clock, how: str
-) -> None:
-    principal = await sessions.resolve(pair.access_token)
-    async with database.read() as connection:
-        assert await sessions.require_live(connection, principal.session_id) == principal
+ENDS = ["signed out", "new epoch", "disabled", "expired"]
+
+
+async def end(how: str, principal: Principal, sessions: Sessions, database: Database, hands: Clock) -> None:
     if how == "signed out":
         await sessions.sign_out(principal, NOWHERE)
     elif how == "expired":
         hands.now += SESSION_LIFETIME
     else:
         await change_user(database, **({"epoch": 2} if how == "new epoch" else {"disabled_at": hands.now}))
+
+
+@pytest.mark.parametrize("how", ENDS)
+async def test_a_refresh_of_an_ended_session_is_refused_and_on_record(
+    pair: TokenPair, sessions: Sessions, database: Database, hands: Clock, how: str
+) -> None:
+    await end(how, await sessions.resolve(pair.access_token), sessions, database, hands)
+    await refusal(sessions.refresh(pair.refresh_token, HERE))
+    told = (await events(database))[-1]
+    assert (told.kind, told.origin) == ("auth.sign_in_failed", HERE)
+    assert (told.subject, told.details) == (str(session_id(pair)), BY_TOKEN)
+    assert "auth.refresh_reused" not in await kinds(database)
+
+
+@pytest.mark.parametrize("how", ENDS)
+async def test_a_running_transfer_is_judged_again_in_the_callers_transaction(
+    pair: TokenPair, sessions: Sessions, database: Database, hands: Clock, how: str
+) -> None:
+    principal = await sessions.resolve(pair.access_token)
+    async with database.read() as connection:
+        assert await sessions.require_live(connection, principal.session_id) == principal
+    await end(how, principal, sessions, database, hands)
     async with database.read() as connection:
         with pytest.raises(NotSignedIn):
             await sessions.require_live(connection, principal.session_id)
