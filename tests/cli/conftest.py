@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import os
+import resource
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -126,12 +127,13 @@ async def sign_up(portal: Portal) -> Principal:
 
 @pytest.fixture(autouse=True)
 def outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a command changes of its process is put back: environment, umask, logging; and passwords cost little."""
+    """What a command changes of its process is put back: environment, umask, limits, logging. Passwords cost little."""
     for name in [name for name in os.environ if name.startswith("PORTAL_")]:
         monkeypatch.delenv(name)
     cheap = functools.partial(PasswordHasher, memory_kib=8, passes=1, lanes=1)
     monkeypatch.setattr("portal.features.identity.service.PasswordHasher", cheap)
     monkeypatch.setattr(log, "configure", lambda *_: structlog.configure(processors=[_drop]))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
     umask = os.umask(0o022)
     yield
     os.umask(umask)

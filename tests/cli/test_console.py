@@ -2,6 +2,8 @@
 
 import getpass
 import io
+import os
+import resource
 from typing import NoReturn
 
 import pytest
@@ -33,6 +35,14 @@ def test_what_nobody_knows_is_a_wrong_argument(empty: Shell, command: tuple[str,
     ran = empty(*command)
     assert (ran.code, ran.out) == (2, "")
     assert list(empty.folder.iterdir()) == []
+
+
+def test_keys_are_kept_out_of_core_dumps_and_other_peoples_files(empty: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+    monkeypatch.setattr(resource, "setrlimit", lambda *limit: limits.append(limit))
+    empty("init", "--help")
+    assert limits == [(resource.RLIMIT_CORE, (0, 0))]
+    assert os.umask(0o022) == 0o077
 
 
 LONG = "[bold]no markup[/bold] " + "x" * 500

@@ -168,6 +168,12 @@ def test_a_key_that_is_none_is_a_wrong_argument(exported: Shell, key: str) -> No
     assert_no_output(exported, rescue(exported, key_file="-", stdin=key), 2)
 
 
+def test_a_key_file_of_raw_bytes_is_a_wrong_argument(exported: Shell) -> None:
+    key = (exported.folder / "out" / "key-0.hex").read_text().strip()
+    (exported.folder / "out" / "key-0.hex").write_bytes(b"\xff" + bytes.fromhex(key)[1:])
+    assert_no_output(exported, rescue(exported), 2)
+
+
 def test_a_key_is_never_shown(exported: Shell) -> None:
     key = (exported.folder / "out" / "key-0.hex").read_text().strip()
     for ran in (rescue(exported), rescue(exported), rescue(exported, key_file="-", stdin=key + "0")):

@@ -78,7 +78,7 @@ def test_a_second_init_has_nothing_to_do(empty: Shell) -> None:
     empty("init")
     before = (empty.folder / ".env").read_bytes()
     ran = empty("init")
-    assert (ran.code, ran.out) == (0, "nothing to do: this portal is set up\n")
+    assert (ran.code, ran.out) == (0, "this portal is set up\n")
     assert (empty.folder / ".env").read_bytes() == before
     assert len(empty.query("SELECT id FROM users")) == 1
 

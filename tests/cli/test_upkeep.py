@@ -59,7 +59,7 @@ def test_a_span_is_a_number_and_a_unit(portal: Shell, span: str, settled: int) -
     assert portal("sweep", "--older-than", span, "--json").json == {"settled": settled}
 
 
-@pytest.mark.parametrize("span", ["", "1", "s", "1w", "-1s", "1.5h", "1h30m", " 1s"])
+@pytest.mark.parametrize("span", ["", "1", "s", "1w", "-1s", "1.5h", "1h30m", " 1s", "٣s", "9" * 30 + "d"])
 def test_a_span_that_is_none_is_a_wrong_argument(portal: Shell, span: str) -> None:
     ran = portal("sweep", "--older-than", span)
     assert (ran.code, ran.out) == (2, "")

@@ -10,10 +10,10 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.core.errors import Unavailable
+from portal.core.errors import StorageFull, Unavailable
 from portal.core.ids import new_id
 from portal.db import engine as engines
 from portal.db.engine import make_engine, parse_url
@@ -263,6 +263,44 @@ async def test_a_locked_sqlite_is_a_database_away(tmp_path: Path, monkeypatch: p
 async def _begin(database: Database) -> None:
     async with database.write():
         """A transaction with nothing in it."""
+
+
+async def test_a_full_disk_is_told_apart_from_a_database_away(tmp_path: Path) -> None:
+    async def fill(database: Database) -> None:
+        async with database.write() as connection:
+            await connection.execute(text("PRAGMA max_page_count = 10"))
+            await connection.execute(text("CREATE TABLE t (x BLOB)"))
+            await connection.execute(text("INSERT INTO t VALUES (zeroblob(1000000))"))
+
+    async with opened(parse_url(f"sqlite:///{tmp_path / 'portal.db'}")) as database:
+        with pytest.raises(StorageFull):
+            await fill(database)
+
+
+@pytest.mark.parametrize("sqlstate", ["08006", "40001", "40P01", "53300", "55P03", "57014", "57P01", "58030"])
+async def test_what_a_later_try_may_not_meet_is_a_database_away(postgres: URL, sqlstate: str) -> None:
+    async with opened(postgres) as database:
+        with pytest.raises(DatabaseAway):
+            await _raise(database, sqlstate)
+
+
+@pytest.mark.parametrize("sqlstate", ["22021", "42P01", "XX000", "P0001"])
+async def test_what_is_wrong_stays_wrong(postgres: URL, sqlstate: str) -> None:
+    async with opened(postgres) as database:
+        with pytest.raises(DBAPIError):
+            await _raise(database, sqlstate)
+
+
+async def _raise(database: Database, sqlstate: str) -> None:
+    async with database.write() as connection:
+        await connection.execute(text(f"DO $$ BEGIN RAISE SQLSTATE '{sqlstate}'; END $$"))
+
+
+async def test_an_error_does_not_show_what_was_written(database: Database) -> None:
+    async with database.read() as connection:
+        with pytest.raises(DBAPIError) as caught:
+            await connection.execute(text("SELECT * FROM nowhere WHERE name = :name"), {"name": "c4n4ry"})
+    assert "c4n4ry" not in str(caught.value)
 
 
 async def test_closing_twice_is_closing_once(database: Database) -> None:

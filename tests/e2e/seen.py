@@ -80,9 +80,9 @@ def outcomes(portal: Served, file_id: str) -> list[str]:
 def a_bug(portal: Served, file_id: str) -> Iterator[None]:
     """Something in the rows that nobody foresaw, for as long as the block lasts."""
     with closing(sqlite3.connect(portal.folder / "var" / "portal.db", isolation_level=None)) as connection:
-        change = "UPDATE files SET kind = ? WHERE id = ?"
+        change = "UPDATE files SET verdict = ? WHERE id = ?"
         connection.execute(change, ("unforeseen", UUID(file_id).hex))
         try:
             yield
         finally:
-            connection.execute(change, ("other", UUID(file_id).hex))
+            connection.execute(change, ("not_scanned", UUID(file_id).hex))

@@ -108,7 +108,7 @@ def test_every_sign_in_and_every_failed_one_is_on_record(portal: Served) -> None
     events = portal.audit()
     (refused,) = [event for event in events if event["request_id"] == failed.headers["x-request-id"]]
     assert (refused["event"], refused["actor"], refused["address"]) == ("auth.sign_in_failed", "nobody", "127.0.0.1")
-    assert refused["details"] == {"name": f"'{name}'"}
+    assert refused["details"] == {"grant": "password", "name": name}
     assert f"user:{user_id}" in [event["actor"] for event in events if event["event"] == "auth.sign_in"]
 
 

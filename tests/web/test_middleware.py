@@ -26,8 +26,10 @@ from portal.web.middleware import (
     SecurityHeaders,
     client_address,
 )
+from portal.web.streaming import BrokenOff
 
 Headers = list[tuple[bytes, bytes]]
+Lines = list[dict[str, Any]]
 HOST: Headers = [(b"host", b"portal.example")]
 
 
@@ -158,6 +160,12 @@ async def through_gate(headers: Headers | None = None, hosts: str = "portal.exam
 
 
 HEADS: dict[str, tuple[Headers, int]] = {
+    "a credential twice": ([(b"authorization", b"Bearer a"), (b"authorization", b"Bearer b")], 400),
+    "a type twice": ([(b"content-type", b"a/b"), (b"content-type", b"c/d")], 400),
+    "a range twice": ([(b"range", b"bytes=0-1"), (b"range", b"bytes=2-3")], 400),
+    "a condition twice": ([(b"if-match", b'"1"'), (b"if-match", b'"2"')], 400),
+    "a key twice": ([(b"idempotency-key", b"a"), (b"idempotency-key", b"a")], 400),
+    "a list in two lines": ([(b"repr-digest", b"a=:AA==:"), (b"repr-digest", b"b=:AA==:")], 200),
     "one length": ([(b"content-length", b"3")], 200),
     "chunked": ([(b"transfer-encoding", b"chunked")], 200),
     "chunked, shouted": ([(b"transfer-encoding", b" Chunked ")], 200),
@@ -440,6 +448,20 @@ async def test_a_bug_before_the_start_is_a_plain_500_with_an_id() -> None:
     assert "c4n4ry" not in str(answer.sent)
 
 
+async def test_a_download_that_broke_off_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def breaks(_over: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise BrokenOff
+
+    lines: Lines = []
+    monkeypatch.setattr("portal.web.middleware._log", _recording(lines))
+    exchange = Exchange()
+    with pytest.raises(BrokenOff):
+        await exchange.run(context(breaks), scope(state={}))
+    assert [line["event"] for line in lines] == ["request"]
+    assert len(exchange.sent) == 1
+
+
 async def test_a_bug_is_answered_under_the_security_headers() -> None:
     answer = await Exchange().run(SecurityHeaders(Bugs(fails_before), hsts=True), scope())
     assert answer.status == 500
@@ -453,9 +475,6 @@ async def test_a_bug_after_the_start_breaks_the_connection() -> None:
         await exchange.run(context(fails_after), scope(state={}))
     assert [message["type"] for message in exchange.sent] == ["http.response.start", "http.response.body"]
     assert exchange.sent[-1]["more_body"]
-
-
-Lines = list[dict[str, Any]]
 
 
 @pytest.mark.parametrize(("app", "status"), [(hello, 200), (fails_before, 500), (fails_after, 200)])

@@ -10,7 +10,7 @@ from portal.cli.console import Exit, Json, answer, portal, progress, settle
 from portal.features.files.intake import LEASE
 from portal.features.files.maintenance import Checked
 
-_SPAN = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
+_SPAN = re.compile(r"(\d{1,5})([smhd])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 

@@ -28,9 +28,14 @@ def create(
     """Make an account."""
     if not password_stdin:
         raise typer.BadParameter("give the password on standard input, with --password-stdin")
-    user = settle(_create(name, role, sys.stdin.readline().rstrip("\r\n")))
+    user = settle(_create(name, role, _password()))
     value = {"id": str(user.id), "name": user.name, "role": user.role.value}
     answer(f"created {user.role.value} {user.name}", value, as_json=as_json)
+
+
+def _password() -> str:
+    # What is not UTF-8 becomes surrogates, and those no password may have.
+    return sys.stdin.buffer.readline().decode("utf-8", "surrogateescape").rstrip("\r\n")
 
 
 async def _create(name: str, role: Role, password: str) -> User:

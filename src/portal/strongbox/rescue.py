@@ -3,6 +3,7 @@
 Comes in: the blob's path, a file key. Leaves: the plaintext in a new file, whole and verified, or no file at all.
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ def rescue(
     `target` must not exist; it appears only when everything verified. Raises IntegrityError, FileExistsError, OSError.
     """
     if target.exists():
-        raise FileExistsError(target)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.rescue")
     with source.open("rb") as sealed:
         try:

@@ -1,22 +1,26 @@
 """The record on both databases: written with what it speaks of, once, and not lost while the database is away."""
 
 import asyncio
+import fcntl
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from portal.core.errors import StorageFull
 from portal.core.ids import new_id
 from portal.core.principal import Origin
 from portal.db.unit_of_work import Database, DatabaseAway
@@ -186,9 +190,10 @@ async def test_a_number_is_never_given_twice(database: Database) -> None:
 
 
 class FlakyDatabase(Database):
-    """Away before the transaction, after its commit, or not at all; or waits for a gate before it."""
+    """Fails before the transaction, after its commit, or not at all; or waits for a gate before it."""
 
     before = after = False
+    failure: Exception | type[Exception] = DatabaseAway
     gate: asyncio.Event | None = None
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -198,14 +203,14 @@ class FlakyDatabase(Database):
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         if self.before:
-            raise DatabaseAway
+            raise self.failure
         self.asked.set()
         if self.gate is not None:
             await self.gate.wait()
         async with super().write() as connection:
             yield connection
         if self.after:
-            raise DatabaseAway
+            raise self.failure
 
 
 @pytest.fixture
@@ -214,25 +219,34 @@ def flaky(engine: AsyncEngine) -> FlakyDatabase:
 
 
 class Journal:
-    """The file that outcomes wait in."""
+    """The files that outcomes wait in: the journal, and what replays set aside."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
-    def exists(self) -> bool:
-        return self.path.exists()
+    def aside(self) -> list[Path]:
+        return sorted(self.path.parent.glob(f"{self.path.name}.*"))
 
     @property
-    def mode(self) -> int:
-        return self.path.stat().st_mode & 0o777
+    def files(self) -> list[Path]:
+        """All of them, oldest first."""
+        return [*self.aside, *filter(Path.exists, [self.path])]
+
+    @property
+    def modes(self) -> set[int]:
+        return {file.stat().st_mode & 0o777 for file in self.files}
 
     @property
     def lines(self) -> list[str]:
-        return self.path.read_text(encoding="ascii").splitlines()
+        return [line for file in self.files for line in file.read_text(encoding="ascii").splitlines()]
 
     def replace(self, content: str | bytes) -> None:
         self.path.write_bytes(content.encode("ascii") if isinstance(content, str) else content)
+
+    def set_aside(self, content: str) -> None:
+        """As a replay does that is cut off after it."""
+        self.path.with_name(f"{self.path.name}.{new_id()}").write_text(content, encoding="ascii")
 
 
 @pytest.fixture
@@ -251,8 +265,9 @@ async def test_an_outcome_is_a_row_and_leaves_no_journal(
     made = event()
     await recorder.outcome(made)
     assert await ids(flaky) == [made.id]
-    assert not journal.exists
+    assert journal.files == []
     assert await recorder.replay() == 0
+    assert journal.files == []
 
 
 async def test_with_the_database_away_an_outcome_is_a_synced_line_for_the_owner_alone(
@@ -263,9 +278,42 @@ async def test_with_the_database_away_an_outcome_is_a_synced_line_for_the_owner_
     flaky.before, made = True, event()
     await recorder.outcome(made)
     assert journal.lines == [made.canonical()]
-    assert journal.mode == 0o600
+    assert journal.files == [journal.path]
+    assert journal.modes == {0o600}
     assert synced == [len(made.canonical()) + 1]
     assert await written(flaky) == []
+
+
+FAILURES = [DatabaseAway, StorageFull, RuntimeError("no"), KeyError("column"), OSError(28, "No space"), TimeoutError]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=repr)
+async def test_whatever_fails_an_outcome_is_kept_and_replayed(
+    recorder: Recorder, flaky: FlakyDatabase, journal: Journal, failure: Exception | type[Exception]
+) -> None:
+    flaky.before, flaky.failure, made = True, failure, event()
+    await recorder.outcome(made)
+    assert journal.lines == [made.canonical()]
+    flaky.before = False
+    assert await recorder.replay() == 1
+    assert await ids(flaky) == [made.id]
+
+
+async def rename_table(database: Database, old: str, new: str) -> None:
+    async with database.write() as connection:
+        await connection.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+
+async def test_an_outcome_that_the_database_itself_refuses_is_kept_and_replayed(
+    recorder: Recorder, flaky: FlakyDatabase, journal: Journal
+) -> None:
+    table, made = rows.__table__.name, event()
+    await rename_table(flaky, table, "elsewhere")
+    await recorder.outcome(made)
+    assert journal.lines == [made.canonical()]
+    await rename_table(flaky, "elsewhere", table)
+    assert await recorder.replay() == 1
+    assert await ids(flaky) == [made.id]
 
 
 async def test_the_journal_is_replayed_once_in_order(
@@ -277,7 +325,7 @@ async def test_the_journal_is_replayed_once_in_order(
     flaky.before = False
     assert await recorder.replay() == 5
     assert [row.body for row in await written(flaky)] == [one.canonical() for one in events]
-    assert journal.lines == []
+    assert journal.files == []
     assert await recorder.replay() == 0
     assert len(await written(flaky)) == 5
 
@@ -290,6 +338,59 @@ async def test_a_replay_with_the_database_still_away_keeps_every_line(
     with pytest.raises(DatabaseAway):
         await recorder.replay()
     assert journal.lines == [made.canonical()]
+    assert journal.modes == {0o600}
+    flaky.before = False
+    assert await recorder.replay() == 1
+    assert await ids(flaky) == [made.id]
+    assert journal.files == []
+
+
+async def journal_and_replay_in_vain(recorder: Recorder, *events: Event) -> None:
+    for one in events:
+        await recorder.outcome(one)
+        with pytest.raises(DatabaseAway):
+            await recorder.replay()
+
+
+async def test_a_replay_sets_the_journal_aside_under_a_new_name_and_leaves_it_there_while_the_database_is_away(
+    recorder: Recorder, flaky: FlakyDatabase, journal: Journal
+) -> None:
+    flaky.before = True
+    await journal_and_replay_in_vain(recorder, event())
+    (first,) = journal.files
+    assert first.with_suffix("") == journal.path
+    assert str(UUID(first.suffix[1:])) == first.suffix[1:]
+    flaky.before = False
+    await recorder.replay()
+    flaky.before = True
+    await journal_and_replay_in_vain(recorder, event(id=new_id()))
+    (second,) = journal.files
+    assert second not in {first, journal.path}
+
+
+async def test_all_that_was_set_aside_and_the_journal_are_replayed(
+    recorder: Recorder, flaky: FlakyDatabase, journal: Journal
+) -> None:
+    flaky.before, events = True, [event(id=new_id()) for _ in range(4)]
+    await journal_and_replay_in_vain(recorder, *events[:3])
+    await recorder.outcome(events[3])
+    assert len(journal.aside) == 3
+    assert sorted(journal.lines) == sorted(one.canonical() for one in events)
+    flaky.before = False
+    assert await recorder.replay() == 4
+    assert sorted(map(str, await ids(flaky))) == sorted(str(one.id) for one in events)
+    assert journal.files == []
+    assert await recorder.replay() == 0
+
+
+async def test_what_another_process_set_aside_is_replayed_without_a_journal(
+    recorder: Recorder, flaky: FlakyDatabase, journal: Journal
+) -> None:
+    made = event()
+    journal.set_aside(made.canonical() + "\n")
+    assert await recorder.replay() == 1
+    assert await ids(flaky) == [made.id]
+    assert journal.files == []
 
 
 async def test_a_commit_whose_answer_was_lost_is_not_on_record_twice(
@@ -304,19 +405,22 @@ async def test_a_commit_whose_answer_was_lost_is_not_on_record_twice(
     flaky.after = False
     assert await recorder.replay() == 1
     assert await ids(flaky) == [made.id]
+    assert journal.files == []
 
 
-async def test_a_replay_cut_off_before_the_journal_was_emptied_makes_no_duplicates(
-    recorder: Recorder, flaky: FlakyDatabase, journal: Journal
+@pytest.mark.parametrize("put_back", [Journal.replace, Journal.set_aside])
+async def test_a_replay_cut_off_before_its_file_was_gone_makes_no_duplicates(
+    recorder: Recorder, flaky: FlakyDatabase, journal: Journal, put_back: Callable[[Journal, str], None]
 ) -> None:
     flaky.before, events = True, [event(id=new_id()) for _ in range(3)]
     for one in events:
         await recorder.outcome(one)
     flaky.before, before = False, "\n".join(journal.lines)
     await recorder.replay()
-    journal.replace(before)
+    put_back(journal, before)
     await recorder.replay()
     assert await ids(flaky) == [one.id for one in events]
+    assert journal.files == []
 
 
 TEARS: dict[str, Callable[[str], str]] = {
@@ -387,8 +491,82 @@ async def test_an_outcome_that_comes_during_a_replay_is_not_lost(
     flaky.gate.set()
     assert await replaying == 1
     await appending
+    assert journal.files == [journal.path]
     assert journal.lines == [second.canonical()]
     assert await ids(flaky) == [first.id]
+
+
+class Lock:
+    """The journal's lock: the first to ask for it gets it only when the gate opens."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked, self.gate, self._really = threading.Event(), threading.Event(), fcntl.flock
+        monkeypatch.setattr(fcntl, "flock", self._flock)
+
+    def _flock(self, file: int, how: int) -> None:
+        if not self.asked.is_set():
+            self.asked.set()
+            self.gate.wait(30)
+        self._really(file, how)
+
+    async def is_waited_for(self) -> None:
+        assert await asyncio.to_thread(self.asked.wait, 30)
+
+
+@pytest.fixture
+def lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lock]:
+    made = Lock(monkeypatch)
+    yield made
+    made.gate.set()
+
+
+async def test_an_append_that_waited_while_the_journal_was_set_aside_lands_in_a_new_one(
+    flaky: FlakyDatabase, engine: AsyncEngine, journal: Journal, lock: Lock
+) -> None:
+    first, second, cut_off = event(), event(id=new_id()), FlakyDatabase(engine)
+    journal.replace(first.canonical() + "\n")
+    cut_off.before = True
+    appending = asyncio.create_task(Recorder(cut_off, journal.path).outcome(second))
+    await lock.is_waited_for()
+    assert await Recorder(flaky, journal.path).replay() == 1
+    assert journal.files == []
+    lock.gate.set()
+    await appending
+    assert journal.files == [journal.path]
+    assert journal.lines == [second.canonical()]
+    assert await Recorder(flaky, journal.path).replay() == 1
+    assert await ids(flaky) == [first.id, second.id]
+
+
+async def test_two_replays_of_one_file_at_once_write_each_row_once(engine: AsyncEngine, journal: Journal) -> None:
+    events, gate = [event(id=new_id()) for _ in range(5)], asyncio.Event()
+    journal.replace("".join(one.canonical() + "\n" for one in events))
+    replays = []
+    for _ in range(2):
+        database = FlakyDatabase(engine)
+        database.gate = gate
+        replays.append(asyncio.create_task(Recorder(database, journal.path).replay()))
+        await database.asked.wait()
+    gate.set()
+    await asyncio.gather(*replays)
+    assert await ids(Database(engine)) == [one.id for one in events]
+    assert journal.files == []
+
+
+async def test_a_replay_whose_file_another_replayed_meanwhile_goes_on_to_the_next(
+    engine: AsyncEngine, journal: Journal
+) -> None:
+    first, second, slow = event(), event(id=new_id()), FlakyDatabase(engine)
+    journal.set_aside(first.canonical() + "\n")
+    journal.set_aside(second.canonical() + "\n")
+    slow.gate = asyncio.Event()
+    replaying = asyncio.create_task(Recorder(slow, journal.path).replay())
+    await slow.asked.wait()
+    await Recorder(Database(engine), journal.path).replay()
+    slow.gate.set()
+    await replaying
+    assert sorted(map(str, await ids(slow))) == sorted([str(first.id), str(second.id)])
+    assert journal.files == []
 
 
 @pytest.fixture

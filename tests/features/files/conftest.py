@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from portal import tables
-from portal.backends.blobs.base import BlobStat, BlobWriter
+from portal.backends.blobs.base import BlobStat, BlobWriter, StoreAway
 from portal.backends.blobs.memory import MemoryStore
 from portal.backends.keys.local import LocalKeyProvider
 from portal.backends.scanners.memory import MemoryScanner
@@ -80,6 +80,7 @@ class ShakyStore:
         self._inner = MemoryStore()
         self.blobs = self._inner.blobs
         self.failing: dict[str, Exception] = {}
+        self.stubborn: set[str] = set()  # blobs that cannot be removed
 
     def may(self, verb: str) -> None:
         if verb in self.failing:
@@ -102,6 +103,8 @@ class ShakyStore:
 
     async def delete(self, key: str) -> None:
         self.may("delete")
+        if key in self.stubborn:
+            raise StoreAway
         await self._inner.delete(key)
 
     async def list(self, prefix: str = "") -> AsyncIterator[str]:

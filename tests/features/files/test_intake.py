@@ -241,6 +241,32 @@ async def test_an_upload_that_a_sweep_took_is_lost_and_leaves_nothing(house: Hou
     await house.assert_nothing_is_kept("lease_expired")
 
 
+async def test_an_upload_that_is_lost_stops_at_its_next_bytes(
+    house: House, analyst: Principal, monkeypatch: Patch
+) -> None:
+    noticed, real = asyncio.Event(), repository.renew_lease
+
+    async def renew(*arguments: Any) -> bool:
+        held = await real(*arguments)
+        if not held:
+            noticed.set()
+        return held
+
+    async def sweep_and_wait() -> None:
+        await house.maintenance.sweep(timedelta(0))
+        await noticed.wait()
+        await asyncio.sleep(0)
+        house.store.failing["write"] = AssertionError("went on")
+
+    monkeypatch.setattr(intake, "_RENEW_SECONDS", 0)
+    monkeypatch.setattr(repository, "renew_lease", renew)
+    arrival = Bytes(meanwhile=sweep_and_wait)
+    arrival.fails = AssertionError("read on")
+    with pytest.raises(UploadLost):
+        await house.intake.take_in(analyst, arrival, ORIGIN)
+    await house.assert_nothing_is_kept("lease_expired")
+
+
 async def test_a_cancelled_upload_leaves_nothing(house: House, analyst: Principal) -> None:
     reached = asyncio.Event()
 
@@ -361,7 +387,7 @@ async def test_the_lease_is_renewed_while_bytes_flow(house: House, analyst: Prin
 async def test_a_lease_that_cannot_be_renewed_for_a_while_is_renewed_after(
     house: House, analyst: Principal, monkeypatch: Patch
 ) -> None:
-    answers: list[bool | Exception] = [DatabaseAway(), DatabaseAway(), True]
+    answers: list[bool | Exception] = [DatabaseAway(), ZeroDivisionError(), True]
     asked = asyncio.Event()
 
     async def renew(*_: Any) -> bool:

@@ -163,6 +163,22 @@ async def test_a_sweep_with_the_store_away_is_taken_up_again(house: House, analy
     await house.assert_nothing_is_kept("lease_expired")
 
 
+async def test_a_file_that_cannot_be_settled_keeps_no_other_waiting(
+    house: House, analyst: Principal, later: Later, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "_PAGE", 2)
+    for _ in range(5):
+        await crashed(house, analyst)
+    later(A_LEASE_LATER)
+    stuck = sorted(house.store.blobs)[:3]
+    house.store.stubborn.update(stuck)
+    assert await house.maintenance.sweep() == 2
+    assert sorted(house.store.blobs) == stuck
+    house.store.stubborn.clear()
+    assert await house.maintenance.sweep() == 3
+    assert (house.store.blobs, await house.rows("blobs")) == ({}, [])
+
+
 async def test_a_sweep_settles_nothing_that_it_cannot_put_on_record(
     house: House, analyst: Principal, later: Later, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,6 +369,15 @@ async def test_every_edited_row_is_found_and_opens_for_nobody(house: House, anal
     assert await house.fetch(analyst, intact.id) == CONTENT
 
 
+async def test_a_kind_that_is_none_is_found_and_hides_no_other(house: House, analyst: Principal) -> None:
+    files = [await house.hand_in(analyst, name=str(number)) for number in range(3)]
+    await edit(house, files[1].id, "UPDATE files SET kind = 'nonsense' WHERE id = :file", files[0].id)
+    found = {item.file_id: item.problem async for item in house.maintenance.fsck()}
+    assert found == {files[0].id: None, files[1].id: "damaged", files[2].id: None}
+    with pytest.raises(IntegrityError):
+        await house.fetch(analyst, files[1].id)
+
+
 FREE = [
     "name = 'another'",
     "description = 'x'",
@@ -409,6 +434,21 @@ async def test_an_orphan_is_named_and_left_alone(house: House, analyst: Principa
     assert (found.file_id, found.name) == (None, orphan)
     assert orphan in house.store.blobs
     assert await house.record("file.damaged") == []
+
+
+async def test_a_blob_deleted_while_fsck_looks_is_no_orphan(
+    house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = await house.hand_in(analyst)
+    real = repository.blob_known
+
+    async def known(connection: AsyncConnection, blob_id: UUID) -> bool:
+        house.store.blobs.clear()
+        return not await real(connection, blob_id)
+
+    monkeypatch.setattr(repository, "blob_known", known)
+    assert await problems(house) == []
+    assert file.listed
 
 
 async def test_a_blob_just_being_written_is_no_orphan(house: House, analyst: Principal) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from hashlib import sha256
+from typing import NoReturn
 from uuid import UUID
 
 import pytest
@@ -134,6 +135,15 @@ SHAPES = {
 
 @pytest.mark.parametrize("token", SHAPES.values(), ids=list(SHAPES))
 def test_another_shape_is_refused(token: str) -> None:
+    assert refused(token)
+
+
+@pytest.mark.parametrize("token", ["x" * 201, "x" * 1_000_000, GOOD + "é"], ids=["long", "a megabyte", "no ASCII"])
+def test_what_cannot_be_a_token_costs_no_work(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    def work(*_: object) -> NoReturn:
+        pytest.fail("a MAC was computed")
+
+    monkeypatch.setattr(refresh, "_mac", work)
     assert refused(token)
 
 

@@ -477,9 +477,11 @@ async def end(how: str, principal: Principal, sessions: Sessions, database: Data
 async def test_a_refresh_of_an_ended_session_is_refused_and_on_record(
     pair: TokenPair, sessions: Sessions, database: Database, hands: Clock, how: str
 ) -> None:
-    await end(how, await sessions.resolve(pair.access_token), sessions, database, hands)
+    principal = await sessions.resolve(pair.access_token)
+    await end(how, principal, sessions, database, hands)
     await refusal(sessions.refresh(pair.refresh_token, HERE))
     told = (await events(database))[-1]
+    assert told.actor in {"nobody", principal.actor}
     assert (told.kind, told.origin) == ("auth.sign_in_failed", HERE)
     assert (told.subject, told.details) == (str(session_id(pair)), BY_TOKEN)
     assert "auth.refresh_reused" not in await kinds(database)

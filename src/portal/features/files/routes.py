@@ -53,9 +53,13 @@ _FORM_BODY: dict[str, Any] = {
                     "required": ["file"],
                     "properties": {
                         "file": BINARY,
-                        "description": {"type": "string"},
-                        "kind": {"$ref": "#/components/schemas/Kind"},
-                        "sha256": {"type": "string", "description": "64 hex digits; refused where they do not match."},
+                        "description": {"type": "string", "default": ""},
+                        "kind": {"$ref": "#/components/schemas/Kind", "default": "other"},
+                        "sha256": {
+                            "type": "string",
+                            "default": "",
+                            "description": "64 hex digits; refused where they do not match.",
+                        },
                     },
                 },
                 "encoding": {"file": {"contentType": OCTET_STREAM}},
@@ -85,7 +89,7 @@ _TAGGED: dict[int | str, dict[str, Any]] = {
 }
 _RANGE: dict[str, Any] = {
     "parameters": [
-        {"name": "Range", "in": "header", "schema": {"type": "string"}, "example": "bytes=0-1023"},
+        {"name": "Range", "in": "header", "schema": {"type": "string"}, "description": "`bytes=0-1023`: one range"},
         {"name": "If-Range", "in": "header", "schema": {"type": "string"}},
     ]
 }

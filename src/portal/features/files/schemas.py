@@ -69,7 +69,7 @@ class FileOut(BaseModel):
 class FilePage(BaseModel):
     """One page of a listing, newest first."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_EXAMPLE], "next_cursor": None}})
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_EXAMPLE], "next_cursor": "Xk3…"}})
 
     items: list[FileOut]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
