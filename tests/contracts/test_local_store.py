@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -416,7 +417,6 @@ async def test_a_failed_fsync_gives_the_blob_up_and_is_not_tried_again(
     assert not await is_visible(store)
     with pytest.raises(BlobMissing):
         await fetch(store)
-    await store.delete(KEY)
     assert root.leftovers() == []
 
 
@@ -469,6 +469,50 @@ async def test_no_failure_leaves_a_descriptor_open(
     for _ in range(5):
         await fails(store)
     assert open_descriptors() == before
+
+
+class Door:
+    """Opens new files only when told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._loop, self._really = asyncio.get_running_loop(), local._create
+        self.knocked, self.open = asyncio.Event(), threading.Event()
+        monkeypatch.setattr(local, "_create", self._create)
+
+    def _create(self, path: str, flags: int) -> int:
+        self._loop.call_soon_threadsafe(self.knocked.set)
+        self.open.wait(30)
+        return self._really(path, flags)
+
+
+async def test_a_create_that_is_cancelled_while_its_file_is_being_opened_leaves_nothing(
+    store: LocalStore, root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(store)
+    await store.delete(KEY)
+    before, door = open_descriptors(), Door(monkeypatch)
+    creating = asyncio.create_task(store.create(KEY))
+    await door.knocked.wait()
+    creating.cancel()
+    await asyncio.sleep(0)
+    door.open.set()
+    with pytest.raises(asyncio.CancelledError):
+        await creating
+    assert root.leftovers() == []
+    assert open_descriptors() == before
+    await put(store)
+    assert await fetch(store) == b"whole"
+
+
+@pytest.mark.parametrize("steps", range(5))
+async def test_a_create_that_is_cancelled_at_any_time_leaves_nothing(store: LocalStore, root: Root, steps: int) -> None:
+    creating = asyncio.create_task(store.create(KEY))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    creating.cancel()
+    (writer,) = await asyncio.gather(creating, return_exceptions=True)
+    assert isinstance(writer, asyncio.CancelledError)
+    assert root.leftovers() == []
 
 
 async def test_a_reader_that_leaves_early_closes_its_file(store: LocalStore) -> None:

@@ -329,6 +329,12 @@ async def test_a_scan_of_a_broken_upload_is_aborted(keyring: Keyring) -> None:
     assert listener.heard == ["open", "feed 200", "abort"]
 
 
+async def test_a_scan_that_gave_its_verdict_is_not_aborted_too(keyring: Keyring) -> None:
+    listener = Listener()
+    await refused(Strongbox(MemoryStore(), keyring, [listener], LAYOUT), source(recipe(300)))
+    assert listener.heard == ["open", "feed 200", "feed 100", "finish"]
+
+
 async def test_destroy_removes_a_blob_and_is_idempotent(box: Strongbox) -> None:
     part, _ = await seal_part(box, b"x")
     for _ in range(2):

@@ -3,7 +3,7 @@
 import base64
 import hmac
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,14 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jose import jwe, jws, jwt
 
-from portal.core import clock
 from portal.core.errors import NotSignedIn
 from portal.core.secrets import Secret, purpose_keys
 from portal.features.identity.tokens import LIFETIME, AccessClaims, AccessTokens
 
 SECRET, OLDER, FOREIGN = Secret(b"n" * 32), Secret(b"o" * 32), Secret(b"f" * 32)
 CLAIMS = AccessClaims(UUID(int=0x5EB), UUID(int=0x51D))
-NOW = clock.now()
+NOW = datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=UTC)
 TOKENS = AccessTokens([SECRET, OLDER])
 (KEY,) = purpose_keys([SECRET], "access token")
 HEADER: dict[str, Any] = {"alg": "HS256", "kid": KEY.kid, "typ": "at+jwt"}
@@ -96,6 +95,14 @@ def test_a_token_lasts_exactly_its_lifetime() -> None:
     assert TOKENS.read(token, born + LIFETIME - timedelta(microseconds=1)) == CLAIMS
     assert refused(token, born + LIFETIME)
     assert refused(token, born + timedelta(days=365))
+
+
+def test_time_is_judged_by_the_portals_clock_alone() -> None:
+    for year in (1990, 2026, 2100):
+        then = datetime(year, 1, 1, tzinfo=UTC)
+        token = TOKENS.issue(CLAIMS, then)
+        assert TOKENS.read(token, then) == CLAIMS
+        assert refused(token, then + LIFETIME)
 
 
 def test_an_older_key_still_in_the_list_verifies_and_a_removed_one_does_not() -> None:
@@ -249,7 +256,10 @@ ODD_EXPIRIES = {
     "a string": f'"{EXP}"',
     "words": '"tomorrow"',
     "not a number": "NaN",
-    "minus infinity, nearly": "-1e300",
+    "infinity": "Infinity",
+    "minus infinity": "-Infinity",
+    "infinity by another name": "1e400",
+    "a large float": "1e300",
     "true": "true",
     "false": "false",
     "null": "null",
@@ -280,6 +290,11 @@ ODD_TEXTS: dict[str, Any] = {
     "an object": {"portal": 1},
     "a lone surrogate": "\ud800",
 }
+
+
+@pytest.mark.parametrize("birth", ["Infinity", "1e400", "NaN", '"now"', "true", "null", "[]", "{}", "1.5", f'"{IAT}"'])
+def test_an_odd_time_of_birth(birth: str) -> None:
+    assert refused(sealed(with_text("iat", birth)))
 
 
 @pytest.mark.parametrize("value", ODD_TEXTS.values(), ids=list(ODD_TEXTS))

@@ -4,6 +4,7 @@ Comes in: events. Leaves: rows; or, while the database is away, fsynced lines in
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import BinaryIO
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import log
+from portal.core.errors import Unavailable
 from portal.core.ids import new_id
 from portal.db.statements import insert_unless_taken
 from portal.db.unit_of_work import Database
@@ -56,13 +58,27 @@ class Recorder:
         """Turn journalled lines into rows and return how many. A line is there until its row is committed."""
         count = 0
         for taken in await asyncio.to_thread(_take, self._journal):
-            events = _events(await asyncio.to_thread(taken.read_bytes))
-            async with self._database.write() as connection:
-                for event in events:
-                    await write(connection, event)  # of two that replay one file, each row is written once
-            await asyncio.to_thread(taken.unlink, missing_ok=True)
-            count += len(events)
+            with contextlib.suppress(FileNotFoundError):  # another worker was faster
+                events = _events(await asyncio.to_thread(taken.read_bytes))
+                written = [await self._written(event) for event in events]
+                if all(written):
+                    await asyncio.to_thread(taken.unlink)
+                else:  # kept for people to read; it must not keep the others waiting
+                    await asyncio.to_thread(taken.rename, taken.with_name(f"refused-{taken.name}"))
+                count += sum(written)
         return count
+
+    async def _written(self, event: Event) -> bool:
+        """Whether the database took the event; of two that replay it, one writes it. Raises DatabaseAway."""
+        try:
+            async with self._database.write() as connection:
+                await write(connection, event)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  # what it will never take is told, not tried for ever
+            _log.error("audit_event_refused", audit_id=str(event.id), error=type(error).__name__)
+            return False
+        return True
 
 
 def _append(journal: Path, line: str) -> None:
@@ -101,6 +117,13 @@ def _locked(journal: Path) -> Iterator[BinaryIO]:
         descriptor = os.open(journal, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "r+b") as file:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if journal.exists() and os.path.samestat(os.fstat(descriptor), journal.stat()):
+            if _is_at(journal, descriptor):
                 yield file
                 return  # else it was set aside while we waited
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
