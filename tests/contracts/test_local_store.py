@@ -510,8 +510,9 @@ async def test_a_create_that_is_cancelled_at_any_time_leaves_nothing(store: Loca
     for _ in range(steps):
         await asyncio.sleep(0)
     creating.cancel()
-    (writer,) = await asyncio.gather(creating, return_exceptions=True)
-    assert isinstance(writer, asyncio.CancelledError)
+    (result,) = await asyncio.gather(creating, return_exceptions=True)
+    if not isinstance(result, BaseException):  # it was quicker
+        await result.abort()
     assert root.leftovers() == []
 
 

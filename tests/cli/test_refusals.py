@@ -1,6 +1,4 @@
-"""Right tests for failures of the command line that are unclear or tracebacks: each fails until `src` is mended."""
-
-import pytest
+"""What the command line refuses, in words and with an exit code, never with a traceback."""
 
 from .conftest import Shell
 

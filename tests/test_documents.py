@@ -1,4 +1,4 @@
-"""Right tests for what the documents show and fill in: each fails until `src` is mended."""
+"""What the documents show and fill in is what the portal takes."""
 
 from hashlib import sha256
 from pathlib import Path
