@@ -9,6 +9,7 @@ list is written with commas, and every secret can come from a file (`NAME_FILE`)
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -25,6 +26,7 @@ from portal.db.engine import SslMode, is_local, parse_url
 PREFIX = "PORTAL_"
 KEY_URL_SCHEME = "env:"
 _KNOWN_DEFAULTS = frozenset({"changeme", "change-me", "secret", "password", "portal", "default", "example"})
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}", re.ASCII)
 _MIN_DISTINCT = 8  # a key with fewer different bytes is a pattern, not a key
 
 
@@ -196,7 +198,7 @@ def _database_url(settings: Settings) -> URL | None:
 
 
 def _master_key_problems(name: str, text: str, secret_keys: tuple[Secret, ...]) -> list[str]:
-    if not name:
+    if not _VARIABLE.fullmatch(name):
         return ["PORTAL_KEY_URLS: env: wants the name of a variable"]
     if _weak(text):
         return [f"{name} must be one random 32-byte key (64 hex digits or base64)"]

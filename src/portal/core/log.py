@@ -18,7 +18,7 @@ import structlog
 _MAX_BYTES = 64 << 20
 _KEPT = 10
 _JWT = re.compile(r"eyJ[\w-]{5,}\.[\w-]+\.[\w-]*")
-_CREDENTIAL = re.compile(r"(?i)\b(bearer|basic)\s+[^\s\"']+|://[^/\s:@]+:[^@\s/]+@")
+_CREDENTIAL = re.compile(r"(?i)\b(bearer|basic)\s+[^\s\"']+|://[^/\s:@]*:[^@\s/]+@")
 
 
 def configure(level: int = logging.INFO, file: Path | None = None) -> None:

@@ -9,11 +9,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.backends.blobs.base import StoreAway
 from portal.core import tasks
-from portal.core.errors import Forbidden, IntegrityError, NotFound, PortalError, PreconditionFailed, Unavailable
+from portal.core.errors import (
+    Forbidden,
+    IntegrityError,
+    NotFound,
+    PortalError,
+    PreconditionFailed,
+    StorageFull,
+    Unavailable,
+)
 from portal.core.ids import new_id
 from portal.core.principal import Principal, Role
 from portal.features.audit import record
 from portal.features.audit.events import Event
+from portal.features.files import repository
 from portal.features.files.catalog import ANY_VERSION, Changes
 from portal.features.files.models import Kind
 from portal.features.files.repository import Filters
@@ -199,6 +208,20 @@ async def test_a_delete_whose_bytes_stay_behind_is_a_delete(house: House, analys
         await house.fetch(analyst, file.id)
     with pytest.raises(NotFound):
         await house.catalog.get(analyst, file.id)
+
+
+async def test_a_delete_on_a_full_disk_is_a_delete(
+    house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: Any) -> None:
+        raise StorageFull
+
+    file = await house.hand_in(analyst)
+    with monkeypatch.context() as disk:
+        disk.setattr(repository, "forget_blobs", full)
+        await house.catalog.delete(analyst, file.id, 1, ORIGIN)
+    assert await house.maintenance.sweep() == 1
+    assert await house.statuses() == ["deleted"]
 
 
 async def test_a_deleted_file_whose_status_is_turned_back_stays_closed(house: House, analyst: Principal) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -152,6 +154,24 @@ async def test_damage_that_shows_at_once_gives_no_byte(house: House, analyst: Pr
     ended = [event["details"] for event in await house.record(ENDED)]
     assert [(details["outcome"], details["sent"]) for details in ended] == [("damaged", 0)] * len(places)
     assert await read(await started(house, analyst)) == b"little"
+
+
+async def test_damage_is_damage_while_the_database_is_away(
+    house: House, analyst: Principal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.hand_in(analyst)
+    running = await started(house, analyst)
+    house.database.away = True
+    monkeypatch.setattr(house.database, "read", house.database.write)  # reading is as far away as writing
+    monkeypatch.setattr(house.strongbox, "open", damaged)
+    with pytest.raises(IntegrityError):
+        await read(running)
+    (line,) = (tmp_path / "journal.jsonl").read_text().splitlines()
+    assert json.loads(line)["details"]["outcome"] == "damaged"
+
+
+async def damaged(*_: Any) -> Any:
+    raise IntegrityError
 
 
 async def test_a_missing_blob_is_damage(house: House, analyst: Principal) -> None:

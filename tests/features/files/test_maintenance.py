@@ -211,6 +211,24 @@ async def test_a_sweep_that_comes_too_late_leaves_the_file_alone(
     assert await house.record("file.upload_failed") == []
 
 
+async def test_what_another_sweep_settled_is_not_counted_twice(
+    house: House, analyst: Principal, later: Later, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await crashed(house, analyst)
+    later(A_LEASE_LATER)
+    counts, real = [], repository.unsettled
+
+    async def while_another_settles(*arguments: Any) -> list[FileView]:
+        found = await real(*arguments)
+        monkeypatch.setattr(repository, "unsettled", real)
+        counts.append(await house.maintenance.sweep())
+        return found
+
+    monkeypatch.setattr(repository, "unsettled", while_another_settles)
+    counts.append(await house.maintenance.sweep())
+    assert counts == [1, 0]
+
+
 async def test_idempotency_keys_are_kept_for_a_day(house: House, analyst: Principal, later: Later) -> None:
     first = await house.hand_in(analyst, key="once")
     later(IDEMPOTENCY_KEPT - timedelta(seconds=5))

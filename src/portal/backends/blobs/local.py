@@ -51,10 +51,14 @@ class LocalStore:
         temp, final = self._temp(key), self._final(key)
         with _translated():
             writer = _LocalWriter(await aiofiles.open(temp, "wb", opener=_create), temp, final)
-        if await asyncio.to_thread(final.exists):  # judged while we hold the key's only temp name: no race
-            await writer.abort()
-            raise StoreAway
-        return writer
+            try:
+                if not await asyncio.to_thread(final.exists):  # we hold the key's only temp name: no race
+                    return writer
+            except OSError:
+                await writer.abort()
+                raise
+        await writer.abort()
+        raise StoreAway
 
     async def get(self, key: str, start: int, length: int) -> AsyncGenerator[bytes, None]:
         path, left = self._final(key), length

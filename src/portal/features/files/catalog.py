@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import log
-from portal.core.errors import NotFound, PreconditionFailed, Unavailable
+from portal.core.errors import NotFound, PreconditionFailed, StorageFull, Unavailable
 from portal.core.principal import Action, Origin, Principal
 from portal.core.tasks import uninterrupted
 from portal.db.unit_of_work import Database
@@ -103,7 +103,7 @@ class Catalog:
     async def _remove_bytes(self, file_id: UUID) -> None:
         try:
             await remove_bytes(self._database, self._strongbox, file_id)
-        except Unavailable as away:
+        except (Unavailable, StorageFull) as away:
             _log.warning("delete_left_to_sweep", file_id=str(file_id), away=away.code)
 
 

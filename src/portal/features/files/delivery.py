@@ -111,8 +111,11 @@ class Deliveries:
             await uninterrupted(self._recorder.outcome(ended))
 
     async def _is_gone(self, file: FileView) -> bool:
-        async with self._database.read() as connection:
-            now = await repository.find(connection, file.id)
+        try:
+            async with self._database.read() as connection:
+                now = await repository.find(connection, file.id)
+        except DatabaseAway:
+            return False  # nothing says so
         return now is None or not now.listed
 
     async def _plaintext(

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from portal.backends.scanners.base import Outcome
 from portal.core import clock, log
-from portal.core.errors import Conflict, DigestMismatch, PortalError, Unavailable, Unprocessable
+from portal.core.errors import Conflict, DigestMismatch, PortalError, StorageFull, Unavailable, Unprocessable
 from portal.core.ids import new_id
 from portal.core.principal import NO_CASE, Action, Origin, Principal
 from portal.core.tasks import uninterrupted
@@ -188,7 +188,7 @@ class Intake:
                         return  # transaction 2 did take effect: the file stands
             await self._strongbox.destroy(place.blob_id.hex)  # also where a sweep forgot its row before it was there
             await remove_bytes(self._database, self._strongbox, place.file_id)
-        except Unavailable as away:
+        except (Unavailable, StorageFull) as away:
             _log.warning("upload_left_to_sweep", file_id=str(place.file_id), reason=reason, away=away.code)
 
     async def _repeat(self, earlier: FileView, arrival: Arrival) -> FileView:

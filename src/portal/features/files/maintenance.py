@@ -103,21 +103,24 @@ class Maintenance:
     async def _settled(self, file: FileView) -> bool:
         """Whether it could be settled: one file that cannot must not keep the others waiting."""
         try:
-            await self._settle(file)
+            settled = await self._settle(file)
         except PortalError as error:
             _log.warning("file_not_settled", file_id=str(file.id), code=error.code)
             return False
-        _log.info("file_settled", file_id=str(file.id), was=file.status.value)
-        return True
+        if settled:
+            _log.info("file_settled", file_id=str(file.id), was=file.status.value)
+        return settled
 
-    async def _settle(self, file: FileView) -> None:
+    async def _settle(self, file: FileView) -> bool:
+        """False where someone else settled it first."""
         if file.status is Status.PENDING:
             event = Event(EventKind.FILE_UPLOAD_FAILED, SWEEPER, str(file.id), details={"reason": "lease_expired"})
             async with self._database.write() as connection:
                 if not await repository.fail(connection, file.id):
-                    return
+                    return False
                 await record.write(connection, event)
         await remove_bytes(self._database, self._strongbox, file.id)
+        return True
 
     async def _check(self, file_id: UUID, *, deep: bool) -> Checked:
         name = ""
