@@ -41,7 +41,7 @@ format: install ## let ruff write
 check: lint types contracts test ## everything a change must pass
 
 acceptance: install ## the big checks: 4 GiB up and down, export, rescue, from nothing
-	$(BIN)/pytest -n 0 -m acceptance tests/e2e
+	$(BIN)/pytest -n 0 -s -m acceptance tests/e2e
 
 clean: ## remove what install and the tests made; .env and var/ stay
 	rm -rf $(VENV) .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
