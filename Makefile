@@ -1,7 +1,7 @@
 # One machine with python3, make and the internet is enough: `make run` and `make test` do everything, without root.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types contracts format check acceptance clean
+.PHONY: help install run test lint types contracts format check acceptance reliability clean
 
 UV_VERSION := 0.13.9
 PYTHON ?= python3
@@ -42,6 +42,11 @@ check: lint types contracts test ## everything a change must pass
 
 acceptance: install ## the big checks: 4 GiB up and down, export, rescue, from nothing
 	$(BIN)/pytest -n 0 -s -m acceptance tests/e2e
+
+# One suite alone, or another amount: make reliability SUITE=kills, PORTAL_TEST_KILLS=300 make reliability SUITE=kills
+SUITE ?= *
+reliability: install ## the fault, damage, abuse and load suites at the size of a release (docs/reliability.md)
+	PORTAL_TEST_RELEASE=1 $(BIN)/pytest -n 0 -s --timeout 0 tests/reliability/test_$(SUITE).py
 
 clean: ## remove what install and the tests made; .env and var/ stay
 	rm -rf $(VENV) .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import ConsoleMessage, Locator, Page, sync_playwright
 
-from ..conftest import skip  # type: ignore[import-not-found]  # it lies above what mypy takes for a package
+from ..conftest import skip
 from .conftest import PASSWORD, Served
 
 ARGUMENTS = [

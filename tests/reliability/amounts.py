@@ -1,0 +1,25 @@
+"""How much of each suite is run: a little for every change, a lot for a release, or what a variable says.
+
+`make reliability` sets PORTAL_TEST_RELEASE; PORTAL_TEST_KILLS=300 and the like win over both. docs/reliability.md tells
+what each amount shows.
+"""
+
+import os
+
+AMOUNTS = {  # name: (for every change, for a release)
+    "ABORTED_TRANSFERS": (200, 10_000),
+    "DAMAGED_POSITIONS": (1_000, 10_000),
+    "DATABASE_STOPS": (3, 20),
+    "FUZZED_EXAMPLES": (200, 100_000),
+    "FUZZED_REQUESTS": (1_000, 10_000),
+    "KILLS": (30, 3_000),
+    "LOST_ANSWERS": (10, 200),
+    "SLOW_CONNECTIONS": (500, 500),
+    "STOPS": (3, 20),
+}
+
+
+def amount(name: str) -> int:
+    """How many of `name` this run does."""
+    small, large = AMOUNTS[name]
+    return int(os.environ.get(f"PORTAL_TEST_{name}") or (large if os.environ.get("PORTAL_TEST_RELEASE") else small))

@@ -1,0 +1,29 @@
+"""What the reliability suites share: portals of their own, and figures that are printed when everything has run."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ..e2e.conftest import make_portal
+
+__all__ = ["make_portal"]
+
+Figures = Callable[..., None]
+
+
+@pytest.fixture
+def figures(record_property: Callable[[str, object], None]) -> Figures:
+    """What a suite counted, by name: it is printed in the summary, and docs/reliability.md repeats it."""
+
+    def figures(**counted: float | str) -> None:
+        record_property("figures", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in counted.items()))
+
+    return figures
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "figures":
+                terminalreporter.write_line(f"figures of {report.nodeid.rpartition('/')[2]}: {value}")
