@@ -24,6 +24,7 @@ from portal.features.identity import routes as identity_routes
 from portal.web import API, documents, errors, health
 from portal.web.middleware import BodyCare, Bugs, Gate, RequestContext, SecurityHeaders
 from portal.web.streaming import BrokenOff
+from portal.web.watchdog import BodyWatchdog
 
 FEATURES: tuple[APIRouter, ...] = (identity_routes.router, files_routes.router)
 SWEEP_SECONDS = 60
@@ -100,6 +101,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
             expose_headers=_EXPOSED,
         ),
         Middleware(Bugs),
+        Middleware(BodyWatchdog, patience=settings.patience),
         Middleware(BodyCare, streams=_streams),
         Middleware(Gate, allowed_hosts=settings.allowed_hosts),
     ]

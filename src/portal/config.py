@@ -20,6 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from sqlalchemy.engine import URL
 
 from portal.core.errors import ConfigError
+from portal.core.patience import Patience
 from portal.core.secrets import Secret, parse_key
 from portal.db.engine import SslMode, is_local, parse_url
 
@@ -58,12 +59,19 @@ class Settings(BaseModel):
     trusted_proxies: Words = Field((), description="addresses or networks whose X-Forwarded-For is believed")
     max_upload_bytes: int = Field(64 << 30, gt=0, le=1 << 44, description="largest file, in bytes")
     grace_seconds: int = Field(30, ge=0, le=3600, description="how long a stop waits for running transfers")
+    head_seconds: int = Field(15, ge=1, le=3600, description="how long a request's head may take to arrive")
+    stall_seconds: int = Field(60, ge=1, le=3600, description="how long a body or a reader may fall short of the rate")
+    bytes_per_second: int = Field(1024, ge=1, le=1 << 30, description="the least that a body or a reader must move")
     log_file: Path | None = Field(None, description="JSON log with rotation; standard error if empty")
     docs: bool | None = Field(None, description="serve /docs and /openapi.json; on in development if unset")
 
     @property
     def production(self) -> bool:
         return self.env == "production"
+
+    @property
+    def patience(self) -> Patience:
+        return Patience(self.head_seconds, self.stall_seconds, self.bytes_per_second)
 
     @property
     def log_level(self) -> int:

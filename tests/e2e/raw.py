@@ -72,6 +72,20 @@ class Wire:
         taken, self._held = self._held[:size], self._held[size:]
         return taken
 
+    def gather(self, size: int) -> bool:
+        """Take `size` bytes more off the wire, to be given later; False where fewer came."""
+        wanted = len(self._held) + size
+        while len(self._held) < wanted and self._more():
+            pass
+        return len(self._held) >= wanted
+
+    def rest(self) -> bytes:
+        """Everything that still comes before the portal closes the connection, or breaks it."""
+        while self._more():
+            pass
+        taken, self._held = self._held, b""
+        return taken
+
     def ended(self) -> bool:
         """Whether the portal closes the connection without another byte."""
         return not self._held and not self._more()

@@ -5,6 +5,7 @@ Comes in: settings. Leaves: uvicorn, until a signal.
 
 import signal
 import sys
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from portal.bootstrap import open_portal
 from portal.cli.console import Exit, settle
 from portal.core import log
 from portal.core.errors import ConfigError
+from portal.web.connection import Connection
 
 _KEEP_ALIVE_SECONDS = 75
 
@@ -40,7 +42,7 @@ def serve(
         port=port,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=partial(Connection, patience=settings.patience),  # type: ignore[arg-type]  # uvicorn only calls it
         ws="none",
         proxy_headers=False,  # portal.web.middleware judges them, and believes only addresses
         server_header=False,

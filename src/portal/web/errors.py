@@ -54,6 +54,10 @@ class UnsupportedMediaType(PortalError):
     status, code, title = 415, "unsupported_media_type", "The body is not of a type this route takes."
 
 
+class TooSlow(PortalError):
+    status, code, title = 408, "too_slow", "The body came too slowly; nothing of it was kept."
+
+
 class InvalidTokenRequest(InvalidInput):
     """A token request that is malformed; `error` is RFC 6749 §5.2's word for it."""
 

@@ -20,7 +20,7 @@ from portal.features.files.views import FileView
 from portal.features.identity.deps import From, SignedIn
 from portal.web import API, conditions
 from portal.web.documents import BINARY
-from portal.web.errors import UnsupportedMediaType, documented
+from portal.web.errors import TooSlow, UnsupportedMediaType, documented
 from portal.web.streaming import OCTET_STREAM, DownloadResponse, attachment, primed
 
 router = APIRouter(tags=["files"])
@@ -35,6 +35,7 @@ _UPLOAD: list[type[PortalError]] = [
     errors.DigestMismatch,
     errors.NotSignedIn,
     errors.Forbidden,
+    TooSlow,
     InFlight,
     errors.TooLarge,
     errors.Unprocessable,
@@ -175,7 +176,7 @@ async def read_file(file_id: UUID, principal: SignedIn, files: WithFiles, respon
 @router.patch(
     "/files/{file_id}",
     summary="Change a file's entry",
-    responses={**_TAGGED, **documented(errors.InvalidInput, UnsupportedMediaType, errors.TooLarge, *_WRITE)},
+    responses={**_TAGGED, **documented(errors.InvalidInput, UnsupportedMediaType, TooSlow, errors.TooLarge, *_WRITE)},
     openapi_extra=_PATCH_BODY,
 )
 async def update_file(

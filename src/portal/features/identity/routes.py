@@ -10,7 +10,7 @@ from portal.features.identity.deps import From, SignedIn, TokenForm, WithIdentit
 from portal.features.identity.schemas import TokenOut, UserOut
 from portal.features.identity.service import Identity
 from portal.features.identity.sessions import TokenPair
-from portal.web.errors import InvalidTokenRequest, UnsupportedMediaType, documented
+from portal.web.errors import InvalidTokenRequest, TooSlow, UnsupportedMediaType, documented
 
 router = APIRouter()
 
@@ -38,6 +38,7 @@ _TOKEN_FORM: dict[str, Any] = {
 _TOKEN_ERRORS: list[type[PortalError]] = [
     InvalidGrant,
     InvalidTokenRequest,
+    TooSlow,
     TooLarge,
     UnsupportedMediaType,
     Unprocessable,

@@ -1,0 +1,125 @@
+"""One HTTP/1.1 connection: uvicorn's own, with the patience and bounds that it lacks. The only door to its protocol.
+
+Comes in: bytes from a client. Leaves: requests for the ASGI application; or an end for a client that does not finish
+its head in time, sends a head without end, or does not read what it asked for. Next: `middleware`.
+"""
+
+import array
+import asyncio
+import contextlib
+import fcntl
+import termios
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from portal.core.patience import Patience
+
+_MAX_HEAD_BYTES = 128 << 10  # of a head that has not ended; `middleware` refuses a whole one far below
+
+
+class Connection(HttpToolsProtocol):
+    """Overrides only what asyncio and httptools call, and uvicorn's answer to bytes that are no request."""
+
+    def __init__(self, *, patience: Patience, **given: Any) -> None:
+        super().__init__(**given)
+        self._patience = patience
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self._reader_timer: asyncio.TimerHandle | None = None
+        self._unread = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_came()
+        self._reader_reads()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        within = self._head_timer is not None
+        super().data_received(data)
+        if within and self._head_timer is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MAX_HEAD_BYTES:
+                self.send_400_response("The head of the request has no end.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = 0
+        self._await_head()
+
+    def on_headers_complete(self) -> None:
+        self._head_came()
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        self._reader_reads()
+        super().resume_writing()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._await_reader()
+        if self._head_timer is not None:
+            self._await_head()  # the next head has begun already: its time runs from now on
+
+    def send_400_response(self, msg: str) -> None:
+        """Nothing is written into an answer that is on its way: its reader would take it for a part of that."""
+        if self._answering and self.cycle.response_started:
+            self.transport.abort()
+        else:
+            super().send_400_response(msg)
+
+    @property
+    def _answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def _await_head(self) -> None:
+        self._head_came()
+        self._head_timer = self.loop.call_later(self._patience.head_seconds, self._judge_head)
+
+    def _head_came(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _judge_head(self) -> None:
+        if self._answering:
+            self._await_head()  # it came early, behind a request that is still being answered
+        else:
+            self.transport.abort()
+
+    def _await_reader(self) -> None:
+        self._reader_reads()
+        if self.transport.get_write_buffer_size():
+            self._unread = self._untaken()
+            self._reader_timer = self.loop.call_later(self._patience.stall_seconds, self._judge_reader)
+
+    def _reader_reads(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
+
+    def _judge_reader(self) -> None:
+        waiting = self.transport.get_write_buffer_size() > 0
+        if waiting and self._unread - self._untaken() < self._patience.stall_bytes:
+            self.transport.abort()
+        else:
+            self._await_reader()
+
+    def _untaken(self) -> int:
+        """Bytes written and not yet acknowledged by the client's system.
+
+        The kernel's share counts: it takes more only when a third of its buffer, which may be megabytes, is free.
+        """
+        queued = array.array("i", [0])
+        with contextlib.suppress(OSError, AttributeError):  # not every system tells; no socket, nothing queued
+            fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
+        return self.transport.get_write_buffer_size() + queued[0]

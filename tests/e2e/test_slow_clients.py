@@ -1,0 +1,149 @@
+"""Clients that take their time: a head, a body or a reader that does not move is cut off, and nothing of it remains."""
+
+import contextlib
+import secrets
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from .conftest import Served, _end, _make
+from .raw import FORM, Wire, bearer, chunk, head, length, part
+from .seen import eventually, kept, known, outcomes, problem, statuses
+
+RATE = 1 << 12
+IMPATIENT = {"HEAD_SECONDS": "2", "STALL_SECONDS": "1", "BYTES_PER_SECOND": str(RATE)}
+BIG = secrets.token_bytes(24 << 20)  # more than the kernel takes for a reader that does not read
+HALVES = {
+    "nothing": b"",
+    "a part of a request line": b"GET /heal",
+    "a part of a head": b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-",
+}
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A portal whose patience is a second."""
+    made = _make(tmp_path_factory.mktemp("impatient") / "portal", IMPATIENT)
+    made.prepare(analyst="analyst")
+    made.start()
+    yield made
+    _end(made)
+
+
+@pytest.fixture
+def analyst(portal: Served) -> Iterator[httpx.Client]:
+    with portal.client("analyst") as client:
+        yield client
+
+
+@pytest.fixture
+def download(portal: Served, analyst: httpx.Client) -> Iterator[tuple[Wire, str]]:
+    """A reader that has asked for the big file, and the file's id."""
+    entry = analyst.put("/upload/big.bin", content=BIG).json()
+    with Wire(portal.port) as wire:
+        wire.send(head("GET", f"/api/v1/files/{entry['id']}/content", bearer(analyst)))
+        yield wire, entry["id"]
+
+
+@pytest.mark.parametrize("half", HALVES.values(), ids=HALVES)
+def test_a_head_that_does_not_end_is_cut_off(portal: Served, half: bytes) -> None:
+    with Wire(portal.port) as wire:
+        wire.send(half)
+        assert wire.ended()
+
+
+def test_so_is_one_on_a_connection_that_was_used(portal: Served) -> None:
+    with Wire(portal.port) as wire:
+        wire.send(head("GET", "/healthz"), HALVES["a part of a head"])
+        assert wire.answer().status_code == 200
+        assert wire.ended()
+
+
+def test_half_a_head_behind_a_running_download_waits_for_its_end(download: tuple[Wire, str]) -> None:
+    wire, _ = download
+    wire.send(HALVES["a part of a head"])
+    take_slowly(wire)
+    assert wire.answer().content.endswith(BIG[-100:])
+    wire.send(b"Rest: of it\r\n\r\n")
+    assert wire.answer().status_code == 200
+
+
+def test_a_head_without_end_is_refused_before_it_fills_the_memory(portal: Served) -> None:
+    with Wire(portal.port) as wire, contextlib.suppress(ConnectionError):
+        wire.send(b"GET /healthz HTTP/1.1\r\n")
+        for number in range(10_000):
+            wire.send(f"X-{number}: {'x' * 1000}\r\n".encode())
+        pytest.fail("ten megabytes of a head were taken")
+
+
+@pytest.mark.parametrize("kind", ["raw", "chunked", "form", "empty"])
+def test_an_upload_that_stops_is_answered_and_cut_off(portal: Served, analyst: httpx.Client, kind: str) -> None:
+    name = secrets.token_hex(8)
+    raw = head("PUT", f"/api/v1/upload/{name}", bearer(analyst), length(100))
+    chunked = head("PUT", f"/api/v1/upload/{name}", bearer(analyst), "Transfer-Encoding: chunked")
+    form = head("POST", "/api/v1/files", bearer(analyst), FORM, length(1000))
+    beginnings = {
+        "raw": raw + b"abc",
+        "chunked": chunked + chunk(b"abc"),
+        "form": form + part("file", b"abc", filename=name),
+        "empty": raw,
+    }
+    with Wire(portal.port) as wire:
+        wire.send(beginnings[kind])
+        refused = wire.answer()
+        assert problem(refused) == (408, "too_slow")
+        assert refused.headers["connection"] == "close"
+        assert wire.ended()
+    assert statuses(portal, name) == ["failed"]
+    assert eventually(lambda: kept(portal) == known(portal))
+
+
+def test_so_is_every_other_body(portal: Served, analyst: httpx.Client) -> None:
+    entry = analyst.put("/upload/a.bin", content=b"a").json()
+    json, form = "Content-Type: application/json", "Content-Type: application/x-www-form-urlencoded"
+    patch = head("PATCH", f"/api/v1/files/{entry['id']}", bearer(analyst), "If-Match: *", json, length(50))
+    for request in (patch, head("POST", "/api/v1/auth/token", form, length(50))):
+        with Wire(portal.port) as wire:
+            wire.send(request, b"{")
+            assert problem(wire.answer()) == (408, "too_slow")
+            assert wire.ended()
+
+
+def test_a_body_that_comes_at_the_least_rate_is_taken(portal: Served, analyst: httpx.Client) -> None:
+    with Wire(portal.port) as wire:
+        wire.send(head("PUT", "/api/v1/upload/slow.bin", bearer(analyst), length(8 * RATE)))
+        for _ in range(8):
+            time.sleep(0.2)  # a slow sender
+            wire.send(bytes(RATE))
+        assert wire.answer().status_code == 201
+
+
+def test_a_reader_that_does_not_read_is_cut_off(portal: Served, download: tuple[Wire, str]) -> None:
+    wire, file_id = download
+    assert eventually(lambda: outcomes(portal, file_id) == ["client_gone"])
+    assert len(wire.rest()) < len(BIG)
+
+
+def test_a_reader_that_reads_slowly_is_not(portal: Served, download: tuple[Wire, str]) -> None:
+    wire, file_id = download
+    take_slowly(wire)
+    assert wire.answer().content.endswith(BIG[-100:])
+    assert eventually(lambda: outcomes(portal, file_id) == ["finished"])
+
+
+def test_garbage_behind_a_request_is_never_written_into_its_answer(download: tuple[Wire, str]) -> None:
+    wire, _ = download
+    start = wire.read(1)
+    wire.send(b"\0\0 no request\r\n\r\n")
+    body = (start + wire.rest()).partition(b"\r\n\r\n")[2]
+    assert len(body) < len(BIG)
+    assert BIG.startswith(body)
+
+
+def take_slowly(wire: Wire) -> None:
+    """Read for longer than the portal's patience, at more than the least rate: the pace is the input here."""
+    for _ in range(12):
+        time.sleep(0.2)
+        assert wire.gather(1 << 19)
