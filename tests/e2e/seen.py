@@ -12,7 +12,6 @@ import httpx
 
 from .conftest import Served
 
-_LOOKS = 400
 _BETWEEN_LOOKS = 0.025
 
 
@@ -28,9 +27,9 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, body["code"]
 
 
-def eventually(seen: Callable[[], bool]) -> bool:
-    """Look until it is seen, for ten seconds at most."""
-    for _ in range(_LOOKS):
+def eventually(seen: Callable[[], bool], *, seconds: int = 10) -> bool:
+    """Look until it is seen, for so long at most."""
+    for _ in range(int(seconds / _BETWEEN_LOOKS)):
         if seen():
             return True
         time.sleep(_BETWEEN_LOOKS)
@@ -74,6 +73,19 @@ def events(portal: Served, file_id: str) -> list[dict[str, Any]]:
 def outcomes(portal: Served, file_id: str) -> list[str]:
     """How the downloads of a file ended."""
     return [event["details"]["outcome"] for event in events(portal, file_id) if event["event"] == "file.download_ended"]
+
+
+def descriptors(portal: Served) -> int:
+    """How many files, sockets and pipes the portal has open."""
+    assert portal.process is not None
+    return len(list(Path(f"/proc/{portal.process.pid}/fd").iterdir()))
+
+
+def memory(portal: Served, field: str = "VmRSS") -> int:
+    """Bytes of resident memory: VmRSS now, VmHWM at its highest."""
+    assert portal.process is not None
+    status = Path(f"/proc/{portal.process.pid}/status").read_text()
+    return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith(f"{field}:"))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import tink
 from tink import secret_key_access, streaming_aead
 
 from .conftest import MakePortal, Served
+from .seen import memory
 
 SIZE = int(os.environ.get("PORTAL_ACCEPTANCE_BYTES", str(4 << 30))) + 12_345
 MEMORY_ALLOWED = 64 << 20
@@ -40,14 +41,8 @@ def digest(chunks: Iterator[bytes]) -> tuple[str, int]:
     return sha256.hexdigest(), size
 
 
-def memory(portal: Served, field: str) -> int:
-    """Bytes of resident memory: VmRSS now, VmHWM at its highest since `forget_peak`."""
-    assert portal.process is not None
-    status = Path(f"/proc/{portal.process.pid}/status").read_text()
-    return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith(f"{field}:"))
-
-
 def forget_peak(portal: Served) -> None:
+    """From now on VmHWM counts anew."""
     assert portal.process is not None
     Path(f"/proc/{portal.process.pid}/clear_refs").write_text("5")
 

@@ -3,6 +3,7 @@
 Comes in: settings. Leaves: uvicorn, until a signal.
 """
 
+import resource
 import signal
 import sys
 from functools import partial
@@ -33,6 +34,7 @@ def serve(
     if workers > 1 and settings.log_file is not None:
         raise ConfigError("PORTAL_LOG_FILE is for one worker: several would rotate it away from each other")
     settle(_prove(settings, variables))
+    _take_all_descriptors()
     # uvicorn raises the signal that stopped it once more when everything has ended: that is a success.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
     uvicorn.run(
@@ -51,6 +53,12 @@ def serve(
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.grace_seconds,
     )
+
+
+def _take_all_descriptors() -> None:
+    """A transfer holds a socket and a file: the usual soft limit of 1,024 would end at five hundred of them."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _prove(settings: config.Settings, variables: dict[str, str]) -> None:

@@ -8,6 +8,8 @@ import array
 import asyncio
 import contextlib
 import fcntl
+import socket
+import struct
 import termios
 from typing import Any
 
@@ -16,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from portal.core.patience import Patience
 
 _MAX_HEAD_BYTES = 128 << 10  # of a head that has not ended; `middleware` refuses a whole one far below
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER, for no time
 
 
 class Connection(HttpToolsProtocol):
@@ -72,7 +75,7 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Nothing is written into an answer that is on its way: its reader would take it for a part of that."""
         if self._answering and self.cycle.response_started:
-            self.transport.abort()
+            self._cut()
         else:
             super().send_400_response(msg)
 
@@ -94,7 +97,7 @@ class Connection(HttpToolsProtocol):
         if self._answering:
             self._await_head()  # it came early, behind a request that is still being answered
         else:
-            self.transport.abort()
+            self._cut()
 
     def _await_reader(self) -> None:
         self._reader_reads()
@@ -110,9 +113,15 @@ class Connection(HttpToolsProtocol):
     def _judge_reader(self) -> None:
         waiting = self.transport.get_write_buffer_size() > 0
         if waiting and self._unread - self._untaken() < self._patience.stall_bytes:
-            self.transport.abort()
+            self._cut()
         else:
             self._await_reader()
+
+    def _cut(self) -> None:
+        """Break the connection at once: the kernel would keep what was not read, megabytes of it, for minutes."""
+        with contextlib.suppress(OSError, AttributeError):
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
 
     def _untaken(self) -> int:
         """Bytes written and not yet acknowledged by the client's system.
