@@ -17,7 +17,7 @@ from starlette.types import Lifespan, Scope
 from portal import config
 from portal.bootstrap import Portal, open_portal
 from portal.config import Settings
-from portal.core import log, tasks
+from portal.core import log, memory, tasks
 from portal.core.errors import PortalError
 from portal.features.files import routes as files_routes
 from portal.features.identity import routes as identity_routes
@@ -133,6 +133,7 @@ async def _sweep_forever(portal: Portal) -> None:
                 _log.warning("upkeep_failed", work=work.__name__, code=error.code)
             except Exception:  # noqa: BLE001  # whatever it is, the next round must come
                 _log.exception("upkeep_failed", work=work.__name__)
+        await asyncio.to_thread(memory.give_back)
         await asyncio.sleep(SWEEP_SECONDS)
 
 

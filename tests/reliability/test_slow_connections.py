@@ -48,8 +48,8 @@ def test_slow_connections_hold_up_nobody_and_come_to_an_end(make_portal: MakePor
             at_worst = memory(portal) - memory_before
             assert eventually(lambda: descriptors(portal) <= descriptors_before + HEADROOM, seconds=60)
         alone += traffic(portal)
+        assert eventually(lambda: memory(portal) <= memory_before + MEMORY_ALLOWED, seconds=90)
         grown = memory(portal) - memory_before
-    assert grown <= MEMORY_ALLOWED
     assert portal.stop() == 0
     holdings = invariants.held(portal)
     assert (holdings.problems, holdings.stuck, holdings.stored ^ holdings.named) == ([], [], set())

@@ -81,14 +81,24 @@ class Reader:
         async with aclosing(pieces):
             for index in range(first, last + 1):
                 _, wanted = blob.segment_range(self._layout, index, part.plain_length)
-                while len(held) < wanted:
-                    piece = await anext(pieces, b"")
-                    if not piece:
-                        raise IntegrityError  # the store gave fewer bytes than the blob has
-                    held += piece
-                sealed = bytes(memoryview(held)[:wanted])
-                del held[:wanted]
-                yield await _open_segment(opener, index, sealed)
+                await _gather(pieces, held, wanted)
+                yield await _open_segment(opener, index, _take(held, wanted))
+
+
+async def _gather(pieces: AsyncGenerator[bytes, None], held: bytearray, wanted: int) -> None:
+    """Until `held` has so many bytes. Raises IntegrityError where the store gives fewer than the blob has."""
+    while len(held) < wanted:
+        piece = await anext(pieces, b"")
+        if not piece:
+            raise IntegrityError
+        held += piece
+
+
+def _take(held: bytearray, size: int) -> bytes:
+    """The first `size` bytes, which `held` lets go of."""
+    taken = bytes(memoryview(held)[:size])
+    del held[:size]
+    return taken
 
 
 async def _open_segment(opener: blob.BlobOpener, index: int, sealed: bytes) -> bytes:
