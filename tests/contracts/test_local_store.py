@@ -9,14 +9,17 @@ import socket
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import NoReturn
 
+import anyio
 import pytest
 
 from portal.backends.blobs import local
 from portal.backends.blobs.base import BlobMissing, StoreAway
 from portal.backends.blobs.local import LocalStore
+from portal.core import tasks
 from portal.core.errors import PortalError, StorageFull
 
 KEY = "0123456789abcdef" * 2
@@ -472,17 +475,17 @@ async def test_no_failure_leaves_a_descriptor_open(
 
 
 class Door:
-    """Opens new files only when told to."""
+    """Opens files only when told to."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._loop, self._really = asyncio.get_running_loop(), local._create
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, opener: str) -> None:
+        self._loop, self._really = asyncio.get_running_loop(), getattr(local, opener)
         self.knocked, self.open = asyncio.Event(), threading.Event()
-        monkeypatch.setattr(local, "_create", self._create)
+        monkeypatch.setattr(local, opener, self._open)
 
-    def _create(self, path: str, flags: int) -> int:
+    def _open(self, path: str, flags: int) -> int:
         self._loop.call_soon_threadsafe(self.knocked.set)
         self.open.wait(30)
-        return self._really(path, flags)
+        return int(self._really(path, flags))
 
 
 async def test_a_create_that_is_cancelled_while_its_file_is_being_opened_leaves_nothing(
@@ -490,7 +493,7 @@ async def test_a_create_that_is_cancelled_while_its_file_is_being_opened_leaves_
 ) -> None:
     await put(store)
     await store.delete(KEY)
-    before, door = open_descriptors(), Door(monkeypatch)
+    before, door = open_descriptors(), Door(monkeypatch, "_create")
     creating = asyncio.create_task(store.create(KEY))
     await door.knocked.wait()
     creating.cancel()
@@ -514,6 +517,33 @@ async def test_a_create_that_is_cancelled_at_any_time_leaves_nothing(store: Loca
     if not isinstance(result, BaseException):  # it was quicker
         await result.abort()
     assert root.leftovers() == []
+
+
+async def test_a_get_that_is_cancelled_while_its_file_is_being_opened_closes_it(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(store)
+    before, door = open_descriptors(), Door(monkeypatch, "_open_regular")
+    getting = asyncio.create_task(fetch(store))
+    await door.knocked.wait()
+    getting.cancel()
+    await asyncio.sleep(0)
+    door.open.set()
+    with pytest.raises(asyncio.CancelledError):
+        await getting
+    assert open_descriptors() == before
+
+
+async def test_a_reader_in_a_scope_that_is_cancelled_closes_its_file(store: LocalStore) -> None:
+    await put(store, BIG)
+    before = open_descriptors()
+    with anyio.CancelScope() as scope:
+        async with aclosing(store.get(KEY, 0, len(BIG))) as pieces:
+            assert await anext(pieces)
+            scope.cancel()
+            await anext(pieces)
+    await tasks.drain()
+    assert open_descriptors() == before
 
 
 async def test_a_reader_that_leaves_early_closes_its_file(store: LocalStore) -> None:

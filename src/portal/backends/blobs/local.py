@@ -13,13 +13,14 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import aiofiles
-from aiofiles.threadpool.binary import AsyncBufferedIOBase
+from aiofiles.threadpool.binary import AsyncBufferedIOBase, AsyncFileIO
 
 from portal.backends.blobs.base import BlobMissing, BlobStat, StoreAway, checked, is_key
 from portal.core.errors import PortalError, StorageFull
@@ -28,6 +29,8 @@ from portal.core.tasks import uninterrupted
 _PIECE = 1 << 20
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_BLOB = {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO}  # absent, or something else in its place
+
+_T = TypeVar("_T")
 
 
 class LocalStore:
@@ -40,12 +43,7 @@ class LocalStore:
         self._ready = False
 
     async def create(self, key: str) -> "_LocalWriter":
-        beginning = asyncio.create_task(self._begin(key))
-        try:
-            return await asyncio.shield(beginning)
-        except asyncio.CancelledError:
-            await uninterrupted(_take_back(beginning))  # the thread that opens it cannot be stopped
-            raise
+        return await _kept(self._begin(key), _LocalWriter.abort)
 
     async def _begin(self, key: str) -> "_LocalWriter":
         temp, final = self._temp(key), self._final(key)
@@ -63,11 +61,14 @@ class LocalStore:
     async def get(self, key: str, start: int, length: int) -> AsyncGenerator[bytes, None]:
         path, left = self._final(key), length
         with _translated(missing=_NO_BLOB):
-            async with aiofiles.open(path, "rb", buffering=0, opener=_open_regular) as file:
+            file = await _kept(_open(path), _close)
+            try:
                 await file.seek(start)
                 while left > 0 and (piece := await file.read(min(left, _PIECE))):
                     left -= len(piece)
                     yield piece
+            finally:
+                await uninterrupted(file.close())  # a cancelled scope would cancel this too
 
     async def stat(self, key: str) -> BlobStat | None:
         with _translated():
@@ -143,9 +144,27 @@ class _LocalWriter:
             await asyncio.to_thread(self._temp.unlink, missing_ok=True)
 
 
-async def _take_back(beginning: "asyncio.Task[_LocalWriter]") -> None:
-    with contextlib.suppress(PortalError):
-        await (await beginning).abort()
+async def _kept(opening: Coroutine[Any, Any, _T], let_go: Callable[[_T], Awaitable[None]]) -> _T:
+    """What `opening` opens. The thread that does it cannot be stopped: a caller that is cancelled lets it go again."""
+    task = asyncio.create_task(opening)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await uninterrupted(_take_back(task, let_go))
+        raise
+
+
+async def _take_back(opening: "asyncio.Task[_T]", let_go: Callable[[_T], Awaitable[None]]) -> None:
+    with contextlib.suppress(PortalError, OSError):
+        await let_go(await opening)
+
+
+async def _open(path: Path) -> AsyncFileIO:
+    return await aiofiles.open(path, "rb", buffering=0, opener=_open_regular)
+
+
+async def _close(file: AsyncFileIO) -> None:
+    await file.close()
 
 
 def _create(path: str, _flags: int) -> int:
