@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core.errors import StorageFull, Unavailable
 from portal.core.ids import new_id
 from portal.db import engine as engines
+from portal.db import unit_of_work
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database, DatabaseAway
 
@@ -263,6 +264,35 @@ async def test_a_locked_sqlite_is_a_database_away(tmp_path: Path, monkeypatch: p
 async def _begin(database: Database) -> None:
     async with database.write():
         """A transaction with nothing in it."""
+
+
+@pytest.fixture
+async def embedded(tmp_path: Path) -> AsyncIterator[Database]:
+    async with opened(parse_url(f"sqlite:///{tmp_path / 'portal.db'}")) as database:
+        yield database
+
+
+async def test_writers_of_an_embedded_database_take_turns_in_the_order_they_came(embedded: Database) -> None:
+    turns: list[int] = []
+
+    async def write(number: int) -> None:
+        async with embedded.write():
+            turns.append(number)
+            await embedded.check()  # who reads waits for nobody, and others come to the queue meanwhile
+
+    await asyncio.gather(*(write(number) for number in range(30)))
+    assert turns == list(range(30))
+
+
+async def test_a_writer_whose_turn_does_not_come_is_told_so(
+    embedded: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unit_of_work, "_TURN_SECONDS", 0.01)
+    async with embedded.write():
+        with pytest.raises(DatabaseAway):
+            await embedded.write().__aenter__()
+    async with embedded.write():
+        await embedded.check()
 
 
 async def test_a_full_disk_is_told_apart_from_a_database_away(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Comes in: an engine. Leaves: connections for repositories, `Unavailable` when th
 opens a unit of work owns it; repositories are handed its connection and never commit.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,7 @@ from portal.db.engine import READ_ONLY
 
 # SQLSTATE classes that a later try may not meet: connection, rollback, resources, state, intervention, system.
 _PASSING = {"08", "40", "53", "55", "57", "58"}
+_TURN_SECONDS = 10
 
 
 class DatabaseAway(Unavailable):
@@ -32,11 +34,13 @@ class Database:
         self.engine = engine
         self._writer = engine
         self._reader = engine.execution_options(**{READ_ONLY: True})
+        # SQLite has one writer at a time, and those who wait for it look now and then, in no order: we queue instead.
+        self._queue = asyncio.Lock() if engine.dialect.name == "sqlite" else None
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that commits when the block ends and rolls back when it raises. Raises DatabaseAway."""
-        async with translated(), self._writer.begin() as connection:
+        async with translated(), self._turn(), self._writer.begin() as connection:
             yield connection
 
     @asynccontextmanager
@@ -53,6 +57,18 @@ class Database:
     async def aclose(self) -> None:
         """Close every connection."""
         await self._writer.dispose()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        if self._queue is None:
+            yield
+            return
+        async with asyncio.timeout(_TURN_SECONDS):
+            await self._queue.acquire()
+        try:
+            yield
+        finally:
+            self._queue.release()
 
 
 @asynccontextmanager
