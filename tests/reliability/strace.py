@@ -75,7 +75,7 @@ def traced(
         yield
     finally:
         watcher.send_signal(signal.SIGINT)
-        watcher.communicate(timeout=_PATIENCE_SECONDS)
+        _see_off(watcher)
 
 
 def before(to: Path, *, calls: Sequence[str], inject: str | None = None, string_bytes: int = 32) -> list[str]:
@@ -111,6 +111,15 @@ def read(trace: Path) -> list[Call]:
             found.append(call)
     never = [(thread, began, text) for thread, (began, text) in begun.items()]
     return found + [Call(t, *text.partition("(")[::2], None, "", b, len(lines)) for t, b, text in never]
+
+
+def _see_off(watcher: subprocess.Popen[str]) -> None:
+    """Let strace end. Told to while its process dies, it can wait for the leader, and the leader for its threads."""
+    try:
+        watcher.communicate(timeout=_PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        watcher.kill()
+        watcher.communicate()
 
 
 def _strace(to: Path, calls: Sequence[str], string_bytes: int) -> list[str]:
