@@ -36,12 +36,18 @@ def traced(portal: Served, trace: Path, inject: str | None = None) -> AbstractCo
     return strace.traced(portal.process.pid, trace, calls=CALLS, string_bytes=PAGE, inject=inject)
 
 
-def found(calls: list[Call], names: tuple[str, ...], *texts: str, after: Call | None = None) -> list[Call]:
+def found(calls: list[Call], names: tuple[str, ...], *texts: str) -> list[Call]:
     """The calls of these names whose arguments hold all these texts, in the order in which they were entered."""
     plain = {name.removeprefix("?") for name in names}
     entered = sorted(calls, key=lambda call: call.began)
-    kept = [call for call in entered if call.name in plain and all(text in call.arguments for text in texts)]
-    return [call for call in kept if after is None or after.ended < call.began]
+    return [call for call in entered if call.name in plain and all(text in call.arguments for text in texts)]
+
+
+def only(calls: list[Call], names: tuple[str, ...], *texts: str) -> Call:
+    """The one such call, which has to have succeeded."""
+    those = [call for call in found(calls, names, *texts) if not call.failed]
+    assert len(those) == 1, f"{len(those)} calls of {names} with {texts}"
+    return those[0]
 
 
 def out_of_order(*calls: Call) -> list[str]:
@@ -57,7 +63,7 @@ def committed(calls: list[Call], text: str, until: Call) -> tuple[Call, Call]:
     pages = [page for page in found(calls, ("pwrite64",), LOG) if page.began < until.began]
     with_text = [page for page in pages if text in page.arguments]
     assert with_text, f"{text} was not written before {until.name}"
-    synced = found(calls, SYNCED, LOG, after=pages[-1])
+    synced = [sync for sync in found(calls, SYNCED, LOG) if sync.began > pages[-1].ended and not sync.failed]
     assert synced, f"the log was never synced after {text} was written"
     return with_text[0], synced[0]
 
@@ -69,18 +75,17 @@ def test_a_file_is_durable_before_it_is_acknowledged(make_portal: MakePortal, tm
     calls = strace.read(tmp_path / "trace")
     blob = blob_file(portal, entry["id"])
     temporary = f"/store/tmp/{blob.name}"
-    (opened,) = found(calls, OPENED, f'{temporary}"', "O_CREAT")
-    (synced,) = found(calls, SYNCED, f"{temporary}>")
-    (renamed,) = found(calls, RENAMED, f'{temporary}"', f'{blob}"')
-    (folder_synced,) = found(calls, SYNCED, f"<{blob.parent}>")
-    (answered,) = found(calls, WRITTEN, "HTTP/1.1 201")
+    opened = only(calls, OPENED, f'{temporary}"', "O_CREAT")
+    synced = only(calls, SYNCED, f"{temporary}>")
+    renamed = only(calls, RENAMED, f'{temporary}"', f'{blob}"')
+    folder_synced = only(calls, SYNCED, f"<{blob.parent}>")
+    answered = only(calls, WRITTEN, "HTTP/1.1 201")
     row, row_synced = committed(calls, blob.name, until=opened)
     settled, settled_synced = committed(calls, entry["sha256"], until=answered)
     assert out_of_order(row, row_synced, opened) == []
     for piece in found(calls, WRITTEN, f"{temporary}>"):
         assert out_of_order(opened, piece, synced) == []
     assert out_of_order(synced, renamed, folder_synced, settled, settled_synced, answered) == []
-    assert not any(call.failed for call in (opened, synced, renamed, folder_synced, row_synced, settled_synced))
     assert "O_EXCL" in opened.arguments
     assert "O_NOFOLLOW" in opened.arguments
     assert opened.arguments.endswith(", 0600")
@@ -94,16 +99,15 @@ def test_a_file_is_gone_before_its_delete_is_acknowledged(make_portal: MakePorta
         with traced(portal, tmp_path / "trace"):
             assert analyst.delete(f"/files/{entry['id']}", headers={"If-Match": "*"}).status_code == 204
     calls = strace.read(tmp_path / "trace")
-    (unlinked,) = found(calls, UNLINKED, f'{blob}"')
-    (folder_synced,) = found(calls, SYNCED, f"<{blob.parent}>")
-    (answered,) = found(calls, WRITTEN, "HTTP/1.1 204")
+    unlinked = only(calls, UNLINKED, f'{blob}"')
+    folder_synced = only(calls, SYNCED, f"<{blob.parent}>")
+    answered = only(calls, WRITTEN, "HTTP/1.1 204")
     destroyed, destroyed_synced = committed(calls, "file.deleted", until=unlinked)
-    forgotten = next(page for page in found(calls, ("pwrite64",), LOG) if page.began > unlinked.began)
+    later = [page for page in found(calls, ("pwrite64",), LOG) if page.began > unlinked.began]
+    assert later, "the blob's row was forgotten before the blob was removed"
     _, forgotten_synced = committed(calls, "", until=answered)
-    assert (
-        out_of_order(destroyed, destroyed_synced, unlinked, folder_synced, forgotten, forgotten_synced, answered) == []
-    )
-    assert not any(call.failed for call in (destroyed_synced, unlinked, folder_synced, forgotten_synced))
+    assert out_of_order(destroyed, destroyed_synced, unlinked, folder_synced) == []
+    assert out_of_order(folder_synced, later[0], forgotten_synced, answered) == []
 
 
 def test_a_deleted_file_whose_bytes_cannot_be_removed_has_lost_its_keys(
