@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,21 @@ from portal.features.identity import service as identity
 from portal.features.identity.passwords import PasswordHasher
 
 PASSWORD = "correct horse battery staple"
-_START_ATTEMPTS = 300
+_START_ATTEMPTS = 1200  # a minute: machines may be busy, and what ended is seen at once
 _STOP_SECONDS = 20
 _TLS = ssl.create_default_context()  # never used on loopback, and dear to make for every client
 
 
 @dataclass
 class Served:
-    """One portal: its folder, its environment, and while it runs its process and address."""
+    """One portal: its folder, its environment, and while it runs its process and address.
+
+    `under` is put before its commands, as a program that watches them.
+    """
 
     folder: Path
     environment: dict[str, str]
+    under: list[str] = field(default_factory=list)
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
@@ -52,7 +56,7 @@ class Served:
     def cli(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the `portal` program in this portal's folder."""
         return subprocess.run(
-            [sys.executable, "-m", "portal", *arguments],
+            [*self.under, sys.executable, "-m", "portal", *arguments],
             cwd=self.folder,
             env=self.environment,
             input=stdin,
@@ -66,7 +70,7 @@ class Served:
         self.port = _free_port()
         with (self.folder / "portal.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "portal", "serve", "--port", str(self.port), *arguments],
+                [*self.under, sys.executable, "-m", "portal", "serve", "--port", str(self.port), *arguments],
                 cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

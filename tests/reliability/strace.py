@@ -17,8 +17,9 @@ from ..conftest import skip
 
 _LINE = re.compile(r"(?P<thread>\d+) +(?:<\.\.\. (?P<resumed>\w+) resumed>)?(?P<rest>.*)")
 _CALL = re.compile(r"(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>-?\d+|\?)(?P<note>.*)", re.DOTALL)
-_UNFINISHED = " <unfinished ...>"
+_UNFINISHED = (" <unfinished ...>", " <detached ...>")
 _PATIENCE_SECONDS = 30
+_LAST_LINE = 100  # bytes that it has at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +60,36 @@ def traced(
     """Write down the `calls` of a process and all its threads while the block runs.
 
     `inject` is strace's own word, as `fsync:error=EIO:when=3`; it counts in each thread for itself. `string_bytes` of
-    each buffer are kept, all of them in hex where `hexed`. Skips the test where there is no strace.
+    each buffer are kept, all of them in hex where `hexed`. Skips the test where there is no strace or it
+    may not attach.
     """
-    strace = shutil.which("strace")
-    if strace is None:
-        skip("no strace: install it, or let .ci/run do it")
-    command = [strace, "-f", "-y", "-s", str(string_bytes), "-o", str(to), "-e", f"trace={','.join(calls)}"]
-    command += (["-xx"] if hexed else []) + (["-e", f"inject={inject}"] if inject else []) + ["-p", str(process)]
+    command = _strace(to, calls, string_bytes) + (["-xx"] if hexed else [])
+    command += (["-e", f"inject={inject}"] if inject else []) + ["-p", str(process)]
     watcher = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert watcher.stderr is not None
     try:
         said = watcher.stderr.readline()  # it says so when it is there
+        if "Operation not permitted" in said:
+            skip(f"strace may not attach to a running process here: {said}")
         assert "attached" in said, said
         yield
     finally:
         watcher.send_signal(signal.SIGINT)
-        watcher.communicate(timeout=_PATIENCE_SECONDS)
+        _see_off(watcher)
+
+
+def before(to: Path, *, calls: Sequence[str], inject: str | None = None, string_bytes: int = 32) -> list[str]:
+    """What to put before a command, so that it is traced from its first call to its last. It stays our own child: its
+    id and its signals are its own. `ended` tells when the trace is complete."""
+    command = [*_strace(to, calls, string_bytes), "-D", "--seccomp-bpf"]
+    return command + (["-e", f"inject={inject}"] if inject else [])
+
+
+def ended(trace: Path, process: int) -> bool:
+    """Whether the last line is there: how the process ended."""
+    with trace.open("rb") as file:
+        file.seek(max(0, trace.stat().st_size - _LAST_LINE))
+        return re.search(rb"^%d +\+\+\+ .* \+\+\+\n\Z" % process, file.read(), re.MULTILINE) is not None
 
 
 def read(trace: Path) -> list[Call]:
@@ -91,11 +106,28 @@ def read(trace: Path) -> list[Call]:
             began, start = begun.pop(thread, (number, f"{match['resumed']}("))
             rest = start + rest
         if rest.endswith(_UNFINISHED):
-            begun[thread] = (began, rest.removesuffix(_UNFINISHED))
+            begun[thread] = (began, rest.rpartition(" <")[0])
         elif call := _call(thread, rest, began, number):
             found.append(call)
     never = [(thread, began, text) for thread, (began, text) in begun.items()]
     return found + [Call(t, *text.partition("(")[::2], None, "", b, len(lines)) for t, b, text in never]
+
+
+def _see_off(watcher: subprocess.Popen[str]) -> None:
+    """Let strace end. Told to while its process dies, it can wait for the leader, and the leader for its threads."""
+    try:
+        watcher.communicate(timeout=_PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        watcher.kill()
+        watcher.communicate()
+
+
+def _strace(to: Path, calls: Sequence[str], string_bytes: int) -> list[str]:
+    strace = shutil.which("strace")
+    if strace is None:
+        skip("no strace: install it, or let .ci/run do it")
+    # -v: long lists of buffers are kept whole
+    return [strace, "-f", "-y", "-v", "-s", str(string_bytes), "-o", str(to), "-e", f"trace={','.join(calls)}"]
 
 
 def _call(thread: int, text: str, began: int, ended: int) -> Call | None:
