@@ -153,7 +153,7 @@ def analyst(portal: Served) -> Iterator[httpx.Client]:
 
 
 def _make(folder: Path, settings: dict[str, str]) -> Served:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL_")}
     keys = {"MASTER_KEY": secrets.token_hex(32), "SECRET_KEY": secrets.token_hex(32)}
     given = {f"PORTAL_{name}": value for name, value in {**keys, **settings}.items()}
