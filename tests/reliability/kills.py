@@ -90,6 +90,7 @@ class Machine:
             "kills": len(kills),
             "acknowledged": self.journal.acknowledged,
             "in_doubt": int(sum(kill["in_doubt"] for kill in kills)),
+            "of_them_found": int(sum(kill["found"] for kill in kills)),
             "lost": sum(listed.get(file) != digest for file, digest in held.items()),
             "partial": sum(digest not in known for digest in listed.values()),
             "nonces": len(ledger.entries(self.portal)),
@@ -105,9 +106,10 @@ class Machine:
             self._make_good(client, holdings)
             after = any_moment(self._draws)
             self._load(client, after)
-        doubts = len(self.journal.in_doubt) + len(self.journal.deleting)
         holdings = self.check()
-        self.journal.was_killed(after=after, ready=ready, in_doubt=doubts)
+        in_doubt = {upload.sha256 for upload in self.journal.in_doubt.values()}
+        found = len(in_doubt & set(holdings.listed.values()))
+        self.journal.was_killed(after=after, ready=ready, in_doubt=len(in_doubt), found=found)
         return holdings
 
     def _client(self) -> httpx.Client:
