@@ -9,6 +9,7 @@ import math
 import random
 import secrets
 import signal
+import sqlite3
 import statistics
 import threading
 import time
@@ -28,9 +29,11 @@ from .uploads import Unanswered, Upload, draw, hand_in
 CLIENTS = 8
 SMALLEST, LARGEST = 1 << 10, 8 << 20
 SOONEST, LATEST = 0.004, 1.5  # seconds of load before a kill
+AT_A_COMMIT = 0.5  # the part of the kills that wait for the next commit: what it brought has no answer yet
 HELD = 60  # how many files a long run keeps, about: with more, deletes are likelier than uploads
 TOLD_EVERY = 25
 _SIGNED_IN_SECONDS = 600
+_LOOKS = 100_000
 
 
 @contextmanager
@@ -135,6 +138,8 @@ class Machine:
         with ThreadPoolExecutor(CLIENTS) as threads:
             clients = [threads.submit(self._work, client, self._draws.random()) for _ in range(CLIENTS)]
             wait(clients, timeout=seconds, return_when=FIRST_EXCEPTION)
+            if self._draws.random() < AT_A_COMMIT:
+                _wait_for_a_commit(self.portal)
             self._killed.set()
             assert self.portal.stop(signal.SIGKILL) == -signal.SIGKILL
         for one in clients:
@@ -170,6 +175,19 @@ class Machine:
         answer = client.delete(f"/files/{file}", headers={"If-Match": "*"})
         assert answer.status_code == status, (file, answer.text)
         self.journal.was_deleted(file)
+
+
+def _wait_for_a_commit(portal: Served) -> None:
+    """Look, without a pause, until an upload or a delete is on record: for some seconds at most."""
+    with closing(sqlite3.connect(portal.folder / "var" / "portal.db")) as connection:
+
+        def last() -> object:
+            return connection.execute("SELECT max(seq) FROM audit").fetchone()
+
+        before = last()
+        for _ in range(_LOOKS):
+            if last() != before:
+                return
 
 
 def _portal(folder: Path) -> Served:
