@@ -157,8 +157,9 @@ def analyst(portal: Served) -> Iterator[httpx.Client]:
 
 
 def _make(folder: Path, settings: dict[str, str]) -> Served:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL_")}
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling all it imports takes a portal longer than starting
     keys = {"MASTER_KEY": secrets.token_hex(32), "SECRET_KEY": secrets.token_hex(32)}
     given = {f"PORTAL_{name}": value for name, value in {**keys, **settings}.items()}
     return Served(folder, inherited | given | {"PORTAL_DATA_DIR": str(folder / "var")})

@@ -14,6 +14,7 @@ _ENTRY = 32  # 20 bytes of the key's digest, 12 of the nonce
 
 def keep(portal: Served) -> None:
     """From its next start on, every process of the portal writes down what it seals under."""
+    _path(portal).touch()  # nothing was sealed yet
     portal.environment |= {"PYTHONPATH": str(_SITE), "NONCE_LEDGER": str(_path(portal))}
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -236,6 +236,51 @@ async def test_a_cancelled_download_is_on_record(house: House, analyst: Principa
     await running.chunks.aclose()
     await tasks.drain()
     assert await outcome(house) == ("client_gone", 0)
+
+
+@pytest.mark.parametrize("committed", [False, True])
+async def test_a_download_cancelled_while_it_is_put_on_record_ends_on_record(
+    house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch, *, committed: bool
+) -> None:
+    await house.hand_in(analyst)
+    reached, gate, real = asyncio.Event(), asyncio.Event(), house.database.write
+
+    @contextlib.asynccontextmanager
+    async def slow() -> AsyncIterator[AsyncConnection]:
+        async with real() as connection:
+            yield connection
+            if not committed:
+                await hold()
+        await hold()
+
+    async def hold() -> None:
+        reached.set()
+        await gate.wait()
+
+    monkeypatch.setattr(house.database, "write", slow)
+    download = asyncio.create_task(started(house, analyst))
+    await reached.wait()
+    download.cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await download
+    await tasks.drain()
+    assert await outcome(house) == ("client_gone", 0)
+
+
+async def test_a_download_that_is_refused_and_cancelled_leaves_no_trace(house: House, analyst: Principal) -> None:
+    file = await house.hand_in(analyst)
+
+    def cancel_and_refuse(_: FileView) -> Extent:
+        download.cancel()
+        raise RangeNotSatisfiable(size=SIZE)
+
+    download = asyncio.create_task(house.deliveries.start(analyst, file.id, ORIGIN, cancel_and_refuse))
+    with pytest.raises(asyncio.CancelledError):
+        await download
+    await tasks.drain()
+    assert await house.record(STARTED, ENDED) == []
 
 
 async def test_an_outcome_waits_in_the_journal_while_the_database_is_away(house: House, analyst: Principal) -> None:

@@ -4,6 +4,7 @@ Comes in: a principal, a file's id, the part of it wanted. Leaves: a `Delivery` 
 short transaction judges and records "started" before the first byte; the outcome follows after the last one.
 """
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from portal.core import log
-from portal.core.errors import Forbidden, IntegrityError, NotFound, NotSignedIn, Quarantined
+from portal.core.errors import Forbidden, IntegrityError, NotFound, NotSignedIn, PortalError, Quarantined
 from portal.core.principal import Action, Origin, Principal
 from portal.core.tasks import uninterrupted
 from portal.db.unit_of_work import Database, DatabaseAway
@@ -70,6 +71,16 @@ class Deliveries:
 
         Raises NotFound, Forbidden, Quarantined, Unavailable.
         """
+        beginning = asyncio.create_task(self._begin(principal, file_id, origin, choose))
+        try:
+            return await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            await uninterrupted(_never_read(beginning))  # it may be on record by now: then its end has to be, too
+            raise
+
+    async def _begin(
+        self, principal: Principal, file_id: UUID, origin: Origin, choose: Callable[[FileView], Extent]
+    ) -> Delivery:
         async with self._database.write() as connection:
             file = _deliverable(principal, await repository.find(connection, file_id))
             parts = await repository.parts(connection, file_id)
@@ -147,6 +158,13 @@ class _Judge:
             async with self._database.read() as connection:
                 principal = await self._sessions.require_live(connection, self._principal.session_id)
                 _deliverable(principal, await repository.find(connection, self._file_id))
+
+
+async def _never_read(beginning: "asyncio.Task[Delivery]") -> None:
+    with contextlib.suppress(PortalError):
+        chunks = (await beginning).chunks
+        await anext(chunks, None)  # what was never begun has no end to record
+        await chunks.aclose()
 
 
 def _deliverable(principal: Principal, file: FileView | None) -> FileView:
