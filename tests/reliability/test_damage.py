@@ -106,11 +106,12 @@ def flaws(sizes: Sequence[int], count: int, chance: random.Random) -> list[Flaw]
 
 def asks(flaw: Flaw, tag: str) -> list[Ask]:
     """Every way to ask for a file that has this flaw."""
-    size, at = len(CONTENT), flaw.plain
+    size, at, origin = len(CONTENT), flaw.plain, flaw.part * BORDER
     return [
         Ask(200, 0, size),
         Ask(206, at, at + 1, (f"Range: bytes={at}-{at}",)),
         Ask(206, BORDER - 5, BORDER + 5, (f"Range: bytes={BORDER - 5}-{BORDER + 4}",)),
+        Ask(206, origin, origin + 9, (f"Range: bytes={origin}-{origin + 8}",)),  # proves the end of the part first
         Ask(206, at, at + 1, (f"Range: bytes={at}-{at}", f"If-Range: {tag}")),
         Ask(206, at, size, (f"Range: bytes={at}-",)),
         Ask(200, 0, size, (f"Range: bytes={at}-", 'If-Range: "another"')),
