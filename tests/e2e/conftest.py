@@ -34,12 +34,16 @@ _TLS = ssl.create_default_context()  # never used on loopback, and dear to make 
 
 @dataclass
 class Served:
-    """One portal: its folder, its environment, and while it runs its process and address."""
+    """One portal: its folder, its environment, and while it runs its process and address.
+
+    `within` is a command that ends by becoming the one it is given: what the portal is to run in.
+    """
 
     folder: Path
     environment: dict[str, str]
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
+    within: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -66,7 +70,7 @@ class Served:
         self.port = _free_port()
         with (self.folder / "portal.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "portal", "serve", "--port", str(self.port), *arguments],
+                [*self.within, sys.executable, "-m", "portal", "serve", "--port", str(self.port), *arguments],
                 cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
