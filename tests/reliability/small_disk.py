@@ -1,7 +1,7 @@
 """A disk that is really full: a small tmpfs that one portal's process sees and nobody else.
 
-Comes in: a portal that was prepared and not started, and a folder of its own. Leaves: a portal for which that folder is a
-disk, in a mount namespace that goes with its process; and what is on that disk, as long as it runs and afterwards.
+Comes in: a portal that was prepared and not started, and a folder of its own. Leaves: a portal for which that folder is
+a disk, in a mount namespace that goes with its process; and what is on that disk, as long as it runs and afterwards.
 """
 
 import os

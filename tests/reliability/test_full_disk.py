@@ -5,6 +5,7 @@ import secrets
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import pytest
 
 from ..e2e.conftest import MakePortal
 from ..e2e.seen import eventually, kept, known, problem
@@ -42,9 +43,12 @@ def fill(client: httpx.Client) -> dict[str, str]:
     with ThreadPoolExecutor(AT_ONCE) as threads:
         taken = acknowledged(list(threads.map(hand_in, [client] * AT_ONCE)))
     print(f"{len(taken)} of {AT_ONCE} at once")
-    while one_more := acknowledged([hand_in(client)]):
+    for _ in range(FITTING + 1):
+        one_more = acknowledged([hand_in(client)])
+        if not one_more:
+            return taken
         taken |= one_more
-    return taken
+    pytest.fail("the disk does not get full")
 
 
 def assert_readable(client: httpx.Client, taken: dict[str, str]) -> None:
