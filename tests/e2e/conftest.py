@@ -36,7 +36,7 @@ _TLS = ssl.create_default_context()  # never used on loopback, and dear to make 
 class Served:
     """One portal: its folder, its environment, and while it runs its process and address.
 
-    `under` is put before its commands, as a program that watches them.
+    `under` is put before its commands: a program that watches them, or that becomes them somewhere else.
     """
 
     folder: Path

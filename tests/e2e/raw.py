@@ -92,7 +92,7 @@ class Wire:
 
     def _more(self) -> bool:
         with contextlib.suppress(ConnectionResetError):
-            piece = self._socket.recv(1 << 16)
+            piece = self._socket.recv(1 << 20)
             self._held += piece
             return bool(piece)
         return False

@@ -31,9 +31,10 @@ from .sealing import (
     LAYOUT,
     OTHER_CASE,
     THREE_SEGMENTS,
-    Delivered,
+    LyingStore,
     damaged,
     deliver,
+    deliver_reader,
     flips,
     read,
     recipe,
@@ -48,17 +49,6 @@ Blobs = dict[str, bytes]
 
 async def read_reader(reader: Reader, start: int, length: int) -> bytes:
     return b"".join([piece async for piece in reader.read(start, length)])
-
-
-async def deliver_reader(reader: Reader, start: int, length: int) -> Delivered:
-    delivered = Delivered()
-    try:
-        async for piece in reader.read(start, length):
-            delivered.plain += piece
-    except IntegrityError:
-        return delivered
-    delivered.whole = True
-    return delivered
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -153,18 +143,6 @@ async def test_damage_elsewhere_leaves_a_range_readable(memory_box: Strongbox, m
     memory.blobs[key] = damaged(blob, SEGMENT_1 + 5)
     assert await read(memory_box, file, 0, 200) == WHOLE[:200]
     assert (await deliver(memory_box, file, 199, 2)).plain == WHOLE[199:200]
-
-
-class LyingStore(MemoryStore):
-    """Says of every blob that it has the length it was stored with; gives what there is."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.claimed: dict[str, int] = {}
-
-    async def stat(self, key: str) -> Any:
-        found = await super().stat(key)
-        return found and replace(found, length=self.claimed.get(key, found.length))
 
 
 async def test_every_truncation_is_refused_and_no_wrong_byte_leaves(keyring: Keyring) -> None:

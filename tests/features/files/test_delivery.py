@@ -191,6 +191,39 @@ async def test_a_row_that_says_too_little_is_damage(house: House, analyst: Princ
     assert await outcome(house) == ("damaged", 0)
 
 
+@pytest.mark.parametrize("change", ["record = NULL", "size = NULL", "size = -1", "sha256 = 'no hex at all'"])
+async def test_a_row_that_says_no_file_is_nothing_to_choose_from_or_to_describe(
+    house: House, analyst: Principal, change: str
+) -> None:
+    file = await house.hand_in(analyst)
+    await house.execute(f"UPDATE files SET {change}")  # noqa: S608  # the list above
+    with pytest.raises(IntegrityError):
+        await house.deliveries.describe(analyst, file.id)
+    running = await house.deliveries.start(analyst, file.id, ORIGIN, lambda _: pytest.fail("nothing to choose from"))
+    with pytest.raises(IntegrityError):
+        await read(running)
+    assert await outcome(house) == ("damaged", 0)
+
+
+@pytest.mark.parametrize(
+    "change", ["blobs SET part = -1", "blobs SET part = 10000", "blobs SET key_generation = 0", "files SET kind = 'x'"]
+)
+async def test_a_download_that_cannot_begin_for_what_its_rows_say_is_on_record(
+    house: House, analyst: Principal, change: str
+) -> None:
+    file = await house.hand_in(analyst)
+    await house.execute(f"UPDATE {change}")
+    with pytest.raises(IntegrityError):
+        await started(house, analyst)
+    assert await house.record(STARTED, ENDED) == []
+    (event,) = await house.record("file.damaged")
+    assert (event["actor"], event["subject"], event["request_id"]) == (
+        analyst.actor,
+        str(file.id),
+        ORIGIN.request_id,
+    )
+
+
 async def test_a_store_that_goes_away_breaks_the_download(house: House, analyst: Principal) -> None:
     await house.hand_in(analyst)
     running = await started(house, analyst)

@@ -396,6 +396,34 @@ async def test_a_kind_that_is_none_is_found_and_hides_no_other(house: House, ana
         await house.fetch(analyst, files[1].id)
 
 
+OF_ANOTHER_TYPE = [
+    "files SET size = 'many'",
+    "files SET record = 'text of a kind'",
+    "files SET name = x'00'",
+    "files SET created_at = 'yesterday'",
+    "files SET data_key_id = 'no id'",
+    "blobs SET data_key_id = 'no id'",
+    "blobs SET part = 'first'",
+    "blobs SET plain_length = 1.5",
+    "blobs SET commitment = '0123456789abcdef0123456789abcdef'",
+]
+
+
+@pytest.mark.parametrize("change", OF_ANOTHER_TYPE)
+async def test_a_value_of_another_type_is_damage_and_hides_no_other(
+    house: House, analyst: Principal, change: str
+) -> None:
+    if house.database.engine.dialect.name != "sqlite":
+        return  # Postgres takes no such value
+    files = [await house.hand_in(analyst, name=str(number)) for number in range(3)]
+    where = "id" if change.startswith("files") else "file_id"
+    await edit(house, files[1].id, f"UPDATE {change} WHERE {where} = :file", files[0].id)
+    found = {item.file_id: item.problem async for item in house.maintenance.fsck(full=True)}
+    assert found == {files[0].id: None, files[1].id: "damaged", files[2].id: None}
+    with pytest.raises(IntegrityError):
+        await house.fetch(analyst, files[1].id)
+
+
 FREE = [
     "name = 'another'",
     "description = 'x'",

@@ -25,7 +25,7 @@ from portal.features.files import repository
 from portal.features.files.models import Status
 from portal.features.files.views import FileView
 from portal.features.identity.sessions import Sessions
-from portal.strongbox.model import SealedPart
+from portal.strongbox.model import SealedFile
 from portal.strongbox.strongbox import Strongbox
 
 _JUDGED_SECONDS = 1.0
@@ -60,16 +60,19 @@ class Deliveries:
         self._recorder = recorder
 
     async def describe(self, principal: Principal, file_id: UUID) -> FileView:
-        """What a download would deliver, without one. Raises NotFound, Forbidden, Quarantined."""
+        """What a download would deliver, without one. Raises NotFound, Forbidden, Quarantined, IntegrityError."""
         async with self._database.read() as connection:
-            return _deliverable(principal, await repository.find(connection, file_id))
+            file = _deliverable(principal, await repository.find(connection, file_id))
+        if file.sealed(()) is None:
+            raise IntegrityError
+        return file
 
     async def start(
         self, principal: Principal, file_id: UUID, origin: Origin, choose: Callable[[FileView], Extent]
     ) -> Delivery:
         """Judge, put on record, and hand over the bytes that `choose` picks (it may refuse: then nothing happened).
 
-        Raises NotFound, Forbidden, Quarantined, Unavailable.
+        Raises NotFound, Forbidden, Quarantined, IntegrityError, Unavailable.
         """
         beginning = asyncio.create_task(self._begin(principal, file_id, origin, choose))
         try:
@@ -81,23 +84,29 @@ class Deliveries:
     async def _begin(
         self, principal: Principal, file_id: UUID, origin: Origin, choose: Callable[[FileView], Extent]
     ) -> Delivery:
-        async with self._database.write() as connection:
-            file = _deliverable(principal, await repository.find(connection, file_id))
-            parts = await repository.parts(connection, file_id)
-            extent = choose(file)
-            said: dict[str, Detail] = {"start": extent.start, "length": extent.length}
-            started = Event(EventKind.FILE_DOWNLOAD_STARTED, principal.actor, str(file_id), origin, said)
-            await record.write(connection, started)
+        try:
+            async with self._database.write() as connection:
+                file = _deliverable(principal, await repository.find(connection, file_id))
+                sealed = file.sealed(await repository.parts(connection, file_id))
+                extent = Extent(0, 0) if sealed is None else choose(file)  # what it says is nothing to choose from
+                said: dict[str, Detail] = {"start": extent.start, "length": extent.length}
+                started = Event(EventKind.FILE_DOWNLOAD_STARTED, principal.actor, str(file_id), origin, said)
+                await record.write(connection, started)
+        except IntegrityError:  # rows that say what cannot be: no download can begin
+            _log.error("file_damaged", file_id=str(file_id), exc_info=True)
+            damaged = Event(EventKind.FILE_DAMAGED, principal.actor, str(file_id), origin)
+            await uninterrupted(self._recorder.outcome(damaged))
+            raise
         judge = _Judge(self._database, self._sessions, principal, file_id)
-        return Delivery(file, extent, self._recorded(file, parts, extent, started, judge))
+        return Delivery(file, extent, self._recorded(file, sealed, extent, started, judge))
 
     async def _recorded(
-        self, file: FileView, parts: tuple[SealedPart, ...], extent: Extent, started: Event, judge: "_Judge"
+        self, file: FileView, sealed: SealedFile | None, extent: Extent, started: Event, judge: "_Judge"
     ) -> AsyncGenerator[bytes, None]:
         """The bytes, and whatever happens, one outcome: finished, revoked, damaged, broken or client_gone."""
         outcome, sent = "client_gone", 0
         try:
-            async with aclosing(self._plaintext(file, parts, extent)) as plaintext:
+            async with aclosing(self._plaintext(sealed, extent)) as plaintext:
                 async for chunk in plaintext:
                     await judge.again()
                     yield chunk
@@ -129,10 +138,7 @@ class Deliveries:
             return False  # nothing says so
         return now is None or not now.listed
 
-    async def _plaintext(
-        self, file: FileView, parts: tuple[SealedPart, ...], extent: Extent
-    ) -> AsyncGenerator[bytes, None]:
-        sealed = file.sealed(parts)
+    async def _plaintext(self, sealed: SealedFile | None, extent: Extent) -> AsyncGenerator[bytes, None]:
         if sealed is None:
             raise IntegrityError
         reader = await self._strongbox.open(sealed)

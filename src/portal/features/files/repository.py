@@ -4,6 +4,7 @@ Every change of status is a compare-and-set: of two that race, one finds the row
 """
 
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -84,18 +85,21 @@ async def find_by_idempotency_key(connection: AsyncConnection, owner_id: UUID, k
 
 
 async def parts(connection: AsyncConnection, file_id: UUID) -> tuple[SealedPart, ...]:
-    """The file's sealed parts in order; parts whose key is gone are left out: the file record misses them."""
+    """The file's sealed parts in order; parts whose key is gone are left out: the file record misses them.
+
+    Raises IntegrityError for rows that say what cannot be.
+    """
     statement = select(_blobs).where(_blobs.c.file_id == file_id, *_COMPLETE).order_by(_blobs.c.part)
     return tuple(
         SealedPart(
-            place=Place(row.file_id, row.id, row.part, row.key_generation),
-            data_key_id=row.data_key_id,
-            wrapped_key=row.wrapped_key,
-            commitment=row.commitment,
-            plain_length=row.plain_length,
-            stored_length=row.stored_length,
+            place=Place(row["file_id"], row["id"], row["part"], row["key_generation"]),
+            data_key_id=row["data_key_id"],
+            wrapped_key=row["wrapped_key"],
+            commitment=row["commitment"],
+            plain_length=row["plain_length"],
+            stored_length=row["stored_length"],
         )
-        for row in await connection.execute(statement)
+        for row in await _possible(connection, statement)
     )
 
 
@@ -247,8 +251,23 @@ async def _one(connection: AsyncConnection, *where: Any) -> FileView | None:
 
 
 async def _many(connection: AsyncConnection, statement: Select[Any]) -> list[FileView]:
+    rows = await _possible(connection, statement)
     try:
-        rows = (row._mapping for row in await connection.execute(statement))  # noqa: SLF001  # its public name
         return [FileView(**{**row, "kind": Kind(row["kind"]), "status": Status(row["status"])}) for row in rows]
     except ValueError:
         raise IntegrityError from None  # an edited row: no kind or status that we know
+
+
+async def _possible(connection: AsyncConnection, statement: Select[Any]) -> list[Mapping[str, Any]]:
+    """Rows of which each value is of its column's type. SQLite keeps what it is given, text for a number too.
+
+    Raises IntegrityError: such a row was edited.
+    """
+    types = {column.name: column.type.python_type for column in statement.selected_columns}
+    try:
+        rows = [row._mapping for row in await connection.execute(statement)]  # noqa: SLF001  # its public name
+    except ValueError:
+        raise IntegrityError from None  # no id, or no time
+    if any(value is not None and not isinstance(value, types[name]) for row in rows for name, value in row.items()):
+        raise IntegrityError
+    return rows

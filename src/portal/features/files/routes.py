@@ -224,11 +224,12 @@ async def download_file(
         return Extent(*(wanted or (0, size)))
 
     delivery = await files.deliveries.start(principal, file_id, origin, choose)
+    chunks = await primed(delivery.chunks)  # first: what its row says is told only after it was verified
     headers = _content_headers(delivery.file) | {"Content-Length": str(delivery.extent.length)}
     if partial:
         start, length = delivery.extent.start, delivery.extent.length
         headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{delivery.file.size}"
-    return DownloadResponse(await primed(delivery.chunks), status=206 if partial else 200, headers=headers)
+    return DownloadResponse(chunks, status=206 if partial else 200, headers=headers)
 
 
 @router.head(
@@ -237,7 +238,7 @@ async def download_file(
     summary="What a download would deliver",
     responses={
         200: {"headers": {name: {"schema": {"type": "string"}} for name in _CONTENT_HEADERS}},
-        **documented(*_READ, errors.Forbidden, errors.Quarantined),
+        **documented(*_CONTENT),
     },
 )
 async def head_file(file_id: UUID, principal: SignedIn, files: WithFiles) -> Response:

@@ -37,8 +37,8 @@ class FileView:
         return self.status in {Status.READY, Status.QUARANTINED}
 
     def sealed(self, parts: tuple[SealedPart, ...]) -> SealedFile | None:
-        """The file as the strongbox knows it; None where its rows do not say enough to open it."""
-        if self.data_key_id is None or self.record is None or self.size is None:
+        """The file as the strongbox knows it; None where its row does not say what every sealed file's row says."""
+        if self.data_key_id is None or self.record is None or self.size is None or self.size < 0:
             return None
         try:
             digest = bytes.fromhex(self.sha256 or "")

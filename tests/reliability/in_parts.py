@@ -1,0 +1,75 @@
+"""A file of several parts behind a portal that serves: the API makes files of one part, the format knows more.
+
+Comes in: a portal, the name of an account, the plaintext of each part. Leaves: the file's id, as if it was handed in.
+"""
+
+import asyncio
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+from portal import config
+from portal.bootstrap import Portal, open_portal
+from portal.core import clock
+from portal.core.ids import new_id
+from portal.core.principal import NO_CASE
+from portal.crypto.format import Place
+from portal.features.files import repository
+from portal.features.files.models import Status
+from portal.features.files.repository import NewFile
+from portal.strongbox.model import SealedFile, SealedPart
+
+from ..e2e.conftest import Served
+from ..e2e.seen import rows
+from ..strongbox.sealing import agree, source
+
+
+def hand_in(portal: Served, owner: str, *parts: bytes) -> str:
+    ((owner_id,),) = rows(portal, "SELECT id FROM users WHERE name = ?", owner)
+    with ThreadPoolExecutor(1) as thread:
+        return str(thread.submit(asyncio.run, _hand_in(portal, UUID(owner_id), parts)).result())
+
+
+async def _hand_in(portal: Served, owner_id: UUID, parts: tuple[bytes, ...]) -> UUID:
+    settings, variables = config.load(portal.environment, portal.folder / ".env")
+    places = [Place(new_id(), new_id())]
+    places += [Place(places[0].file_id, new_id(), number) for number in range(1, len(parts))]
+    async with open_portal(settings, variables) as opened:
+        await _begin(opened, owner_id, places)
+        sealed = [await _sealed(opened, place, plain) for place, plain in zip(places, parts, strict=True)]
+        whole = b"".join(parts)
+        digest, data_key = hashlib.sha256(whole), sealed[0].data_key_id
+        file = SealedFile(places[0].file_id, NO_CASE, data_key, len(whole), digest.digest(), b"", tuple(sealed))
+        await _settle(opened, replace(file, record=await opened.resources.strongbox.record(file)))
+    return file.file_id
+
+
+async def _begin(opened: Portal, owner_id: UUID, places: list[Place]) -> None:
+    now = clock.now()
+    new = NewFile(places[0].file_id, owner_id, NO_CASE, "parts.bin", None, now, now + timedelta(minutes=5), None)
+    async with opened.resources.database.write() as connection:
+        await repository.add_pending(connection, new)
+        for place in places:
+            await repository.add_blob(connection, place, opened.resources.store.label)
+
+
+async def _sealed(opened: Portal, place: Place, plain: bytes) -> SealedPart:
+    part, _ = await opened.resources.strongbox.seal(place, NO_CASE, source(plain), limit=len(plain), approve=agree)
+    return part
+
+
+async def _settle(opened: Portal, file: SealedFile) -> None:
+    values = {
+        "size": file.size,
+        "sha256": file.sha256.hex(),
+        "status": Status.READY.value,
+        "verdict": "not_scanned",
+        "data_key_id": file.data_key_id,
+        "record": file.record,
+    }
+    async with opened.resources.database.write() as connection:
+        for part in file.parts:
+            await repository.store_part(connection, part)
+        assert await repository.finish(connection, file.file_id, values)
