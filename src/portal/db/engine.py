@@ -3,11 +3,12 @@
 Comes in: a database URL (it may hold a password: a secret everywhere). Leaves: an `AsyncEngine`. Next: `unit_of_work`.
 """
 
+import sqlite3
 import ssl
 from typing import Any, Final, Literal
 
 from sqlalchemy import event
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -30,6 +31,12 @@ _POOL_SIZE = 10
 _POOL_WAIT_SECONDS = 5
 _COMMAND_SECONDS = 30
 _CONNECT_SECONDS = 5
+_BROKEN = {
+    sqlite3.SQLITE_READONLY,  # what could not be opened for writing was opened for reading, and would stay so
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,  # also its word for a page that the disk did not give
+    sqlite3.SQLITE_CANTOPEN,
+}
 
 
 def parse_url(text: str) -> URL:
@@ -80,6 +87,7 @@ def _sqlite(url: URL) -> AsyncEngine:
     )
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    event.listen(engine.sync_engine, "handle_error", _give_up_broken)
     return engine
 
 
@@ -101,6 +109,13 @@ def _begin_sqlite(connection: Any) -> None:
     # A deferred transaction that turns into a writer fails at once with "database is locked": writers say so first.
     read_only = connection.get_execution_options().get(READ_ONLY, False)
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _give_up_broken(context: ExceptionContext) -> None:
+    """After a system call that failed: the next one who asks gets a new connection."""
+    code = getattr(context.original_exception, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    if code & 0xFF in _BROKEN:  # the rest of the code says more of the same
+        context.is_disconnect = True
 
 
 def _ssl(mode: SslMode) -> ssl.SSLContext | str:
