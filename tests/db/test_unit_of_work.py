@@ -287,8 +287,15 @@ async def test_a_connection_that_can_only_read_is_given_up(tmp_path: Path) -> No
             await connection.execute(text("PRAGMA query_only = ON"))
         with pytest.raises(DatabaseAway):
             await _put_in(database, 7)
+        assert _open_in(tmp_path) == []
         await _put_in(database, 7)
         assert await number(database) == 7
+
+
+def _open_in(folder: Path) -> list[Path]:
+    """What this process has open there."""
+    numbers = [entry for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return [target for target in (entry.readlink() for entry in numbers) if target.is_relative_to(folder)]
 
 
 async def _put_in(database: Database, value: int) -> None:

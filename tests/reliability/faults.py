@@ -155,7 +155,8 @@ class Bench:
         self.spare = answer["id"]
         self.acknowledged[self.spare] = digest(SMALL)
         assert self.driver.do("download", self.spare)["sha256"] == digest(SMALL)
-        assert sorted(self.driver.descriptors().values()) == self.base
+        now = sorted(self.driver.descriptors().values())
+        assert now == self.base, (Counter(now) - Counter(self.base), Counter(self.base) - Counter(now))
 
 
 def prepared(driver: Driven, operation: str, trace: Path) -> Bench:

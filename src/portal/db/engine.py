@@ -31,12 +31,6 @@ _POOL_SIZE = 10
 _POOL_WAIT_SECONDS = 5
 _COMMAND_SECONDS = 30
 _CONNECT_SECONDS = 5
-_BROKEN = {
-    sqlite3.SQLITE_READONLY,  # what could not be opened for writing was opened for reading, and would stay so
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_CORRUPT,  # also its word for a page that the disk did not give
-    sqlite3.SQLITE_CANTOPEN,
-}
 
 
 def parse_url(text: str) -> URL:
@@ -87,7 +81,7 @@ def _sqlite(url: URL) -> AsyncEngine:
     )
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
-    event.listen(engine.sync_engine, "handle_error", _give_up_broken)
+    event.listen(engine.sync_engine, "handle_error", _give_up_read_only)
     return engine
 
 
@@ -111,11 +105,18 @@ def _begin_sqlite(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
-def _give_up_broken(context: ExceptionContext) -> None:
-    """After a system call that failed: the next one who asks gets a new connection."""
+def _give_up_read_only(context: ExceptionContext) -> None:
+    """What SQLite could not open for writing it opened for reading: the next one who asks gets a new connection.
+
+    After any other error the connection stays: one that lost an fsync writes the same place again at its next commit,
+    while a new one would believe what was written there and build on it.
+    """
     code = getattr(context.original_exception, "sqlite_errorcode", sqlite3.SQLITE_OK)
-    if code & 0xFF in _BROKEN:  # the rest of the code says more of the same
-        context.is_disconnect = True
+    if code & 0xFF != sqlite3.SQLITE_READONLY:  # the rest of the code says why
+        return
+    if context.execution_context is not None and context.execution_context.cursor is not None:
+        context.execution_context.cursor.close()  # as long as a statement is left, SQLite keeps its files open
+    context.is_disconnect = True
 
 
 def _ssl(mode: SslMode) -> ssl.SSLContext | str:
