@@ -51,8 +51,7 @@ class Driven:
 
     def limit_files(self, size: int = resource.RLIM_INFINITY) -> None:
         """No file may grow beyond `size` bytes: a write that crosses it is cut short, the next one fails."""
-        _, hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, hard))
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 @contextmanager
@@ -64,7 +63,7 @@ def driven(portal: Served, name: str) -> Iterator[Driven]:
             [sys.executable, "-W", "always", str(_PROGRAM)],
             cwd=portal.folder,
             env=portal.environment,
-            stdin=theirs,
+            stdin=theirs.fileno(),
             stdout=log,
             stderr=log,
         )

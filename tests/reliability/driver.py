@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import random
+import resource
 import socket
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,7 +30,7 @@ from portal.bootstrap import Portal, open_portal
 from portal.core import log, tasks
 from portal.core.errors import PortalError
 from portal.core.ids import new_id
-from portal.core.principal import NOWHERE, NO_CASE, Principal
+from portal.core.principal import NOWHERE, Principal
 from portal.crypto.format import Place
 from portal.features.files import repository
 from portal.features.files.delivery import Extent
@@ -40,14 +41,20 @@ Answer = dict[str, Any]
 
 
 class Arriving:
-    """As many bytes of noise as are wanted, the same ones for the same size."""
+    """As many bytes of noise as are wanted, the same ones for the same size.
+
+    With a `limit` no file may grow beyond it from the moment on when the bytes are asked for.
+    """
 
     name, declared_type = "noise.bin", None
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, limit: int | None = None) -> None:
         self._content = random.Random(size).randbytes(size)  # noqa: S311  # noise, no secret
+        self._limit = limit
 
     async def chunks(self) -> AsyncIterator[bytes]:
+        if self._limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self._limit, resource.RLIM_INFINITY))
         for at in range(0, len(self._content), CHUNK):
             yield self._content[at : at + CHUNK]
 
@@ -85,8 +92,9 @@ class Driver:
         self._principal: Principal = await sessions.resolve(pair.access_token)
         return {}
 
-    async def upload(self, size: str) -> Answer:
-        file = await self._files.intake.take_in(self._principal, Arriving(int(size)), NOWHERE)
+    async def upload(self, size: str, limit: str = "") -> Answer:
+        arrival = Arriving(int(size), int(limit) if limit else None)
+        file = await self._files.intake.take_in(self._principal, arrival, NOWHERE)
         return {"id": str(file.id), "sha256": file.sha256}
 
     async def download(self, file_id: str, start: str = "0", length: str = "") -> Answer:

@@ -5,8 +5,10 @@ Comes in: a driver and what strace is to do. Leaves: assertions, and a count of 
 
 import hashlib
 import random
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from . import invariants, strace
 from .driven import Driven
 from .strace import Call
 
-LARGE, SMALL = 1_300_000, 70_000  # bytes: two segments, one
+LARGE, SMALL, TINY = 1_300_000, 70_000, 10  # bytes: two segments, one, next to none
 RANGE = (1_000, 2_000)  # start, length
 FORESEEN = {"blob_store_away", "database_away", "storage_full", "unavailable"}
 
@@ -38,6 +40,7 @@ class Bench:
         """The kinds of calls that the operation makes."""
         arguments = self._arguments()
         answer, calls = self._traced(arguments, among, None)
+        assert answer["ok"], answer
         self._judge(arguments, answer, calls)
         return [kind for kind in among if kind in {call.name for call in calls}]
 
@@ -47,13 +50,23 @@ class Bench:
         arguments = self._arguments()
         kinds = {*inject.partition(":")[0].split(","), "fsync", "rename"}
         answer, calls = self._traced(arguments, sorted(kinds), inject)
-        try:
-            self._judge(arguments, answer, calls)
-        except AssertionError as error:
-            error.add_note(f"after {self.operation} with {inject}: {answer}")
-            raise
-        self.seen["answered" if answer["ok"] else f"refused_{answer['code']}"] += 1
-        return any(call.injected for call in calls)
+        failed = any(call.injected for call in calls)
+        assert failed or answer["ok"], answer
+        self._judged(inject, arguments, answer, calls)
+        return failed
+
+    def cut(self, limit: int, *, blob: bool) -> dict[str, Any]:
+        """An upload while no file may grow over `limit`; only once the blob was begun, if that is what is to be cut."""
+        self.runs += 1
+        with closing(sqlite3.connect(self.driver.portal.folder / "var" / "portal.db")) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log grows from nothing
+        if not blob:
+            self.driver.limit_files(limit)
+        arguments = (LARGE, limit) if blob else (TINY,)
+        answer = self.driver.ask("upload", *arguments)
+        self.driver.limit_files()
+        self._judged(f"files of {limit} bytes", arguments, answer, [])
+        return answer
 
     def assert_whole(self) -> None:
         """Look at every byte, from a second process."""
@@ -80,10 +93,18 @@ class Bench:
             answer = self.driver.ask(verb, *arguments)
         return answer, strace.read(self.trace)
 
+    def _judged(self, fault: str, arguments: tuple[Any, ...], answer: dict[str, Any], calls: list[Call]) -> None:
+        try:
+            self._judge(arguments, answer, calls)
+        except AssertionError as error:
+            error.add_note(f"after {self.operation} with {fault}: {answer}")
+            raise
+        self.seen["answered" if answer["ok"] else f"refused_{answer['code']}"] += 1
+
     def _judge(self, arguments: tuple[Any, ...], answer: dict[str, Any], calls: list[Call]) -> None:
         injected = [call for call in calls if call.injected]
         assert "unforeseen" not in answer
-        assert answer["ok"] or (injected and answer["code"] in FORESEEN)
+        assert answer["ok"] or answer["code"] in FORESEEN
         told = [line for line in answer["told"] if "audit_event_lost" not in line]  # which is an answer "unavailable"
         assert told == []
         assert_no_sync_is_tried_again(calls)
@@ -106,7 +127,7 @@ class Bench:
         if not answer["ok"]:
             return
         if self.operation == "upload":
-            assert answer["sha256"] == digest(LARGE)
+            assert answer["sha256"] == digest(arguments[0])
             self.acknowledged[answer["id"]] = answer["sha256"]
             assert self.driver.do("download", answer["id"])["sha256"] == answer["sha256"]
         if self.operation in {"download", "range"}:

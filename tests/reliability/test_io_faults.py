@@ -27,8 +27,8 @@ ERRORS = {
     **dict.fromkeys(("newfstatat", "fstat", "renameat", "unlinkat", "getdents64"), (IO,)),  # by machine and Python
 }
 PAGES = {"pread64", "pwrite64"}  # what only the database does, dozens of times in each operation
-FEWEST = {"upload": 120, "download": 80, "range": 80, "delete": 60, "sweep": 80, "reconnect": 60, "fsck": 60}
-MOST = {"fsck": 12}  # calls of one kind: behind the first ones a check only lists folders
+FEWEST = {"upload": 120, "download": 80, "range": 80, "delete": 60, "sweep": 80, "reconnect": 60, "fsck": 40}
+MOST = {"fsck": 6}  # calls of one kind: behind the first ones a check only lists folders
 MOST_OF_ALL = 200
 CHECKED_WHOLE = 100  # runs between two looks at every byte
 
