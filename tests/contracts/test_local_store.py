@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NoReturn
 
 import anyio
@@ -372,6 +373,7 @@ async def test_a_blob_is_on_disk_before_its_name_and_its_name_before_commit_retu
         "fsync store/tmp/KEY",
         "rename store/tmp/KEY store/blobs/ef/KEY",
         "fsync store/blobs/ef",
+        "fsync store/tmp",
     ]
 
 
@@ -401,6 +403,27 @@ async def test_a_deleted_name_is_gone_from_the_disk_too(store: LocalStore, root:
         "unlink store/blobs/ef/KEY",
         "fsync store/blobs/ef",
     ]
+
+
+async def test_a_name_that_is_gone_already_is_gone_from_the_disk_too(store: LocalStore, root: Root, disk: Disk) -> None:
+    await put(store)
+    disk.broken = {"store/blobs/ef"}
+    with pytest.raises(StoreAway):
+        await store.delete(KEY)
+    assert not root.blob.exists()
+    disk.broken = set()
+    disk.told.clear()
+    await store.delete(KEY)
+    assert [told for told in disk.told if told.startswith("fsync")] == ["fsync store/tmp", "fsync store/blobs/ef"]
+
+
+async def test_a_store_without_its_folder_has_deleted_nothing(store: LocalStore, root: Root, tmp_path: Path) -> None:
+    await put(store)
+    root.path.rename(tmp_path / "unmounted")
+    with pytest.raises(StoreAway):
+        await store.delete(KEY)
+    (tmp_path / "unmounted").rename(root.path)
+    assert await fetch(store) == b"whole"
 
 
 async def test_new_folders_are_on_disk_before_the_first_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,6 +474,7 @@ async def fails(store: LocalStore) -> None:
 
 
 BREAKS: dict[str, tuple[object, str, object]] = {
+    "fstat": (local, "stat", SimpleNamespace(S_ISREG=failing(errno.EIO))),
     "nothing": (os, "getpid", os.getpid),
     "create": (local, "_create", failing(errno.ENOSPC)),
     "write": (local, "_create", lambda *_: os.open("/dev/full", os.O_WRONLY)),

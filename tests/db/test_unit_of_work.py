@@ -307,6 +307,50 @@ async def test_a_full_disk_is_told_apart_from_a_database_away(tmp_path: Path) ->
             await fill(database)
 
 
+async def test_a_connection_that_can_only_read_is_given_up(tmp_path: Path) -> None:
+    """Where a failing disk or too many open files keep SQLite from opening a file for writing, it opens it to read."""
+    async with opened(parse_url(f"sqlite:///{tmp_path / 'portal.db'}")) as database:
+        async with database.write() as connection:
+            await connection.execute(text("CREATE TABLE counter (id INTEGER PRIMARY KEY, n INTEGER NOT NULL)"))
+            await connection.execute(text("INSERT INTO counter VALUES (1, 0)"))
+        async with database.read() as connection:
+            await connection.execute(text("PRAGMA query_only = ON"))
+        with pytest.raises(DatabaseAway):
+            await _put_in(database, 7)
+        assert _open_in(tmp_path) == []
+        await _put_in(database, 7)
+        assert await number(database) == 7
+
+
+def _open_in(folder: Path) -> list[Path]:
+    """What this process has open there."""
+    numbers = [entry for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return [target for target in (entry.readlink() for entry in numbers) if target.is_relative_to(folder)]
+
+
+async def _put_in(database: Database, value: int) -> None:
+    async with database.write() as connection:
+        await put(connection, value)
+
+
+async def test_a_page_that_the_disk_does_not_give_is_a_database_away(tmp_path: Path) -> None:
+    file = tmp_path / "portal.db"
+    async with opened(parse_url(f"sqlite:///{file}")) as database, database.write() as connection:
+        await connection.execute(text("CREATE TABLE t (x BLOB)"))
+        await connection.execute(text("INSERT INTO t VALUES (zeroblob(100000))"))
+    with file.open("r+b") as torn:
+        torn.seek(4096)
+        torn.write(b"\xff" * 4096)  # SQLite has one word for both
+    async with opened(parse_url(f"sqlite:///{file}")) as database:
+        with pytest.raises(DatabaseAway):
+            await _count(database)
+
+
+async def _count(database: Database) -> None:
+    async with database.read() as connection:
+        await connection.execute(text("SELECT count(*) FROM t"))
+
+
 @pytest.mark.parametrize("sqlstate", ["08006", "40001", "40P01", "53300", "55P03", "57014", "57P01", "58030"])
 async def test_what_a_later_try_may_not_meet_is_a_database_away(postgres: URL, sqlstate: str) -> None:
     async with opened(postgres) as database:

@@ -14,6 +14,7 @@ AMOUNTS = {  # name: (for every change, for a release)
     "FUZZED_REQUESTS": (1_000, 10_000),
     "KILLS": (30, 3_000),
     "LOST_ANSWERS": (10, 200),
+    "PAGE_FAULTS": (1, 4),  # ways in which each single access to a page of the database fails
     "SLOW_CONNECTIONS": (500, 500),
     "STOPS": (3, 20),
 }

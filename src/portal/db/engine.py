@@ -3,11 +3,12 @@
 Comes in: a database URL (it may hold a password: a secret everywhere). Leaves: an `AsyncEngine`. Next: `unit_of_work`.
 """
 
+import sqlite3
 import ssl
 from typing import Any, Final, Literal
 
 from sqlalchemy import event
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -80,6 +81,7 @@ def _sqlite(url: URL) -> AsyncEngine:
     )
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    event.listen(engine.sync_engine, "handle_error", _give_up_read_only)
     return engine
 
 
@@ -101,6 +103,20 @@ def _begin_sqlite(connection: Any) -> None:
     # A deferred transaction that turns into a writer fails at once with "database is locked": writers say so first.
     read_only = connection.get_execution_options().get(READ_ONLY, False)
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _give_up_read_only(context: ExceptionContext) -> None:
+    """What SQLite could not open for writing it opened for reading: the next one who asks gets a new connection.
+
+    After any other error the connection stays: one that lost an fsync writes the same place again at its next commit,
+    while a new one would believe what was written there and build on it.
+    """
+    code = getattr(context.original_exception, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    if code & 0xFF != sqlite3.SQLITE_READONLY:  # the rest of the code says why
+        return
+    if context.execution_context is not None and context.execution_context.cursor is not None:
+        context.execution_context.cursor.close()  # as long as a statement is left, SQLite keeps its files open
+    context.is_disconnect = True
 
 
 def _ssl(mode: SslMode) -> ssl.SSLContext | str:

@@ -81,9 +81,10 @@ async def translated() -> AsyncIterator[None]:
     except DBAPIError as error:
         if "database or disk is full" in str(error.orig):  # SQLite's words
             raise StorageFull from error
+        unread = "disk image is malformed" in str(error.orig)  # its words for a page that the disk did not give, too
         # Without a statement it failed while connecting.
         passing = str(getattr(error.orig, "sqlstate", "") or "")[:2] in _PASSING
         away = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
-        if away or error.statement is None or passing:
+        if away or unread or error.statement is None or passing:
             raise DatabaseAway from error
         raise

@@ -1,6 +1,7 @@
 """The record on both databases: written with what it speaks of, once, and not lost while the database is away."""
 
 import asyncio
+import errno
 import fcntl
 import json
 import os
@@ -11,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import pytest
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from portal.core.errors import StorageFull
+from portal.core.errors import StorageFull, Unavailable
 from portal.core.ids import new_id
 from portal.core.principal import Origin
 from portal.db.unit_of_work import Database, DatabaseAway
@@ -582,12 +583,32 @@ async def test_a_link_in_the_journals_place_is_not_followed(
     flaky: FlakyDatabase, linked: tuple[Journal, Journal]
 ) -> None:
     flaky.before, (link, target) = True, linked
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(Unavailable) as caught:
         await Recorder(flaky, link.path).outcome(event())
+    assert "symbolic links" in str(caught.value.__cause__)
     assert target.lines == ["untouched"]
 
 
 async def test_an_outcome_that_cannot_be_kept_anywhere_is_said_aloud(flaky: FlakyDatabase, tmp_path: Path) -> None:
     flaky.before = True
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(Unavailable) as caught:
         await Recorder(flaky, tmp_path / "gone" / "journal").outcome(event())
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
+
+
+async def test_a_journal_that_cannot_be_read_is_a_part_that_is_away(
+    recorder: Recorder, flaky: FlakyDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flaky.before, made = True, event()
+    await recorder.outcome(made)
+    flaky.before = False
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", lambda _: _raise(OSError(errno.EIO, "a bad sector")))
+        with pytest.raises(Unavailable):
+            await recorder.replay()
+    assert await recorder.replay() == 1
+    assert await ids(flaky) == [made.id]

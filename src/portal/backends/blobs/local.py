@@ -3,9 +3,9 @@
     PATH/tmp/KEY            a blob being written: mode 0600, opened O_EXCL, so that one key has one writer
     PATH/blobs/XY/KEY       a blob; XY are the last two digits of the key
 
-Commit is fsync(file), rename, fsync(folder): after it the blob survives a power cut, before it nobody sees it. A crash
-leaves at most PATH/tmp/KEY, which `delete(KEY)` removes. A failed fsync is never tried again: the kernel may have
-dropped the pages it could not write, so the blob is given up.
+Commit is fsync(file), rename, fsync(both folders): after it the blob survives a power cut under this one name, before
+it nobody sees it. A crash leaves at most these two names, which `delete(KEY)` removes. A failed fsync of a file is
+never tried again: the kernel may have dropped the pages it could not write, so the blob is given up.
 """
 
 import asyncio
@@ -174,7 +174,12 @@ def _create(path: str, _flags: int) -> int:
 def _open_regular(path: str, _flags: int) -> int:
     # O_NONBLOCK: a FIFO put in a blob's place must not hang its reader.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    if not regular:
         os.close(descriptor)
         raise BlobMissing
     return descriptor
@@ -183,15 +188,13 @@ def _open_regular(path: str, _flags: int) -> int:
 def _publish(temp: Path, final: Path) -> None:
     temp.rename(final)
     _sync_folder(final.parent)
+    _sync_folder(temp.parent)  # not every file system moves a name in one step
 
 
 def _remove_durably(temp: Path, final: Path) -> None:
     for path in (temp, final):
-        try:
-            path.unlink()
-        except FileNotFoundError:
-            continue
-        _sync_folder(path.parent)
+        path.unlink(missing_ok=True)
+        _sync_folder(path.parent)  # also where nothing was: whoever removed it may have been cut off here
 
 
 def _make_folders(root: Path) -> None:

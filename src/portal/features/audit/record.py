@@ -46,16 +46,29 @@ class Recorder:
         self._journal = journal
 
     async def outcome(self, event: Event) -> None:
-        """Write `event` in a transaction of its own; where that fails, in the journal. Raises OSError."""
+        """Write `event` in a transaction of its own; where that fails, in the journal. Raises Unavailable."""
         try:
             async with self._database.write() as connection:
                 await write(connection, event)
         except Exception as error:  # noqa: BLE001  # whatever it is, the outcome must not be lost
             _log.warning("audit_event_journalled", audit_id=str(event.id), error=type(error).__name__)
-            await asyncio.to_thread(_append, self._journal, event.canonical())
+            try:
+                await asyncio.to_thread(_append, self._journal, event.canonical())
+            except OSError as lost:
+                _log.error("audit_event_lost", audit_id=str(event.id), event_kind=event.kind.value, about=event.subject)
+                raise Unavailable from lost
 
     async def replay(self) -> int:
-        """Turn journalled lines into rows and return how many. A line is there until its row is committed."""
+        """Turn journalled lines into rows and return how many. A line is there until its row is committed.
+
+        Raises Unavailable.
+        """
+        try:
+            return await self._replay()
+        except OSError as error:
+            raise Unavailable from error
+
+    async def _replay(self) -> int:
         count = 0
         for taken in await asyncio.to_thread(_take, self._journal):
             with contextlib.suppress(FileNotFoundError):  # another worker was faster
