@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Self
 
 import httpx
@@ -23,6 +24,10 @@ _SIZES = (0, 1, 5_000, 200_000, 1_500_000)  # the last one has two segments
 _REFUSALS = ((503, "database_away"), (409, "idempotency_in_flight"))
 
 
+class _AbandonedError(Exception):
+    """The test failed: what the clients are at has no meaning any more."""
+
+
 class Crowd:
     """`many` clients of one account, from `with` to its end; then each still ends what it is at."""
 
@@ -31,7 +36,7 @@ class Crowd:
         self.answers: Counter[tuple[str, int]] = Counter()
         self._client = client
         self._turns = [0] * many
-        self._over = threading.Event()
+        self._over, self._abandoned = threading.Event(), threading.Event()
         self._changed = threading.Condition()
         self._threads = ThreadPoolExecutor(many)
         self._going = [self._threads.submit(self._go, number) for number in range(many)]
@@ -39,11 +44,14 @@ class Crowd:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is not None:
+            self._abandoned.set()
         self._over.set()
         self._threads.shutdown()
         for client in self._going:
-            client.result()
+            with suppress(_AbandonedError):
+                client.result()
 
     def counted(self, status: int) -> int:
         """How many answers had this status."""
@@ -101,5 +109,6 @@ class Crowd:
                 return answer
             assert problem(answer) in _REFUSALS, answer.text
             assert answer.headers["retry-after"].isdigit()
-            self._over.wait(_PAUSE_SECONDS)
+            if self._abandoned.wait(_PAUSE_SECONDS):
+                raise _AbandonedError
         raise AssertionError(f"{what} was refused for ever: {self.answers}")
