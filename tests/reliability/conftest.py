@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from ..e2e.conftest import make_portal
+from .postgres import own_postgres, own_server
 
-__all__ = ["make_portal"]
+__all__ = ["make_portal", "own_postgres", "own_server"]
 
 Figures = Callable[..., None]
 

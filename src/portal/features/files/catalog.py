@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import log
 from portal.core.errors import NotFound, PreconditionFailed, StorageFull, Unavailable
-from portal.core.principal import Action, Origin, Principal
+from portal.core.principal import NOWHERE, Action, Origin, Principal
 from portal.core.tasks import uninterrupted
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
@@ -121,6 +121,17 @@ async def remove_bytes(database: Database, strongbox: Strongbox, file_id: UUID) 
         await strongbox.destroy(key)
     async with database.write() as connection:
         await repository.forget_blobs(connection, file_id)
+
+
+async def expire(
+    connection: AsyncConnection, file_id: UUID, lease_before: datetime, actor: str, origin: Origin = NOWHERE
+) -> bool:
+    """Give an upload up, on record, that nobody is at any more; its bytes are left. False where somebody still is."""
+    if not await repository.fail(connection, file_id, lease_before=lease_before):
+        return False
+    details: dict[str, Detail] = {"reason": "lease_expired"}
+    await record.write(connection, Event(EventKind.FILE_UPLOAD_FAILED, actor, str(file_id), origin, details))
+    return True
 
 
 async def _allowed(connection: AsyncConnection, principal: Principal, action: Action, file_id: UUID) -> FileView:

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -19,14 +19,14 @@ from portal.core import clock, log
 from portal.core.errors import Conflict, DigestMismatch, PortalError, StorageFull, Unavailable, Unprocessable
 from portal.core.ids import new_id
 from portal.core.principal import NO_CASE, Action, Origin, Principal
-from portal.core.tasks import uninterrupted
+from portal.core.tasks import aside, uninterrupted
 from portal.crypto.format import Place
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.authz import policy
 from portal.features.files import repository
-from portal.features.files.catalog import remove_bytes
+from portal.features.files.catalog import expire, remove_bytes
 from portal.features.files.models import Status
 from portal.features.files.repository import NewFile
 from portal.features.files.views import Details, FileView
@@ -36,6 +36,8 @@ from portal.strongbox.strongbox import Strongbox
 
 LEASE = timedelta(seconds=60)
 _RENEW_SECONDS = LEASE.total_seconds() / 3
+_ASK_SECONDS = 1.0  # how often a database that is away is asked what became of an upload
+_ASK_TIMES = int(LEASE.total_seconds() / _ASK_SECONDS)  # from then on the row is anybody's to settle
 _DELIVERABLE = {Outcome.CLEAN, Outcome.NOT_SCANNED}
 
 _log = log.get(__name__)
@@ -91,22 +93,33 @@ class Intake:
         """
         policy.require(principal, Action.FILE_CREATE)
         place = Place(file_id=new_id(), blob_id=new_id())
-        earlier = await self._begin(principal, place, arrival, idempotency_key)
-        if earlier is not None:
-            return await self._repeat(earlier, arrival)
+        try:
+            earlier = await self._begin(principal, place, arrival, origin, idempotency_key)
+            if earlier is None:
+                return await self._take_in(principal, place, arrival, origin)
+        except DatabaseAway as away:
+            # Whether a commit took effect is unknown: the blob stays, the row decides, and nobody waits for that.
+            aside(self._find_out(principal, place, origin, away))
+            raise
+        return await self._repeat(earlier, arrival)
+
+    async def _take_in(self, principal: Principal, place: Place, arrival: Arrival, origin: Origin) -> FileView:
+        """What is between the two transactions, and the second. Raises DatabaseAway: then nothing is given up yet."""
         try:
             async with self._leased(place) as lost:
                 part, findings, details = await self._seal(place, arrival, lost)
                 sealed = await self._bind(place, part, findings)
                 return await uninterrupted(self._settle(principal, arrival, origin, sealed, findings, details))
         except DatabaseAway:
-            raise  # whether the commit took effect is unknown: the blob stays, the sweep decides by the row
+            raise
         except BaseException as error:
             await uninterrupted(self._give_up(principal, place, origin, error))
             raise
 
-    async def _begin(self, principal: Principal, place: Place, arrival: Arrival, key: str | None) -> FileView | None:
-        """Transaction 1. Returns the file that `key` already brought, if it did."""
+    async def _begin(
+        self, principal: Principal, place: Place, arrival: Arrival, origin: Origin, key: str | None
+    ) -> FileView | None:
+        """Transaction 1. Returns the file that `key` already brought, if it did; an upload that died is taken over."""
         now = clock.now()
         new = NewFile(
             id=place.file_id,
@@ -119,13 +132,16 @@ class Intake:
             idempotency_key=key,
         )
         async with self._database.write() as connection:
-            if await repository.add_pending(connection, new):
-                await repository.add_blob(connection, place, self._strongbox.store.label)
-                return None
-            earlier = await repository.find_by_idempotency_key(connection, principal.user_id, key or "")
-        if earlier is None or not earlier.listed:
-            raise InFlight
-        return earlier
+            if not await repository.add_pending(connection, new):
+                earlier = await repository.find_by_idempotency_key(connection, principal.user_id, key or "")
+                if earlier is not None and earlier.listed:
+                    return earlier
+                if earlier is None or not await expire(connection, earlier.id, now, principal.actor, origin):
+                    raise InFlight
+                if not await repository.add_pending(connection, new):
+                    raise InFlight  # so did another, and was faster
+            await repository.add_blob(connection, place, self._strongbox.store.label)
+            return None
 
     async def _seal(self, place: Place, arrival: Arrival, lost: asyncio.Event) -> tuple[SealedPart, Findings, Details]:
         said: list[Details] = []
@@ -176,20 +192,36 @@ class Intake:
         return view
 
     async def _give_up(self, principal: Principal, place: Place, origin: Origin, error: BaseException) -> None:
+        """Let nothing be kept; now where it can be, else when the database is back, else by the sweep."""
+        try:
+            await self._undo(principal, place, origin, error)
+        except DatabaseAway:
+            aside(self._find_out(principal, place, origin, error))
+        except (Unavailable, StorageFull) as away:
+            _log.warning("upload_left_to_sweep", file_id=str(place.file_id), away=away.code)
+
+    async def _find_out(self, principal: Principal, place: Place, origin: Origin, error: BaseException) -> None:
+        """Ask the database until it answers: the lease is for processes that died, and a client may come again soon."""
+        for _ in range(_ASK_TIMES):
+            with suppress(DatabaseAway):
+                await uninterrupted(self._undo(principal, place, origin, error))
+                return
+            await asyncio.sleep(_ASK_SECONDS)
+        _log.warning("upload_left_to_sweep", file_id=str(place.file_id), away=DatabaseAway.code)
+
+    async def _undo(self, principal: Principal, place: Place, origin: Origin, error: BaseException) -> None:
+        """Fail what is still pending, on record, and remove its bytes; a file that stands is left alone."""
         reason = error.code if isinstance(error, PortalError) else type(error).__name__
         event = Event(EventKind.FILE_UPLOAD_FAILED, principal.actor, str(place.file_id), origin, {"reason": reason})
-        try:
-            async with self._database.write() as connection:
-                if await repository.fail(connection, place.file_id):
-                    await record.write(connection, event)
-                else:
-                    now = await repository.find(connection, place.file_id)
-                    if now is None or now.listed:
-                        return  # transaction 2 did take effect: the file stands
-            await self._strongbox.destroy(place.blob_id.hex)  # also where a sweep forgot its row before it was there
-            await remove_bytes(self._database, self._strongbox, place.file_id)
-        except (Unavailable, StorageFull) as away:
-            _log.warning("upload_left_to_sweep", file_id=str(place.file_id), reason=reason, away=away.code)
+        async with self._database.write() as connection:
+            if await repository.fail(connection, place.file_id):
+                await record.write(connection, event)
+            else:
+                now = await repository.find(connection, place.file_id)
+                if now is None or now.listed:
+                    return  # transaction 1 did not take effect, or transaction 2 did: the file stands
+        await self._strongbox.destroy(place.blob_id.hex)  # also where a sweep forgot its row before it was there
+        await remove_bytes(self._database, self._strongbox, place.file_id)
 
     async def _repeat(self, earlier: FileView, arrival: Arrival) -> FileView:
         """The client sends the file again: it is read and compared, and never kept twice."""

@@ -10,7 +10,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from portal.core import clock, log
@@ -19,7 +19,7 @@ from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.files import repository
-from portal.features.files.catalog import remove_bytes
+from portal.features.files.catalog import expire, remove_bytes
 from portal.features.files.intake import LEASE
 from portal.features.files.models import Status
 from portal.features.files.views import FileView
@@ -61,7 +61,7 @@ class Maintenance:
             async with self._database.read() as connection:
                 files = await repository.unsettled(connection, lease_before, after, _PAGE)
             for file in files:
-                settled += await self._settled(file)
+                settled += await self._settled(file, lease_before)
             if len(files) < _PAGE:
                 break
             after = files[-1].id
@@ -100,10 +100,10 @@ class Maintenance:
             await record.write(connection, Event(EventKind.FILE_EXPORTED, actor, str(file_id)))
         return await self._strongbox.export(await self._sealed(file))
 
-    async def _settled(self, file: FileView) -> bool:
+    async def _settled(self, file: FileView, lease_before: datetime) -> bool:
         """Whether it could be settled: one file that cannot must not keep the others waiting."""
         try:
-            settled = await self._settle(file)
+            settled = await self._settle(file, lease_before)
         except PortalError as error:
             _log.warning("file_not_settled", file_id=str(file.id), code=error.code)
             return False
@@ -111,14 +111,12 @@ class Maintenance:
             _log.info("file_settled", file_id=str(file.id), was=file.status.value)
         return settled
 
-    async def _settle(self, file: FileView) -> bool:
-        """False where someone else settled it first."""
+    async def _settle(self, file: FileView, lease_before: datetime) -> bool:
+        """False where someone else settled it first, or is at it again."""
         if file.status is Status.PENDING:
-            event = Event(EventKind.FILE_UPLOAD_FAILED, SWEEPER, str(file.id), details={"reason": "lease_expired"})
             async with self._database.write() as connection:
-                if not await repository.fail(connection, file.id):
+                if not await expire(connection, file.id, lease_before, SWEEPER):
                     return False
-                await record.write(connection, event)
         await remove_bytes(self._database, self._strongbox, file.id)
         return True
 

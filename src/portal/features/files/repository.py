@@ -137,10 +137,11 @@ async def finish(connection: AsyncConnection, file_id: UUID, values: dict[str, A
     return await _change(connection, file_id, Status.PENDING, {**values, "lease_until": None})
 
 
-async def fail(connection: AsyncConnection, file_id: UUID) -> bool:
-    """Give a pending file up; its idempotency key is free again."""
+async def fail(connection: AsyncConnection, file_id: UUID, *, lease_before: datetime | None = None) -> bool:
+    """Give a pending file up; its idempotency key is free again. False where its lease lasts beyond `lease_before`."""
     values = {"status": Status.FAILED.value, "lease_until": None, "idempotency_key": None}
-    return await _change(connection, file_id, Status.PENDING, values)
+    expired = [] if lease_before is None else [_files.c.lease_until <= lease_before]
+    return await _change(connection, file_id, Status.PENDING, values, *expired)
 
 
 async def update_details(connection: AsyncConnection, file_id: UUID, version: int, changes: dict[str, Any]) -> bool:
@@ -238,9 +239,11 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-async def _change(connection: AsyncConnection, file_id: UUID, expected: Status, values: dict[str, Any]) -> bool:
+async def _change(
+    connection: AsyncConnection, file_id: UUID, expected: Status, values: dict[str, Any], *more: ColumnElement[bool]
+) -> bool:
     done = await connection.execute(
-        update(_files).where(_files.c.id == file_id, _files.c.status == expected.value).values(**values)
+        update(_files).where(_files.c.id == file_id, _files.c.status == expected.value, *more).values(**values)
     )
     return done.rowcount == 1
 
