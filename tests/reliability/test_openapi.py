@@ -2,7 +2,8 @@
 
 Comes in: `/openapi.json` of a portal in its own process. Schemathesis makes requests from it, valid and not, alone and
 in chains, and holds every answer against it: the status, the headers, the type, the schema, what was to be refused and
-what was not. The portal's own log says how many requests came. `schemathesis.toml` has what is widened, and why.
+what was not. The portal's own log says how many requests came. `schemathesis.toml` has what is
+widened, `schemathesis_hooks.py` what is left out, and why.
 """
 
 import json
@@ -21,6 +22,7 @@ from .amounts import amount
 from .conftest import Figures
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
+HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 SIGN_IN = f"""
 [auth.dynamic.openapi.password]
 path = "/api/v1/auth/token"
@@ -120,4 +122,5 @@ def _any_value(path: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("PORTAL_", "SCHEMATHESIS_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PORTAL_", "SCHEMATHESIS_"))}
+    return kept | {"SCHEMATHESIS_HOOKS": str(HOOKS)}

@@ -34,7 +34,7 @@ _REQUEST_ID = {
     "schema": {"type": "string", "format": "uuid"},
     "description": "Names this request in the portal's log.",
 }
-_IF_MATCH = r'^("\d{1,9}"|\*)$'  # what can match at all
+_IF_MATCH = r'^("(0|[1-9]\d{0,8})"|\*)$'  # what can match at all
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 

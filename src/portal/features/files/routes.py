@@ -15,7 +15,7 @@ from portal.features.files.deps import HandsIn, IdempotencyKey, IfMatch, Listing
 from portal.features.files.intake import InFlight, KeyReused, UploadLost
 from portal.features.files.names import checked_name, download_name
 from portal.features.files.repository import Filters
-from portal.features.files.schemas import NAME, FileOut, FilePage, FilePatch, ListQuery
+from portal.features.files.schemas import MAX_DESCRIPTION, NAME, FileOut, FilePage, FilePatch, ListQuery
 from portal.features.files.views import FileView
 from portal.features.identity.deps import From, SignedIn
 from portal.web import API, conditions
@@ -53,11 +53,12 @@ _FORM_BODY: dict[str, Any] = {
                     "required": ["file"],
                     "properties": {
                         "file": BINARY,
-                        "description": {"type": "string", "default": ""},
+                        "description": {"type": "string", "default": "", "maxLength": MAX_DESCRIPTION},
                         "kind": {"$ref": "#/components/schemas/Kind", "default": "other"},
                         "sha256": {
                             "type": "string",
                             "default": "",
+                            "pattern": "^([0-9a-fA-F]{64})?$",
                             "description": "64 hex digits; refused where they do not match.",
                         },
                     },
