@@ -180,6 +180,28 @@ def test_every_answer_with_a_body_has_a_schema(document: dict[str, Any]) -> None
                 assert all(content["schema"] for content in answer["content"].values())
 
 
+def test_every_answer_is_described_in_words_of_our_own_and_has_an_id(document: dict[str, Any]) -> None:
+    for _, _, said in operations(document):
+        for answer in said["responses"].values():
+            assert answer["description"] != "Successful Response"
+            assert answer["headers"]["X-Request-ID"]["required"] is True
+
+
+def test_a_token_request_is_one_of_two_grants(document: dict[str, Any]) -> None:
+    (content,) = document["paths"]["/api/v1/auth/token"]["post"]["requestBody"]["content"].values()
+    grants = {grant["properties"]["grant_type"]["const"]: grant["required"] for grant in content["schema"]["oneOf"]}
+    assert grants == {"password": ["username", "password"], "refresh_token": ["refresh_token"]}
+    assert set(content["schema"]["properties"]["grant_type"]["enum"]) == set(grants)
+
+
+async def test_a_refused_method_is_told_the_ones_of_the_document(app: FastAPI, document: dict[str, Any]) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        for path, verbs in document["paths"].items():
+            answer = await client.request("TRACE", path.replace("{file_id}", "x"))
+            assert answer.status_code == 405
+            assert set(answer.headers["allow"].split(", ")) == {method.upper() for method in verbs}
+
+
 def schemas(node: Any) -> Iterator[dict[str, Any]]:
     if isinstance(node, dict):
         if node.get("format") == "binary" or "contentMediaType" in node:

@@ -153,7 +153,7 @@ def _key_variables(key_urls: str | None) -> set[str]:
 def _read_secret(name: str, path: Path) -> str:
     try:
         return path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # not UTF-8, or a name that no file can have
         raise ConfigError(f"{name} names a file that cannot be read ({type(error).__name__})") from None
 
 

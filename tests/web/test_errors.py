@@ -127,6 +127,10 @@ def app() -> FastAPI:
     async def patch(number: int, body: Patch, limit: int = 1) -> None:
         """Takes what it is given."""
 
+    @made.get("/patch/{number}")
+    async def read(number: int) -> None:
+        """Another method of the same path."""
+
     @made.get("/teapot")
     async def teapot() -> None:
         raise HTTPException(418, detail=CANARY, headers={"X-Kept": "yes"})
@@ -163,7 +167,11 @@ async def test_whatever_a_route_raises_is_a_problem(method: str, path: str, stat
 
 async def test_the_frameworks_own_headers_are_kept() -> None:
     assert (await ask("GET", "/teapot")).headers["x-kept"] == "yes"
-    assert (await ask("DELETE", "/patch/1")).headers["allow"] == "POST"
+
+
+async def test_a_refused_method_is_told_every_method_of_the_path() -> None:
+    assert (await ask("DELETE", "/patch/1")).headers["allow"] == "GET, POST"
+    assert (await ask("POST", "/refused")).headers["allow"] == "GET"
 
 
 @pytest.mark.parametrize(

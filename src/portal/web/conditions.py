@@ -9,8 +9,9 @@ import re
 
 from portal.core.errors import InvalidInput, PreconditionFailed, PreconditionRequired, RangeNotSatisfiable
 
-_RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))", re.ASCII)
-_VERSION_TAG = re.compile(r'"(\d{1,9})"', re.ASCII)
+_RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))", re.ASCII | re.IGNORECASE)
+_VERSION_TAG = re.compile(r'"(0|[1-9]\d{0,8})"', re.ASCII)  # as `version_tag` writes it: tags are compared as they are
+_BLANK = " \t"  # RFC 9110 §5.6.3: other white space is none
 _SHA256 = re.compile(r"sha-256=:([A-Za-z0-9+/=]*):")
 _DIGEST_BYTES = 32
 
@@ -24,9 +25,9 @@ def expected_version(if_match: str | None) -> int | None:
     """The version that If-Match names; None for `*`. Raises PreconditionRequired, PreconditionFailed."""
     if if_match is None:
         raise PreconditionRequired
-    if if_match.strip() == "*":
+    if if_match.strip(_BLANK) == "*":
         return None
-    match = _VERSION_TAG.fullmatch(if_match.strip())
+    match = _VERSION_TAG.fullmatch(if_match.strip(_BLANK))
     if match is None:
         raise PreconditionFailed  # a weak, foreign or second tag never matches
     return int(match[1])
@@ -43,8 +44,8 @@ def wanted_range(header: str | None, if_range: str | None, tag: str, size: int) 
     More than one range, another unit or nonsense asks for the whole file; so does an If-Range that is not the strong
     tag of these bytes. Raises RangeNotSatisfiable.
     """
-    match = None if header is None else _RANGE.fullmatch(header.strip())
-    if match is None or (if_range is not None and if_range.strip() != tag):
+    match = None if header is None else _RANGE.fullmatch(header.strip(_BLANK))
+    if match is None or (if_range is not None and if_range.strip(_BLANK) != tag):
         return None
     first, last, suffix = match.groups()
     if suffix is not None:
@@ -67,7 +68,7 @@ def announced_digest(header: str | None) -> bytes | None:
     """The SHA-256 that a Repr-Digest announces; None where it announces none. Raises InvalidInput."""
     if header is None:
         return None
-    members = [member.strip() for member in header.split(",")]
+    members = [member.strip(_BLANK) for member in header.split(",")]
     found = [match[1] for member in members if (match := _SHA256.fullmatch(member))]
     if not found and not any(member.startswith("sha-256=") for member in members):
         return None  # algorithms we do not know are ignored (§3)

@@ -29,6 +29,12 @@ _ASSETS = {
     "swagger-ui.css": "text/css",
     "favicon.png": "image/png",
 }
+_REQUEST_ID = {
+    "required": True,
+    "schema": {"type": "string", "format": "uuid"},
+    "description": "Names this request in the portal's log.",
+}
+_IF_MATCH = r'^("(0|[1-9]\d{0,8})"|\*)$'  # what can match at all
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
@@ -99,14 +105,16 @@ def _policy(page: bytes) -> str:
 
 
 def _tell_what_every_route_shares(operation: dict[str, Any]) -> None:
-    """The gate's refusals; that no token is needed where none is; that a change needs If-Match."""
+    """The gate's refusals, an id on every answer, no token where none is needed, If-Match where a change needs it."""
     shared = documented(InvalidInput, HeadTooLarge, TargetTooLong)
     for status, answer in shared.items():
         operation["responses"].setdefault(str(status), answer)
+    for answer in operation["responses"].values():
+        answer["headers"] = answer.get("headers", {}) | {"X-Request-ID": _REQUEST_ID}
     operation.setdefault("security", [])
     for parameter in operation.get("parameters", ()):
         if parameter["name"] == "if-match":
-            parameter |= {"name": "If-Match", "required": True, "schema": {"type": "string"}}
+            parameter |= {"name": "If-Match", "required": True, "schema": {"type": "string", "pattern": _IF_MATCH}}
 
 
 def _point_validation_errors_at_problems(document: dict[str, Any]) -> None:

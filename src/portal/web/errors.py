@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -124,7 +125,15 @@ async def _on_validation_error(request: Request, error: RequestValidationError) 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
     code, title = _FRAMEWORK.get(error.status_code, (f"http_{error.status_code}", "The request was refused."))
     headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
     return _render(error.status_code, code, title, title, request_id_of(request), {}, headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """Every method that this path takes (RFC 9110 §15.5.6): the framework names those of the first route alone."""
+    here = [route for route in iter_route_contexts(request.app.routes) if route.path_regex.match(request.scope["path"])]
+    return {method for route in here for method in route.methods or ()}
 
 
 def request_id_of(request: Request) -> str | None:

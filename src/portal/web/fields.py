@@ -1,11 +1,14 @@
 """Field types that the features' schemas share: times as the wire writes them, text without control characters."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from portal.core.clock import rfc3339
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def printable(text: str) -> str:
@@ -13,6 +16,12 @@ def printable(text: str) -> str:
     if any((character < " " and character not in "\n\t") or character == "\x7f" for character in text):
         raise ValueError("control characters are not allowed")
     return text
+
+
+def _written_out(value: Any) -> Any:
+    if not (isinstance(value, str) and _RFC3339.fullmatch(value)):  # the library would take "7" for a moment of 1970
+        raise ValueError("write the moment as RFC 3339 does, with a zone")
+    return value
 
 
 def _in_calendar(moment: datetime) -> datetime:
@@ -28,7 +37,11 @@ def _digits(value: Any) -> Any:
     return value
 
 
-Text = Annotated[str, AfterValidator(printable)]
+Text = Annotated[str, AfterValidator(printable), Field(json_schema_extra={"pattern": r"^[^\x00-\x08\x0b-\x1f\x7f]*$"})]
 Number = Annotated[int, BeforeValidator(_digits)]
-GivenMoment = Annotated[AwareDatetime, AfterValidator(_in_calendar)]
-Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
+GivenMoment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_calendar)]
+Moment = Annotated[
+    datetime,
+    PlainSerializer(rfc3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]

@@ -25,11 +25,11 @@ def router(checks: Callable[[], Checks]) -> APIRouter:
     """`checks` gives what to ask by name; each raises a PortalError where its part is away."""
     health = APIRouter(tags=["health"])
 
-    @health.get("/healthz", summary="Is the process alive?")
+    @health.get("/healthz", summary="Is the process alive?", response_description="It is.")
     async def healthz() -> Health:
         return Health()
 
-    @health.get("/readyz", summary="Can it serve?", responses=documented(NotReady))
+    @health.get("/readyz", summary="Can it serve?", response_description="It can.", responses=documented(NotReady))
     async def readyz() -> Health:
         away = []
         for name, check in checks().items():

@@ -1,5 +1,6 @@
 """File names: kept as they came or refused, and offered for saving as nothing but a plain last component."""
 
+import re
 import unicodedata
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from portal.core.errors import InvalidInput
-from portal.features.files.names import MAX_NAME_BYTES, checked_name, download_name
+from portal.features.files.names import MAX_NAME_BYTES, NAME_PATTERN, checked_name, download_name
 
 any_name = st.text(st.characters(), max_size=60)
 nasty = st.lists(
@@ -158,6 +159,19 @@ def test_a_checked_name_is_the_name_or_refused(name: str) -> None:
     except InvalidInput:
         bad = {"Cc", "Cs", "Zl", "Zp"} & {unicodedata.category(character) for character in name}
         assert bad or not name or len(name.encode()) > MAX_NAME_BYTES
+
+
+@given(any_name | nasty | st.text(st.characters(max_codepoint=0x2030, exclude_categories=["Cs"])))
+@example("ends in a line break\n")
+@example("\u2028")
+def test_the_documented_pattern_is_what_is_taken(name: str) -> None:
+    try:
+        taken = checked_name(name) == name
+    except InvalidInput:
+        taken = False
+    beyond = len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES or any("\ud800" <= c <= "\udfff" for c in name)
+    pattern = NAME_PATTERN.replace("$", r"\Z")  # a schema's $ is the very end, Python's may stand before a line break
+    assert taken is (re.search(pattern, name) is not None and not beyond)
 
 
 @pytest.mark.parametrize(

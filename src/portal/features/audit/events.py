@@ -64,13 +64,16 @@ class Event:
     @classmethod
     def from_canonical(cls, text: str) -> "Event":
         """The inverse of `canonical`. Raises ValueError, KeyError or TypeError for anything else."""
-        body = json.loads(text)
-        return cls(
-            kind=EventKind(body["event"]),
-            actor=body["actor"],
-            subject=body["subject"],
-            origin=Origin(body["request_id"], body["address"]),
-            details=body["details"],
-            id=UUID(body["id"]),
-            at=datetime.fromisoformat(body["at"]),
-        )
+        try:
+            body = json.loads(text)
+            return cls(
+                kind=EventKind(body["event"]),
+                actor=body["actor"],
+                subject=body["subject"],
+                origin=Origin(body["request_id"], body["address"]),
+                details=body["details"],
+                id=UUID(body["id"]),
+                at=datetime.fromisoformat(body["at"]),
+            )
+        except (AttributeError, RecursionError) as error:
+            raise ValueError("not an event") from error

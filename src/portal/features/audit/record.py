@@ -118,7 +118,7 @@ def _events(journal: bytes) -> list[Event]:
     for line in filter(None, journal.splitlines()):
         try:
             events.append(Event.from_canonical(line.decode()))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError):
             _log.error("audit_journal_line_torn", length=len(line))  # its outcome was never acknowledged
     return events
 

@@ -11,6 +11,9 @@ import regex
 from portal.core.errors import InvalidInput
 
 MAX_NAME_BYTES = 4096
+NAME_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
+"""What `checked_name` takes, for documents: beyond it there are only the limit in bytes and lone surrogates."""
+
 _MAX_DOWNLOAD_BYTES = 255
 _MAX_SUFFIX_BYTES = 32
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})

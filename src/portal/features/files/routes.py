@@ -1,9 +1,9 @@
 """Files over HTTP: hand in, list, read, change, delete, download."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from portal.core import errors
@@ -15,7 +15,7 @@ from portal.features.files.deps import HandsIn, IdempotencyKey, IfMatch, Listing
 from portal.features.files.intake import InFlight, KeyReused, UploadLost
 from portal.features.files.names import checked_name, download_name
 from portal.features.files.repository import Filters
-from portal.features.files.schemas import FileOut, FilePage, FilePatch, ListQuery
+from portal.features.files.schemas import MAX_DESCRIPTION, NAME, FileOut, FilePage, FilePatch, ListQuery
 from portal.features.files.views import FileView
 from portal.features.identity.deps import From, SignedIn
 from portal.web import API, conditions
@@ -54,11 +54,12 @@ _FORM_BODY: dict[str, Any] = {
                     "required": ["file"],
                     "properties": {
                         "file": BINARY,
-                        "description": {"type": "string", "default": ""},
+                        "description": {"type": "string", "default": "", "maxLength": MAX_DESCRIPTION},
                         "kind": {"$ref": "#/components/schemas/Kind", "default": "other"},
                         "sha256": {
                             "type": "string",
                             "default": "",
+                            "pattern": "^([0-9a-fA-F]{64})?$",
                             "description": "64 hex digits; refused where they do not match.",
                         },
                     },
@@ -86,7 +87,10 @@ _PATCH_BODY: dict[str, Any] = {
     }
 }
 _TAGGED: dict[int | str, dict[str, Any]] = {
-    200: {"headers": {"ETag": {"schema": {"type": "string"}, "description": "For If-Match."}}}
+    200: {
+        "description": "The entry.",
+        "headers": {"ETag": {"required": True, "schema": {"type": "string"}, "description": "For If-Match."}},
+    }
 }
 _RANGE: dict[str, Any] = {
     "parameters": [
@@ -95,14 +99,17 @@ _RANGE: dict[str, Any] = {
     ]
 }
 _LOCATED: dict[int | str, dict[str, Any]] = {
-    201: {"headers": {name: {"schema": {"type": "string"}} for name in ("Location", "ETag")}}
+    201: {
+        "description": "The new file's entry.",
+        "headers": {name: {"required": True, "schema": {"type": "string"}} for name in ("Location", "ETag")},
+    }
 }
 _CONTENT_HEADERS = ("ETag", "Repr-Digest", "Content-Disposition", "Content-Length", "Accept-Ranges")
 _DELIVERED: dict[int | str, dict[str, Any]] = {
     status: {
         "description": description,
         "content": {OCTET_STREAM: {"schema": BINARY}},
-        "headers": {name: {"schema": {"type": "string"}} for name in (*_CONTENT_HEADERS, *more)},
+        "headers": {name: {"required": True, "schema": {"type": "string"}} for name in (*_CONTENT_HEADERS, *more)},
     }
     for status, description, more in ((200, "The file.", ()), (206, "The range.", ("Content-Range",)))
 }
@@ -138,7 +145,7 @@ async def upload_file(
 )
 async def upload_raw(
     request: Request,
-    filename: str,  # noqa: ARG001  # documented here, read from the raw path
+    filename: Annotated[str, Path(json_schema_extra=NAME)],  # noqa: ARG001  # documented here, read from the raw path
     query: Upload,
     principal: HandsIn,
     files: WithFiles,
@@ -154,6 +161,7 @@ async def upload_raw(
 @router.get(
     "/files",
     summary="List files",
+    response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, errors.NotSignedIn, errors.Unavailable),
 )
 async def list_files(principal: SignedIn, files: WithFiles, query: Listing) -> FilePage:
@@ -195,7 +203,13 @@ async def update_file(
     return FileOut.of(view)
 
 
-@router.delete("/files/{file_id}", status_code=204, summary="Delete a file", responses=documented(*_WRITE))
+@router.delete(
+    "/files/{file_id}",
+    status_code=204,
+    summary="Delete a file",
+    response_description="The file is gone.",
+    responses=documented(*_WRITE),
+)
 async def delete_file(file_id: UUID, version: IfMatch, principal: SignedIn, files: WithFiles, origin: From) -> Response:
     """Destroys the file's keys, then its bytes. There is no way back."""
     await files.catalog.delete(principal, file_id, version, origin)
@@ -237,7 +251,10 @@ async def download_file(
     response_class=Response,
     summary="What a download would deliver",
     responses={
-        200: {"headers": {name: {"schema": {"type": "string"}} for name in _CONTENT_HEADERS}},
+        200: {
+            "description": "The headers of the whole download.",
+            "headers": {name: {"required": True, "schema": {"type": "string"}} for name in _CONTENT_HEADERS},
+        },
         **documented(*_CONTENT),
     },
 )

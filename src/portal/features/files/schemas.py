@@ -8,10 +8,13 @@ from pydantic.config import JsonDict
 
 from portal.backends.scanners.base import Outcome
 from portal.features.files.models import Kind, Status
+from portal.features.files.names import MAX_NAME_BYTES, NAME_PATTERN
 from portal.features.files.views import FileView
 from portal.web.fields import GivenMoment, Moment, Number, Text
 
 MAX_DESCRIPTION = 4000
+NAME: JsonDict = {"pattern": NAME_PATTERN, "maxLength": MAX_NAME_BYTES}
+"""What documents say of a name that `names.checked_name` judges."""
 
 _EXAMPLE: JsonDict = {
     "id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
@@ -82,7 +85,7 @@ class FilePatch(BaseModel):
         extra="forbid", strict=True, json_schema_extra={"example": {"kind": "evidence", "description": "case 2026-117"}}
     )
 
-    name: Text | None = Field(None, min_length=1)
+    name: Text | None = Field(None, min_length=1, json_schema_extra=NAME)
     kind: Annotated[Kind | None, Field(strict=False)] = None
     description: Text | None = Field(None, max_length=MAX_DESCRIPTION)
 

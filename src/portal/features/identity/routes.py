@@ -29,6 +29,16 @@ _TOKEN_FORM: dict[str, Any] = {
                         "refresh_token": {"type": "string"},
                         "scope": {"type": "string", "description": "Ignored: an account has one role."},
                     },
+                    "oneOf": [  # what each grant needs; the properties stand above, where Swagger UI looks for them
+                        {
+                            "properties": {"grant_type": {"const": "password"}},
+                            "required": ["username", "password"],
+                        },
+                        {
+                            "properties": {"grant_type": {"const": "refresh_token"}},
+                            "required": ["refresh_token"],
+                        },
+                    ],
                 },
                 "example": {"grant_type": "password", "username": "alice", "password": "correct horse battery"},
             }
@@ -50,6 +60,7 @@ _TOKEN_ERRORS: list[type[PortalError]] = [
     "/auth/token",
     tags=["auth"],
     summary="Sign in, or refresh a sign-in",
+    response_description="A pair of tokens.",
     responses=documented(*_TOKEN_ERRORS),
     openapi_extra=_TOKEN_FORM,
 )
@@ -69,6 +80,7 @@ async def create_token(form: TokenForm, identity: WithIdentity, origin: From) ->
     tags=["auth"],
     summary="Sign out",
     status_code=204,
+    response_description="The session is over.",
     responses=documented(NotSignedIn, Unavailable),
 )
 async def logout(principal: SignedIn, identity: WithIdentity, origin: From) -> Response:
@@ -77,7 +89,13 @@ async def logout(principal: SignedIn, identity: WithIdentity, origin: From) -> R
     return Response(status_code=204)
 
 
-@router.get("/users/me", tags=["users"], summary="Who am I?", responses=documented(NotSignedIn, Unavailable))
+@router.get(
+    "/users/me",
+    tags=["users"],
+    summary="Who am I?",
+    response_description="The account.",
+    responses=documented(NotSignedIn, Unavailable),
+)
 async def read_me(principal: SignedIn, identity: WithIdentity) -> UserOut:
     """The account of the access token."""
     user = await identity.users.get(principal.user_id)

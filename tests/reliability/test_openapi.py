@@ -1,0 +1,126 @@
+"""The whole OpenAPI under Schemathesis: what the document says of a request and its answers is what a portal does.
+
+Comes in: `/openapi.json` of a portal in its own process. Schemathesis makes requests from it, valid and not, alone and
+in chains, and holds every answer against it: the status, the headers, the type, the schema, what was to be refused and
+what was not. The portal's own log says how many requests came. `schemathesis.toml` has what is
+widened, `schemathesis_hooks.py` what is left out, and why.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ..e2e.conftest import PASSWORD, MakePortal, Served
+from .amounts import amount
+from .conftest import Figures
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
+SIGN_IN = f"""
+[auth.dynamic.openapi.password]
+path = "/api/v1/auth/token"
+payload = {{ grant_type = "password", username = "WHO", password = "{PASSWORD}" }}
+payload_content_type = "application/x-www-form-urlencoded"
+extract_selector = "/access_token"
+"""
+NOBODY = "nobody"
+PHASES = {  # every caller has the random ones; who may do nothing has no chain to follow
+    NOBODY: "fuzzing",
+    "analyst": "examples,coverage,fuzzing,stateful",
+    "auditor": "fuzzing,stateful",
+    "admin": "fuzzing,stateful",
+}
+OPEN = {"healthz", "readyz"}
+CHANGES = {"upload_file", "upload_raw", "update_file", "delete_file"}
+_OPERATIONS = 13
+_MAX_ROUNDS = 1000
+_PATIENCE_SECONDS = 3600
+
+
+@pytest.mark.parametrize("who", PHASES)
+def test_every_answer_is_one_that_the_document_tells_of(
+    make_portal: MakePortal, figures: Figures, tmp_path: Path, who: str
+) -> None:
+    portal = make_portal(MAX_UPLOAD_BYTES=str(4 << 20))
+    portal.prepare(**{name: name for name in PHASES if name != NOBODY})
+    portal.start()
+    answered: list[tuple[str, str, int]] = []
+    wanted = -(-amount("FUZZED_REQUESTS") // len(PHASES))
+    for seed in range(1, _MAX_ROUNDS):
+        fuzz(portal, who, seed, examples=max(25, wanted // _OPERATIONS), folder=tmp_path)
+        answered = answers(portal)
+        print(f"{who}: {len(answered)} of {wanted} requests, seed {seed}", flush=True)
+        if len(answered) >= wanted:
+            break
+    assert len(answered) >= wanted
+    assert [answer for answer in answered if answer[2] >= 500] == []
+    assert "request_failed" not in portal.log
+    assert "Traceback" not in portal.log
+    succeeded = successes(portal, answered)
+    may = {NOBODY: OPEN, "auditor": operations(portal).keys() - CHANGES}.get(who, operations(portal).keys())
+    assert succeeded <= may
+    if who in {NOBODY, "analyst"}:
+        assert succeeded == may  # else all that was judged were refusals
+    figures(caller=who, requests=len(answered), rounds=seed, answers_of_2xx=sum(code < 300 for *_, code in answered))
+
+
+def fuzz(portal: Served, who: str, seed: int, *, examples: int, folder: Path) -> None:
+    """One run of Schemathesis. Fails with what it found, and how to see it again."""
+    config = folder / "schemathesis.toml"
+    config.write_text(CONFIG.read_text() + ("" if who == NOBODY else SIGN_IN.replace("WHO", who)))
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config)]
+    command += ["run", f"{portal.url}/openapi.json", "--no-color", "--continue-on-failure"]
+    command += ["--phases", PHASES[who], "--seed", str(seed), "--max-examples", str(examples)]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_PATIENCE_SECONDS,
+    )
+    if done.returncode != 0:
+        pytest.fail(f"as {who}, seed {seed}:\n{done.stdout}\n{done.stderr}\n{portal.log[-2000:]}")
+
+
+def answers(portal: Served) -> list[tuple[str, str, int]]:
+    """Method, path and status of everything it was asked since the document was read, the document apart."""
+    lines = [json.loads(line) for line in portal.log.splitlines() if line.startswith("{")]
+    found = [(line["method"], line["path"], line["status"]) for line in lines if line["event"] == "request"]
+    first = next(place for place, (_, path, _) in enumerate(found) if path == "/openapi.json")
+    return [answer for answer in found[first:] if answer[1] != "/openapi.json"]
+
+
+def operations(portal: Served) -> dict[str, tuple[str, re.Pattern[str]]]:
+    """Method and path of every documented operation, by its id."""
+    document: dict[str, Any] = httpx.get(f"{portal.url}/openapi.json").json()
+    return {
+        said["operationId"]: (method.upper(), re.compile(_any_value(path), re.DOTALL))
+        for path, verbs in document["paths"].items()
+        for method, said in verbs.items()
+    }
+
+
+def successes(portal: Served, answered: list[tuple[str, str, int]]) -> set[str]:
+    """The operations that did at least once what they are for."""
+    done = {(method, path) for method, path, status in answered if status < 300}
+    known = operations(portal).items()
+    return {name for name, (verb, at) in known for method, path in done if method == verb and at.fullmatch(path)}
+
+
+def _any_value(path: str) -> str:
+    return path.replace("{filename}", ".+").replace("{file_id}", "[^/]+")
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PORTAL_", "SCHEMATHESIS_"))}
+    return kept | {"SCHEMATHESIS_HOOKS": str(HOOKS)}
