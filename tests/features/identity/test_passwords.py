@@ -1,9 +1,7 @@
 """Passwords: what is acceptable, what is equal, and how much work may be going on at once."""
 
 import asyncio
-import threading
 import unicodedata
-from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
@@ -14,6 +12,8 @@ from hypothesis import strategies as st
 from portal.core import tasks
 from portal.core.errors import Unavailable, Unprocessable
 from portal.features.identity.passwords import PasswordHasher
+
+from .counting import Context
 
 PASSWORD = "correct horse battery"
 TOO_SHORT = ["", "x", "short", "x" * 11, "é" * 11, "e\u0301" * 11, "\U0001f600" * 11]
@@ -120,40 +120,6 @@ async def test_any_text_verifies_itself_and_no_other(hasher: PasswordHasher, pas
     known = await hasher.hash(password)
     assert await hasher.verify(password, known)
     assert await hasher.verify(other, known) == same
-
-
-class Context:
-    """The hashing library, counted; it waits for `gate` as if it were computing."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner, self._lock, self._loop = inner, threading.Lock(), asyncio.get_running_loop()
-        self.gate, self._two_inside = threading.Event(), asyncio.Event()
-        self.calls: Counter[str] = Counter()
-        self.inside = self.most_inside = 0
-        self.gate.set()
-
-    async def is_busy(self) -> None:
-        """Two are at work; a test that waits for them in vain fails."""
-        async with asyncio.timeout(30):
-            await self._two_inside.wait()
-
-    def hash(self, secret: bytes) -> str:
-        return str(self._work("hash", secret))
-
-    def verify(self, secret: bytes, known: str) -> bool:
-        return bool(self._work("verify", secret, known))
-
-    def _work(self, name: str, *arguments: object) -> object:
-        with self._lock:
-            self.calls[name] += 1
-            self.inside += 1
-            self.most_inside = max(self.most_inside, self.inside)
-            if self.inside == 2:
-                self._loop.call_soon_threadsafe(self._two_inside.set)
-        self.gate.wait()
-        with self._lock:
-            self.inside -= 1
-        return getattr(self._inner, name)(*arguments)
 
 
 @pytest.fixture
