@@ -177,7 +177,7 @@ def test_a_moment_outside_of_all_calendars_is_refused(analyst: httpx.Client, end
     assert problem(analyst.get("/files", params={end: moment})) == (422, "validation_failed")
 
 
-@pytest.mark.parametrize("limit", ["+5", "1_0", " 5"])
+@pytest.mark.parametrize("limit", ["+5", "1_0", " 5", "5 ", "1.0", "0x5", "true", "NaN", "\u0665"], ids=ascii)
 def test_a_limit_is_digits_and_nothing_else(analyst: httpx.Client, limit: str) -> None:
     assert problem(analyst.get(f"/files?limit={quote(limit)}")) == (422, "validation_failed")
 
