@@ -4,12 +4,11 @@ What X-Forwarded-For is believed of a trusted proxy, and of nobody else, is in `
 """
 
 import secrets
-from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from .conftest import Served, _end, _make
+from .conftest import Served
 from .raw import Wire, bearer, head
 from .seen import problem
 
@@ -21,16 +20,6 @@ WHO = [
 TWINS = [*WHO, *(name.replace("-", "_") for name in WHO if "-" in name)]
 
 
-@pytest.fixture(scope="module")
-def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A portal that trusts a proxy on this machine: even from there nobody is believed who they are."""
-    made = _make(tmp_path_factory.mktemp("behind") / "portal", {"TRUSTED_PROXIES": "127.0.0.1"})
-    made.prepare(admin="admin", analyst="analyst")
-    made.start()
-    yield made
-    _end(made)
-
-
 def ask(portal: Served, target: str, *headers: str, method: str = "GET") -> httpx.Response:
     with Wire(portal.port) as wire:
         wire.send(head(method, target, *headers))
@@ -38,15 +27,15 @@ def ask(portal: Served, target: str, *headers: str, method: str = "GET") -> http
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_nobody_is_signed_in_by_a_header_of_a_proxy(portal: Served, behind: Served, name: str) -> None:
-    for served in (portal, behind):
+def test_nobody_is_signed_in_by_a_header_of_a_proxy(portal: Served, fronted: Served, name: str) -> None:
+    for served in (portal, fronted):
         assert problem(ask(served, "/api/v1/users/me", f"{name}: admin")) == (401, "not_signed_in")
 
 
-def test_who_is_signed_in_is_nobody_else_for_all_that_a_header_says(behind: Served) -> None:
-    with behind.client("analyst") as analyst:
+def test_who_is_signed_in_is_nobody_else_for_all_that_a_header_says(fronted: Served) -> None:
+    with fronted.client("analyst") as analyst:
         told = [f"{name}: admin" for name in TWINS]
-        me = ask(behind, "/api/v1/users/me", bearer(analyst), *told)
+        me = ask(fronted, "/api/v1/users/me", bearer(analyst), *told)
         assert (me.json()["name"], me.json()["role"]) == ("analyst", "analyst")
         assert (
             analyst.put("/upload/a.bin", content=b"x", headers={"X-User": "admin"}).json()["owner_id"]
@@ -71,10 +60,10 @@ def test_a_token_under_another_name_is_not_looked_for(portal: Served, analyst: h
         "X-Sendfile: /etc/passwd",
     ],
 )
-def test_no_header_leads_to_another_path(behind: Served, header: str) -> None:
-    with behind.client("analyst") as analyst:
-        assert problem(ask(behind, "/nothing", bearer(analyst), header)) == (404, "not_found")
-    assert ask(behind, "/healthz", header).json() == {"status": "ok"}
+def test_no_header_leads_to_another_path(fronted: Served, header: str) -> None:
+    with fronted.client("analyst") as analyst:
+        assert problem(ask(fronted, "/nothing", bearer(analyst), header)) == (404, "not_found")
+    assert ask(fronted, "/healthz", header).json() == {"status": "ok"}
 
 
 @pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"])
@@ -87,8 +76,8 @@ def test_no_header_makes_another_method_of_a_request(portal: Served, analyst: ht
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-Host", "X-Forwarded-Server", "X-Host", "Forwarded", "X-Forwarded-Proto"])
-def test_no_header_gives_an_answer_another_address(behind: Served, name: str) -> None:
-    with behind.client("analyst") as analyst:
+def test_no_header_gives_an_answer_another_address(fronted: Served, name: str) -> None:
+    with fronted.client("analyst") as analyst:
         value = "host=evil.example.org" if name == "Forwarded" else "evil.example.org"
         created = analyst.put(f"/upload/{secrets.token_hex(8)}", content=b"x", headers={name: value})
         refused = analyst.get("/nothing", headers={name: value})
