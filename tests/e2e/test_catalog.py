@@ -166,6 +166,14 @@ def test_parameters_that_will_not_do_are_refused(analyst: httpx.Client, query: s
     assert "virus" not in refused.text
 
 
+def test_a_query_that_a_route_does_not_read_changes_nothing(analyst: httpx.Client) -> None:
+    entry, query = hand_in(analyst, secrets.token_hex(8)), "?role=admin&owner_id=1&range=bytes=0-0&disposition=inline"
+    for path in ("/users/me", f"/files/{entry['id']}", f"/files/{entry['id']}/content"):
+        plain, asked = analyst.get(path), analyst.get(path + query)
+        assert (asked.status_code, asked.content) == (200, plain.content)
+        assert asked.headers.get("content-disposition") == plain.headers.get("content-disposition")
+
+
 @pytest.mark.parametrize("query", ["name=%ff", "name=%c3%28", "name=a%00b", "%00=1", "name=%ed%a0%80"])
 def test_a_query_that_is_not_utf_8_text_is_malformed(analyst: httpx.Client, query: str) -> None:
     assert problem(analyst.get(f"/files?{query}")) == (400, "invalid_input")
