@@ -2,9 +2,12 @@
 
 import resource
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
-from .conftest import MakePortal, Served
+import pytest
+
+from .conftest import Served, _end, _make
 from .raw import Wire, head
 from .seen import eventually, kept, known, problem, statuses
 
@@ -26,18 +29,21 @@ def what_is_open(portal: Served) -> int:
     return next(number for number in range(len(used) + 1) if number not in used)
 
 
-def made(make_portal: MakePortal) -> Served:
-    portal = make_portal()
-    portal.prepare(analyst="analyst")
-    portal.start()
-    return portal
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A portal that nobody shares who does not run it out of descriptors."""
+    made = _make(tmp_path_factory.mktemp("descriptors") / "portal", {})
+    made.prepare(analyst="analyst")
+    made.start()
+    yield made
+    _end(made)
 
 
 def is_unharmed(portal: Served) -> bool:
     """It is the process that was started, met no bug, and holds nothing that no file has."""
     assert portal.process is not None
-    portal.cli("sweep", "--older-than", "0s")
-    return portal.process.poll() is None and "request_failed" not in portal.log and kept(portal) == known(portal)
+    assert eventually(lambda: kept(portal) == known(portal))
+    return portal.process.poll() is None and "request_failed" not in portal.log
 
 
 def is_turned_away(portal: Served) -> bool:
@@ -50,32 +56,33 @@ def is_turned_away(portal: Served) -> bool:
         return True
 
 
-def test_a_portal_out_of_descriptors_refuses_and_recovers(make_portal: MakePortal) -> None:
-    portal = made(make_portal)
+def test_a_portal_out_of_descriptors_refuses_and_recovers(portal: Served) -> None:
+    mark = secrets.token_hex(4)
     with portal.client("analyst") as reader, portal.client("analyst") as writer:
-        entry = writer.put("/upload/before.bin", content=CONTENT).json()
+        entry = writer.put(f"/upload/{mark}-before", content=CONTENT).json()
         assert reader.get(f"/files/{entry['id']}/content").content == CONTENT
         limit_descriptors(portal, what_is_open(portal))
         for _ in range(3):
             assert problem(reader.get(f"/files/{entry['id']}/content"))[0] == 503
             assert is_turned_away(portal)
             assert reader.get("/users/me").status_code == 200  # who is connected needs none
-        refused = writer.put("/upload/refused.bin", content=b"small")
+        refused = writer.put(f"/upload/{mark}-refused", content=b"small")
         assert problem(refused)[0] == 503
         assert refused.headers["retry-after"].isdigit()
         limit_descriptors(portal, None)
         assert eventually(lambda: not is_turned_away(portal))
-        assert writer.put("/upload/after.bin", content=CONTENT).status_code == 201
+        assert writer.put(f"/upload/{mark}-after", content=CONTENT).status_code == 201
         assert reader.get(f"/files/{entry['id']}/content").content == CONTENT
-        assert [item["name"] for item in reader.get("/files").json()["items"]] == ["after.bin", "before.bin"]
+        listed = reader.get("/files", params={"name": mark}).json()["items"]
+        assert [item["name"] for item in listed] == [f"{mark}-after", f"{mark}-before"]
     assert is_unharmed(portal)
-    assert statuses(portal, "refused.bin") == ["failed"]
+    assert statuses(portal, f"{mark}-refused") == ["failed"]
 
 
-def test_connections_that_take_every_descriptor_take_nothing_for_good(make_portal: MakePortal) -> None:
-    portal = made(make_portal)
+def test_connections_that_take_every_descriptor_take_nothing_for_good(portal: Served) -> None:
+    mark = secrets.token_hex(4)
     with portal.client("analyst") as analyst:
-        entry = analyst.put("/upload/before.bin", content=CONTENT).json()
+        entry = analyst.put(f"/upload/{mark}-before", content=CONTENT).json()
         limit_descriptors(portal, what_is_open(portal) + CROWD // 2)
         silent = [Wire(portal.port) for _ in range(CROWD)]  # each says nothing and stays
         assert eventually(lambda: is_turned_away(portal))
@@ -83,5 +90,6 @@ def test_connections_that_take_every_descriptor_take_nothing_for_good(make_porta
             wire.leave()
         assert eventually(lambda: not is_turned_away(portal))
         assert analyst.get(f"/files/{entry['id']}/content").content == CONTENT
-        assert analyst.put("/upload/after.bin", content=CONTENT).status_code == 201
+        assert analyst.put(f"/upload/{mark}-after", content=CONTENT).status_code == 201
+    limit_descriptors(portal, None)
     assert is_unharmed(portal)
