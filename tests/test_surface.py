@@ -270,6 +270,15 @@ async def test_what_is_switched_off_or_never_was_is_not_there(path: str) -> None
         assert (await client.get(path)).status_code == 404
 
 
+@pytest.mark.parametrize("query", ["configUrl=https://evil.example/c.json", "url=//evil.example/o.json", "urls=x"])
+async def test_the_documents_take_nothing_from_their_address(app: FastAPI, query: str) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        plain, asked = await client.get("/docs"), await client.get(f"/docs?{query}")
+    assert asked.text == plain.text
+    assert "queryConfigEnabled" not in plain.text
+    assert "connect-src 'self'" in asked.headers["content-security-policy"]
+
+
 @pytest.mark.parametrize("asset", ["../config.py", "..%2F..%2Fconfig.py", "index.html", "swagger-ui-bundle.js.map"])
 async def test_assets_are_the_three_that_are_named(app: FastAPI, asset: str) -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:

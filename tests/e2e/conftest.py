@@ -27,6 +27,7 @@ from portal.features.identity import service as identity
 from portal.features.identity.passwords import PasswordHasher
 
 PASSWORD = "correct horse battery staple"
+ORIGIN = "https://desk.example.org"  # may call the portal that a proxy fronts
 _START_ATTEMPTS = 1200  # a minute: machines may be busy, and what ended is seen at once
 _STOP_SECONDS = 20
 _TLS = ssl.create_default_context()  # never used on loopback, and dear to make for every client
@@ -145,6 +146,17 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A running portal that tests of one worker share, with one user of each role, named after it."""
     made = _make(tmp_path_factory.mktemp("shared") / "portal", {"MAX_UPLOAD_BYTES": str(64 << 20)})
     made.prepare(admin="admin", analyst="analyst", uploader="uploader", auditor="auditor", other="analyst")
+    made.start()
+    yield made
+    _end(made)
+
+
+@pytest.fixture(scope="session")
+def fronted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A portal as a proxy on this machine would front it, with one origin that may call it and no documents."""
+    settings = {"CORS_ORIGINS": ORIGIN, "TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/8", "DOCS": "false"}
+    made = _make(tmp_path_factory.mktemp("fronted") / "portal", settings)
+    made.prepare(analyst="analyst")
     made.start()
     yield made
     _end(made)

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import struct
+from collections.abc import Iterable
 from typing import Self
 
 import httpx
@@ -35,6 +36,11 @@ class Wire:
 
     def send(self, *pieces: bytes) -> None:
         self._socket.sendall(b"".join(pieces))
+
+    def send_each(self, pieces: Iterable[bytes]) -> None:
+        """Send one after another, none of them held longer than its turn."""
+        for piece in pieces:
+            self._socket.sendall(piece)
 
     def say_no_more(self) -> None:
         """Close our half: the portal sees the end, and could still answer."""

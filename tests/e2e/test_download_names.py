@@ -32,6 +32,7 @@ OFFERED = {
     "\u202egpj.exe": "gpj.exe",
     "a\u2066b\u2069.txt": "ab.txt",
     "in\u200bvisi\u200fble\ufeff\u00ad.txt": "invisible.txt",
+    "in\u3164vi\u115fsi\ufe0fb\u034fle\u2800.txt": "invisible.txt",
     "CON": "_CON",
     "nul.txt": "_nul.txt",
     "LPT1.tar.gz": "_LPT1.tar.gz",

@@ -7,7 +7,7 @@ import pytest
 
 from .conftest import Served
 from .raw import Wire, bearer, chunk, head, length
-from .seen import problem, statuses
+from .seen import eventually, problem, statuses
 
 CHUNKED = "Transfer-Encoding: chunked"
 
@@ -94,6 +94,16 @@ AMBIGUOUS = {
     "xchunked": ["Transfer-Encoding: xchunked"],
     "chunked after a control character": ["Transfer-Encoding: \x0bchunked"],
     "a space before the colon": ["Transfer-Encoding : chunked"],
+    "chunked behind identity": ["Transfer-Encoding: identity, chunked"],
+    "chunked with a parameter": ["Transfer-Encoding: chunked;q=1"],
+    "an empty coding": ["Transfer-Encoding:", length(3)],
+    "a length in hexadecimal": ["Content-Length: 0x3"],
+    "a length with a space inside": ["Content-Length: 1 0"],
+    "a line that ends in a bare line feed": ["X: a\nContent-Length: 3"],
+    "a line that ends in a bare carriage return": ["X: a\rContent-Length: 3"],
+    "a NUL in a header": ["X: a\0b", length(3)],
+    "a header without a colon": ["nonsense", length(3)],
+    "a header without a name": [": x", length(3)],
     "a folded header": ["X: a", " b", length(3)],
 }
 
@@ -104,6 +114,96 @@ def test_an_ambiguous_framing_is_refused(portal: Served, analyst: httpx.Client, 
     answer = ask(portal, head("PUT", f"/api/v1/upload/{name}", bearer(analyst), *headers) + chunk(b"abc") + chunk(b""))
     assert is_refused(answer)
     assert statuses(portal, name) == []
+
+
+MALFORMED_CHUNKS = {
+    "a line feed for an end": b"3\nabc\n0\n\n",
+    "no end of the data": b"3\r\nabc0\r\n\r\n",
+    "another end of the data": b"3\r\nabcXX0\r\n\r\n",
+    "more data than its size": b"3\r\nabcd\r\n0\r\n\r\n",
+    "a line feed inside an extension": b"3;a\nb\r\nabc\r\n0\r\n\r\n",
+    "a carriage return inside an extension": b"3;a\rb\r\nabc\r\n0\r\n\r\n",
+    "a size beyond 64 bits": b"1000000000000000000003\r\nabc\r\n0\r\n\r\n",
+    "a request for an end": b"3\r\nabc\r\n" + head("GET", "/healthz"),
+}
+
+
+@pytest.mark.parametrize("body", MALFORMED_CHUNKS.values(), ids=MALFORMED_CHUNKS)
+def test_a_malformed_chunk_keeps_nothing_and_is_the_last_of_its_connection(
+    portal: Served, analyst: httpx.Client, body: bytes
+) -> None:
+    name = secrets.token_hex(8)
+    with Wire(portal.port) as wire:
+        wire.send(head("PUT", f"/api/v1/upload/{name}", bearer(analyst), CHUNKED), body)
+        assert 400 <= wire.answer().status_code < 500
+        assert wire.ended()
+    assert eventually(lambda: statuses(portal, name) in ([], ["failed"]))
+
+
+def test_what_a_chunk_says_beside_its_size_is_no_content(portal: Served, analyst: httpx.Client) -> None:
+    body = b"3;" + b"x" * 20_000 + b"\r\nabc\r\n" + chunk(b"")
+    with Wire(portal.port) as wire:
+        wire.send(head("PUT", f"/api/v1/upload/{secrets.token_hex(8)}", bearer(analyst), CHUNKED), body)
+        answer = wire.answer()
+    assert (answer.status_code, answer.json()["size"]) == (201, 3) or is_refused(answer)
+
+
+def test_what_follows_the_last_chunk_is_no_header(portal: Served, analyst: httpx.Client) -> None:
+    """It may arrive together with the head: still no token, no host and no key comes from there."""
+    target = f"/api/v1/upload/{secrets.token_hex(8)}"
+    fields = [
+        bearer(analyst),
+        "Host: evil.org",
+        "Idempotency-Key: one",
+        "Idempotency-Key: two",
+        f"Repr-Digest: {'x' * 50_000}",
+    ]
+    trailer = "\r\n".join(["0", *fields, "", ""]).encode()
+    assert problem(ask(portal, head("PUT", target, CHUNKED) + chunk(b"abc") + trailer)) == (401, "not_signed_in")
+    with Wire(portal.port) as wire:
+        for _ in range(2):
+            wire.send(head("PUT", target, bearer(analyst), CHUNKED) + chunk(b"abc") + trailer)
+            answer = wire.answer()
+            assert (answer.status_code, answer.json()["size"]) == (201, 3)
+
+
+def test_a_client_that_goes_on_sending_to_a_refusal_is_cut_off(portal: Served, analyst: httpx.Client) -> None:
+    with Wire(portal.port) as wire:
+        wire.send(head("PUT", "/api/v1/upload/a.bin", bearer(analyst), length(200 << 20)))
+        megabytes = (bytes(1 << 20) for _ in range(200))
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            wire.send_each(megabytes)
+
+
+UPGRADES = {
+    "HTTP/2": ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"],
+    "a web socket": [
+        *("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ],
+    "TLS": ["Connection: Upgrade", "Upgrade: TLS/1.3"],
+}
+
+
+@pytest.mark.parametrize("asked", UPGRADES.values(), ids=UPGRADES)
+def test_no_other_protocol_is_spoken(portal: Served, asked: list[str]) -> None:
+    answer = ask(portal, head("GET", "/healthz", *asked))
+    assert answer.extensions["head"].startswith(b"HTTP/1.1 200")
+    assert "upgrade" not in answer.headers
+
+
+def test_the_preface_of_http_2_is_no_request(portal: Served) -> None:
+    answer = ask(portal, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    assert 400 <= answer.status_code < 500
+
+
+@pytest.mark.parametrize("target", ["http://evil.org/healthz", "http://127.0.0.1/healthz", "//evil.org/healthz"])
+def test_the_host_of_a_target_decides_nothing(portal: Served, target: str) -> None:
+    """A path counts, and the one Host header: a target that names another is answered as its path is, or not at all."""
+    answer = ask(portal, head("GET", target))
+    assert (answer.status_code, answer.text) == (200, '{"status":"ok"}') or 400 <= answer.status_code < 500
+    assert "evil" not in answer.text + repr(answer.headers)
+    assert problem(ask(portal, head("GET", target, host="evil.org"))) == (400, "invalid_input")
 
 
 def test_http_1_0_knows_no_chunks(portal: Served, analyst: httpx.Client) -> None:
@@ -121,7 +221,7 @@ def test_a_chunk_of_no_proper_size_keeps_nothing(portal: Served, analyst: httpx.
         answer = wire.answer()
         assert 400 <= answer.status_code < 500
         assert wire.ended()
-    assert statuses(portal, name) in ([], ["failed"])
+    assert eventually(lambda: statuses(portal, name) in ([], ["failed"]))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import json
 import secrets
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 from uuid import UUID
@@ -10,11 +9,10 @@ from uuid import UUID
 import httpx
 import pytest
 
-from .conftest import Served, _end, _make
-from .raw import Wire, bearer, head
+from .conftest import ORIGIN, Served
+from .raw import Wire, bearer, chunk, head
 from .seen import a_bug, eventually, problem
 
-ORIGIN = "https://desk.example.org"
 HARDENED = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -22,17 +20,6 @@ HARDENED = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-
-
-@pytest.fixture(scope="module")
-def fronted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A portal as a proxy on this machine would front it, with one origin that may call it and no documents."""
-    settings = {"CORS_ORIGINS": ORIGIN, "TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/8", "DOCS": "false"}
-    made = _make(tmp_path_factory.mktemp("fronted") / "portal", settings)
-    made.prepare(analyst="analyst")
-    made.start()
-    yield made
-    _end(made)
 
 
 def lines(portal: Served, request_id: str) -> list[dict[str, Any]]:
@@ -173,12 +160,18 @@ def test_documents_are_nowhere_where_they_are_switched_off(portal: Served, front
         assert httpx.get(f"{portal.url}{path}").status_code == 200
 
 
+FAILING = b"grant_type=password&username=nobody&password=a-wrong-password"
+
+
 def recorded_address(portal: Served, *forwarded: str) -> str:
-    """The address that the audit record has for a request with these headers."""
+    """The address that the audit record has for a sign-in with these headers."""
+    return address_of(portal, FAILING, f"Content-Length: {len(FAILING)}", *forwarded)
+
+
+def address_of(portal: Served, body: bytes, *headers: str) -> str:
     with Wire(portal.port) as wire:
-        body = b"grant_type=password&username=nobody&password=a-wrong-password"
         kind = "Content-Type: application/x-www-form-urlencoded"
-        wire.send(head("POST", "/api/v1/auth/token", kind, f"Content-Length: {len(body)}", *forwarded), body)
+        wire.send(head("POST", "/api/v1/auth/token", kind, *headers) + body)
         request_id = wire.answer().headers["x-request-id"]
     (event,) = [event for event in portal.audit() if event["request_id"] == request_id]
     return str(event["address"])
@@ -225,6 +218,13 @@ def test_a_trusted_proxy_is_believed_as_far_as_it_names_addresses(
     fronted: Served, forwarded: list[str], address: str
 ) -> None:
     assert recorded_address(fronted, *forwarded) == address
+
+
+def test_an_address_behind_the_body_is_believed_of_nobody(fronted: Served) -> None:
+    """A proxy that hands trailer fields on did not write them."""
+    body = chunk(FAILING) + b"0\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n"
+    told = ["X-Forwarded-For: 7.7.7.7", "Transfer-Encoding: chunked", "Trailer: X-Forwarded-For"]
+    assert address_of(fronted, body, *told) == "7.7.7.7"
 
 
 def test_a_plain_500_is_hardened_too(portal: Served, analyst: httpx.Client) -> None:

@@ -1,6 +1,7 @@
 """Signing in, refreshing, signing out: the grants of RFC 6749, and what each token is good for."""
 
 import secrets
+import unicodedata
 from typing import Any
 
 import httpx
@@ -182,6 +183,30 @@ def test_long_passwords_are_judged_and_longer_ones_refused_unhashed(
 ) -> None:
     refused = token(portal, grant_type="password", username=name, password="p" * length)
     assert problem(refused)[0] == status
+
+
+def test_a_password_may_be_typed_on_any_keyboard(portal: Served) -> None:
+    name = f"zoe-{secrets.token_hex(4)}"
+    composed, decomposed = (unicodedata.normalize(form, "café crème brûlée") for form in ("NFC", "NFD"))
+    portal.cli("users", "create", name, "--role", "analyst", "--password-stdin", stdin=decomposed)
+    for spelling in (composed, decomposed):
+        assert token(portal, grant_type="password", username=name, password=spelling).status_code == 200
+    refused = token(portal, grant_type="password", username=name, password="cafe creme brulee")
+    assert problem(refused) == (400, "invalid_grant")
+
+
+def test_a_sign_in_from_another_site_gains_that_site_nothing(portal: Served) -> None:
+    """No cookie, and nothing that another origin may read: there is no ambient credential to ride on."""
+    foreign = {
+        "Origin": "https://evil.example.org",
+        "Sec-Fetch-Site": "cross-site",
+        "Referer": "https://evil.example.org/",
+    }
+    signed = httpx.post(f"{portal.url}/api/v1/auth/token", data=PASSWORD_GRANT, headers=foreign, timeout=60)
+    headers = foreign | {"Authorization": f"Bearer {signed.json()['access_token']}"}
+    for answer in (signed, httpx.get(f"{portal.url}/api/v1/users/me", headers=headers)):
+        assert answer.status_code == 200
+        assert {"set-cookie", "access-control-allow-origin"}.isdisjoint(answer.headers)
 
 
 def test_passwords_are_not_cut_short(portal: Served) -> None:

@@ -39,6 +39,9 @@ BAD_FORMS = {
     "a part without a name": GOOD.replace(b'name="file"; ', b"") + form_end(),
     "a field that is not UTF-8": GOOD + part("description", b"\xff\xfe") + form_end(),
     "a field that is too long": GOOD + part("description", b"x" * 70_000) + form_end(),
+    "text behind the form": GOOD + form_end() + b"x",
+    "another form behind the form": (GOOD + form_end()) * 2,
+    "a megabyte behind the form": GOOD + form_end() + bytes(1_000_000),
     "a checksum that is none": GOOD + part("sha256", b"abc") + form_end(),
 }
 
@@ -118,6 +121,30 @@ def test_fields_that_will_not_do_are_unprocessable(
     assert problem(refused)[0] == 422
     assert statuses(portal, name) in ([], ["failed"])
     assert nothing_more_is_kept(portal)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "status"),
+    [
+        ("kind", b"virus", 422),
+        ("description", b"a\x07b", 422),
+        ("description", b"x" * 4001, 422),
+        ("sha256", b"abc", 400),
+        ("owner_id", b"1", 400),
+    ],
+)
+def test_a_field_in_front_that_will_not_do_is_told_before_the_files_first_byte(
+    portal: Served, analyst: httpx.Client, field: str, value: bytes, status: int
+) -> None:
+    name = unique()
+    start = part(field, value) + part("file", b"", filename=name)[:-2]
+    with Wire(portal.port) as wire:
+        wire.send(head("POST", "/api/v1/files", bearer(analyst), FORM, length(10_000_000)), start)
+        answer = wire.answer()
+        assert problem(answer)[0] == status
+        assert answer.headers["connection"] == "close"
+        assert wire.ended()
+    assert statuses(portal, name) == []
 
 
 @pytest.mark.parametrize("body", BAD_FORMS.values(), ids=BAD_FORMS)

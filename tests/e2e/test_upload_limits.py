@@ -18,7 +18,12 @@ PIECE = bytes(1 << 20)
 @pytest.mark.parametrize("expect", ["", "Expect: 100-continue"], ids=["sent at once", "asked first"])
 @pytest.mark.parametrize(
     ("method", "target", "size"),
-    [("PUT", "/upload/a.bin", LIMIT + 1), ("PUT", "/upload/a.bin", 1 << 62), ("POST", "/files", LIMIT + FORM_ROOM + 1)],
+    [
+        ("PUT", "/upload/a.bin", LIMIT + 1),
+        ("PUT", "/upload/a.bin", (1 << 44) + 1),
+        ("PUT", "/upload/a.bin", 1 << 62),
+        ("POST", "/files", LIMIT + FORM_ROOM + 1),
+    ],
 )
 def test_an_announced_length_over_the_limit_is_refused_before_the_body(
     portal: Served, analyst: httpx.Client, method: str, target: str, size: int, expect: str

@@ -99,13 +99,16 @@ FORMS: dict[str, tuple[bytes, Taken]] = {
         part(b'form-data; name="file"; filename*=UTF-8\'\'evil.exe; filename="good.txt"', b"c") + END,
         ("good.txt", None, b"c", {}),
     ),
-    "an epilogue": (PLAIN + b"junk\r\n--B0UNDARY\r\nmore", ("a.bin", None, b"content", {})),
     "content like a boundary": (
         file(b"\r\n--B0UNDAR\r\n--\r\r\n--B0UNDARX\r\n-B0UNDARY--\n--B0UNDARY--B0UNDARY") + END,
         ("a.bin", None, b"\r\n--B0UNDAR\r\n--\r\r\n--B0UNDARX\r\n-B0UNDARY--\n--B0UNDARY--B0UNDARY", {}),
     ),
     "content that ends like a boundary": (file(b"x\r\n--B0UNDAR") + END, ("a.bin", None, b"x\r\n--B0UNDAR", {})),
     "content of line breaks": (file(b"\r\n" * 40 + b"\n\r") + END, ("a.bin", None, b"\r\n" * 40 + b"\n\r", {})),
+    "an end among the headers": (
+        file(b"c", b"x", END + b": x") + END,
+        ("x", None, b"c", {}),
+    ),
     "a part header of no value": (file(b"c", b"x", b"X-Nothing:") + END, ("x", None, b"c", {})),
 }
 forms = pytest.mark.parametrize(("body", "expected"), FORMS.values(), ids=FORMS)
@@ -212,7 +215,7 @@ async def test_a_client_that_leaves_at_any_byte_before_the_end_is_gone() -> None
             await taken([body[:length]], leaves=True)
 
 
-async def test_a_client_that_leaves_in_the_epilogue_is_gone_too() -> None:
+async def test_a_client_that_leaves_behind_the_form_is_gone_too() -> None:
     with pytest.raises(ClientGone):
         await taken([PLAIN], leaves=True)
 
@@ -267,6 +270,16 @@ MALFORMED = {
     "another boundary": PLAIN.replace(BOUNDARY, b"BOUNDARY0"),
     "a boundary one byte short": PLAIN.replace(b"--B0UNDARY\r\n", b"--B0UNDAR\r\n", 1),
     "a boundary with one dash": PLAIN.replace(b"--B0UNDARY\r\n", b"-B0UNDARY\r\n", 1),
+    "text behind the form": PLAIN + b"junk",
+    "text right behind the form": file() + END + b"junk",
+    "a space behind the form": PLAIN + b" ",
+    "a second line break behind the form": PLAIN + b"\r\n",
+    "another line break behind the form": file() + END + b"\n",
+    "a part behind the form": PLAIN + field(b"kind", b"log"),
+    "a form behind the form": PLAIN + PLAIN,
+    "another end behind the form": PLAIN + END,
+    "a megabyte behind the form": PLAIN + bytes(1 << 20),
+    "an end among the headers and text behind the form": raw(DISPOSITION, END + b": x") + b"\r\njunk",
     "a closing boundary with one dash": file() + b"--B0UNDARY-\r\n",
     "text before the form": b"preamble\r\n" + PLAIN,
     "text behind a line break before the form": b"\r\npreamble\r\n" + PLAIN,
@@ -336,6 +349,14 @@ def test_any_content_type_has_a_boundary_or_is_refused(content_type: str) -> Non
 async def test_boundaries_as_clients_write_them(content_type: str, boundary: bytes) -> None:
     body = PLAIN.replace(BOUNDARY, boundary)
     assert await taken(single(body), content_type) == ("a.bin", None, b"content", {})
+
+
+async def test_the_fields_in_front_are_told_with_the_file() -> None:
+    body = field(b"kind", b"log") + file() + field(b"description", b"d") + END
+    form = MultipartForm(TYPE, stream(single(body)), file_field="file", fields=FIELDS)
+    assert await form.open_file() == {"kind": "log"}
+    assert b"".join([chunk async for chunk in form.chunks()]) == b"content"
+    assert await form.finish() == {"kind": "log", "description": "d"}
 
 
 async def test_the_file_flows_before_the_form_is_whole() -> None:

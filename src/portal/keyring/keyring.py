@@ -8,10 +8,11 @@ only this process knows.
 import asyncio
 import hmac
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
+from typing import TypeVar
 from uuid import UUID
 
 from portal.backends.keys.base import Binding, KeyProvider, KeyProviderError
@@ -26,6 +27,7 @@ from portal.keyring.repository import WrappedDataKey
 
 CACHE_SECONDS = 300
 CACHE_ENTRIES = 1_000
+ANSWER_SECONDS = 30  # a provider that says nothing for so long is away
 MAX_AGE = timedelta(days=365)  # an older key still opens, but seals no more
 
 
@@ -38,6 +40,7 @@ class DataKey:
     key: bytes = field(repr=False)
 
 
+_T = TypeVar("_T")
 _CacheKey = tuple[str, str, UUID, bytes]
 
 
@@ -72,7 +75,7 @@ class Keyring:
     async def check(self) -> None:
         """Raises KeyProviderError unless every provider answers and, where there is a data key, gives it."""
         for provider in self._providers.values():
-            await provider.check()
+            await _in_time(provider.check())
         async with self._database.read() as connection:
             row = await repository.find_active(connection, NO_CASE)
         if row is not None:
@@ -90,7 +93,7 @@ class Keyring:
             id=data_key_id,
             scope=scope,
             provider_key_id=provider.key_id,
-            wrapped=await provider.wrap(data_key, Binding(data_key_id, scope)),
+            wrapped=await _in_time(provider.wrap(data_key, Binding(data_key_id, scope))),
             check_value=derive.data_key_check(data_key, data_key_id),
             created_at=clock.now(),
         )
@@ -129,7 +132,16 @@ class Keyring:
         provider = self._providers.get(row.provider_key_id)
         if provider is None:
             raise KeyProviderError("The master key that wraps this data key is not configured.")
-        key = await provider.unwrap(row.wrapped, Binding(row.id, scope))
+        key = await _in_time(provider.unwrap(row.wrapped, Binding(row.id, scope)))
         if len(key) != derive.KEY_SIZE or not hmac.compare_digest(derive.data_key_check(key, row.id), row.check_value):
             raise KeyProviderError
         return DataKey(row.id, scope, key)
+
+
+async def _in_time(answer: Awaitable[_T]) -> _T:
+    """What a provider answers. Raises KeyProviderError where it does not, or not in time."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await answer
+    except TimeoutError:
+        raise KeyProviderError from None

@@ -54,6 +54,11 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._await_head()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Fields behind the last chunk are no headers: nobody judged them when the request was let in."""
+        if self._head_timer is not None:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._head_came()
         super().on_headers_complete()

@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from portal.core.errors import InvalidInput
+from portal.core.letters import is_unseen
 from portal.features.files.names import MAX_NAME_BYTES, NAME_PATTERN, checked_name, download_name
 
 any_name = st.text(st.characters(), max_size=60)
@@ -61,6 +62,11 @@ DOWNLOADS = {
     "a\u2066b\u2069c": "abc",
     "a\u200bb\u200fc\ufeffd\u00ade": "abcde",
     "a\u2028b\u2029c": "abc",
+    "a\u3164b\u115fc\u034fd\ufe0fe\u2800f\U000e0100g": "abcdefg",
+    "\u3164": "file",
+    "\u3164.htaccess": "_.htaccess",
+    "CON\uffa0": "_CON",
+    "report.pdf\u3164.exe": "report.pdf.exe",
     "a\r\nX-Evil: 1": "aX-Evil_ 1",
     "a\0b\x01c\x1fd\x7fe\x85f": "abcdef",
     "lone\ud800surrogate": "lonesurrogate",
@@ -126,7 +132,7 @@ def test_any_name_is_offered_short_printable_and_never_as_a_path(name: str) -> N
     assert offered
     assert len(offered.encode("utf-8")) <= 255
     assert not set(offered) & set('/\\:<>"|?*\0')
-    assert not {unicodedata.category(character) for character in offered} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    assert not any(is_unseen(character) for character in offered)
     assert unicodedata.bidirectional(offered[0]) not in {"LRO", "RLO", "LRE", "RLE", "LRI", "RLI", "FSI"}
 
 

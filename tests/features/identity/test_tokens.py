@@ -273,6 +273,10 @@ ODD_EXPIRIES = {
     "now": str(IAT),
     "before the epoch": str(-EXP),
     "milliseconds ago": "-1",
+    "one second more than a token lasts": str(EXP + 1),
+    "in a year": str(EXP + 31_536_000),
+    "in milliseconds": str(EXP * 1000),
+    "beyond any calendar": str(10**30),
     "more digits than Python reads": "9" * 5_000,
 }
 
@@ -297,6 +301,18 @@ def test_an_odd_time_of_birth(birth: str) -> None:
     assert refused(sealed(with_text("iat", birth)))
 
 
+@pytest.mark.parametrize("born", [IAT + 61, IAT + 86_400, IAT - 1, 0, -IAT, 10**30])
+def test_a_token_that_our_own_key_made_longer_or_for_later(born: int) -> None:
+    """Whatever signed it: none is good for longer than fifteen minutes, and none before its time."""
+    lasting = BODY["exp"] - IAT
+    assert refused(sealed(BODY | {"iat": born, "exp": max(EXP, born + lasting)}))
+
+
+def test_two_machines_whose_clocks_differ_by_a_minute_believe_each_other() -> None:
+    for ahead in (0, 1, 60):
+        assert TOKENS.read(sealed(BODY | {"iat": IAT + ahead, "exp": EXP + ahead}), NOW) == CLAIMS
+
+
 @pytest.mark.parametrize("value", ODD_TEXTS.values(), ids=list(ODD_TEXTS))
 @pytest.mark.parametrize("claim", ["iss", "sub", "sid", "aud"])
 def test_an_odd_claim(claim: str, value: object) -> None:
@@ -314,7 +330,12 @@ def test_another_issuer(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", "portal", "portal-api ", "PORTAL-API", ["portal"], [], [7], [["portal-api"]]], ids=repr
+    "value",
+    [
+        *("", "portal", "portal-api ", "PORTAL-API", ["portal"], [], [7], [["portal-api"]]),
+        *(["portal-api"], ["portal-api", "other"], ["portal-api", "portal-api"]),
+    ],
+    ids=repr,
 )
 def test_another_audience(value: object) -> None:
     assert refused(sealed(BODY | {"aud": value}))

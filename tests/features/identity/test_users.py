@@ -126,6 +126,7 @@ GOOD_NAMES = [
     "\U0001f600",
     "007",
     "é" * 64,
+    "\ufdfa" * 14 + "a" * 4,  # as long as can be where names are compared
 ]
 
 
@@ -165,6 +166,18 @@ NOTHING_TO_SEE = {
     "a noncharacter": "ada\uffff",
     "a lone surrogate": "ada\ud800",
     "an Arabic number sign": "ada\u0600",
+    "a Hangul filler": "ada\u3164",
+    "a half-width Hangul filler": "ada\uffa0",
+    "a leading Hangul filler": "\u115fada",
+    "a vowel filler": "a\u1160da",
+    "a grapheme joiner": "a\u034fda",
+    "a variation selector": "ada\ufe0f",
+    "a variation selector of the supplement": "ada\U000e0100",
+    "a Mongolian variation selector": "ada\u180b",
+    "a Khmer vowel that is not seen": "ada\u17b5",
+    "a Braille cell without dots": "ada\u2800",
+    "64 ligatures of eighteen letters": "\ufdfa" * 64,
+    "one ligature too many": "\ufdfa" * 14 + "a" * 5,
 }
 
 

@@ -62,7 +62,7 @@ class FormArrival:
 
     @classmethod
     async def begin(cls, request: Request, limit: int) -> Self:
-        """Read up to the file. Raises InvalidInput, TooLarge, ClientGone."""
+        """Read up to the file. Raises InvalidInput, Unprocessable, TooLarge, ClientGone."""
         refuse_announced(request, limit + _FORM_ROOM)
         form = MultipartForm(
             request.headers.get("content-type", ""),
@@ -70,15 +70,14 @@ class FormArrival:
             file_field="file",
             fields=FORM_FIELDS,
         )
-        await form.open_file()
+        _said(await form.open_file())  # what stands before the file is judged before its first byte
         return cls(form)
 
     def chunks(self) -> AsyncIterator[bytes]:
         return self._form.chunks()
 
     async def details(self) -> Details:
-        fields = await self._form.finish()
-        return Details(_kind(fields), _description(fields), _digest(fields))
+        return _said(await self._form.finish())
 
 
 def _name_in_path(request: Request) -> str:
@@ -93,6 +92,10 @@ def _declared(content_type: str | None) -> str | None:
     if not content_type:
         return None
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in content_type)[:_MAX_TYPE]
+
+
+def _said(fields: dict[str, str]) -> Details:
+    return Details(_kind(fields), _description(fields), _digest(fields))
 
 
 def _kind(fields: dict[str, str]) -> Kind:

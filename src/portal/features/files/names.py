@@ -9,6 +9,7 @@ import unicodedata
 import regex
 
 from portal.core.errors import InvalidInput
+from portal.core.letters import is_unseen
 
 MAX_NAME_BYTES = 4096
 NAME_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
@@ -17,7 +18,6 @@ NAME_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
 _MAX_DOWNLOAD_BYTES = 255
 _MAX_SUFFIX_BYTES = 32
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-_DECEIVING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # Cf holds the bidirectional overrides
 _RESERVED = regex.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\s*(\..*)?", regex.DOTALL)
 _FORBIDDEN = str.maketrans(dict.fromkeys('<>:"|?*', "_"))  # Windows
 
@@ -34,7 +34,7 @@ def checked_name(name: str) -> str:
 def download_name(name: str) -> str:
     """The name to offer for saving: at most 255 bytes of UTF-8, never empty, never a path."""
     last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    shown = "".join(c for c in last if unicodedata.category(c) not in _DECEIVING)
+    shown = "".join(c for c in last if not is_unseen(c))
     safe = shown.translate(_FORBIDDEN)
     while (better := _harmless(_cut(safe))) != safe:  # what a cut leaves is judged again; each round is shorter
         safe = better

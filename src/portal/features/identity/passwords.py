@@ -12,6 +12,7 @@ from typing import TypeVar
 from passlib.context import CryptContext
 
 from portal.core.errors import Unavailable, Unprocessable
+from portal.core.tasks import uninterrupted
 
 MIN_CHARACTERS = 12
 MAX_BYTES = 1024
@@ -38,9 +39,10 @@ class PasswordHasher:
 
     async def hash(self, password: str) -> str:
         """A salted hash to keep. Raises Unprocessable for a password that is too short or too long, Unavailable."""
-        if len(password) < MIN_CHARACTERS or len(_encoded(password)) > MAX_BYTES:
+        secret = _encoded(password)
+        if len(secret.decode()) < MIN_CHARACTERS or len(secret) > MAX_BYTES:
             raise Unprocessable(f"A password has {MIN_CHARACTERS} characters or more and at most {MAX_BYTES} bytes.")
-        return await self._in_thread(lambda: str(self._context.hash(_encoded(password))))
+        return await self._in_thread(lambda: str(self._context.hash(secret)))
 
     async def verify(self, password: str, known: str | None) -> bool:
         """Whether `password` made `known`; None stands for an unknown user and is never right.
@@ -61,9 +63,18 @@ class PasswordHasher:
             raise Unavailable("Too many sign-ins at once; try again.")
         self._queued += 1
         try:
-            async with self._slots:
-                return await asyncio.to_thread(work)
+            await self._slots.acquire()
+        except BaseException:
+            self._queued -= 1
+            raise
+        return await uninterrupted(self._at_work(work))
+
+    async def _at_work(self, work: Callable[[], _T]) -> _T:
+        """The slot is free when the thread has ended, not when whoever asked has left: no thread can be stopped."""
+        try:
+            return await asyncio.to_thread(work)
         finally:
+            self._slots.release()
             self._queued -= 1
 
 

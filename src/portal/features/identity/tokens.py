@@ -18,6 +18,8 @@ from portal.core.ids import new_id
 from portal.core.secrets import PurposeKey, Secret, purpose_keys
 
 LIFETIME = timedelta(minutes=15)
+_LIFETIME_SECONDS = int(LIFETIME.total_seconds())
+_LEEWAY_SECONDS = 60  # how far apart the clocks of two machines that sign may be
 _MAX_BYTES = 8192
 _ALGORITHM = "HS256"
 _ISSUER = "portal"
@@ -53,7 +55,7 @@ class AccessTokens:
             "sid": str(claims.session_id),
             "jti": str(new_id()),
             "iat": int(now.timestamp()),
-            "exp": int((now + LIFETIME).timestamp()),
+            "exp": int(now.timestamp()) + _LIFETIME_SECONDS,
         }
         return _sign(body, self._signing)
 
@@ -72,13 +74,20 @@ class AccessTokens:
                 # Times are judged below, by the portal's own clock.
                 options={**_REQUIRED, "verify_exp": False, "verify_iat": False},
             )
-            issued, expires = body["iat"], body["exp"]
+            issued, expires, audience = body["iat"], body["exp"], body["aud"]
             user_id, session_id = UUID(body["sub"]), UUID(body["sid"])
         except (JOSEError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
             raise NotSignedIn from None
-        if type(issued) is not int or type(expires) is not int or expires <= now.timestamp():
+        if audience != _AUDIENCE or not _lasts(issued, expires, now.timestamp()):
             raise NotSignedIn
         return AccessClaims(user_id, session_id)
+
+
+def _lasts(issued: object, expires: object, now: float) -> bool:
+    """Whether a token born then still lasts, and no longer than one of ours would: whatever our key signed."""
+    if type(issued) is not int or type(expires) is not int:
+        return False
+    return issued <= now + _LEEWAY_SECONDS and now < expires <= issued + _LIFETIME_SECONDS
 
 
 def _sign(body: dict[str, str | int], key: PurposeKey) -> str:

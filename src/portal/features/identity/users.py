@@ -6,6 +6,7 @@ from uuid import UUID
 from portal.core import clock
 from portal.core.errors import Conflict, NotFound, Unprocessable
 from portal.core.ids import new_id
+from portal.core.letters import is_unseen
 from portal.core.principal import Role
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
@@ -15,7 +16,7 @@ from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.repository import User
 
 _MAX_NAME = 64
-_REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
+_MAX_KEY = 256  # characters: some letters are eighteen where names are compared
 
 
 class UserTaken(Conflict):
@@ -29,7 +30,9 @@ def name_key(name: str) -> str:
 
 def is_name(text: str) -> bool:
     """Whether a user could be called that."""
-    return 0 < len(text) <= _MAX_NAME and not any(unicodedata.category(c) in _REFUSED_CATEGORIES for c in text)
+    if not 0 < len(text) <= _MAX_NAME or any(is_unseen(c) or unicodedata.category(c) == "Zs" for c in text):
+        return False
+    return 0 < len(name_key(text)) <= _MAX_KEY
 
 
 class Users:
