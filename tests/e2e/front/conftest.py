@@ -16,14 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 
-from ..conftest import skip
-from .conftest import PASSWORD, Served, _free_port
-from .raw import Wire
-from .seen import eventually
+from ...conftest import skip
+from ..conftest import PASSWORD, Served, _end, _free_port, _make
+from ..raw import Wire
+from ..seen import eventually
 
 HOST = "localhost"  # for this name Caddy is its own authority
-_CADDYFILE = Path(__file__).resolve().parents[2] / "Caddyfile"
+_CADDYFILE = Path(__file__).resolve().parents[3] / "Caddyfile"
+LIMIT = 24 << 20  # of the portal; of the door, 4 MiB more
 _PATIENCE_SECONDS = 60
 
 
@@ -49,7 +51,8 @@ class FrontDoor:
         return self.folder / "data" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
 
     def tls(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self.authority)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(self.authority)
         context.set_alpn_protocols(["http/1.1"])
         return context
 
@@ -59,12 +62,13 @@ class FrontDoor:
 
     def client(self, name: str) -> httpx.Client:
         """A client signed in as `name` through the door."""
-        client = httpx.Client(base_url=f"{self.url}/api/v1", timeout=_PATIENCE_SECONDS, verify=self.tls())
         form = {"grant_type": "password", "username": name, "password": PASSWORD}
-        answer = client.post("/auth/token", data=form)
+        answer = httpx.post(f"{self.url}/api/v1/auth/token", data=form, verify=self.tls())
         assert answer.status_code == 200, answer.text
-        client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        return client
+        headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        return httpx.Client(
+            base_url=f"{self.url}/api/v1", headers=headers, timeout=_PATIENCE_SECONDS, verify=self.tls()
+        )
 
     def curl(self, version: str, target: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """What curl makes of `target` over HTTP of this version: `1.1` or `2`."""
@@ -72,14 +76,62 @@ class FrontDoor:
         if program is None:
             skip("no curl: install it, or let .ci/run do it")
         spoken = {"1.1": "--http1.1", "2": "--http2"}[version]
-        command = [program, "-q", "--silent", spoken, "--cacert", str(self.authority), *arguments, f"{self.url}{target}"]
+        command = [
+            program,
+            "-q",
+            "--silent",
+            spoken,
+            "--cacert",
+            str(self.authority),
+            *arguments,
+            f"{self.url}{target}",
+        ]
         return subprocess.run(command, capture_output=True, check=False, timeout=_PATIENCE_SECONDS)
+
+
+def all_said(wire: Wire, *pieces: bytes) -> list[int]:
+    """Send, and tell the status of every answer until the door ends the connection."""
+    said = b""
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        wire.send(*pieces)
+        while piece := wire.read(1 << 16):
+            said += piece
+    return [int(answer[:3]) for version in (b"1.1 ", b"1.0 ") for answer in said.split(b"HTTP/" + version)[1:]]
+
+
+@pytest.fixture(scope="session")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
+    """A door and a portal as in production, which the tests of one worker share."""
+    folder = tmp_path_factory.mktemp("front")
+    settings = {"ENV": "production", "ALLOW_SQLITE": "true", "ALLOWED_HOSTS": f"{HOST},127.0.0.1"}
+    portal = _make(folder / "portal", settings | {"TRUSTED_PROXIES": "127.0.0.1", "MAX_UPLOAD_BYTES": str(LIMIT)})
+    portal.prepare(analyst="analyst")
+    portal.start()
+    try:
+        with opened(portal, folder / "caddy", MAX_BODY=str(LIMIT + (4 << 20))) as door:
+            yield door
+    finally:
+        _end(portal)
+
+
+@pytest.fixture(scope="session")
+def narrow(front: FrontDoor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
+    """Another door before the same portal, that waits two seconds and takes less than the portal would."""
+    waits = {"READ_HEADER": "2s", "READ_IDLE": "2s"}
+    with opened(front.portal, tmp_path_factory.mktemp("narrow") / "caddy", MAX_BODY="1MiB", **waits) as door:
+        yield door
+
+
+@pytest.fixture
+def analyst(front: FrontDoor) -> Iterator[httpx.Client]:
+    with front.client("analyst") as client:
+        yield client
 
 
 @contextmanager
 def opened(portal: Served, folder: Path, *, server_options: str = "", **variables: str) -> Iterator[FrontDoor]:
     """Caddy before a portal that serves. `variables` are those of the Caddyfile, without CADDY_."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     front = FrontDoor(portal, folder, _free_port(), _free_port())
     options = f"default_bind 127.0.0.1\nhttp_port {front.plain_port}\nhttps_port {front.port}\n"
     given = {"GLOBAL_OPTIONS": options, "SERVER_OPTIONS": server_options} | variables
