@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import Iterable
 from typing import Self
@@ -14,9 +15,14 @@ _PATIENCE_SECONDS = 20
 
 
 class Wire:
-    """One connection. A small `receive_buffer` (bytes) makes a reader that the portal has to wait for."""
+    """One connection, inside TLS where a context and the server's `name` are given.
 
-    def __init__(self, port: int, *, receive_buffer: int | None = None) -> None:
+    A small `receive_buffer` (bytes) makes a reader that the portal has to wait for.
+    """
+
+    def __init__(
+        self, port: int, *, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None, name: str = ""
+    ) -> None:
         self._socket = socket.socket()
         if receive_buffer is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -24,6 +30,8 @@ class Wire:
         self._held = b""
         try:
             self._socket.connect(("127.0.0.1", port))
+            if tls is not None:
+                self._socket = tls.wrap_socket(self._socket, server_hostname=name)
         except OSError:
             self._socket.close()
             raise
