@@ -115,7 +115,7 @@ class Driver:
     async def strand(self, size: str) -> Answer:
         """Leave an upload as a crash between its blob and its last transaction does."""
         place, arrival, intake = Place(file_id=new_id(), blob_id=new_id()), Arriving(int(size)), self._files.intake
-        await intake._begin(self._principal, place, arrival, None)
+        await intake._begin(self._principal, place, arrival, NOWHERE, None)
         await intake._seal(place, arrival, asyncio.Event())
         return {}
 
