@@ -27,7 +27,7 @@ from portal.features.identity import service as identity
 from portal.features.identity.passwords import PasswordHasher
 
 PASSWORD = "correct horse battery staple"
-_START_ATTEMPTS = 300
+_START_ATTEMPTS = 1200  # a minute: the machine may be busy with anything
 _STOP_SECONDS = 20
 _TLS = ssl.create_default_context()  # never used on loopback, and dear to make for every client
 
@@ -145,9 +145,11 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A running portal that tests of one worker share, with one user of each role, named after it."""
     made = _make(tmp_path_factory.mktemp("shared") / "portal", {"MAX_UPLOAD_BYTES": str(64 << 20)})
     made.prepare(admin="admin", analyst="analyst", uploader="uploader", auditor="auditor", other="analyst")
-    made.start()
-    yield made
-    _end(made)
+    try:
+        made.start()
+        yield made
+    finally:
+        _end(made)
 
 
 @pytest.fixture
