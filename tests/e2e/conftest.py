@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,28 +145,35 @@ def make_portal(tmp_path: Path) -> Iterator[MakePortal]:
 @pytest.fixture(scope="session")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A running portal that tests of one worker share, with one user of each role, named after it."""
-    made = _make(tmp_path_factory.mktemp("shared") / "portal", {"MAX_UPLOAD_BYTES": str(64 << 20)})
-    made.prepare(admin="admin", analyst="analyst", uploader="uploader", auditor="auditor", other="analyst")
-    made.start()
-    yield made
-    _end(made)
+    roles = {"admin": "admin", "analyst": "analyst", "uploader": "uploader", "auditor": "auditor", "other": "analyst"}
+    with running(tmp_path_factory.mktemp("shared") / "portal", {"MAX_UPLOAD_BYTES": str(64 << 20)}, **roles) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
 def fronted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A portal as a proxy on this machine would front it, with one origin that may call it and no documents."""
     settings = {"CORS_ORIGINS": ORIGIN, "TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/8", "DOCS": "false"}
-    made = _make(tmp_path_factory.mktemp("fronted") / "portal", settings)
-    made.prepare(analyst="analyst")
-    made.start()
-    yield made
-    _end(made)
+    with running(tmp_path_factory.mktemp("fronted") / "portal", settings, analyst="analyst") as made:
+        yield made
 
 
 @pytest.fixture
 def analyst(portal: Served) -> Iterator[httpx.Client]:
     with portal.client("analyst") as client:
         yield client
+
+
+@contextmanager
+def running(folder: Path, settings: dict[str, str], **accounts: str) -> Iterator[Served]:
+    """A portal that serves while the block runs, with accounts by name and role."""
+    made = _make(folder, settings)
+    made.prepare(**accounts)
+    try:
+        made.start()
+        yield made
+    finally:
+        _end(made)
 
 
 def _make(folder: Path, settings: dict[str, str]) -> Served:

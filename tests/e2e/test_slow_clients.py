@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from .conftest import Served, _end, _make
+from .conftest import Served, running
 from .raw import FORM, Wire, bearer, chunk, head, length, part
 from .seen import eventually, kept, known, outcomes, problem, statuses
 
@@ -25,11 +25,8 @@ HALVES = {
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A portal whose patience is a second."""
-    made = _make(tmp_path_factory.mktemp("impatient") / "portal", IMPATIENT)
-    made.prepare(analyst="analyst")
-    made.start()
-    yield made
-    _end(made)
+    with running(tmp_path_factory.mktemp("impatient") / "portal", IMPATIENT, analyst="analyst") as made:
+        yield made
 
 
 @pytest.fixture
