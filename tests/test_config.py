@@ -217,6 +217,11 @@ def test_a_dotenv_that_is_not_text_is_refused(tmp_path: Path) -> None:
     assert str(tmp_path / ".env") in problem
 
 
+def test_a_file_whose_name_no_file_can_have_is_refused() -> None:
+    (problem,) = refused({"SECRET_KEY": SECRET, "MASTER_KEY_FILE": "a\0b"})
+    assert problem.startswith("PORTAL_MASTER_KEY_FILE")
+
+
 def test_a_value_in_dotenv_is_taken_as_it_is_written(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORTAL_DATABASE_URL=postgresql://u:a${HOME}b@h/d\n")
     assert load(KEYS, tmp_path / ".env").database == "postgresql://u:a${HOME}b@h/d"

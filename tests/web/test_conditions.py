@@ -100,6 +100,9 @@ def test_any_text_is_one_range_inside_the_file_or_the_whole_file_or_416(header: 
         "lines=0-1",
         "bytes:0-1",
         "0-1",
+        "\xa0bytes=0-1",
+        "bytes=0-1\x85",
+        "bytes=0-1\n",
     ],
 )
 def test_more_than_one_range_and_nonsense_ask_for_the_whole_file(header: str | None) -> None:
@@ -111,6 +114,11 @@ def test_a_range_behind_the_end_is_refused_with_the_size(header: str) -> None:
     with pytest.raises(RangeNotSatisfiable) as caught:
         wanted_range(header, None, TAG, 10)
     assert caught.value.size == 10
+
+
+@pytest.mark.parametrize("header", ["bytes=1-2", "Bytes=1-2", "BYTES=1-2", " bytes=1-2\t"])
+def test_the_unit_is_known_in_any_case(header: str) -> None:
+    assert wanted_range(header, None, TAG, 10) == (1, 2)
 
 
 def test_a_range_may_reach_far_beyond_the_end() -> None:
@@ -125,7 +133,16 @@ def test_if_range_with_these_bytes_tag_keeps_the_range() -> None:
 
 @pytest.mark.parametrize(
     "if_range",
-    ["", f"W/{TAG}", TAG.strip('"'), content_tag("cd" * 32), "*", "Sat, 21 Nov 2026 12:00:00 GMT", f"{TAG},"],
+    [
+        "",
+        f"W/{TAG}",
+        TAG.strip('"'),
+        content_tag("cd" * 32),
+        "*",
+        "Sat, 21 Nov 2026 12:00:00 GMT",
+        f"{TAG},",
+        f"\xa0{TAG}",
+    ],
 )
 def test_any_other_if_range_asks_for_the_whole_file(if_range: str) -> None:
     assert wanted_range("bytes=1-2", if_range, TAG, 10) is None
@@ -154,7 +171,25 @@ def test_a_change_without_if_match_is_asked_for_one() -> None:
 
 @pytest.mark.parametrize(
     "tag",
-    ["", "1", 'W/"1"', '"1", "2"', '"1",*', "**", '"-1"', '"+1"', '"1_0"', '"٣"', '"1', '"' + "9" * 10 + '"', '" 1"'],
+    [
+        "",
+        "1",
+        'W/"1"',
+        '"1", "2"',
+        '"1",*',
+        "**",
+        '"-1"',
+        '"+1"',
+        '"1_0"',
+        '"٣"',
+        '"1',
+        '"' + "9" * 10 + '"',
+        '" 1"',
+        '"01"',
+        '"00"',
+        '\xa0"1"',
+        "*\n",
+    ],
 )
 def test_a_tag_that_is_no_version_matches_none(tag: str) -> None:
     with pytest.raises(PreconditionFailed):

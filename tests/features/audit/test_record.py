@@ -5,6 +5,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -107,7 +108,11 @@ def test_a_canonical_text_without_a_field_is_none(missing: str) -> None:
         Event.from_canonical(json.dumps(body))
 
 
-@pytest.mark.parametrize("text", ["", "{", "null", "[]", "7", '"x"', "{}", event().canonical()[:-1]])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "null", "[]", "7", '"x"', "{}", event().canonical()[:-1], "[" * 90_000],
+    ids=lambda text: text[:9],
+)
 def test_what_is_no_canonical_text_is_refused(text: str) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         Event.from_canonical(text)
@@ -431,6 +436,8 @@ TEARS: dict[str, Callable[[str], str]] = {
     "zeros": lambda line: "\0" * len(line),
     "not an event": lambda _: "{}",
     "another word": lambda line: line.replace("download_ended", "blown_away"),
+    "a number for an id": lambda line: re.sub(r'"id":"[^"]+"', '"id":7', line),
+    "too deep": lambda _: "[" * 90_000,
 }
 
 
