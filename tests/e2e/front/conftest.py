@@ -27,6 +27,7 @@ HOST = "localhost"  # for this name Caddy is its own authority
 _CADDYFILE = Path(__file__).resolve().parents[3] / "Caddyfile"
 LIMIT = 24 << 20  # of the portal; of the door, 4 MiB more
 _PATIENCE_SECONDS = 60
+_START_ATTEMPTS = 6  # of ten seconds each
 
 
 @dataclass
@@ -149,7 +150,8 @@ def opened(portal: Served, folder: Path, *, server_options: str = "", **variable
             [*command, "--adapter", "caddyfile"], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     try:
-        assert eventually(lambda: _answers(front) or caddy.poll() is not None), front.log
+        ready = (eventually(lambda: _answers(front) or caddy.poll() is not None) for _ in range(_START_ATTEMPTS))
+        assert any(ready), front.log
         assert caddy.poll() is None, front.log
         yield front
     finally:

@@ -1,5 +1,6 @@
 """Through the front door: what goes in and out over TLS, whose address is on record, what is cut off and logged."""
 
+import contextlib
 import secrets
 import sqlite3
 import threading
@@ -246,13 +247,20 @@ def test_half_a_head_is_cut_off(narrow: FrontDoor) -> None:
         assert all_said(wire, head("GET", "/healthz", host=HOST)[:-10]) in ([], [408])
 
 
-def test_a_stalled_body_is_cut_off_and_what_follows_is_no_request(narrow: FrontDoor, analyst: httpx.Client) -> None:
+@pytest.mark.parametrize("framing", [length(1 << 20), CHUNKED], ids=["announced", "chunked"])
+def test_a_stalled_body_is_cut_off_and_what_follows_is_no_request(
+    narrow: FrontDoor, analyst: httpx.Client, framing: str
+) -> None:
+    """Four at once: which of its two answers the door gives is a race."""
     name, hidden = secrets.token_hex(8), secrets.token_hex(16)
-    with narrow.wire() as wire:
-        wire.send(put(analyst, name, length(1 << 20)), b"x" * 10)
-        assert wire.answer().status_code in {499, 504}
-        assert all_said(wire, head("GET", f"/api/v1/{hidden}", host=HOST)) == []
-    assert eventually(lambda: statuses(narrow.portal, name) == ["failed"])
+    with contextlib.ExitStack() as wires:
+        stalled = [wires.enter_context(narrow.wire()) for _ in range(4)]
+        for wire in stalled:
+            wire.send(put(analyst, name, framing), chunk(b"x" * 10))
+        for wire in stalled:
+            assert wire.answer().status_code in {499, 504}
+            assert all_said(wire, head("GET", f"/api/v1/{hidden}", host=HOST)) == []
+    assert eventually(lambda: statuses(narrow.portal, name) == ["failed"] * 4)
     assert hidden not in narrow.portal.log
 
 
