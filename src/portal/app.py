@@ -4,6 +4,7 @@ Comes in: settings. Leaves: an ASGI app. A feature is a folder and one line in `
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -84,6 +85,8 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
                 sweeper.cancel()
                 await asyncio.wait([sweeper])
                 await tasks.drain()
+                with contextlib.suppress(PortalError):
+                    await portal.files.recorder.replay()  # what is still held would be lost now
 
     return lifespan
 

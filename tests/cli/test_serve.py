@@ -1,6 +1,7 @@
 """`portal serve`: every problem is one line and an exit code, before anything listens."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -9,6 +10,9 @@ from typing import Any
 
 import pytest
 import uvicorn
+
+from portal.core.patience import Patience
+from portal.web.connection import Connection
 
 from .conftest import Shell
 
@@ -32,7 +36,20 @@ def test_a_portal_that_is_set_up_is_served(portal: Shell, served: Calls) -> None
     assert (told["host"], told["port"], told["workers"]) == ("127.0.0.1", 8000, 1)
     assert told["timeout_graceful_shutdown"] == 30
     assert told["proxy_headers"] is told["access_log"] is told["server_header"] is False
-    assert (told["http"], told["ws"], told["log_config"]) == ("httptools", "none", None)
+    assert (told["ws"], told["log_config"]) == ("none", None)
+    assert told["http"].func is Connection
+    assert told["http"].keywords == {"patience": Patience(15, 60, 1024)}
+
+
+def test_a_portal_that_serves_may_open_as_much_as_it_may(portal: Shell, served: Calls) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+    try:
+        portal("serve")
+        assert len(served) == 1
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_where_and_how_often_can_be_said(portal: Shell, served: Calls) -> None:

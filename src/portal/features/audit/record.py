@@ -1,6 +1,7 @@
 """Writing the record: `write` in the caller's transaction, `Recorder` for an outcome that comes after the last byte.
 
 Comes in: events. Leaves: rows; or, while the database is away, fsynced lines in a journal that `replay` makes rows of.
+Where the journal is on a disk that is full too, an outcome is held in memory for the next `replay`.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -44,9 +46,10 @@ class Recorder:
     def __init__(self, database: Database, journal: Path) -> None:
         self._database = database
         self._journal = journal
+        self._held: dict[UUID, Event] = {}  # what neither the database nor the journal took yet
 
     async def outcome(self, event: Event) -> None:
-        """Write `event` in a transaction of its own; where that fails, in the journal. Raises Unavailable."""
+        """Write `event` in a transaction of its own; where that fails, in the journal; else hold it for `replay`."""
         try:
             async with self._database.write() as connection:
                 await write(connection, event)
@@ -54,21 +57,28 @@ class Recorder:
             _log.warning("audit_event_journalled", audit_id=str(event.id), error=type(error).__name__)
             try:
                 await asyncio.to_thread(_append, self._journal, event.canonical())
-            except OSError as lost:
-                _log.error("audit_event_lost", audit_id=str(event.id), event_kind=event.kind.value, about=event.subject)
-                raise Unavailable from lost
+            except OSError as full:
+                _log.error("audit_event_held", audit_id=str(event.id), event_kind=event.kind.value, errno=full.errno)
+                self._held[event.id] = event
 
     async def replay(self) -> int:
-        """Turn journalled lines into rows and return how many. A line is there until its row is committed.
+        """Turn what is held and journalled into rows and return how many. Each is there until its row is committed.
 
         Raises Unavailable.
         """
         try:
-            return await self._replay()
+            return await self._replay_held() + await self._replay_journal()
         except OSError as error:
             raise Unavailable from error
 
-    async def _replay(self) -> int:
+    async def _replay_held(self) -> int:
+        count = 0
+        for event in tuple(self._held.values()):
+            count += await self._written(event)
+            self._held.pop(event.id, None)
+        return count
+
+    async def _replay_journal(self) -> int:
         count = 0
         for taken in await asyncio.to_thread(_take, self._journal):
             with contextlib.suppress(FileNotFoundError):  # another worker was faster
