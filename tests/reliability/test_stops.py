@@ -144,6 +144,7 @@ def test_told_to_stop_under_transfers_it_keeps_what_it_acknowledged_and_cuts_the
         counted += clients.counted
         invariants.assert_whole(portal, invariants.held(portal), acknowledged, in_doubt)
         assert_every_download_has_an_outcome(portal)
+        print(f"{number + 1} of {stops} stops, {len(acknowledged)} files acknowledged", flush=True)
     assert counted["uploads cut"] == stops * EACH
     assert counted["downloads cut"] >= stops * EACH
     assert counted["downloads whole"] > 0

@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, NoReturn
 from uuid import UUID
@@ -282,6 +283,38 @@ async def test_a_cancelled_upload_leaves_nothing(house: House, analyst: Principa
         await upload
     await tasks.drain()
     await house.assert_nothing_is_kept("CancelledError")
+
+
+@pytest.mark.parametrize("committed", [False, True])
+async def test_an_upload_cancelled_in_its_first_transaction_leaves_nothing(
+    house: House, analyst: Principal, monkeypatch: Patch, *, committed: bool
+) -> None:
+    reached, real = asyncio.Event(), house.database.write
+
+    @asynccontextmanager
+    async def slow() -> AsyncIterator[AsyncConnection]:
+        async with real() as connection:
+            yield connection
+            if not committed:
+                await hang()
+        await hang()
+
+    async def hang() -> None:
+        monkeypatch.setattr(house.database, "write", real)
+        reached.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(house.database, "write", slow)
+    upload = asyncio.create_task(house.hand_in(analyst))
+    await reached.wait()
+    upload.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+    await tasks.drain()
+    if committed:
+        await house.assert_nothing_is_kept("CancelledError")
+    else:
+        assert (await house.statuses(), await house.rows("blobs"), await house.record()) == ([], [], [])
 
 
 @pytest.mark.parametrize("verb", ["store_part", "finish"])

@@ -101,20 +101,17 @@ class Intake:
             # Whether a commit took effect is unknown: the blob stays, the row decides, and nobody waits for that.
             aside(self._find_out(principal, place, origin, away))
             raise
+        except BaseException as error:  # also cut off in transaction 1: its row may be there by now
+            await uninterrupted(self._give_up(principal, place, origin, error))
+            raise
         return await self._repeat(earlier, arrival)
 
     async def _take_in(self, principal: Principal, place: Place, arrival: Arrival, origin: Origin) -> FileView:
-        """What is between the two transactions, and the second. Raises DatabaseAway: then nothing is given up yet."""
-        try:
-            async with self._leased(place) as lost:
-                part, findings, details = await self._seal(place, arrival, lost)
-                sealed = await self._bind(place, part, findings)
-                return await uninterrupted(self._settle(principal, arrival, origin, sealed, findings, details))
-        except DatabaseAway:
-            raise
-        except BaseException as error:
-            await uninterrupted(self._give_up(principal, place, origin, error))
-            raise
+        """What is between the two transactions, and the second."""
+        async with self._leased(place) as lost:
+            part, findings, details = await self._seal(place, arrival, lost)
+            sealed = await self._bind(place, part, findings)
+            return await uninterrupted(self._settle(principal, arrival, origin, sealed, findings, details))
 
     async def _begin(
         self, principal: Principal, place: Place, arrival: Arrival, origin: Origin, key: str | None
