@@ -111,6 +111,15 @@ def test_behind_a_broken_body_nothing_is_a_request(
     assert not reached(front, hidden)
 
 
+def test_what_comes_after_an_early_refusal_is_no_request(front: FrontDoor) -> None:
+    refused, hidden = f"/api/v1/upload/{secrets.token_hex(16)}", f"/{secrets.token_hex(16)}"
+    with front.wire() as wire:
+        wire.send(head("PUT", refused, CHUNKED, host=HOST))
+        assert eventually(lambda: refused in front.portal.log)  # judged by its head
+        assert all_said(wire, head("GET", hidden, "Connection: close", host=HOST)) == [401]
+    assert not reached(front, hidden)
+
+
 @pytest.mark.parametrize(
     ("method", "target"), [("PUT", "/api/v1/upload/a?kind=virus"), ("PUT", "/api/v1/upload/%ff"), ("GET", "/healthz")]
 )
