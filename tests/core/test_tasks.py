@@ -54,3 +54,52 @@ async def test_a_failure_that_nobody_waits_for_disturbs_nobody() -> None:
 
 async def test_draining_nothing_returns_at_once() -> None:
     await tasks.drain()
+
+
+async def test_what_stands_aside_is_cancelled_when_drained_and_what_it_must_finish_is_not() -> None:
+    reached, gate, done = asyncio.Event(), asyncio.Event(), []
+
+    async def must() -> None:
+        reached.set()
+        await gate.wait()
+        done.append("settled")
+
+    async def work() -> None:
+        await tasks.uninterrupted(must())
+        done.append("went on")
+
+    async def open_gate() -> None:
+        await asyncio.wait(tasks._aside)
+        gate.set()
+
+    tasks.aside(work())
+    await reached.wait()
+    await asyncio.gather(tasks.drain(), open_gate())
+    assert done == ["settled"]
+
+
+async def test_what_stands_aside_is_begun_at_once_and_disturbs_nobody() -> None:
+    begun = asyncio.Event()
+
+    async def fail() -> None:
+        begun.set()
+        raise ValueError("no")
+
+    tasks.aside(fail())
+    await begun.wait()
+    await tasks.drain()
+
+
+async def test_what_is_set_aside_while_drained_is_cancelled_too() -> None:
+    async def for_ever() -> None:
+        await asyncio.Event().wait()
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+        tasks.aside(for_ever())
+
+    caller = asyncio.create_task(tasks.uninterrupted(work()))
+    await asyncio.sleep(0)
+    await tasks.drain()
+    await caller
+    assert tasks._aside == set()

@@ -158,6 +158,7 @@ async def test_a_database_away_in_the_end_leaves_row_and_blob_to_the_sweep(
 ) -> None:
     with pytest.raises(DatabaseAway):
         await house.hand_in(analyst, meanwhile=lambda: away_meanwhile(house))
+    await tasks.drain()  # the process ends before the database is back
     house.database.away = False
     assert (await house.statuses(), len(house.store.blobs)) == (["pending"], 1)
     assert await house.maintenance.sweep() == 0
@@ -180,6 +181,82 @@ async def test_a_commit_whose_answer_was_lost_keeps_the_file(house: House, analy
     (page,) = (await house.catalog.list(analyst, Filters(), None, 10)).items
     assert await house.fetch(analyst, page.id) == CONTENT
     assert [event["event"] for event in await house.record("file.uploaded", "file.upload_failed")] == ["file.uploaded"]
+
+
+async def found_out() -> None:
+    """The portal knows what became of every upload."""
+    while tasks._aside:
+        await asyncio.wait(tasks._aside)
+
+
+@pytest.mark.parametrize("fails", [None, ClientGone()], ids=["to its end", "the client left"])
+async def test_once_the_database_is_back_what_is_over_is_given_up_and_its_key_is_free(
+    house: House, analyst: Principal, fails: Exception | None, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(intake, "_ASK_SECONDS", 0)
+    error, reason = (DatabaseAway, "database_away") if fails is None else (ClientGone, "client_gone")
+    with pytest.raises(error):
+        await house.hand_in(analyst, key="once", meanwhile=lambda: away_meanwhile(house), fails=fails)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    house.database.away = False
+    await found_out()
+    await house.assert_nothing_is_kept(reason)
+    assert (await house.hand_in(analyst, b"something else", key="once")).status is Status.READY
+
+
+async def test_a_store_away_as_well_leaves_the_bytes_to_the_sweep_and_frees_the_key(
+    house: House, analyst: Principal
+) -> None:
+    async def lose_both() -> None:
+        house.database.away = True
+        house.store.failing["delete"] = StoreAway()
+
+    with pytest.raises(DatabaseAway):
+        await house.hand_in(analyst, key="once", meanwhile=lose_both)
+    house.database.away = False
+    await found_out()
+    assert (await house.statuses(), len(house.store.blobs)) == (["failed"], 1)
+    assert (await house.hand_in(analyst, b"something else", key="once")).status is Status.READY
+    house.store.failing.clear()
+    assert await house.maintenance.sweep() == 1
+    assert (len(house.store.blobs), len(await house.rows("blobs"))) == (1, 1)
+
+
+async def test_a_file_whose_commit_was_not_answered_is_the_one_its_key_brings(house: House, analyst: Principal) -> None:
+    async def lose_answers() -> None:
+        house.database.loses_answers = True
+
+    with pytest.raises(DatabaseAway):
+        await house.hand_in(analyst, key="once", meanwhile=lose_answers)
+    house.database.loses_answers = False
+    await found_out()
+    again = await house.hand_in(analyst, key="once")
+    assert await house.fetch(analyst, again.id) == CONTENT
+    assert (await house.statuses(), len(house.store.blobs)) == (["ready"], 1)
+
+
+async def test_a_beginning_whose_commit_was_not_answered_is_given_up(house: House, analyst: Principal) -> None:
+    house.database.loses_answers = True
+    with pytest.raises(DatabaseAway):
+        await house.hand_in(analyst, key="once")
+    house.database.loses_answers = False
+    await found_out()
+    await house.assert_nothing_is_kept("database_away")
+    assert (await house.hand_in(analyst, key="once")).status is Status.READY
+
+
+async def test_a_database_that_stays_away_is_not_asked_for_ever(
+    house: House, analyst: Principal, later: Later, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(intake, "_ASK_SECONDS", 0)
+    with pytest.raises(DatabaseAway):
+        await house.hand_in(analyst, meanwhile=lambda: away_meanwhile(house))
+    await found_out()
+    house.database.away = False
+    assert await house.statuses() == ["pending"]
+    later(LEASE + timedelta(seconds=1))
+    assert await house.maintenance.sweep() == 1
 
 
 async def test_a_database_away_in_the_beginning_takes_nothing_in(house: House, analyst: Principal) -> None:
@@ -508,6 +585,57 @@ async def test_a_key_in_flight_is_a_conflict_and_the_first_one_stands(house: Hou
     file = await house.hand_in(analyst, key="once", meanwhile=again)
     assert (file.status, refused) == (Status.READY, [])
     assert await house.statuses() == ["ready"]
+
+
+async def died(house: House, analyst: Principal) -> None:
+    """An upload whose process is not there any more; only its lease says that someone is at it."""
+    with pytest.raises(DatabaseAway):
+        await house.hand_in(analyst, key="once", meanwhile=lambda: away_meanwhile(house))
+    await tasks.drain()
+    house.database.away = False
+
+
+async def test_a_key_whose_upload_died_is_free_when_its_lease_is_over(
+    house: House, analyst: Principal, later: Later
+) -> None:
+    await died(house, analyst)
+    with pytest.raises(InFlight):
+        await house.hand_in(analyst, key="once")
+    later(LEASE + timedelta(seconds=1))
+    file = await house.hand_in(analyst, key="once")
+    assert await house.statuses() == ["failed", "ready"]
+    failed, uploaded = await house.record()
+    assert (failed["event"], failed["details"]) == ("file.upload_failed", {"reason": "lease_expired"})
+    assert (failed["actor"], failed["request_id"]) == (analyst.actor, ORIGIN.request_id)
+    assert uploaded["subject"] == str(file.id) != failed["subject"]
+    assert await house.maintenance.sweep() == 1
+    assert (len(house.store.blobs), len(await house.rows("blobs"))) == (1, 1)
+    assert await house.fetch(analyst, file.id) == CONTENT
+
+
+async def test_of_many_that_take_over_one_stands(house: House, analyst: Principal, later: Later) -> None:
+    await died(house, analyst)
+    later(LEASE + timedelta(seconds=1))
+    several = await asyncio.gather(*(house.hand_in(analyst, key="once") for _ in range(6)), return_exceptions=True)
+    assert len({file.id for file in several if isinstance(file, FileView)}) == 1
+    assert all(isinstance(other, FileView | InFlight) for other in several)
+    assert await house.statuses() == ["failed", "ready"]
+    assert len(await house.record("file.upload_failed")) == 1
+
+
+async def test_an_upload_that_another_took_over_is_lost_and_the_other_stands(
+    house: House, analyst: Principal, later: Later
+) -> None:
+    taken: list[FileView] = []
+
+    async def sleep_through_the_lease() -> None:
+        later(LEASE + timedelta(seconds=1))
+        taken.append(await house.hand_in(analyst, key="once"))
+
+    with pytest.raises(UploadLost):
+        await house.hand_in(analyst, key="once", meanwhile=sleep_through_the_lease)
+    assert await house.fetch(analyst, taken[0].id) == CONTENT
+    assert (await house.statuses(), len(house.store.blobs)) == (["failed", "ready"], 1)
 
 
 async def test_a_key_whose_upload_failed_is_free_again(house: House, analyst: Principal) -> None:

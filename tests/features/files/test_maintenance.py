@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tink import secret_key_access, streaming_aead
 
 from portal.backends.blobs.base import StoreAway
-from portal.core import clock
+from portal.core import clock, tasks
 from portal.core.errors import ClientGone, IntegrityError, NotFound, Unavailable
 from portal.core.ids import new_id
 from portal.core.principal import Principal
@@ -42,6 +42,7 @@ async def crashed(house: House, analyst: Principal, *, key: str | None = None) -
 
     with pytest.raises(Unavailable):
         await house.intake.take_in(analyst, Bytes(meanwhile=die), ORIGIN, idempotency_key=key)
+    await tasks.drain()  # with the process ends what it would have settled itself
     house.database.away = False
 
 
@@ -209,6 +210,26 @@ async def test_a_sweep_that_comes_too_late_leaves_the_file_alone(
     await house.maintenance.sweep()
     assert await house.fetch(analyst, file.id) == CONTENT
     assert await house.record("file.upload_failed") == []
+
+
+async def test_a_lease_renewed_while_a_sweep_goes_on_is_a_live_one(
+    house: House, analyst: Principal, later: Later, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await crashed(house, analyst)
+    real = repository.unsettled
+
+    async def renewed_right_after(connection: AsyncConnection, *arguments: Any) -> list[FileView]:
+        files = await real(connection, *arguments)
+        async with house.database.write() as another:
+            assert await repository.renew_lease(another, files[0].id, clock.now() + LEASE)
+        return files
+
+    later(A_LEASE_LATER)
+    with monkeypatch.context() as patched:
+        patched.setattr(repository, "unsettled", renewed_right_after)
+        assert await house.maintenance.sweep() == 0
+    assert await house.statuses() == ["pending"]
+    assert await house.record() == []
 
 
 async def test_what_another_sweep_settled_is_not_counted_twice(

@@ -126,6 +126,16 @@ async def test_a_failed_file_is_never_finished(house: House, analyst: Principal)
     assert (row["status"], row["lease_until"], row["idempotency_key"]) == ("failed", None, None)
 
 
+async def test_a_lease_that_lasts_longer_keeps_a_file_from_failing(house: House, analyst: Principal) -> None:
+    file_id = await pending(house, analyst)
+    assert await change(house, repository.renew_lease, file_id, NOON)
+    async with house.database.write() as connection:
+        before, at = NOON - timedelta(seconds=1), NOON
+        assert not await repository.fail(connection, file_id, lease_before=before)
+        assert await repository.fail(connection, file_id, lease_before=at)
+    assert await house.statuses() == ["failed"]
+
+
 async def test_of_a_finish_and_a_failure_at_once_one_wins(house: House, analyst: Principal) -> None:
     for _ in range(5):
         file_id = await pending(house, analyst)

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -194,17 +194,22 @@ class Intake:
             await self._undo(principal, place, origin, error)
         except DatabaseAway:
             aside(self._find_out(principal, place, origin, error))
-        except (Unavailable, StorageFull) as away:
-            _log.warning("upload_left_to_sweep", file_id=str(place.file_id), away=away.code)
+        except (Unavailable, StorageFull) as other:
+            _log.warning("upload_left_to_sweep", file_id=str(place.file_id), error=type(other).__name__)
 
     async def _find_out(self, principal: Principal, place: Place, origin: Origin, error: BaseException) -> None:
         """Ask the database until it answers: the lease is for processes that died, and a client may come again soon."""
+        left = "DatabaseAway"
         for _ in range(_ASK_TIMES):
-            with suppress(DatabaseAway):
+            try:
                 await uninterrupted(self._undo(principal, place, origin, error))
                 return
-            await asyncio.sleep(_ASK_SECONDS)
-        _log.warning("upload_left_to_sweep", file_id=str(place.file_id), away=DatabaseAway.code)
+            except DatabaseAway:
+                await asyncio.sleep(_ASK_SECONDS)
+            except Exception as other:  # noqa: BLE001  # whatever it is, nobody waits to hear of it
+                left = type(other).__name__
+                break
+        _log.warning("upload_left_to_sweep", file_id=str(place.file_id), error=left)
 
     async def _undo(self, principal: Principal, place: Place, origin: Origin, error: BaseException) -> None:
         """Fail what is still pending, on record, and remove its bytes; a file that stands is left alone."""
