@@ -295,6 +295,63 @@ async def test_a_writer_whose_turn_does_not_come_is_told_so(
         await embedded.check()
 
 
+async def insert(database: Database, value: int) -> None:
+    async with database.write() as connection:
+        await connection.execute(text("INSERT INTO t VALUES (:value)"), {"value": value})
+
+
+async def table(database: Database) -> None:
+    async with database.write() as connection:
+        await connection.execute(text("CREATE TABLE t (x INTEGER)"))
+
+
+async def values(database: Database) -> list[int]:
+    async with database.read() as connection:
+        return list((await connection.execute(text("SELECT x FROM t ORDER BY x"))).scalars())
+
+
+async def test_a_sqlite_whose_file_is_gone_is_a_database_away_and_makes_no_other(tmp_path: Path) -> None:
+    path, elsewhere = tmp_path / "portal.db", tmp_path / "elsewhere"
+    async with opened(parse_url(f"sqlite:///{path}")) as database:
+        await table(database)
+        await insert(database, 1)
+        path.rename(elsewhere)
+        for value in (2, 3):
+            with pytest.raises(DatabaseAway):
+                await insert(database, value)
+        assert not path.exists()
+        elsewhere.rename(path)
+        await insert(database, 4)
+        assert await values(database) == [1, 4]
+
+
+async def test_a_sqlite_whose_file_was_replaced_is_the_one_that_is_there(tmp_path: Path) -> None:
+    path, other = tmp_path / "portal.db", tmp_path / "other.db"
+    for made, value in ((other, 2), (path, 1)):
+        async with opened(parse_url(f"sqlite:///{made}")) as database:
+            await table(database)
+            await insert(database, value)
+    async with opened(parse_url(f"sqlite:///{path}")) as database:
+        assert await values(database) == [1]
+        other.replace(path)
+        assert await values(database) == [2]
+
+
+async def test_a_sqlite_that_may_only_be_read_is_a_database_away(tmp_path: Path) -> None:
+    async def only_read(database: Database, *, on: int) -> None:
+        async with database.read() as connection:
+            await connection.execute(text(f"PRAGMA query_only = {on}"))
+
+    async with opened(parse_url(f"sqlite:///{tmp_path / 'portal.db'}")) as database:
+        await table(database)
+        await only_read(database, on=1)
+        with pytest.raises(DatabaseAway):
+            await insert(database, 1)
+        await only_read(database, on=0)
+        await insert(database, 2)
+        assert await values(database) == [2]
+
+
 async def test_a_full_disk_is_told_apart_from_a_database_away(tmp_path: Path) -> None:
     async def fill(database: Database) -> None:
         async with database.write() as connection:

@@ -14,7 +14,7 @@ import httpx
 
 from ..e2e.conftest import MakePortal, Served
 from ..e2e.raw import Wire, bearer, head
-from ..e2e.seen import eventually, problem
+from ..e2e.seen import eventually, problem, rows
 from . import invariants
 from .amounts import amount
 from .conftest import Figures
@@ -153,3 +153,26 @@ def test_sessions_that_the_database_ends_are_replaced(
     invariants.assert_whole(portal, invariants.settled(portal), crowd.acknowledged)
     assert_every_download_is_on_record(own_postgres, crowd.answers["download", 200])
     figures(ended_sessions=ended, answers=crowd.answers.total(), refused=crowd.counted(503))
+
+
+def test_a_database_file_that_is_moved_away_and_back_loses_nothing(make_portal: MakePortal, figures: Figures) -> None:
+    portal, times = make_portal(), amount("DATABASE_STOPS")
+    portal.prepare(analyst="analyst")
+    portal.start()
+    file, elsewhere = portal.folder / "var" / "portal.db", portal.folder / "elsewhere.db"
+    with portal.client("analyst") as client:
+        with Crowd(client, many=3) as crowd:
+            for _ in range(times):
+                crowd.until_everyone_was_served()
+                refused = crowd.counted(503)
+                file.rename(elsewhere)
+                crowd.until(lambda refused=refused: crowd.counted(503) >= refused + REFUSED)  # type: ignore[misc]
+                assert readiness(portal) == 503
+                assert not file.exists()
+                elsewhere.rename(file)
+                assert eventually(lambda: readiness(portal) == 200)
+            crowd.until_everyone_was_served()
+        assert eventually(lambda: rows(portal, "SELECT 1 FROM files WHERE status NOT IN ('ready', 'failed')") == [])
+        assert portal.stop() == 0
+    invariants.assert_whole(portal, invariants.settled(portal), crowd.acknowledged)
+    figures(moved=times, answers=crowd.answers.total(), refused=crowd.counted(503), files=len(crowd.acknowledged))

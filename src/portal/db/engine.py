@@ -3,14 +3,16 @@
 Comes in: a database URL (it may hold a password: a secret everywhere). Leaves: an `AsyncEngine`. Next: `unit_of_work`.
 """
 
+import os
 import sqlite3
 import ssl
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from portal.core.errors import ConfigError
@@ -82,7 +84,37 @@ def _sqlite(url: URL) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     event.listen(engine.sync_engine, "handle_error", _give_up_read_only)
+    file = _OneFile(Path(url.database or ""))
+    event.listen(engine.sync_engine, "do_connect", file.before_connect)
+    event.listen(engine.sync_engine, "connect", file.connected)
+    event.listen(engine.sync_engine, "checkout", file.checkout)
     return engine
+
+
+class _OneFile:
+    """Keeps an engine at the file that it found first, or made.
+
+    Left alone, SQLite goes on writing to a file that was moved away or removed, and makes an empty one in its place for
+    every connection that comes later: what is acknowledged then is lost. So the database is away until a file is back.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._found = False
+
+    def before_connect(self, *_: Any) -> None:
+        """Raises FileNotFoundError where there was a file and is none."""
+        if self._found:
+            self._path.stat()
+
+    def connected(self, _: DBAPIConnection, entry: Any) -> None:
+        entry.info["file"] = self._path.stat()
+        self._found = True
+
+    def checkout(self, _: DBAPIConnection, entry: Any, __: Any) -> None:
+        """Raises DisconnectionError, which gives a new connection, for one whose file is not there any more."""
+        if not (self._path.exists() and os.path.samestat(self._path.stat(), entry.info["file"])):
+            raise DisconnectionError
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: Any) -> None:
