@@ -106,9 +106,9 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
     folder = tmp_path_factory.mktemp("front")
     settings = {"ENV": "production", "ALLOW_SQLITE": "true", "ALLOWED_HOSTS": f"{HOST},127.0.0.1"}
     portal = _make(folder / "portal", settings | {"TRUSTED_PROXIES": "127.0.0.1", "MAX_UPLOAD_BYTES": str(LIMIT)})
-    portal.prepare(analyst="analyst")
-    portal.start()
     try:
+        portal.prepare(analyst="analyst")
+        portal.start()
         with opened(portal, folder / "caddy", MAX_BODY=str(LIMIT + (4 << 20))) as door:
             yield door
     finally:
