@@ -337,7 +337,7 @@ async def test_an_upload_that_is_lost_stops_at_its_next_bytes(
         await asyncio.sleep(0)
         house.store.failing["write"] = AssertionError("went on")
 
-    monkeypatch.setattr(intake, "_RENEW_SECONDS", 0)
+    monkeypatch.setattr(intake, "_RENEW_SECONDS", 0.05)  # a sweep has its turn between two
     monkeypatch.setattr(repository, "renew_lease", renew)
     arrival = Bytes(meanwhile=sweep_and_wait)
     arrival.fails = AssertionError("read on")
