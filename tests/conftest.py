@@ -36,6 +36,14 @@ def skip(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what suites counted (see `reliability/conftest.py`). Here, where the process that prints has it."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "figures":
+                terminalreporter.write_line(f"figures of {report.nodeid.rpartition('/')[2]}: {value}")
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[URL]:
     """A Postgres server of this worker's own, by URL."""

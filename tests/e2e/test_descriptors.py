@@ -1,5 +1,6 @@
 """A portal that may open no more files: it refuses, crashes nothing, forgets nothing, and recovers by itself."""
 
+import os
 import resource
 import secrets
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Served, _end, _make
+from .conftest import Served, running
 from .raw import Wire, head
 from .seen import eventually, kept, known, problem, statuses
 
@@ -25,18 +26,17 @@ def limit_descriptors(portal: Served, most: int | None) -> None:
 def what_is_open(portal: Served) -> int:
     """A limit under which the portal keeps what it has, and gets no descriptor more."""
     assert portal.process is not None
-    used = {int(path.name) for path in Path(f"/proc/{portal.process.pid}/fd").iterdir()}
+    open_now = Path(f"/proc/{portal.process.pid}/fd")
+    assert eventually(lambda: not any("/store/" in os.readlink(path) for path in open_now.iterdir()))  # all are closed
+    used = {int(path.name) for path in open_now.iterdir()}
     return next(number for number in range(len(used) + 1) if number not in used)
 
 
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A portal that nobody shares who does not run it out of descriptors."""
-    made = _make(tmp_path_factory.mktemp("descriptors") / "portal", {})
-    made.prepare(analyst="analyst")
-    made.start()
-    yield made
-    _end(made)
+    with running(tmp_path_factory.mktemp("descriptors") / "portal", {}, analyst="analyst") as made:
+        yield made
 
 
 def is_unharmed(portal: Served) -> bool:

@@ -1,7 +1,6 @@
 """What the reliability suites share: portals of their own, and figures that are printed when everything has run."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -21,10 +20,3 @@ def figures(record_property: Callable[[str, object], None]) -> Figures:
         record_property("figures", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in counted.items()))
 
     return figures
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    for report in terminalreporter.getreports("passed"):
-        for name, value in report.user_properties:
-            if name == "figures":
-                terminalreporter.write_line(f"figures of {report.nodeid.rpartition('/')[2]}: {value}")
