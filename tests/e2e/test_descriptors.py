@@ -1,6 +1,5 @@
 """A portal that may open no more files: it refuses, crashes nothing, forgets nothing, and recovers by itself."""
 
-import os
 import resource
 import secrets
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ def what_is_open(portal: Served) -> int:
     """A limit under which the portal keeps what it has, and gets no descriptor more."""
     assert portal.process is not None
     open_now = Path(f"/proc/{portal.process.pid}/fd")
-    assert eventually(lambda: not any("/store/" in os.readlink(path) for path in open_now.iterdir()))  # all are closed
+    assert eventually(lambda: not any("/store/" in str(path.resolve()) for path in open_now.iterdir()))
     used = {int(path.name) for path in open_now.iterdir()}
     return next(number for number in range(len(used) + 1) if number not in used)
 
