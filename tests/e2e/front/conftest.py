@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from ...conftest import skip
-from ..conftest import PASSWORD, Served, _end, _free_port, _make
+from ..conftest import PASSWORD, Served, _free_port, running
 from ..raw import Wire
 from ..seen import eventually
 
@@ -105,14 +105,12 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
     """A door and a portal as in production, which the tests of one worker share."""
     folder = tmp_path_factory.mktemp("front")
     settings = {"ENV": "production", "ALLOW_SQLITE": "true", "ALLOWED_HOSTS": f"{HOST},127.0.0.1"}
-    portal = _make(folder / "portal", settings | {"TRUSTED_PROXIES": "127.0.0.1", "MAX_UPLOAD_BYTES": str(LIMIT)})
-    try:
-        portal.prepare(analyst="analyst")
-        portal.start()
-        with opened(portal, folder / "caddy", MAX_BODY=str(LIMIT + (4 << 20))) as door:
-            yield door
-    finally:
-        _end(portal)
+    settings |= {"TRUSTED_PROXIES": "127.0.0.1", "MAX_UPLOAD_BYTES": str(LIMIT)}
+    with (
+        running(folder / "portal", settings, analyst="analyst") as portal,
+        opened(portal, folder / "caddy", MAX_BODY=str(LIMIT + (4 << 20))) as door,
+    ):
+        yield door
 
 
 @pytest.fixture(scope="session")
