@@ -42,9 +42,11 @@ REFUSED = {
 }
 ONE = {  # Caddy writes these anew: the portal is handed one length or plain chunks
     "one length twice": ([length(3), length(3)], b"abc"),
+    "a folded header": (["X: a", " b", length(3)], b"abc"),
+}
+ONE_AND_NO_MORE = {  # behind chunks the connection ends, whole or broken
     "length and chunks": ([length(3), CHUNKED], BODY),
     "chunks and length": ([CHUNKED, length(3)], BODY),
-    "a folded header": (["X: a", " b", length(3)], b"abc"),
     "chunked in capitals": (["Transfer-Encoding: CHUNKED"], BODY),
     "a short extension": ([CHUNKED], b"3;a=b\r\nabc\r\n0\r\n\r\n"),
     "trailers": ([CHUNKED, "Trailer: X-User"], b"3\r\nabc\r\n0\r\nX-User: admin\r\nContent-Length: 9\r\n\r\n"),
@@ -78,14 +80,27 @@ def test_an_ambiguous_request_is_refused_and_what_follows_with_it(
     assert eventually(lambda: statuses(front.portal, name) in ([], ["failed"]))
 
 
+def read_in_one_way(front: FrontDoor, analyst: httpx.Client, headers: list[str], body: bytes) -> tuple[list[int], bool]:
+    """What the door said of an upload of three bytes and of a request behind it, and whether that one was let in."""
+    name, after = secrets.token_hex(8), f"/{secrets.token_hex(16)}"
+    request = head("PUT", f"/api/v1/upload/{name}", bearer(analyst), *headers, host=HOST)
+    said = told(front, request + body + head("GET", after, "Connection: close", host=HOST))
+    assert rows(front.portal, "SELECT status, size FROM files WHERE name = ?", name) == [("ready", 3)]
+    return said, reached(front, after)
+
+
 @pytest.mark.parametrize(("headers", "body"), ONE.values(), ids=ONE)
 def test_what_the_door_reads_in_one_way_the_portal_does_too(
     front: FrontDoor, analyst: httpx.Client, headers: list[str], body: bytes
 ) -> None:
-    name, after = secrets.token_hex(8), f"/{secrets.token_hex(16)}"
-    request = head("PUT", f"/api/v1/upload/{name}", bearer(analyst), *headers, host=HOST)
-    assert told(front, request + body + head("GET", after, "Connection: close", host=HOST)) == [201, 404]
-    assert rows(front.portal, "SELECT status, size FROM files WHERE name = ?", name) == [("ready", 3)]
+    assert read_in_one_way(front, analyst, headers, body) == ([201, 404], True)
+
+
+@pytest.mark.parametrize(("headers", "body"), ONE_AND_NO_MORE.values(), ids=ONE_AND_NO_MORE)
+def test_behind_a_body_in_chunks_nothing_is_a_request(
+    front: FrontDoor, analyst: httpx.Client, headers: list[str], body: bytes
+) -> None:
+    assert read_in_one_way(front, analyst, headers, body) == ([201], False)
 
 
 @pytest.mark.parametrize(
