@@ -7,7 +7,7 @@ from portal.core.errors import IntegrityError
 from portal.crypto import derive
 from portal.crypto.format import BOUND_SIZE, HEAD_SIZE, Place, bound_head, check_head
 from portal.crypto.layout import SALT_SIZE, STREAM_HEADER_SIZE, Layout
-from portal.crypto.stream import StreamOpener, StreamSealer
+from portal.crypto.stream import Buffer, StreamOpener, StreamSealer
 
 PREAMBLE_SIZE = HEAD_SIZE + STREAM_HEADER_SIZE  # everything in front of segment 0
 
@@ -23,9 +23,17 @@ class BlobSealer:
         self.commitment = derive.commitment(file_key, self._stream.salt, bound)
         self.preamble = bound + self.commitment + self._stream.header
 
-    def seal(self, plain: bytes, *, last: bool) -> bytes:
+    def seal(self, plain: Buffer, *, last: bool) -> bytes:
         """See `StreamSealer.seal`."""
         return self._stream.seal(plain, last=last)
+
+    def sealed_length(self, plain: int) -> int:
+        """See `StreamSealer.sealed_length`."""
+        return self._stream.sealed_length(plain)
+
+    def seal_into(self, plain: Buffer, room: bytearray | memoryview, *, last: bool) -> None:
+        """See `StreamSealer.seal_into`."""
+        self._stream.seal_into(plain, room, last=last)
 
 
 class BlobOpener:

@@ -7,13 +7,16 @@ before its tag verified. Each is for one thread at a time; AES-GCM itself releas
 
 import os
 import struct
+from collections.abc import Iterator
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from portal.core.errors import IntegrityError
 from portal.crypto import derive
-from portal.crypto.layout import PREFIX_SIZE, SALT_SIZE, STREAM_HEADER_SIZE, Layout
+from portal.crypto.layout import PREFIX_SIZE, SALT_SIZE, STREAM_HEADER_SIZE, TAG_SIZE, Layout
+
+Buffer = bytes | bytearray | memoryview
 
 _NONCE_TAIL = struct.Struct(">IB")
 
@@ -30,16 +33,34 @@ class StreamSealer:
         self._layout = layout
         self._next: int | None = 0
 
-    def seal(self, plain: bytes, *, last: bool) -> bytes:
-        """The next ciphertext segment: all but the last are full, the last is empty only if it is the only one.
-
-        Raises RuntimeError for a caller that breaks this: a bug, never an input.
+    def seal(self, plain: Buffer, *, last: bool) -> bytes:
+        """The next ciphertext segment, or several of them: all but the last are full, and that is never empty, but for
+        the empty file. Raises RuntimeError for a caller that breaks this: a bug, never an input.
         """
+        sealed = bytearray(self.sealed_length(len(plain)))
+        self.seal_into(plain, sealed, last=last)
+        return bytes(sealed)
+
+    def sealed_length(self, plain: int) -> int:
+        """Bytes that `plain` bytes will have when they are sealed next."""
+        return plain + TAG_SIZE * self._layout.segments(plain - (STREAM_HEADER_SIZE if self._next else 0))
+
+    def seal_into(self, plain: Buffer, room: bytearray | memoryview, *, last: bool) -> None:
+        """`seal`, into memory of exactly `sealed_length`."""
+        left, free = memoryview(plain), memoryview(room)
+        while True:
+            segment = left[: self._layout.segment_plain(self._next or 0)]
+            left = left[len(segment) :]
+            sealed, free = free[: len(segment) + TAG_SIZE], free[len(segment) + TAG_SIZE :]
+            self._seal_one(segment, sealed, last=last and not left)
+            if not left:
+                return
+
+    def _seal_one(self, plain: memoryview, room: memoryview, *, last: bool) -> None:
         if self._next is None or not self._fits(len(plain), self._next, last=last):
             raise RuntimeError("segment out of order or of the wrong size")
-        sealed = self._aead.encrypt(_nonce(self._prefix, self._next, last=last), plain, None)
-        self._next = None if last else self._next + 1
-        return sealed
+        index, self._next = self._next, None if last else self._next + 1  # used up, whatever comes of it
+        self._aead.encrypt_into(_nonce(self._prefix, index, last=last), plain, None, room)
 
     def _fits(self, size: int, index: int, *, last: bool) -> bool:
         full = self._layout.segment_plain(index)
@@ -76,28 +97,48 @@ class StreamOpener:
 
 
 class SegmentCutter:
-    """Gathers chunks of any size into full plaintext segments, holding the last back until `finish()`."""
+    """Gathers chunks of any size into runs of full plaintext segments, holding the last run back until `finish()`.
 
-    __slots__ = ("_held", "_index", "_layout")
+    A run is given out as a view of one of two buffers that take turns: it is good until the next but one. Of a small
+    file only its own bytes are held.
+    """
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._held = bytearray()
-        self._index = 0
+    __slots__ = ("_buffer", "_filled", "_layout", "_run", "_size", "_spare")
 
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """The segments that are now full and known not to be the last. Holds at most one segment and this chunk."""
-        self._held += chunk
-        full: list[bytes] = []
-        while len(self._held) > (size := self._layout.segment_plain(self._index)):
-            full.append(bytes(memoryview(self._held)[:size]))
-            del self._held[:size]
-            self._index += 1
+    def __init__(self, layout: Layout, run: int = 1) -> None:
+        """`run` is how many segments are given out together."""
+        self._layout, self._run = layout, run
+        self._buffer, self._spare = bytearray(), bytearray()
+        self._filled, self._size = 0, layout.segment_plain(0) + (run - 1) * layout.segment_plain(1)
+
+    def feed(self, chunk: Buffer) -> Iterator[memoryview]:
+        """The runs that are now full and known not to be the last."""
+        left = memoryview(chunk)
+        while left:
+            if self._filled == self._size:
+                yield self._full()
+            piece = left[: self._size - self._filled]
+            self._put(piece)
+            left = left[len(piece) :]
+
+    def finish(self) -> memoryview:
+        """The last run: full if the length is an exact multiple, empty only for the empty file."""
+        return memoryview(self._buffer)[: self._filled]
+
+    def _full(self) -> memoryview:
+        full = self.finish()
+        self._filled, self._size = 0, self._run * self._layout.segment_plain(1)
+        if len(self._spare) < self._size:
+            self._spare = bytearray(self._size)
+        self._buffer, self._spare = self._spare, self._buffer
         return full
 
-    def finish(self) -> bytes:
-        """The last segment: full if the length is an exact multiple, empty only for the empty file."""
-        return bytes(self._held)
+    def _put(self, piece: memoryview) -> None:
+        if len(self._buffer) == self._filled:
+            self._buffer += piece  # the first run: it grows with the file
+        else:
+            memoryview(self._buffer)[self._filled : self._filled + len(piece)] = piece
+        self._filled += len(piece)
 
 
 def _nonce(prefix: bytes, index: int, *, last: bool) -> bytes:

@@ -4,8 +4,8 @@ Comes in: chunks and a `Place`, or a `SealedFile` from the rows. Leaves: a blob 
 Nothing is visible in the store before `approve` agreed and the blob was committed.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 
 from portal.backends.blobs.base import BlobStore, BlobWriter
 from portal.backends.scanners.base import Scanner
@@ -17,11 +17,11 @@ from portal.crypto.keyset import keyset_json
 from portal.crypto.layout import PRODUCTION, Layout
 from portal.crypto.stream import SegmentCutter
 from portal.keyring.keyring import Keyring
+from portal.strongbox.line import RUN, Line
 from portal.strongbox.model import Findings, SealedFile, SealedPart, TinkPart
 from portal.strongbox.observe import Observers
 from portal.strongbox.reader import Reader
 
-_INLINE = 1 << 16  # a segment this small is sealed where it stands: a thread costs more
 Approve = Callable[[Findings], Awaitable[None]]
 
 
@@ -51,7 +51,7 @@ class Strongbox:
         writer = await self.store.create(place.blob_id.hex)
         observers = Observers(self._scanners)
         try:
-            await writer.write(sealer.preamble)
+            await writer.write(len(sealer.preamble), partial(_copy, sealer.preamble))
             await self._pass(chunks, sealer, observers, writer, limit)
             findings = await observers.finish()
             await approve(findings)
@@ -93,14 +93,16 @@ class Strongbox:
         writer: BlobWriter,
         limit: int,
     ) -> None:
-        cutter, size = SegmentCutter(self._layout), 0
-        async for chunk in chunks:
-            size += len(chunk)
-            if size > limit:
-                raise TooLarge
-            for segment in cutter.feed(chunk):
-                await writer.write(await _seal_segment(segment, sealer, observers, last=False))
-        await writer.write(await _seal_segment(cutter.finish(), sealer, observers, last=True))
+        cutter, size = SegmentCutter(self._layout, RUN), 0
+        async with Line(sealer, observers, writer) as line:
+            async for chunk in chunks:
+                line.check()
+                size += len(chunk)
+                if size > limit:
+                    raise TooLarge
+                for segment in cutter.feed(chunk):
+                    await line.take(segment)
+            await line.take(cutter.finish(), last=True)
 
     async def _file_key(self, file: SealedFile, part: SealedPart) -> bytes:
         data_key = await self._keyring.get(part.data_key_id, file.scope)
@@ -119,20 +121,10 @@ class Strongbox:
         )
 
 
-async def _seal_segment(plain: bytes, sealer: blob.BlobSealer, observers: Observers, *, last: bool) -> bytes:
-    if len(plain) <= _INLINE:
-        observers.feed(plain)
-        await observers.scan(plain)
-        return sealer.seal(plain, last=last)
-    # SHA-256 and AES-GCM release the GIL: the digest runs beside the seal.
-    sealed, _, _ = await asyncio.gather(
-        asyncio.to_thread(sealer.seal, plain, last=last),
-        asyncio.to_thread(observers.feed, plain),
-        observers.scan(plain),
-    )
-    return sealed
-
-
 async def _abandon(writer: BlobWriter, observers: Observers) -> None:
     await writer.abort()
     await observers.abort()
+
+
+def _copy(data: bytes, room: memoryview) -> None:
+    room[:] = data

@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
-from starlette.requests import ClientDisconnect
 
 from portal.core.errors import ClientGone, InvalidInput, TooLarge
+from portal.web.direct import ROOM
 from portal.web.errors import UnsupportedMediaType
 
+Buffer = bytes | bytearray | memoryview
+_ROOM_BYTES = 1 << 20
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -25,18 +27,28 @@ def refuse_announced(request: Request, limit: int) -> None:
         raise TooLarge
 
 
-async def body_chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The body as it comes. Raises TooLarge over `limit` bytes, ClientGone for a body that was cut off."""
-    size = 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise TooLarge
-            if chunk:
-                yield chunk
-    except ClientDisconnect:
-        raise ClientGone from None
+async def body_chunks(request: Request, limit: int) -> AsyncIterator[Buffer]:
+    """The body as it comes; each chunk is good until the next. Raises TooLarge over `limit` bytes, ClientGone."""
+    size, more = 0, True
+    _offer_room(request)
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk = message.get("body", b"")
+        size, more = size + len(chunk), message.get("more_body", False)
+        if size > limit:
+            raise TooLarge
+        if chunk:
+            yield chunk
+
+
+def _offer_room(request: Request) -> None:
+    """Where the server can, it puts a large body straight into memory of ours."""
+    rooms = request.scope.get("extensions", {}).get(ROOM)
+    announced = int(request.headers.get("content-length", 0))
+    if rooms is not None and announced > _ROOM_BYTES:
+        rooms["view"] = memoryview(bytearray(_ROOM_BYTES))
 
 
 async def json_body(request: Request, model: type[_Model]) -> _Model:

@@ -13,9 +13,12 @@ import struct
 import termios
 from typing import Any
 
+import httptools
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from portal.core.patience import Patience
+from portal.web.direct import DirectBody
 
 _MAX_HEAD_BYTES = 128 << 10  # of a head that has not ended; `middleware` refuses a whole one far below
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER, for no time
@@ -31,17 +34,24 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._reader_timer: asyncio.TimerHandle | None = None
         self._unread = 0
+        self._app, self.app = self.app, self._serve
+        self._body: DirectBody | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._body is not None:
+            self._body.lost()
         self._head_came()
         self._reader_reads()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._body is not None and self._body.begun:
+            self._body.came(data)
+            return
         within = self._head_timer is not None
         super().data_received(data)
         if within and self._head_timer is not None:
@@ -83,6 +93,35 @@ class Connection(HttpToolsProtocol):
             self._cut()
         else:
             super().send_400_response(msg)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application, with a way to have a body put where it is wanted."""
+        cycle: RequestResponseCycle = receive.__self__  # type: ignore[attr-defined]  # uvicorn gives its bound method
+        body = DirectBody(self, scope, receive)
+
+        async def received() -> Message:
+            self._body = body
+            theirs = cycle is not self.cycle or not cycle.more_body or cycle.waiting_for_100_continue
+            return await body.receive(gathered=theirs or bool(cycle.body))
+
+        await self._app(scope, received, send)
+
+    def descriptor(self) -> int:
+        return self.transport.get_extra_info("socket").fileno()
+
+    def pause(self) -> None:
+        self.flow.pause_reading()
+
+    def resume(self) -> None:
+        self.flow.resume_reading()
+
+    def body_ends(self, rest: bytes) -> None:
+        """The parser has not seen all of that body: the next request is read by a new one."""
+        self.cycle.more_body = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.resume()
+        if rest:
+            self.data_received(rest)
 
     @property
     def _answering(self) -> bool:

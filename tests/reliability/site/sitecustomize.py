@@ -23,11 +23,21 @@ class _Recorded:
         self._key = hashlib.sha256(key).digest()[:_KEY_BYTES]
 
     def encrypt(self, nonce: bytes, *rest: Any) -> bytes:
-        os.writev(_ledger, [self._key + nonce])  # a call of its own: a fault in the portal's writes is not for us
+        self._note(nonce)
         return self._aead.encrypt(nonce, *rest)
+
+    def encrypt_into(self, nonce: bytes, *rest: Any) -> int:
+        self._note(nonce)
+        return self._aead.encrypt_into(nonce, *rest)
 
     def decrypt(self, *arguments: Any) -> bytes:
         return self._aead.decrypt(*arguments)
+
+    def decrypt_into(self, *arguments: Any) -> int:
+        return self._aead.decrypt_into(*arguments)
+
+    def _note(self, nonce: bytes) -> None:
+        os.writev(_ledger, [self._key + nonce])  # a call of its own: a fault in the portal's writes is not for us
 
 
 aead.AESGCM = _Recorded  # type: ignore[assignment]

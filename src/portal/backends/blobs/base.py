@@ -1,11 +1,14 @@
 """The port of blob stores. Next: `strongbox` writes and reads through it, `features/files` deletes and lists."""
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from portal.core.errors import IntegrityError, Unavailable
+
+MAX_WRITE = 2 << 20
+Make = Callable[[memoryview], object]
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 
@@ -30,8 +33,11 @@ class BlobStat:
 class BlobWriter(Protocol):
     """One blob being written. Exactly one of `commit` and `abort` ends it."""
 
-    async def write(self, data: bytes) -> None:
-        """Append. Raises StorageFull or StoreAway, after which only `abort` may follow."""
+    async def write(self, size: int, make: Make) -> None:
+        """Append `size` bytes, at most MAX_WRITE, that `make` puts into the memory it is handed, in whatever thread.
+
+        Raises StorageFull or StoreAway, and what `make` raises; then only `abort` may follow.
+        """
 
     async def commit(self) -> None:
         """Make the blob visible, whole and durable, in one step.

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import aiofiles
-from aiofiles.threadpool.binary import AsyncBufferedIOBase, AsyncFileIO
+from aiofiles.threadpool.binary import AsyncFileIO
 
-from portal.backends.blobs.base import BlobMissing, BlobStat, StoreAway, checked, is_key
+from portal.backends.blobs.base import MAX_WRITE, BlobMissing, BlobStat, Make, StoreAway, checked, is_key
+from portal.backends.blobs.blockfile import BlockFile
 from portal.core.errors import PortalError, StorageFull
 from portal.core.tasks import uninterrupted
 
@@ -48,15 +49,7 @@ class LocalStore:
     async def _begin(self, key: str) -> "_LocalWriter":
         temp, final = self._temp(key), self._final(key)
         with _translated():
-            writer = _LocalWriter(await aiofiles.open(temp, "wb", opener=_create), temp, final)
-            try:
-                if not await asyncio.to_thread(final.exists):  # we hold the key's only temp name: no race
-                    return writer
-            except OSError:
-                await writer.abort()
-                raise
-        await writer.abort()
-        raise StoreAway
+            return _LocalWriter(await asyncio.to_thread(_claim, temp, final), temp, final)
 
     async def get(self, key: str, start: int, length: int) -> AsyncGenerator[bytes, None]:
         path, left = self._final(key), length
@@ -113,35 +106,26 @@ class LocalStore:
 
 
 class _LocalWriter:
-    def __init__(self, file: AsyncBufferedIOBase, temp: Path, final: Path) -> None:
+    def __init__(self, file: BlockFile, temp: Path, final: Path) -> None:
         self._file, self._temp, self._final = file, temp, final
         self._committing = False
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, size: int, make: Make) -> None:
         with _translated():
-            await self._file.write(data)
+            if self._file.holds(size):
+                self._file.append(size, make)
+            else:
+                await asyncio.to_thread(self._file.append, size, make)
 
     async def commit(self) -> None:
         self._committing = True
         with _translated():
-            try:
-                await self._file.flush()
-                await asyncio.to_thread(os.fsync, self._file.fileno())
-                await self._file.close()
-            except BaseException:
-                await uninterrupted(self._discard())  # not renamed yet: its room is free again
-                raise
-            await asyncio.to_thread(_publish, self._temp, self._final)
+            await uninterrupted(asyncio.to_thread(_publish, self._file, self._temp, self._final))
 
     async def abort(self) -> None:
         if not self._committing:
-            await self._discard()
-
-    async def _discard(self) -> None:
-        with contextlib.suppress(OSError):  # closing flushes, and a full disk says so once more
-            await self._file.close()
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(self._temp.unlink, missing_ok=True)
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(_discard, self._file, self._temp)
 
 
 async def _kept(opening: Coroutine[Any, Any, _T], let_go: Callable[[_T], Awaitable[None]]) -> _T:
@@ -167,8 +151,22 @@ async def _close(file: AsyncFileIO) -> None:
     await file.close()
 
 
-def _create(path: str, _flags: int) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+def _claim(temp: Path, final: Path) -> BlockFile:
+    """The file for a key that is free."""
+    file = BlockFile(temp, MAX_WRITE)
+    try:
+        if not final.exists():  # we hold the key's only temp name: no race
+            return file
+    except OSError:
+        _discard(file, temp)
+        raise
+    _discard(file, temp)
+    raise StoreAway
+
+
+def _discard(file: BlockFile, temp: Path) -> None:
+    file.close()
+    temp.unlink(missing_ok=True)
 
 
 def _open_regular(path: str, _flags: int) -> int:
@@ -185,7 +183,12 @@ def _open_regular(path: str, _flags: int) -> int:
     return descriptor
 
 
-def _publish(temp: Path, final: Path) -> None:
+def _publish(file: BlockFile, temp: Path, final: Path) -> None:
+    try:
+        file.finish()
+    except OSError:
+        _discard(file, temp)  # not renamed yet: its room is free again
+        raise
     temp.rename(final)
     _sync_folder(final.parent)
     _sync_folder(temp.parent)  # not every file system moves a name in one step

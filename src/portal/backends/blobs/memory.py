@@ -1,8 +1,9 @@
 """`memory:`: blobs in this process, gone when it ends. For tests: it passes the same contract as every other store."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from portal.backends.blobs.base import BlobMissing, BlobStat, StoreAway, checked
+from portal.backends.blobs.base import BlobMissing, BlobStat, Make, StoreAway, checked
 
 _PIECE = 1 << 20
 
@@ -51,8 +52,10 @@ class _MemoryWriter:
         self._blobs, self._key = blobs, key
         self._data = bytearray()
 
-    async def write(self, data: bytes) -> None:
-        self._data += data
+    async def write(self, size: int, make: Make) -> None:
+        room = bytearray(size)
+        await asyncio.to_thread(make, memoryview(room))
+        self._data += room
 
     async def commit(self) -> None:
         if self._blobs.setdefault(self._key, data := bytes(self._data)) is not data:
