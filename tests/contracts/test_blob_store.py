@@ -50,7 +50,7 @@ async def put(store: BlobStore, data: bytes, key: str = KEY) -> None:
 
 
 async def fetch(store: BlobStore, start: int = 0, length: int = 1 << 30, key: str = KEY) -> bytes:
-    return b"".join([piece async for piece in store.get(key, start, length)])
+    return b"".join([piece async for piece in store.get(key, start, length, bytes)])
 
 
 async def keys(store: BlobStore, prefix: str = "") -> list[str]:
@@ -111,14 +111,14 @@ async def test_a_range_past_the_end_gives_fewer_bytes(store: BlobStore, start: i
 
 async def test_no_piece_is_empty(store: BlobStore) -> None:
     await put(store, BIG)
-    assert all([len(piece) > 0 async for piece in store.get(KEY, 0, 1 << 30)])
+    assert all([len(piece) > 0 async for piece in store.get(KEY, 0, 1 << 30, bytes)])
     await put(store, b"", OTHER)
-    assert [piece async for piece in store.get(OTHER, 0, 10)] == []
+    assert [piece async for piece in store.get(OTHER, 0, 10, bytes)] == []
 
 
 async def test_a_reader_may_leave_early(store: BlobStore) -> None:
     await put(store, BIG)
-    async with aclosing(store.get(KEY, 0, 1 << 30)) as pieces:
+    async with aclosing(store.get(KEY, 0, 1 << 30, bytes)) as pieces:
         assert BIG.startswith(await anext(pieces))
     assert await fetch(store) == BIG
 
@@ -287,7 +287,7 @@ async def test_a_missing_blob_is_missing(store: BlobStore) -> None:
     with pytest.raises(BlobMissing):
         await fetch(store)
     with pytest.raises(IntegrityError):
-        await anext(store.get(KEY, 0, 0))
+        await anext(store.get(KEY, 0, 0, bytes))
 
 
 @pytest.mark.parametrize("key", NOT_KEYS)

@@ -59,7 +59,7 @@ async def put(store: LocalStore, data: bytes = b"whole") -> None:
 
 
 async def fetch(store: LocalStore) -> bytes:
-    return b"".join([piece async for piece in store.get(KEY, 0, 1 << 30)])
+    return b"".join([piece async for piece in store.get(KEY, 0, 1 << 30, bytes)])
 
 
 async def is_visible(store: LocalStore) -> bool:
@@ -562,7 +562,7 @@ async def test_a_reader_in_a_scope_that_is_cancelled_closes_its_file(store: Loca
     await put(store, BIG)
     before = open_descriptors()
     with anyio.CancelScope() as scope:
-        async with aclosing(store.get(KEY, 0, len(BIG))) as pieces:
+        async with aclosing(store.get(KEY, 0, len(BIG), bytes)) as pieces:
             assert await anext(pieces)
             scope.cancel()
             await anext(pieces)
@@ -573,7 +573,7 @@ async def test_a_reader_in_a_scope_that_is_cancelled_closes_its_file(store: Loca
 async def test_a_reader_that_leaves_early_closes_its_file(store: LocalStore) -> None:
     await put(store, BIG)
     before = open_descriptors()
-    pieces = store.get(KEY, 0, len(BIG))
+    pieces = store.get(KEY, 0, len(BIG), bytes)
     assert await anext(pieces)
     assert open_descriptors() == before + 1
     await pieces.aclose()

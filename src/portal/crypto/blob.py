@@ -54,7 +54,11 @@ class BlobOpener:
         """Index of the final segment."""
         return self._stream.last
 
-    def open(self, index: int, sealed: bytes) -> bytes:
+    def sealed_length(self, index: int) -> int:
+        """See `StreamOpener.sealed_length`."""
+        return self._stream.sealed_length(index)
+
+    def open(self, index: int, sealed: Buffer) -> bytes:
         """See `StreamOpener.open`."""
         return self._stream.open(index, sealed)
 

@@ -86,9 +86,13 @@ class StreamOpener:
         """Index of the final segment, the one whose tag proves the stream's end."""
         return self._layout.segments(self._plain) - 1
 
-    def open(self, index: int, sealed: bytes) -> bytes:
+    def sealed_length(self, index: int) -> int:
+        """Bytes of segment `index`, tag included."""
+        return self._layout.segment_range(index, self._plain)[1]
+
+    def open(self, index: int, sealed: Buffer) -> bytes:
         """The plaintext of segment `index`. Raises IntegrityError for a wrong size, place or bit."""
-        if len(sealed) != self._layout.segment_range(index, self._plain)[1]:
+        if len(sealed) != self.sealed_length(index):
             raise IntegrityError
         try:
             return self._aead.decrypt(_nonce(self._prefix, index, last=index == self.last), sealed, None)

@@ -8,14 +8,15 @@ proves the end of every part it touches.
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import TypeVar
 
 from portal.backends.blobs.base import BlobStore
 from portal.core.errors import IntegrityError
 from portal.crypto import blob
-from portal.crypto.layout import Layout
+from portal.crypto.layout import STREAM_HEADER_SIZE, Layout
 from portal.strongbox.model import SealedFile, SealedPart
 
-_INLINE = 1 << 16  # a segment this small is opened where it stands
+_T = TypeVar("_T")
 
 
 class Reader:
@@ -61,7 +62,7 @@ class Reader:
             raise IntegrityError
         if blob.plain_length(self._layout, stat.length) != part.plain_length:
             raise IntegrityError
-        preamble = b"".join([piece async for piece in self._store.get(part.key, 0, blob.PREAMBLE_SIZE)])
+        preamble = b"".join([piece async for piece in self._store.get(part.key, 0, blob.PREAMBLE_SIZE, bytes)])
         opener = blob.BlobOpener(preamble, part.place, file_key, self._layout, part.plain_length)
         if opener.commitment != part.commitment:
             raise IntegrityError
@@ -74,34 +75,51 @@ class Reader:
     async def _open_many(
         self, part: SealedPart, opener: blob.BlobOpener, first: int, last: int
     ) -> AsyncGenerator[bytes, None]:
+        """Segments `first` to `last`; while some are used, the next are read and opened."""
         start, _ = blob.segment_range(self._layout, first, part.plain_length)
         final, size = blob.segment_range(self._layout, last, part.plain_length)
-        pieces = self._store.get(part.key, start, final + size - start)
-        held = bytearray()
-        async with aclosing(pieces):
-            for index in range(first, last + 1):
-                _, wanted = blob.segment_range(self._layout, index, part.plain_length)
-                await _gather(pieces, held, wanted)
-                yield await _open_segment(opener, index, _take(held, wanted))
+        lead = STREAM_HEADER_SIZE if first == 0 else 0  # read along, so that pieces end where segments do
+        opening = _Opening(opener, first, lead)
+        pieces = self._store.get(part.key, start - lead, final + size - start + lead, opening.feed)
+        async with aclosing(one_ahead(pieces)) as runs:
+            async for run in runs:
+                for plain in run:
+                    yield plain
+        if opening.next <= last:
+            raise IntegrityError  # the store gives fewer bytes than the blob has
 
 
-async def _gather(pieces: AsyncGenerator[bytes, None], held: bytearray, wanted: int) -> None:
-    """Until `held` has so many bytes. Raises IntegrityError where the store gives fewer than the blob has."""
-    while len(held) < wanted:
-        piece = await anext(pieces, b"")
-        if not piece:
-            raise IntegrityError
-        held += piece
+class _Opening:
+    """Opens segments from `next` on, out of pieces of any size. For one thread at a time."""
+
+    def __init__(self, opener: blob.BlobOpener, first: int, lead: int) -> None:
+        """`lead` bytes in front of segment `first` come first, and are nothing to it."""
+        self._opener, self.next, self._lead = opener, first, lead
+        self._held = bytearray()
+
+    def feed(self, piece: memoryview) -> list[bytes]:
+        """The segments that are whole now. Raises IntegrityError."""
+        plain: list[bytes] = []
+        while piece:
+            wanted = self._lead + self._opener.sealed_length(self.next) - len(self._held)
+            front, piece = piece[:wanted], piece[wanted:]
+            if len(front) < wanted or self._held:
+                self._held += front
+            if len(front) == wanted:
+                plain.append(self._opener.open(self.next, (self._held or front)[self._lead :]))
+                self._held, self._lead, self.next = bytearray(), 0, self.next + 1
+        return plain
 
 
-def _take(held: bytearray, size: int) -> bytes:
-    """The first `size` bytes, which `held` lets go of."""
-    taken = bytes(memoryview(held)[:size])
-    del held[:size]
-    return taken
-
-
-async def _open_segment(opener: blob.BlobOpener, index: int, sealed: bytes) -> bytes:
-    if len(sealed) <= _INLINE:
-        return opener.open(index, sealed)
-    return await asyncio.to_thread(opener.open, index, sealed)
+async def one_ahead(items: AsyncGenerator[_T, None]) -> AsyncGenerator[_T, None]:
+    """The same items; while one is used, the next is being made."""
+    coming = asyncio.ensure_future(anext(items, None))
+    try:
+        while (item := await coming) is not None:
+            coming = asyncio.ensure_future(anext(items, None))
+            await asyncio.sleep(0)  # it begins now, not when it is waited for
+            yield item
+    finally:
+        coming.cancel()
+        await asyncio.wait([coming])
+        await items.aclose()

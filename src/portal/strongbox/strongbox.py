@@ -5,9 +5,8 @@ Nothing is visible in the store before `approve` agreed and the blob was committ
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from functools import partial
 
-from portal.backends.blobs.base import BlobStore, BlobWriter
+from portal.backends.blobs.base import BlobStore, BlobWriter, given
 from portal.backends.scanners.base import Scanner
 from portal.core.errors import TooLarge
 from portal.core.tasks import uninterrupted
@@ -51,7 +50,7 @@ class Strongbox:
         writer = await self.store.create(place.blob_id.hex)
         observers = Observers(self._scanners)
         try:
-            await writer.write(len(sealer.preamble), partial(_copy, sealer.preamble))
+            await writer.write(len(sealer.preamble), given(sealer.preamble))
             await self._pass(chunks, sealer, observers, writer, limit)
             findings = await observers.finish()
             await approve(findings)
@@ -115,8 +114,8 @@ class Strongbox:
             blob_key=part.key,
             key=file_key,
             keyset=keyset_json(file_key, self._layout),
-            associated_data=b"".join([piece async for piece in self.store.get(part.key, 0, BOUND_SIZE)]),
-            stream=lambda: self.store.get(part.key, HEAD_SIZE, length),
+            associated_data=b"".join([piece async for piece in self.store.get(part.key, 0, BOUND_SIZE, bytes)]),
+            stream=lambda: self.store.get(part.key, HEAD_SIZE, length, bytes),
             length=length,
         )
 
@@ -124,7 +123,3 @@ class Strongbox:
 async def _abandon(writer: BlobWriter, observers: Observers) -> None:
     await writer.abort()
     await observers.abort()
-
-
-def _copy(data: bytes, room: memoryview) -> None:
-    room[:] = data

@@ -3,12 +3,13 @@
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from portal.core.errors import IntegrityError, Unavailable
 
 MAX_WRITE = 2 << 20
 Make = Callable[[memoryview], object]
+T = TypeVar("T")
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 
@@ -62,10 +63,12 @@ class BlobStore(Protocol):
         Raises StoreAway where the key is taken (nothing is ever overwritten), StorageFull, StoreAway.
         """
 
-    def get(self, key: str, start: int, length: int) -> AsyncGenerator[bytes, None]:
-        """Up to `length` bytes from `start`, in pieces; fewer only where the blob ends. Close it when leaving early.
+    def get(self, key: str, start: int, length: int, use: Callable[[memoryview], T]) -> AsyncGenerator[T, None]:
+        """What `use` makes of up to `length` bytes from `start`, piece by piece; fewer only where the blob ends.
 
-        Raises BlobMissing or StoreAway, the first at the first piece.
+        `use` is called in whatever thread read the piece, whose memory is used again once it returned. Close the
+        generator when leaving early. Raises BlobMissing or StoreAway, the first at the first piece, and what `use`
+        raises.
         """
 
     async def stat(self, key: str) -> BlobStat | None:
@@ -82,6 +85,15 @@ class BlobStore(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections. Idempotent."""
+
+
+def given(data: bytes) -> Make:
+    """For `BlobWriter.write`: bytes that are there already."""
+
+    def copy(room: memoryview) -> None:
+        room[:] = data
+
+    return copy
 
 
 def is_key(text: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Lock
 
 BLOCK = 1 << 20  # bytes
+_DIRECT: int = getattr(os, "O_DIRECT", 0)  # not every system has it
 
 
 class BlockFile:
@@ -93,9 +94,9 @@ class BlockFile:
     def _be_direct(self, *, wanted: bool) -> None:
         if not wanted and not self._direct:
             return
-        flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL) & ~os.O_DIRECT
+        flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL) & ~_DIRECT
         try:
-            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, flags | (os.O_DIRECT if wanted else 0))
+            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, flags | (_DIRECT if wanted else 0))
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise

@@ -16,6 +16,7 @@ import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +28,7 @@ from portal.backends.blobs.blockfile import BlockFile
 from portal.core.errors import PortalError, StorageFull
 from portal.core.tasks import uninterrupted
 
-_PIECE = 1 << 20
+_PIECE = 2 << 20  # two segments
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_BLOB = {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO}  # absent, or something else in its place
 
@@ -51,17 +52,26 @@ class LocalStore:
         with _translated():
             return _LocalWriter(await asyncio.to_thread(_claim, temp, final), temp, final)
 
-    async def get(self, key: str, start: int, length: int) -> AsyncGenerator[bytes, None]:
-        path, left = self._final(key), length
+    async def get(
+        self, key: str, start: int, length: int, use: Callable[[memoryview], _T]
+    ) -> AsyncGenerator[_T, None]:
+        path, end = self._final(key), start + length
         with _translated(missing=_NO_BLOB):
-            file = await _kept(_open(path), _close)
+            file = await _kept(_open(path, start), _close)
+            reading = None
             try:
-                await file.seek(start)
-                while left > 0 and (piece := await file.read(min(left, _PIECE))):
-                    left -= len(piece)
-                    yield piece
+                room = memoryview(bytearray(min(length, _PIECE)))
+                while start < end:
+                    work = asyncio.to_thread(_read, file.fileno(), start, room[: end - start], use)
+                    reading = asyncio.ensure_future(work)
+                    found = await asyncio.shield(reading)
+                    if found is None:
+                        break
+                    count, used = found
+                    start += count
+                    yield used
             finally:
-                await uninterrupted(file.close())  # a cancelled scope would cancel this too
+                await uninterrupted(_close_behind(reading, file))  # a cancelled scope would cancel this too
 
     async def stat(self, key: str) -> BlobStat | None:
         with _translated():
@@ -143,12 +153,25 @@ async def _take_back(opening: "asyncio.Task[_T]", let_go: Callable[[_T], Awaitab
         await let_go(await opening)
 
 
-async def _open(path: Path) -> AsyncFileIO:
-    return await aiofiles.open(path, "rb", buffering=0, opener=_open_regular)
+async def _close_behind(reading: "asyncio.Future[Any] | None", file: AsyncFileIO) -> None:
+    """Close once no thread reads any more: its descriptor's number may be another file's at once."""
+    if reading is not None:
+        await asyncio.wait([reading])
+    await file.close()
+
+
+async def _open(path: Path, start: int) -> AsyncFileIO:
+    return await aiofiles.open(path, "rb", buffering=0, opener=partial(_open_regular, start))
 
 
 async def _close(file: AsyncFileIO) -> None:
     await file.close()
+
+
+def _read(descriptor: int, start: int, room: memoryview, use: Callable[[memoryview], _T]) -> tuple[int, _T] | None:
+    """How many bytes there were, and what `use` made of them; None behind the end."""
+    count = os.preadv(descriptor, [room], start)
+    return (count, use(room[:count])) if count else None
 
 
 def _claim(temp: Path, final: Path) -> BlockFile:
@@ -169,11 +192,13 @@ def _discard(file: BlockFile, temp: Path) -> None:
     temp.unlink(missing_ok=True)
 
 
-def _open_regular(path: str, _flags: int) -> int:
+def _open_regular(start: int, path: str, _flags: int) -> int:
     # O_NONBLOCK: a FIFO put in a blob's place must not hang its reader.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        if hasattr(os, "posix_fadvise"):  # from a disk it is three times as fast
+            os.posix_fadvise(descriptor, start, 0, os.POSIX_FADV_SEQUENTIAL)
     except BaseException:
         os.close(descriptor)
         raise

@@ -1,9 +1,9 @@
 """`memory:`: blobs in this process, gone when it ends. For tests: it passes the same contract as every other store."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-from portal.backends.blobs.base import BlobMissing, BlobStat, Make, StoreAway, checked
+from portal.backends.blobs.base import BlobMissing, BlobStat, Make, StoreAway, T, checked
 
 _PIECE = 1 << 20
 
@@ -21,12 +21,14 @@ class MemoryStore:
             raise StoreAway
         return _MemoryWriter(self.blobs, key)
 
-    async def get(self, key: str, start: int, length: int) -> AsyncGenerator[bytes, None]:
+    async def get(
+        self, key: str, start: int, length: int, use: Callable[[memoryview], T]
+    ) -> AsyncGenerator[T, None]:
         blob = self.blobs.get(checked(key))
         if blob is None:
             raise BlobMissing
         for at in range(start, min(start + length, len(blob)), _PIECE):
-            yield blob[at : min(at + _PIECE, start + length)]
+            yield use(memoryview(blob)[at : min(at + _PIECE, start + length)])
 
     async def stat(self, key: str) -> BlobStat | None:
         blob = self.blobs.get(checked(key))
