@@ -1,0 +1,78 @@
+"""The portal as `portal init` makes it: SQLite and a folder, an account, a token.
+
+Comes in: an empty folder. Leaves: a server that somebody is signed in to, for fifteen minutes: a row has its own.
+"""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlencode
+
+from bench import client
+from bench.peers.base import Peer, Server, Stored, free_port, spawned
+
+API = "/api/v1"
+_PORTAL = [sys.executable, "-m", "portal"]
+_USER = "bench"
+
+
+@dataclass(frozen=True, slots=True)
+class Portal(Server):
+    """A running portal, and what its requests carry."""
+
+    token: str = ""
+
+    def request(self, method: str, path: str, *, length: int | None = None, more: str = "") -> bytes:
+        signed = f"Authorization: Bearer {self.token}\r\n{more}"
+        if method == "DELETE":
+            signed += "If-Match: *\r\n"
+        return Server.request(self, method, path, length=length, more=signed)
+
+    def upload_path(self, name: str) -> str:
+        return f"{API}/upload/{name}"
+
+    def stored(self, name: str, body: bytes) -> Stored:  # noqa: ARG002  # only the others go by the name
+        entry = json.loads(body)
+        path = f"{API}/files/{entry['id']}"
+        return Stored(f"{path}/content", path, entry["sha256"])
+
+
+@contextmanager
+def serve(folder: Path, workers: int) -> Iterator[Portal]:
+    environment = _environment()
+    password = secrets.token_urlsafe(16)
+    _run(folder, environment, "init")
+    _run(folder, environment, "users", "create", _USER, "--role", "analyst", "--password-stdin", stdin=password)
+    port = free_port()
+    command = [*_PORTAL, "serve", "--port", str(port), "--workers", str(workers)]
+    with spawned(command, folder, port, environment) as pid:
+        yield Portal("portal", pid, port, folder / "var" / "store", _sign_in(port, password))
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without settings that somebody left there: `portal init` writes its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PORTAL_")}
+
+
+def _run(folder: Path, environment: dict[str, str], *arguments: str, stdin: str = "") -> None:
+    subprocess.run([*_PORTAL, *arguments], cwd=folder, env=environment, input=stdin.encode(), capture_output=True, check=True)
+
+
+def _sign_in(port: int, password: str) -> str:
+    form = urlencode({"grant_type": "password", "username": _USER, "password": password}).encode()
+    head = (
+        f"POST {API}/auth/token HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(form)}\r\n\r\n"
+    )
+    with client.connect(port) as connection:
+        return str(json.loads(client.exchange(connection, head.encode() + form))["access_token"])
+
+
+PEER = Peer("portal", "", missing=lambda: None, version=lambda: version("portal"), serve=serve)
