@@ -1,8 +1,8 @@
 """`python -m bench`: the command line.
 
-Comes in: which rows, how many rounds, how large. Leaves: a table, or JSON; with `--save` also `bench/results/latest.json`
-and the table in the README. Exit code 1 where a run failed: a wrong digest, an answer that is no success, a blob that
-was not durable. A goal that is missed fails nothing. Next: `runner` measures, `report` tells.
+Comes in: which rows, how many rounds, how large. Leaves: a table, or JSON; with `--save` also
+`bench/results/latest.json` and the table in the README. Exit code 1 where a run failed: a wrong digest, an answer that is
+no success, a blob that was not durable. A goal that is missed fails nothing. Next: `runner` measures, `report` tells.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from rich.console import Console
 
 from bench import report, runner
 from bench.failure import Failed
-from bench.plan import FULL, QUICK, ROWS
 from bench.places import ROOT
+from bench.plan import CHOICES, FULL, QUICK
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _folder(options.folder) as folder:
             results = runner.run(
-                folder, QUICK if options.quick else FULL, only=options.only or list(ROWS), rounds=options.rounds
+                folder, QUICK if options.quick else FULL, only=options.only or CHOICES, rounds=options.rounds
             )
     except Failed as failure:
         print(f"the run failed: {failure}", file=sys.stderr)
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the portal beside its peers.")
-    parser.add_argument("--only", nargs="+", choices=list(ROWS), metavar="ROW", help=f"of {', '.join(ROWS)}")
+    parser.add_argument("--only", nargs="+", choices=CHOICES, metavar="ROW", help=f"of {', '.join(CHOICES)}")
     parser.add_argument("--rounds", type=int, help="how often each operation is measured")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, and measures nothing")
     parser.add_argument("--folder", type=Path, help="where everything is kept while it runs: the disk that is measured")

@@ -1,6 +1,7 @@
 """What is measured, fixed in advance: the rows, who takes part in each, how often, and how large everything is.
 
-Comes in: nothing. Leaves: data. Next: `runner` walks through it, `rows/` has the operations, `goals` says what is wanted.
+Comes in: nothing. Leaves: data. Next: `runner` walks through it, `rows/` has the operations, `goals`
+says what is wanted.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ class Sizes:
     warm_up: int
     small_requests: int
     ranges: int
+    pause: float  # seconds of rest before memory is called idle
     rounds: int | None = None  # instead of the row's own
     quick: bool = False
 
@@ -37,6 +39,7 @@ FULL = Sizes(
     warm_up=16 * MIB,
     small_requests=4000,
     ranges=200,
+    pause=2,
 )
 QUICK = Sizes(
     large=2 * MIB,
@@ -46,6 +49,7 @@ QUICK = Sizes(
     warm_up=MIB,
     small_requests=64,
     ranges=8,
+    pause=0.2,
     rounds=2,
     quick=True,
 )
@@ -79,8 +83,9 @@ ROWS: dict[str, Row] = {
     "parallel_16": Row("16 uploads of {parallel} at once, all together", _RATE, ("portal", "one stream"), 5),
     "small_4k": Row("uploads of 4 KiB over 32 connections", "requests/s", ("portal", "nginx", "rclone", "naive"), 5),
     "multipart_256m": Row("one upload of {large} as a form", _RATE, ("portal", "raw"), 7),
-    "system_calls": Row("calls that make one upload durable", "calls", ("portal",), 1),
 }
+CALLS = "system_calls"  # counted once, not measured
+CHOICES = (*ROWS, CALLS)
 
 
 def written(size: int) -> str:

@@ -74,13 +74,16 @@ def free_port() -> int:
 
 @contextmanager
 def spawned(
-    command: Sequence[str], folder: Path, port: int, environment: Mapping[str, str] | None = None
+    command: Sequence[str], folder: Path, port: int, *, at: Path = ROOT, environment: Mapping[str, str] | None = None
 ) -> Iterator[int]:
-    """Run a server; its id, once it or a child of it listens on the port. Its output goes to a log in its folder."""
+    """Run a server in the folder `at`; its id, once it or a child of it listens on the port.
+
+    Its output goes to a log in `folder`.
+    """
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(
             command,
-            cwd=folder if environment else ROOT,
+            cwd=at,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -1,5 +1,6 @@
 """The whole-file design as a program: `python -m bench.peers.naive_app FOLDER PORT`. Flask is here because people write
-just this."""
+just this.
+"""
 
 import os
 import sys

@@ -66,10 +66,14 @@ def _missing() -> str | None:
     return None if _program() else "no nginx: install nginx-light"
 
 
+def _version() -> str:
+    return output(_program() or "nginx", "-v").rpartition("/")[2].strip()
+
+
 PEER = Peer(
     "nginx",
     "does not encrypt, hash or fsync; keeps no row, asks nobody's leave, has no record",
     missing=_missing,
-    version=lambda: output(_program() or "nginx", "-v").rpartition("/")[2].strip(),
+    version=_version,
     serve=serve,
 )

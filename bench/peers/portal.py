@@ -19,6 +19,7 @@ from bench import client
 from bench.peers.base import Peer, Server, Stored, free_port, spawned
 
 API = "/api/v1"
+FORM_PATH = f"{API}/files"
 _PORTAL = [sys.executable, "-m", "portal"]
 _USER = "bench"
 
@@ -52,7 +53,7 @@ def serve(folder: Path, workers: int) -> Iterator[Portal]:
     _run(folder, environment, "users", "create", _USER, "--role", "analyst", "--password-stdin", stdin=password)
     port = free_port()
     command = [*_PORTAL, "serve", "--port", str(port), "--workers", str(workers)]
-    with spawned(command, folder, port, environment) as pid:
+    with spawned(command, folder, port, at=folder, environment=environment) as pid:
         yield Portal("portal", pid, port, folder / "var" / "store", _sign_in(port, password))
 
 
@@ -62,7 +63,9 @@ def _environment() -> dict[str, str]:
 
 
 def _run(folder: Path, environment: dict[str, str], *arguments: str, stdin: str = "") -> None:
-    subprocess.run([*_PORTAL, *arguments], cwd=folder, env=environment, input=stdin.encode(), capture_output=True, check=True)
+    subprocess.run(
+        [*_PORTAL, *arguments], cwd=folder, env=environment, input=stdin.encode(), capture_output=True, check=True
+    )
 
 
 def _sign_in(port: int, password: str) -> str:
