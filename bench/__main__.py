@@ -1,8 +1,8 @@
 """`python -m bench`: the command line.
 
-Comes in: which rows, how many rounds, how large. Leaves: a table, or JSON; with `--save` also
-`bench/results/latest.json` and the table in the README. Exit code 1 where a run failed: a wrong digest, an answer that is
-no success, a blob that was not durable. A goal that is missed fails nothing. Next: `runner` measures, `report` tells.
+Comes in: which rows, how many rounds, how large. Leaves: a table, or JSON; with `--save` also the results in
+`bench/results/latest.json` and the table in the README. Exit code 1 where a run failed: a wrong digest, an answer that
+is no success, a blob that was not durable. A goal that is missed fails nothing. Next: `runner`, then `report`.
 """
 
 import argparse

@@ -16,16 +16,21 @@ from bench.failure import Failed
 HEAD_ROOM = 1 << 16  # of a buffer, for the answer's head
 _PATIENCE = struct.pack("ll", 300, 0)  # seconds without a byte: a socket's own limit, without a call to poll each time
 _END = b"\r\n\r\n"
+_CLOSES = b"\r\nconnection: close"
 _LENGTH = b"\r\ncontent-length:"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`start` is where the body begins in what was received, `length` how long it is."""
+    """`start` is where the body begins in what was received, `length` how long it is.
+
+    `closes` says that the connection ends with it.
+    """
 
     status: int
     start: int
     length: int
+    closes: bool
 
     @property
     def end(self) -> int:
@@ -87,12 +92,13 @@ def parse(got: memoryview | bytes) -> Answer | None:
     start = bytes(got).find(_END)
     if start < 0:
         return None
-    head = bytes(got[:start])
-    _, found, rest = head.lower().partition(_LENGTH)
+    head = bytes(got[:start]).lower()
+    _, found, rest = head.partition(_LENGTH)
     status = int(head[9:12])
     if not found and status != 204:
         raise Failed(f"an answer without a length: {head!r}")
-    return Answer(status, start + len(_END), int(rest.split(b"\r\n", 1)[0]) if found else 0)
+    length = int(rest.split(b"\r\n", 1)[0]) if found else 0
+    return Answer(status, start + len(_END), length, _CLOSES in head)
 
 
 def is_success(status: int) -> bool:

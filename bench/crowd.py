@@ -5,11 +5,10 @@ connections in one tight loop; large ones have a thread each, which only waits i
 """
 
 import selectors
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 from bench import client, transfer
 from bench.failure import Failed
@@ -21,14 +20,14 @@ _PATIENCE_SECONDS = 60
 
 
 class _Kept:
-    """One connection with one request under way, the `number`th."""
+    """One connection with one request under way, the `number`th. It is opened anew where the server ended it."""
 
-    __slots__ = ("connection", "got", "number")
+    __slots__ = ("connection", "got", "number", "port", "selector")
 
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
-        self.got = b""
-        self.number = -1
+    def __init__(self, port: int, selector: selectors.BaseSelector) -> None:
+        self.port, self.selector = port, selector
+        self.got, self.number = b"", -1
+        self._open()
 
     def send(self, number: int, request: bytes) -> None:
         self.number, self.got = number, b""
@@ -46,17 +45,26 @@ class _Kept:
             return None
         if not client.is_success(answer.status):
             raise Failed(f"status {answer.status}: {self.got[answer.start :][:300]!r}")
+        if answer.closes:
+            self.close()
+            self._open()
         return self.got[answer.start : answer.end]
+
+    def close(self) -> None:
+        self.selector.unregister(self.connection)
+        self.connection.close()
+
+    def _open(self) -> None:
+        self.connection = client.connect(self.port)
+        self.connection.setblocking(False)
+        self.selector.register(self.connection, selectors.EVENT_READ, self)
 
 
 def take_turns(port: int, requests: Sequence[bytes], connections: int) -> tuple[float, list[bytes]]:
     """Seconds, and the bodies of the answers, in the order of the requests."""
     bodies, numbers = [b""] * len(requests), iter(range(len(requests)))
-    with ExitStack() as stack, selectors.DefaultSelector() as selector:
-        kept = [_Kept(stack.enter_context(client.connect(port))) for _ in range(connections)]
-        for one in kept:
-            one.connection.setblocking(False)
-            selector.register(one.connection, selectors.EVENT_READ, one)
+    with selectors.DefaultSelector() as selector, ExitStack() as stack:
+        kept = [stack.enter_context(closing(_Kept(port, selector))) for _ in range(connections)]
         started = time.perf_counter()
         for one, number in zip(kept, numbers, strict=False):
             one.send(number, requests[number])

@@ -34,12 +34,11 @@ class Goal:
         return None if judged is None or other is None else judged / other
 
     def met(self, measured: float) -> bool:
-        """Judged as it is written: to two places."""
-        return self._within(round(measured, 2), self.value)
+        return self._within(measured, self.value)
 
     def exceeded(self, measured: float) -> bool:
         """Whether it is even where it would be better still."""
-        return self.reach is not None and self._within(round(measured, 2), self.reach)
+        return self.reach is not None and self._within(measured, self.reach)
 
     def _within(self, measured: float, value: float) -> bool:
         return measured >= value if self.bound is Bound.LEAST else measured <= value

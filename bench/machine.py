@@ -18,7 +18,7 @@ def described(folder: Path) -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "cpu": _model(),
         "memory": f"{memory / (1 << 30):.0f} GiB",
-        "kernel": f"{platform.system()} {platform.release()}",
+        "kernel": f"{platform.system()} {platform.release().partition('-')[0]}",
         "file system": _file_system(folder),
     }
 

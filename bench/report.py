@@ -23,24 +23,25 @@ Cells = list[list[str]]
 
 
 def figures(results: dict[str, Any]) -> Cells:
-    """A heading, and a line for each row that was measured: medians, ranges and numbers."""
-    lines = [["what", "unit", *PEERS, _OTHERWISE]]
+    """A heading, and a line for each row that was measured: medians and ranges of `n` measurements."""
+    lines = [["row", "what", "unit", "n", *PEERS, _OTHERWISE]]
     for row in (row for row in ROWS if row in results["rows"]):
         found = results["rows"][row]
         others = [f"{name}: {_cell(figure)}" for name, figure in found["figures"].items() if name not in PEERS]
         cells = [_peer_cell(results, row, name) for name in PEERS]
-        lines.append([found["what"], found["unit"], *cells, ", ".join(others)])
+        times = str(max(figure["n"] for figure in found["figures"].values()))
+        lines.append([row, found["what"], found["unit"], times, *cells, ", ".join(others)])
     return lines
 
 
 def goals(results: dict[str, Any]) -> Cells:
     """A heading, and a line for each goal whose row was measured."""
-    lines = [["what", "measured", "goal", "reached"]]
+    lines = [["row", "what", "measured", "goal", "reached"]]
     for goal in (goal for goal in GOALS if goal.row in results["rows"]):
         found = results["rows"][goal.row]
         medians = {name: figure["median"] for name, figure in found["figures"].items()}
         unit = f" {found['unit']}" if goal.over is None else f" of {goal.over}'s"
-        lines.append([f"{found['what']}, {found['unit']}", *_judged(goal, goal.measured(medians), unit)])
+        lines.append([goal.row, found["what"], *_judged(goal, goal.measured(medians), unit)])
     return lines
 
 
@@ -115,7 +116,7 @@ def _peer_cell(results: dict[str, Any], row: str, peer: str) -> str:
 
 
 def _cell(found: dict[str, float]) -> str:
-    return f"{number(found['median'])} ({number(found['min'])}–{number(found['max'])}, n={found['n']})"  # noqa: RUF001
+    return f"{number(found['median'])} ({number(found['min'])}–{number(found['max'])})"  # noqa: RUF001
 
 
 def _counted(calls: dict[str, int]) -> str:
@@ -129,7 +130,9 @@ def _markdown_table(cells: Sequence[Sequence[str]]) -> str:
 
 def _table(cells: Cells) -> Table:
     heading, *lines = cells
-    table = Table(*heading)
+    table = Table()
+    for name in heading:
+        table.add_column(name, overflow="fold")
     for line in lines:
         table.add_row(*line)
     return table

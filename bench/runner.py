@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import machine, system_calls
+from bench.failure import Absent
 from bench.figures import figure, rotated
 from bench.peers import PEERS
 from bench.plan import CALLS, ROWS, Sizes
@@ -82,12 +83,13 @@ def _keep(samples: Samples, job: Job, variant: str, values: Sequence[float], onl
 
 
 def _system_calls(run: Run) -> dict[str, dict[str, int]]:
-    if why := system_calls.missing():
-        run.skipped[CALLS] = why
-        return {}
     folder = run.folder / CALLS
     folder.mkdir()
-    return system_calls.counted(folder, run.sources)
+    try:
+        return system_calls.counted(folder, run.sources)
+    except Absent as why:
+        run.skipped[CALLS] = str(why)
+        return {}
 
 
 def _results(run: Run, samples: Samples, calls: dict[str, dict[str, int]]) -> dict[str, Any]:

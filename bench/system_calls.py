@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import transfer
-from bench.failure import Failed
+from bench.failure import Absent, Failed
 from bench.peers import portal
 from bench.plan import KIB, MIB, written
 from bench.sources import Sources
@@ -30,12 +30,10 @@ _UNFINISHED = re.compile(r"(?P<thread>\d+) +(?P<call>\w+\(.*) <unfinished \.\.\.
 _SETTLE_SECONDS = 0.5  # what the portal does on its own after an answer is over
 
 
-def missing() -> str | None:
-    return None if shutil.which("strace") else "no strace: install it"
-
-
 def counted(folder: Path, sources: Sources) -> dict[str, dict[str, int]]:
-    """Successful calls by size of the upload and name."""
+    """Successful calls by size of the upload and name. Raises Absent where strace cannot watch."""
+    if shutil.which("strace") is None:
+        raise Absent("no strace: install it")
     found: dict[str, dict[str, int]] = {}
     with portal.serve(folder, 1) as server:
         transfer.warm_up(server, sources.of(UPLOADS[0]))
@@ -96,7 +94,7 @@ def _traced(process: int, to: Path) -> Iterator[None]:
         said = watcher.stderr.readline()  # it says so when it is there
         try:
             if "attached" not in said:
-                raise Failed(f"strace could not watch the portal: {said}")
+                raise Absent(f"strace may not watch a running process here ({said.strip()})")
             yield
         finally:
             watcher.send_signal(signal.SIGINT)

@@ -24,7 +24,7 @@ def _missing() -> str | None:
 
 PEER = Peer(
     "naive",
-    "holds whole files in memory, several times over; does not fsync or hash, keeps no row, has no record",
+    "holds whole files in memory, several times over, and ends every connection; does not fsync or hash, keeps no row",
     missing=_missing,
     version=lambda: f"Flask {version('flask')}",
     serve=serve,

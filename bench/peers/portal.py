@@ -4,7 +4,6 @@ Comes in: an empty folder. Leaves: a server that somebody is signed in to, for f
 """
 
 import json
-import os
 import secrets
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from bench import client
-from bench.peers.base import Peer, Server, Stored, free_port, spawned
+from bench.peers.base import Peer, Server, Stored, environment, free_port, spawned
 
 API = "/api/v1"
 FORM_PATH = f"{API}/files"
@@ -47,24 +46,18 @@ class Portal(Server):
 
 @contextmanager
 def serve(folder: Path, workers: int) -> Iterator[Portal]:
-    environment = _environment()
     password = secrets.token_urlsafe(16)
-    _run(folder, environment, "init")
-    _run(folder, environment, "users", "create", _USER, "--role", "analyst", "--password-stdin", stdin=password)
+    _run(folder, "init")
+    _run(folder, "users", "create", _USER, "--role", "analyst", "--password-stdin", stdin=password)
     port = free_port()
     command = [*_PORTAL, "serve", "--port", str(port), "--workers", str(workers)]
-    with spawned(command, folder, port, at=folder, environment=environment) as pid:
+    with spawned(command, folder, port, at=folder) as pid:
         yield Portal("portal", pid, port, folder / "var" / "store", _sign_in(port, password))
 
 
-def _environment() -> dict[str, str]:
-    """Ours, without settings that somebody left there: `portal init` writes its own."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PORTAL_")}
-
-
-def _run(folder: Path, environment: dict[str, str], *arguments: str, stdin: str = "") -> None:
+def _run(folder: Path, *arguments: str, stdin: str = "") -> None:
     subprocess.run(
-        [*_PORTAL, *arguments], cwd=folder, env=environment, input=stdin.encode(), capture_output=True, check=True
+        [*_PORTAL, *arguments], cwd=folder, env=environment(), input=stdin.encode(), capture_output=True, check=True
     )
 
 
