@@ -57,7 +57,7 @@ def _listening(port: int) -> Iterable[str]:
 
 
 def _descriptors(pid: int) -> Iterable[str]:
-    with contextlib.suppress(FileNotFoundError):  # it has just ended
+    with contextlib.suppress(FileNotFoundError, PermissionError):  # it has just ended, or hides from its own user
         for entry in (_PROC / str(pid) / "fd").iterdir():
             with contextlib.suppress(FileNotFoundError):  # it has just been closed
                 yield str(entry.readlink())
@@ -68,7 +68,7 @@ def _all() -> list[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields behind the command's name: the state is the first. None where it has just ended."""
+    """The fields behind the command's name: the state is the first. Nothing where it has just ended."""
     try:
         return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -3,7 +3,6 @@
 It needs no root: all its paths are in its own folder, so that an upload becomes a file by a rename.
 """
 
-import getpass
 import os
 import shutil
 from collections.abc import Iterator
@@ -47,7 +46,7 @@ def serve(folder: Path, _: int) -> Iterator[Server]:
     configuration = folder / "nginx.conf"
     configuration.write_text(
         _CONFIGURATION.format(
-            user=f"user {getpass.getuser()};" if os.geteuid() == 0 else "",  # else its workers may not write here
+            user="user root;" if os.geteuid() == 0 else "",  # its workers would be somebody who may not write here
             folder=folder,
             port=port,
             temporary=" ".join(f"{name}_temp_path {folder}/temp_{name};" for name in _TEMPORARY),
