@@ -58,7 +58,7 @@ def run(folder: Path, sizes: Sizes, *, only: Iterable[str], rounds: int | None) 
     with _progress() as progress:
         for job in jobs:
             task = progress.add_task(job.rows[0], total=begun.rounds_of(job) * len(begun.variants_of(job)))
-            _measure(begun, job, samples, partial(progress.advance, task))
+            _measure(begun, job, samples, partial(progress.update, task, advance=1, refresh=True))
     calls = _system_calls(begun) if CALLS in begun.only else {}
     return _results(begun, samples, calls)
 
@@ -112,6 +112,6 @@ def _results(run: Run, samples: Samples, calls: dict[str, dict[str, int]]) -> di
 
 
 def _progress() -> Progress:
-    """On a terminal only, and never in the way of what is printed at the end."""
+    """On a terminal only; drawn between operations, never during one."""
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), auto_refresh=False)

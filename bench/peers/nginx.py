@@ -1,4 +1,4 @@
-"""nginx with its WebDAV module, unencrypted: about what the disk and the kernel allow.
+"""nginx with its WebDAV module, unencrypted, with its own defaults wherever nothing has to be said.
 
 It needs no root: all its paths are in its own folder, so that an upload becomes a file by a rename.
 """

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlencode
@@ -30,8 +30,8 @@ class Session:
     """Somebody who is signed in, and signs in anew before the token ends: outside the clock, when a head is written."""
 
     port: int
-    password: str
-    _token: str = ""
+    password: str = field(repr=False)
+    _token: str = field(default="", repr=False)
     _until: float = 0
 
     def token(self) -> str:
