@@ -160,6 +160,23 @@ def test_an_answer_is_as_long_as_its_head_says() -> None:
         client.parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 500 Oh\r\nContent-Length: 4\r\n\r\nsigh", "status 500: b'sigh'"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nsi", "broke off after 40 bytes"),
+        (b"", "broke off after 0 bytes"),
+    ],
+)
+def test_what_is_no_whole_success_fails_the_run(answer: bytes, said: str) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(answer)
+        theirs.shutdown(socket.SHUT_WR)
+        with pytest.raises(Failed, match=said):
+            client.exchange(ours, b"GET / HTTP/1.1\r\n\r\n")
+
+
 def test_nobody_owns_a_port_that_somebody_else_listens_on() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         with socket.create_server(("127.0.0.1", 0)) as listening:
