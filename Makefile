@@ -1,7 +1,7 @@
 # One machine with python3, make and the internet is enough: `make run` and `make test` do everything, without root.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types contracts format check acceptance reliability clean
+.PHONY: help install run test lint types contracts format check acceptance reliability bench clean
 
 UV_VERSION := 0.13.9
 PYTHON ?= python3
@@ -48,8 +48,11 @@ SUITE ?= *
 reliability: install ## the fault, damage, abuse and load suites at the size of a release (docs/reliability.md)
 	PORTAL_TEST_RELEASE=1 $(BIN)/pytest -n 0 -s --timeout 0 tests/reliability/test_$(SUITE).py
 
+bench: install ## measure beside nginx, rclone and others, and write README's table (docs/benchmark.md): half an hour
+	$(BIN)/python -m bench --save
+
 clean: ## remove what install and the tests made; .env and var/ stay
-	rm -rf $(VENV) .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .uv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.installed: uv.lock pyproject.toml .env.example | uv
 	@$(UV) sync --locked --quiet
