@@ -78,7 +78,6 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
             app.state.identity = portal.identity
             app.state.files = portal.files
             app.state.resolvers = (portal.identity.sessions.resolve,)
-            import gc; gc.collect(); gc.freeze()
             sweeper = asyncio.create_task(_sweep_forever(portal))
             try:
                 yield

@@ -3,11 +3,12 @@
 Comes in: a place, a file key, plaintext segments. Leaves: the bytes to store, and back. Next: `strongbox`.
 """
 
+from portal.core.buffer import Buffer
 from portal.core.errors import IntegrityError
 from portal.crypto import derive
 from portal.crypto.format import BOUND_SIZE, HEAD_SIZE, Place, bound_head, check_head
 from portal.crypto.layout import SALT_SIZE, STREAM_HEADER_SIZE, Layout
-from portal.crypto.stream import Buffer, StreamOpener, StreamSealer
+from portal.crypto.stream import StreamOpener, StreamSealer
 
 PREAMBLE_SIZE = HEAD_SIZE + STREAM_HEADER_SIZE  # everything in front of segment 0
 

@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from portal.core.buffer import Buffer
 from portal.core.errors import IntegrityError
 from portal.crypto import derive
 from portal.crypto.layout import PREFIX_SIZE, SALT_SIZE, STREAM_HEADER_SIZE, TAG_SIZE, Layout
-
-Buffer = bytes | bytearray | memoryview
 
 _NONCE_TAIL = struct.Struct(">IB")
 

@@ -1,7 +1,7 @@
 """The line that an upload passes: digest, scan, and seal and write, side by side, one run of segments at a time.
 
-Comes in: runs of plaintext segments, in order. Leaves: ciphertext in a `BlobWriter`, findings in the observers. While one
-run is on the line its caller fills the next: SHA-256, AES-GCM and the disk release the GIL, so two cores are busy.
+Comes in: runs of plaintext segments, in order. Leaves: ciphertext in a `BlobWriter`, findings in the observers. While
+one run is on the line its caller fills the next: SHA-256, AES-GCM and the disk release the GIL, so two cores are busy.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class Line:
 
     async def __aexit__(self, *_: object) -> None:
         if self._busy:
-            done, _ = await asyncio.wait(self._busy)
+            done = (await asyncio.wait(self._busy))[0]
             for work in done:
                 work.exception()  # looked at: the first that was found has been raised
 

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Sequence
 
 from portal.backends.scanners.base import Scanner, worst
+from portal.core.buffer import Buffer
 from portal.strongbox.model import Findings
 from portal.strongbox.sniff import Sniffer
 
@@ -21,13 +22,13 @@ class Observers:
         self._scans = [scanner.open() for scanner in scanners]
         self._size = 0
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: Buffer) -> None:
         """Digest and type; for any one thread at a time."""
         self._size += len(chunk)
         self._digest.update(chunk)
         self._sniffer.feed(chunk)
 
-    async def scan(self, chunk: bytes) -> None:
+    async def scan(self, chunk: Buffer) -> None:
         for scan in self._scans:
             await scan.feed(chunk)
 

@@ -9,6 +9,8 @@ import importlib
 from functools import cache
 from typing import Any
 
+from portal.core.buffer import Buffer
+
 UNKNOWN = "application/octet-stream"
 SNIFFED_BYTES = 8192
 
@@ -21,7 +23,7 @@ class Sniffer:
     def __init__(self) -> None:
         self._head = bytearray()
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: Buffer) -> None:
         if len(self._head) < SNIFFED_BYTES:
             self._head += chunk[: SNIFFED_BYTES - len(self._head)]
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from portal.backends.blobs.base import BlobStore, BlobWriter, given
 from portal.backends.scanners.base import Scanner
+from portal.core.buffer import Buffer
 from portal.core.errors import TooLarge
 from portal.core.tasks import uninterrupted
 from portal.crypto import blob, record, wrap
@@ -36,7 +37,7 @@ class Strongbox:
         self._layout = layout
 
     async def seal(
-        self, place: Place, scope: str, chunks: AsyncIterator[bytes], *, limit: int, approve: Approve
+        self, place: Place, scope: str, chunks: AsyncIterator[Buffer], *, limit: int, approve: Approve
     ) -> tuple[SealedPart, Findings]:
         """Seal `chunks` into one blob in one pass. `place.blob_id` is fresh: never sealed under before.
 
@@ -86,7 +87,7 @@ class Strongbox:
 
     async def _pass(
         self,
-        chunks: AsyncIterator[bytes],
+        chunks: AsyncIterator[Buffer],
         sealer: blob.BlobSealer,
         observers: Observers,
         writer: BlobWriter,

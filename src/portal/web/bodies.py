@@ -11,11 +11,11 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
+from portal.core.buffer import Buffer
 from portal.core.errors import ClientGone, InvalidInput, TooLarge
 from portal.web.direct import ROOM
 from portal.web.errors import UnsupportedMediaType
 
-Buffer = bytes | bytearray | memoryview
 _ROOM_BYTES = 1 << 20
 _Model = TypeVar("_Model", bound=BaseModel)
 

@@ -107,7 +107,7 @@ class Connection(HttpToolsProtocol):
         await self._app(scope, received, send)
 
     def descriptor(self) -> int:
-        return self.transport.get_extra_info("socket").fileno()
+        return int(self.transport.get_extra_info("socket").fileno())
 
     def pause(self) -> None:
         self.flow.pause_reading()

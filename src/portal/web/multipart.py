@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from portal.core.buffer import Buffer
 from portal.core.errors import InvalidInput
 
 MAX_FIELD_BYTES = 64 << 10
@@ -34,7 +35,7 @@ class MultipartForm:
     """One form with text fields and one file. Call `open_file`, then `chunks`, then `finish`."""
 
     def __init__(
-        self, content_type: str, body: AsyncIterator[bytes], *, file_field: str, fields: frozenset[str]
+        self, content_type: str, body: AsyncIterator[Buffer], *, file_field: str, fields: frozenset[str]
     ) -> None:
         """Raises InvalidInput unless `content_type` is multipart/form-data with a boundary."""
         boundary = _boundary(content_type)
@@ -99,7 +100,7 @@ class MultipartForm:
                 if self._ended:
                     return None
                 raise InvalidInput("The form is not closed by its boundary.")
-            self._feed(chunk)
+            self._feed(bytes(chunk))
         return self._events.popleft()
 
     def _feed(self, chunk: bytes) -> None:

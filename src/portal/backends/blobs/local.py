@@ -52,9 +52,7 @@ class LocalStore:
         with _translated():
             return _LocalWriter(await asyncio.to_thread(_claim, temp, final), temp, final)
 
-    async def get(
-        self, key: str, start: int, length: int, use: Callable[[memoryview], _T]
-    ) -> AsyncGenerator[_T, None]:
+    async def get(self, key: str, start: int, length: int, use: Callable[[memoryview], _T]) -> AsyncGenerator[_T, None]:
         path, end = self._final(key), start + length
         with _translated(missing=_NO_BLOB):
             file = await _kept(_open(path, start), _close)

@@ -21,9 +21,7 @@ class MemoryStore:
             raise StoreAway
         return _MemoryWriter(self.blobs, key)
 
-    async def get(
-        self, key: str, start: int, length: int, use: Callable[[memoryview], T]
-    ) -> AsyncGenerator[T, None]:
+    async def get(self, key: str, start: int, length: int, use: Callable[[memoryview], T]) -> AsyncGenerator[T, None]:
         blob = self.blobs.get(checked(key))
         if blob is None:
             raise BlobMissing

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from portal.core.buffer import Buffer
 from portal.core.errors import Unavailable
 
 
@@ -34,7 +35,7 @@ class Verdict:
 class Scan(Protocol):
     """One file being scanned. Exactly one of `finish` and `abort` ends it."""
 
-    async def feed(self, chunk: bytes) -> None:
+    async def feed(self, chunk: Buffer) -> None:
         """The next bytes. Never raises: a scanner that failed says so in its verdict."""
 
     async def finish(self) -> Verdict:

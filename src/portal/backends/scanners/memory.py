@@ -1,6 +1,7 @@
 """`memory:MARKER`: calls a file infected if it holds MARKER, else clean. For tests; it says so at every start."""
 
 from portal.backends.scanners.base import Outcome, Verdict
+from portal.core.buffer import Buffer
 
 
 class MemoryScanner:
@@ -25,7 +26,7 @@ class _MemoryScan:
     def __init__(self, marker: bytes) -> None:
         self._marker, self._tail, self._found = marker, b"", False
 
-    async def feed(self, chunk: bytes) -> None:
+    async def feed(self, chunk: Buffer) -> None:
         window = self._tail + chunk  # a marker may lie across two chunks
         self._found = self._found or self._marker in window
         self._tail = window[-(len(self._marker) - 1) :] if len(self._marker) > 1 else b""

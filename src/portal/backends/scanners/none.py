@@ -1,6 +1,7 @@
 """`none:`: no scanner. Every file is recorded as `not_scanned`, which is never clean, and every start says so."""
 
 from portal.backends.scanners.base import Outcome, Verdict
+from portal.core.buffer import Buffer
 
 
 class NoScanner:
@@ -19,7 +20,7 @@ class NoScanner:
 
 
 class _NoScan:
-    async def feed(self, chunk: bytes) -> None:
+    async def feed(self, chunk: Buffer) -> None:
         """Not looked at."""
 
     async def finish(self) -> Verdict:

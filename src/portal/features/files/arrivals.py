@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 
+from portal.core.buffer import Buffer
 from portal.core.errors import InvalidInput, Unprocessable
 from portal.features.files.models import Kind
 from portal.features.files.names import checked_name
@@ -45,7 +46,7 @@ class RawArrival:
         self.name = checked_name(_name_in_path(request))
         self.declared_type = _declared(request.headers.get("content-type"))
 
-    def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncIterator[Buffer]:
         return body_chunks(self._request, self._limit)
 
     async def details(self) -> Details:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from portal.backends.scanners.base import Outcome
 from portal.core import clock, log
+from portal.core.buffer import Buffer
 from portal.core.errors import Conflict, DigestMismatch, PortalError, StorageFull, Unavailable, Unprocessable
 from portal.core.ids import new_id
 from portal.core.principal import NO_CASE, Action, Origin, Principal
@@ -67,8 +68,8 @@ class Arrival(Protocol):
     def declared_type(self) -> str | None:
         """The media type the client claims: recorded, never trusted."""
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes, once. Raises ClientGone where the client leaves before the end."""
+    def chunks(self) -> AsyncIterator[Buffer]:
+        """The bytes, once; each chunk is good until the next is asked for. Raises ClientGone where the client leaves before the end."""
 
     async def details(self) -> Details:
         """What else the client said; complete once the bytes have come. Raises InvalidInput, Unprocessable."""
@@ -258,7 +259,7 @@ class Intake:
                 _log.warning("lease_not_renewed", file_id=str(place.file_id), error=type(error).__name__)
 
 
-async def _until(lost: asyncio.Event, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _until(lost: asyncio.Event, chunks: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
     """The chunks, as long as the upload is still ours."""
     async for chunk in chunks:
         if lost.is_set():
