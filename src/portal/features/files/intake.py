@@ -69,7 +69,7 @@ class Arrival(Protocol):
         """The media type the client claims: recorded, never trusted."""
 
     def chunks(self) -> AsyncIterator[Buffer]:
-        """The bytes, once; each chunk is good until the next is asked for. Raises ClientGone where the client leaves before the end."""
+        """The bytes, once; a chunk is good until the next is asked for. Raises ClientGone where the client leaves."""
 
     async def details(self) -> Details:
         """What else the client said; complete once the bytes have come. Raises InvalidInput, Unprocessable."""
