@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from portal.core.errors import ConfigError
+from portal.db import sqlite
 
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 READ_ONLY: Final = "portal_read_only"  # execution option: BEGIN without taking SQLite's write lock
@@ -78,13 +79,19 @@ def make_engine(url: URL, ssl_mode: SslMode) -> AsyncEngine:
 
 
 def _sqlite(url: URL) -> AsyncEngine:
+    path = Path(url.database or "")
     engine = create_async_engine(
-        url, hide_parameters=True, pool_size=_POOL_SIZE, max_overflow=0, pool_timeout=_POOL_WAIT_SECONDS
+        url,
+        async_creator=sqlite.connector(path),
+        hide_parameters=True,
+        pool_size=_POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=_POOL_WAIT_SECONDS,
     )
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     event.listen(engine.sync_engine, "handle_error", _give_up_read_only)
-    file = _OneFile(Path(url.database or ""))
+    file = _OneFile(path)
     event.listen(engine.sync_engine, "do_connect", file.before_connect)
     event.listen(engine.sync_engine, "connect", file.connected)
     event.listen(engine.sync_engine, "checkout", file.checkout)
@@ -134,7 +141,7 @@ def _prepare_sqlite(connection: DBAPIConnection, _: Any) -> None:
 def _begin_sqlite(connection: Any) -> None:
     # A deferred transaction that turns into a writer fails at once with "database is locked": writers say so first.
     read_only = connection.get_execution_options().get(READ_ONLY, False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+    connection.exec_driver_sql(sqlite.BEGIN_TO_READ if read_only else sqlite.BEGIN_TO_WRITE)
 
 
 def _give_up_read_only(context: ExceptionContext) -> None:

@@ -26,6 +26,7 @@ from portal.keyring import repository
 from portal.keyring.repository import WrappedDataKey
 
 CACHE_SECONDS = 300
+ROW_SECONDS = 1.0  # how long a key's row is taken for what it still says: a busy second asks once
 CACHE_ENTRIES = 1_000
 ANSWER_SECONDS = 30  # a provider that says nothing for so long is away
 MAX_AGE = timedelta(days=365)  # an older key still opens, but seals no more
@@ -44,6 +45,23 @@ _T = TypeVar("_T")
 _CacheKey = tuple[str, str, UUID, bytes]
 
 
+class _Rows:
+    """Wrapped keys as their rows said less than a second ago, by scope or by id."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str | UUID, tuple[float, WrappedDataKey]] = {}
+
+    def get(self, name: str | UUID) -> WrappedDataKey | None:
+        until, row = self._kept.get(name, (0.0, None))
+        return row if time.monotonic() < until else None
+
+    def keep(self, name: str | UUID, row: WrappedDataKey) -> None:
+        if self.get(name) is None:
+            now = time.monotonic()
+            self._kept = {kept: entry for kept, entry in self._kept.items() if entry[0] > now}
+            self._kept[name] = (now + ROW_SECONDS, row)
+
+
 class Keyring:
     """Safe for concurrent use by the tasks of one event loop."""
 
@@ -52,13 +70,17 @@ class Keyring:
         self._providers = {provider.key_id: provider for provider in providers}
         self._sealing_provider = providers[0]
         self._cache: dict[_CacheKey, tuple[float, asyncio.Task[DataKey]]] = {}
+        self._rows = _Rows()
 
     async def active(self, scope: str) -> DataKey:
         """The key that seals for `scope`, made on first use. Raises KeyProviderError, DatabaseAway."""
-        async with self._database.read() as connection:
-            row = await repository.find_active(connection, scope)
+        row = self._rows.get(scope)
+        if row is None:
+            async with self._database.read() as connection:
+                row = await repository.find_active(connection, scope)
         if row is None or row.created_at < clock.now() - MAX_AGE:
             row = await self._make(scope, replacing=row)
+        self._rows.keep(scope, row)
         return await self._unwrapped(row, scope)
 
     async def get(self, data_key_id: UUID, scope: str) -> DataKey:
@@ -66,10 +88,13 @@ class Keyring:
 
         Raises IntegrityError where there is no such key for that scope, KeyProviderError, DatabaseAway.
         """
-        async with self._database.read() as connection:
-            row = await repository.find(connection, data_key_id)
+        row = self._rows.get(data_key_id)
+        if row is None:
+            async with self._database.read() as connection:
+                row = await repository.find(connection, data_key_id)
         if row is None or row.scope != scope:
             raise IntegrityError
+        self._rows.keep(data_key_id, row)
         return await self._unwrapped(row, scope)
 
     async def check(self) -> None:
@@ -84,6 +109,7 @@ class Keyring:
     async def aclose(self) -> None:
         """Forget every key and close the providers."""
         self._cache.clear()
+        self._rows = _Rows()
         for provider in self._providers.values():
             await provider.aclose()
 

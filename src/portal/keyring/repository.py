@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import Result, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.db.statements import insert_unless_taken
@@ -25,12 +25,17 @@ class WrappedDataKey:
     retired_at: datetime | None = None
 
 
+_keys: Any = DataKeyRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
+_ACTIVE = select(_keys).where(_keys.c.scope == bindparam("scope_"), _keys.c.retired_at.is_(None))
+_FIND = select(_keys).where(_keys.c.id == bindparam("key"))
+
+
 async def find_active(connection: AsyncConnection, scope: str) -> WrappedDataKey | None:
-    return await _one(connection, DataKeyRow.scope == scope, DataKeyRow.retired_at == None)  # noqa: E711  # SQL
+    return _one(await connection.execute(_ACTIVE, {"scope_": scope}))
 
 
 async def find(connection: AsyncConnection, data_key_id: UUID) -> WrappedDataKey | None:
-    return await _one(connection, DataKeyRow.id == data_key_id)
+    return _one(await connection.execute(_FIND, {"key": data_key_id}))
 
 
 async def add_unless_active(connection: AsyncConnection, row: WrappedDataKey) -> None:
@@ -40,12 +45,11 @@ async def add_unless_active(connection: AsyncConnection, row: WrappedDataKey) ->
 
 
 async def retire(connection: AsyncConnection, data_key_id: UUID, moment: datetime) -> None:
-    rows: Any = DataKeyRow
     await connection.execute(
-        update(DataKeyRow).where(rows.id == data_key_id, rows.retired_at.is_(None)).values(retired_at=moment)
+        update(_keys).where(_keys.c.id == data_key_id, _keys.c.retired_at.is_(None)).values(retired_at=moment)
     )
 
 
-async def _one(connection: AsyncConnection, *where: Any) -> WrappedDataKey | None:
-    row = (await connection.execute(select(DataKeyRow).where(*where))).one_or_none()
+def _one(found: Result[Any]) -> WrappedDataKey | None:
+    row = found.one_or_none()
     return None if row is None else WrappedDataKey(**row._mapping)  # noqa: SLF001  # SQLAlchemy's public name for it

@@ -174,7 +174,8 @@ class Intake:
             for part in sealed.parts:
                 await repository.store_part(connection, part)
             values = _settled_values(arrival, sealed, findings, details)
-            if not await repository.finish(connection, sealed.file_id, values):
+            view = await repository.finish(connection, sealed.file_id, values)
+            if view is None:
                 raise UploadLost
             event = Event(
                 EventKind.FILE_UPLOADED,
@@ -184,9 +185,6 @@ class Intake:
                 {"sha256": sealed.sha256.hex(), "size": sealed.size, "status": values["status"]},
             )
             await record.write(connection, event)
-            view = await repository.find(connection, sealed.file_id)
-        if view is None:
-            raise RuntimeError("a file vanished inside the transaction that settled it")
         return view
 
     async def _give_up(self, principal: Principal, place: Place, origin: Origin, error: BaseException) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Result, bindparam, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import IntegrityError
@@ -23,11 +23,21 @@ from portal.strongbox.model import SealedPart
 _files: Any = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
 _blobs: Any = BlobRow.__table__  # type: ignore[attr-defined]
 _view_columns = [_files.c[name] for name in FileView.__slots__]
+_VIEW_TYPES = {column.name: column.type.python_type for column in _view_columns}
+_BLOB_TYPES = {column.name: column.type.python_type for column in _blobs.c}
 _COMPLETE = [
     _blobs.c[name].is_not(None)
     for name in ("data_key_id", "wrapped_key", "commitment", "plain_length", "stored_length")
 ]
 _LISTED = (Status.READY.value, Status.QUARANTINED.value)
+
+# What every upload and download asks is made once; values come with each call.
+_FIND = select(*_view_columns).where(_files.c.id == bindparam("file"))
+_PARTS = select(_blobs).where(_blobs.c.file_id == bindparam("file"), *_COMPLETE).order_by(_blobs.c.part)
+_ADD_BLOB = insert(_blobs)
+_STORE_PART = update(_blobs).where(_blobs.c.id == bindparam("blob"))
+_CHANGE = update(_files).where(_files.c.id == bindparam("file"), _files.c.status == bindparam("expected"))
+_FINISH = _CHANGE.returning(*_view_columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +75,17 @@ async def add_pending(connection: AsyncConnection, new: NewFile) -> bool:
 
 
 async def add_blob(connection: AsyncConnection, place: Place, store: str) -> None:
-    await connection.execute(
-        insert(_blobs).values(
-            id=place.blob_id,
-            file_id=place.file_id,
-            part=place.part,
-            key_generation=place.key_generation,
-            store=store,
-        )
-    )
+    values = {"id": place.blob_id, "file_id": place.file_id, "part": place.part, "store": store}
+    await connection.execute(_ADD_BLOB, {**values, "key_generation": place.key_generation})
 
 
 async def find(connection: AsyncConnection, file_id: UUID) -> FileView | None:
-    return await _one(connection, _files.c.id == file_id)
+    return _first(await connection.execute(_FIND, {"file": file_id}))
 
 
 async def find_by_idempotency_key(connection: AsyncConnection, owner_id: UUID, key: str) -> FileView | None:
-    return await _one(connection, _files.c.owner_id == owner_id, _files.c.idempotency_key == key)
+    statement = select(*_view_columns).where(_files.c.owner_id == owner_id, _files.c.idempotency_key == key)
+    return _first(await connection.execute(statement))
 
 
 async def parts(connection: AsyncConnection, file_id: UUID) -> tuple[SealedPart, ...]:
@@ -89,7 +93,7 @@ async def parts(connection: AsyncConnection, file_id: UUID) -> tuple[SealedPart,
 
     Raises IntegrityError for rows that say what cannot be.
     """
-    statement = select(_blobs).where(_blobs.c.file_id == file_id, *_COMPLETE).order_by(_blobs.c.part)
+    found = await connection.execute(_PARTS, {"file": file_id})
     return tuple(
         SealedPart(
             place=Place(row["file_id"], row["id"], row["part"], row["key_generation"]),
@@ -99,7 +103,7 @@ async def parts(connection: AsyncConnection, file_id: UUID) -> tuple[SealedPart,
             plain_length=row["plain_length"],
             stored_length=row["stored_length"],
         )
-        for row in await _possible(connection, statement)
+        for row in _possible(found, _BLOB_TYPES)
     )
 
 
@@ -111,7 +115,7 @@ async def list_page(
     if after is not None:
         statement = statement.where(tuple_(_files.c.created_at, _files.c.id) < tuple_(*after))
     ordered = statement.order_by(_files.c.created_at.desc(), _files.c.id.desc()).limit(limit)
-    return await _many(connection, ordered)
+    return _views(await connection.execute(ordered))
 
 
 async def renew_lease(connection: AsyncConnection, file_id: UUID, until: datetime) -> bool:
@@ -119,22 +123,15 @@ async def renew_lease(connection: AsyncConnection, file_id: UUID, until: datetim
 
 
 async def store_part(connection: AsyncConnection, part: SealedPart) -> None:
-    await connection.execute(
-        update(_blobs)
-        .where(_blobs.c.id == part.place.blob_id)
-        .values(
-            data_key_id=part.data_key_id,
-            wrapped_key=part.wrapped_key,
-            commitment=part.commitment,
-            plain_length=part.plain_length,
-            stored_length=part.stored_length,
-        )
-    )
+    names = ("data_key_id", "wrapped_key", "commitment", "plain_length", "stored_length")
+    values = {name: getattr(part, name) for name in names}
+    await connection.execute(_STORE_PART, {"blob": part.place.blob_id, **values})
 
 
-async def finish(connection: AsyncConnection, file_id: UUID, values: dict[str, Any]) -> bool:
-    """PENDING becomes what `values` say; False where someone else settled the row."""
-    return await _change(connection, file_id, Status.PENDING, {**values, "lease_until": None})
+async def finish(connection: AsyncConnection, file_id: UUID, values: dict[str, Any]) -> FileView | None:
+    """PENDING becomes what `values` say; None where someone else settled the row."""
+    said = {"file": file_id, "expected": Status.PENDING.value, **values, "lease_until": None}
+    return _first(await connection.execute(_FINISH, said))
 
 
 async def fail(connection: AsyncConnection, file_id: UUID, *, lease_before: datetime | None = None) -> bool:
@@ -179,7 +176,7 @@ async def unsettled(
     )
     if after is not None:
         statement = statement.where(_files.c.id > after)
-    return await _many(connection, statement.order_by(_files.c.id).limit(limit))
+    return _views(await connection.execute(statement.order_by(_files.c.id).limit(limit)))
 
 
 async def blob_keys(connection: AsyncConnection, file_id: UUID) -> list[str]:
@@ -242,33 +239,31 @@ def _folded(name: str) -> str:
 async def _change(
     connection: AsyncConnection, file_id: UUID, expected: Status, values: dict[str, Any], *more: ColumnElement[bool]
 ) -> bool:
-    done = await connection.execute(
-        update(_files).where(_files.c.id == file_id, _files.c.status == expected.value, *more).values(**values)
-    )
+    statement = _CHANGE.where(*more) if more else _CHANGE
+    done = await connection.execute(statement, {"file": file_id, "expected": expected.value, **values})
     return done.rowcount == 1
 
 
-async def _one(connection: AsyncConnection, *where: Any) -> FileView | None:
-    found = await _many(connection, select(*_view_columns).where(*where))
-    return found[0] if found else None
+def _first(found: Result[Any]) -> FileView | None:
+    views = _views(found)
+    return views[0] if views else None
 
 
-async def _many(connection: AsyncConnection, statement: Select[Any]) -> list[FileView]:
-    rows = await _possible(connection, statement)
+def _views(found: Result[Any]) -> list[FileView]:
+    rows = _possible(found, _VIEW_TYPES)
     try:
         return [FileView(**{**row, "kind": Kind(row["kind"]), "status": Status(row["status"])}) for row in rows]
     except ValueError:
         raise IntegrityError from None  # an edited row: no kind or status that we know
 
 
-async def _possible(connection: AsyncConnection, statement: Select[Any]) -> list[Mapping[str, Any]]:
+def _possible(found: Result[Any], types: Mapping[str, type]) -> list[Mapping[str, Any]]:
     """Rows of which each value is of its column's type. SQLite keeps what it is given, text for a number too.
 
     Raises IntegrityError: such a row was edited.
     """
-    types = {column.name: column.type.python_type for column in statement.selected_columns}
     try:
-        rows = [row._mapping for row in await connection.execute(statement)]  # noqa: SLF001  # its public name
+        rows = [row._mapping for row in found]  # noqa: SLF001  # its public name
     except ValueError:
         raise IntegrityError from None  # no id, or no time
     if any(value is not None and not isinstance(value, types[name]) for row in rows for name, value in row.items()):

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, insert, select, update
+from sqlalchemy import bindparam, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.principal import Role
@@ -14,6 +14,17 @@ from portal.features.identity.models import SessionRow, UserRow
 
 _users: Any = UserRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
 _sessions: Any = SessionRow.__table__  # type: ignore[attr-defined]
+_LIVE_USER = (  # asked with every request: made once
+    select(_users)
+    .join(_sessions, _sessions.c.user_id == _users.c.id)
+    .where(
+        _sessions.c.id == bindparam("session"),
+        _sessions.c.revoked_at.is_(None),
+        _sessions.c.expires_at > bindparam("moment"),
+        _sessions.c.epoch == _users.c.epoch,
+        _users.c.disabled_at.is_(None),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +76,7 @@ async def user_by_id(connection: AsyncConnection, user_id: UUID) -> User | None:
 
 async def live_user(connection: AsyncConnection, session_id: UUID, moment: datetime) -> User | None:
     """The user of a session that is neither revoked, expired nor of an older epoch; None otherwise."""
-    statement = (
-        select(_users)
-        .join(_sessions, _sessions.c.user_id == _users.c.id)
-        .where(
-            _sessions.c.id == session_id,
-            _sessions.c.revoked_at.is_(None),
-            _sessions.c.expires_at > moment,
-            _sessions.c.epoch == _users.c.epoch,
-            _users.c.disabled_at.is_(None),
-        )
-    )
-    row = (await connection.execute(statement)).one_or_none()
+    row = (await connection.execute(_LIVE_USER, {"session": session_id, "moment": moment})).one_or_none()
     return None if row is None else _user(row._mapping)  # noqa: SLF001
 
 

@@ -1,0 +1,133 @@
+"""SQLite's connections: aiosqlite's, with one call into their thread for each statement. The only door to `aiosqlite`.
+
+Comes in: a database file. Leaves: what SQLAlchemy's dialect takes for an aiosqlite connection. Waking a thread costs more
+than most statements: so rows are fetched where they were found, and BEGIN goes along with the first statement. Next:
+`engine`.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import aiosqlite
+
+BEGIN_TO_READ: Final = "BEGIN"
+BEGIN_TO_WRITE: Final = "BEGIN IMMEDIATE"
+_BEGINNINGS: Final = {BEGIN_TO_READ, BEGIN_TO_WRITE}
+
+
+def connector(path: Path) -> Callable[[], "Connection"]:
+    """What opens a connection to the database at `path`."""
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(path, check_same_thread=False)
+
+    return lambda: Connection(connect, iter_chunk_size=1)
+
+
+class Connection(aiosqlite.Connection):
+    """One transaction at a time, as SQLAlchemy uses it."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], iter_chunk_size: int) -> None:
+        super().__init__(connect, iter_chunk_size)
+        self._thread.daemon = True
+        self._beginning: str | None = None  # said when there is something to do
+        self._reads = False
+
+    def cursor(self) -> "Cursor":  # type: ignore[override]  # no call into the thread, and it is its own context manager
+        return Cursor(self)
+
+    async def run(self, operation: str, parameters: Any, *, many: bool = False) -> "Result":
+        """Execute, with what must be said before, and fetch. Raises what sqlite3 raises."""
+        if operation in _BEGINNINGS:
+            self._beginning = operation
+            return NOTHING
+        beginning, self._beginning = self._beginning, None
+        if beginning is not None:
+            self._reads = beginning == BEGIN_TO_READ
+        result: Result = await self._execute(_run, self._conn, beginning, operation, parameters, many)
+        return result
+
+    async def commit(self) -> None:
+        if self._is_over():
+            return
+        if self._reads:
+            self._conn.commit()  # nothing is written: it only lets go
+        else:
+            await super().commit()
+
+    async def rollback(self) -> None:
+        if not self._is_over():
+            await super().rollback()
+
+    def _is_over(self) -> bool:
+        self._beginning = None
+        return not self._conn.in_transaction
+
+
+class Result:
+    """What one statement left."""
+
+    __slots__ = ("description", "lastrowid", "rowcount", "rows")
+
+    def __init__(self, rows: list[Any], description: Any, rowcount: int, lastrowid: int | None) -> None:
+        self.rows, self.description = rows, description
+        self.rowcount, self.lastrowid = rowcount, lastrowid
+
+
+NOTHING = Result([], None, -1, None)
+
+
+class Cursor:
+    """As much of a cursor as SQLAlchemy asks for."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._result = NOTHING
+        self.arraysize = 1
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    async def execute(self, operation: str, parameters: Sequence[Any] = ()) -> Self:
+        self._result = await self._connection.run(operation, parameters)
+        return self
+
+    async def executemany(self, operation: str, parameters: Iterable[Sequence[Any]]) -> Self:
+        self._result = await self._connection.run(operation, parameters, many=True)
+        return self
+
+    async def fetchall(self) -> list[Any]:
+        return self._result.rows
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    @property
+    def description(self) -> Any:
+        return self._result.description
+
+    @property
+    def rowcount(self) -> int:
+        return self._result.rowcount
+
+    @property
+    def lastrowid(self) -> int | None:
+        return self._result.lastrowid
+
+
+def _run(connection: sqlite3.Connection, beginning: str | None, operation: str, parameters: Any, many: bool) -> Result:  # noqa: FBT001
+    cursor = connection.cursor()
+    try:
+        if beginning is not None:
+            cursor.execute(beginning)
+        execute = cursor.executemany if many else cursor.execute
+        execute(operation, parameters)
+        rows = cursor.fetchall() if cursor.description else []
+        return Result(rows, cursor.description, cursor.rowcount, cursor.lastrowid)
+    finally:
+        cursor.close()  # as long as a statement is left, SQLite keeps its files open
