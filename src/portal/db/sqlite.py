@@ -1,12 +1,12 @@
 """SQLite's connections: aiosqlite's, with one call into their thread for each statement. The only door to `aiosqlite`.
 
-Comes in: a database file. Leaves: what SQLAlchemy's dialect takes for an aiosqlite connection. Waking a thread costs more
-than most statements: so rows are fetched where they were found, and BEGIN goes along with the first statement. Next:
-`engine`.
+Comes in: a database file. Leaves: what SQLAlchemy's dialect takes for an aiosqlite connection. Waking a thread costs
+more than most statements: so rows are fetched where they were found, and BEGIN goes along with the first statement.
+Next: `engine`.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -46,8 +46,8 @@ class Connection(aiosqlite.Connection):
         beginning, self._beginning = self._beginning, None
         if beginning is not None:
             self._reads = beginning == BEGIN_TO_READ
-        result: Result = await self._execute(_run, self._conn, beginning, operation, parameters, many)
-        return result
+        execute: Callable[..., Awaitable[Result]] = self._execute
+        return await execute(_run, self._conn, beginning, operation, parameters, many)
 
     async def commit(self) -> None:
         if self._is_over():

@@ -28,7 +28,7 @@ class _Part:
 
 
 _END = b""  # ends a part: data events are never empty
-_Event = _Part | bytes
+_Event = _Part | bytes | memoryview
 
 
 class MultipartForm:
@@ -63,10 +63,10 @@ class MultipartForm:
             await self._take_field(part)
         raise InvalidInput(f"The form has no file in a field named {self._file_field!r}.")
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncIterator[Buffer]:
         """The file's bytes."""
         while (event := await self._next()) != _END:
-            if not isinstance(event, bytes):
+            if not isinstance(event, Buffer):
                 raise InvalidInput("The form ended inside the file.")
             yield event
 
@@ -81,7 +81,7 @@ class MultipartForm:
             raise InvalidInput("The form has a part that is unknown, repeated or a second file.")
         value = bytearray()
         while (event := await self._next()) != _END:
-            if not isinstance(event, bytes) or len(value) + len(event) > MAX_FIELD_BYTES:
+            if not isinstance(event, Buffer) or len(value) + len(event) > MAX_FIELD_BYTES:
                 raise InvalidInput(f"A field of the form is cut off or has more than {MAX_FIELD_BYTES} bytes.")
             value += event
         self._fields[part.name] = _text(bytes(value))
@@ -119,10 +119,13 @@ class MultipartForm:
 
     def _up_to_closing(self, chunk: bytes) -> bytes:
         """What of the chunk ends with what may be the closing boundary: the parser does not say where it saw one."""
-        seen = self._before + chunk
-        found = seen.find(self._closing)
-        piece = chunk if found < 0 else chunk[: found + len(self._closing) - len(self._before)]
-        self._before = (self._before + piece)[1 - len(self._closing) :]
+        tail = len(self._closing) - 1
+        end = (self._before + chunk[:tail]).find(self._closing) - len(self._before)  # across the seam
+        if end < -len(self._before):
+            end = chunk.find(self._closing)
+            end = len(chunk) if end < 0 else end
+        piece = chunk[: end + len(self._closing)]  # a whole chunk is not copied
+        self._before = (self._before + piece[-tail:])[-tail:]
         return piece
 
     def _parse(self, piece: bytes) -> None:
@@ -138,7 +141,7 @@ class MultipartForm:
             "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
             "on_header_end": self._on_header_end,
             "on_headers_finished": self._on_headers_finished,
-            "on_part_data": lambda data, start, end: self._events.append(data[start:end]),
+            "on_part_data": lambda data, start, end: self._events.append(memoryview(data)[start:end]),
             "on_part_end": lambda: self._events.append(_END),
             "on_end": self._on_end,
         }

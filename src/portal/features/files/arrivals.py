@@ -74,7 +74,7 @@ class FormArrival:
         _said(await form.open_file())  # what stands before the file is judged before its first byte
         return cls(form)
 
-    def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncIterator[Buffer]:
         return self._form.chunks()
 
     async def details(self) -> Details:

@@ -4,13 +4,13 @@ Every change of status is a compare-and-set: of two that race, one finds the row
 """
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Result, bindparam, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Result, RowMapping, bindparam, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import IntegrityError
@@ -257,7 +257,7 @@ def _views(found: Result[Any]) -> list[FileView]:
         raise IntegrityError from None  # an edited row: no kind or status that we know
 
 
-def _possible(found: Result[Any], types: Mapping[str, type]) -> list[Mapping[str, Any]]:
+def _possible(found: Result[Any], types: Mapping[str, type]) -> Sequence[RowMapping]:
     """Rows of which each value is of its column's type. SQLite keeps what it is given, text for a number too.
 
     Raises IntegrityError: such a row was edited.
