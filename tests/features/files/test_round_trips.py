@@ -1,0 +1,62 @@
+"""How often a file's way in and out asks the database: each question costs every upload, so none comes unnoticed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from portal.core.principal import Principal
+
+from .conftest import House
+
+
+@contextmanager
+def counted(engine: Engine) -> Iterator[dict[str, int]]:
+    """Statements (BEGIN is none) and transactions that ended well, while the block runs."""
+    seen = {"statements": 0, "commits": 0}
+
+    def asked(*given: Any) -> None:
+        seen["statements"] += not given[2].startswith("BEGIN")
+
+    def committed(_: Any) -> None:
+        seen["commits"] += 1
+
+    event.listen(engine, "before_cursor_execute", asked)
+    event.listen(engine, "commit", committed)
+    yield seen
+    event.remove(engine, "before_cursor_execute", asked)
+    event.remove(engine, "commit", committed)
+
+
+@pytest.fixture
+def sync_engine(house: House) -> Engine:
+    return house.database.engine.sync_engine
+
+
+async def test_an_upload_is_two_transactions_of_two_and_four_statements(
+    house: House, analyst: Principal, sync_engine: Engine
+) -> None:
+    await house.hand_in(analyst)  # the data key is made once
+    with counted(sync_engine) as seen:
+        await house.hand_in(analyst)
+    assert seen == {"statements": 2 + 4, "commits": 2}
+
+
+async def test_a_download_is_two_transactions_of_three_and_one_statements(
+    house: House, analyst: Principal, sync_engine: Engine
+) -> None:
+    file = await house.hand_in(analyst)
+    await house.fetch(analyst, file.id)
+    with counted(sync_engine) as seen:
+        await house.fetch(analyst, file.id)
+    assert seen == {"statements": 3 + 1, "commits": 2}
+
+
+async def test_who_is_calling_is_one_statement(house: House, analyst: Principal, sync_engine: Engine) -> None:
+    with counted(sync_engine) as seen:
+        async with house.database.read() as connection:
+            await house.sessions.require_live(connection, analyst.session_id)
+    assert seen == {"statements": 1, "commits": 1}
