@@ -51,7 +51,8 @@ async def test_sqlite_takes_the_write_lock_before_the_first_statement(tmp_path: 
     try:
         async with engine.begin() as writer:
             await writer.exec_driver_sql("CREATE TABLE t (x INTEGER)")
-        async with engine.begin(), reader.begin() as reading:  # a reader waits for no writer
+        async with engine.begin() as writer, reader.begin() as reading:  # a reader waits for no writer
+            await writer.exec_driver_sql("SELECT 1")
             assert (await reading.exec_driver_sql("SELECT count(*) FROM t")).scalar_one() == 0
             await reading.exec_driver_sql("PRAGMA busy_timeout = 0")
             with pytest.raises(DBAPIError, match="locked"):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError as ConstraintBroken
 
 from portal.backends.keys.base import Binding, KeyProviderError
@@ -296,8 +296,9 @@ async def test_a_missing_row_is_damage(keyring: Keyring) -> None:
 
 
 async def test_a_changed_row_does_not_open_and_is_noticed_before_the_cache_runs_out(
-    database: Database, keyring: Keyring
+    database: Database, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "ROW_SECONDS", 0)
     key = await keyring.active(CASE)
     wrapped = (await row_of(database, key)).wrapped
     await edit(database, key, wrapped=wrapped[:-1] + bytes([wrapped[-1] ^ 1]))
@@ -305,6 +306,23 @@ async def test_a_changed_row_does_not_open_and_is_noticed_before_the_cache_runs_
         await keyring.get(key.id, CASE)
     await edit(database, key, wrapped=wrapped)
     assert await keyring.get(key.id, CASE) == key
+
+
+async def test_what_a_row_said_is_believed_for_a_second_and_no_longer(
+    database: Database, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+    key = await keyring.active(CASE)
+    await keyring.get(key.id, CASE)
+    async with database.write() as connection:
+        await connection.execute(delete(DataKeyRow))
+    now += 0.9
+    assert await keyring.get(key.id, CASE) == await keyring.active(CASE) == key
+    now += 0.2
+    with pytest.raises(IntegrityError):
+        await keyring.get(key.id, CASE)
+    assert (await keyring.active(CASE)).id != key.id
 
 
 async def test_the_wrapped_keys_of_two_rows_swapped_open_neither(database: Database, keyring: Keyring) -> None:

@@ -79,10 +79,9 @@ def make_engine(url: URL, ssl_mode: SslMode) -> AsyncEngine:
 
 
 def _sqlite(url: URL) -> AsyncEngine:
-    path = Path(url.database or "")
     engine = create_async_engine(
         url,
-        async_creator=sqlite.connector(path),
+        connect_args={"async_creator_fn": sqlite.connect},
         hide_parameters=True,
         pool_size=_POOL_SIZE,
         max_overflow=0,
@@ -92,7 +91,7 @@ def _sqlite(url: URL) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     event.listen(engine.sync_engine, "handle_error", _give_up_read_only)
-    file = _OneFile(path)
+    file = _OneFile(Path(url.database or ""))
     event.listen(engine.sync_engine, "do_connect", file.before_connect)
     event.listen(engine.sync_engine, "connect", file.connected)
     event.listen(engine.sync_engine, "checkout", file.checkout)

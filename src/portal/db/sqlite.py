@@ -7,7 +7,7 @@ Next: `engine`.
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any, Final, Self
 
 import aiosqlite
@@ -17,20 +17,16 @@ BEGIN_TO_WRITE: Final = "BEGIN IMMEDIATE"
 _BEGINNINGS: Final = {BEGIN_TO_READ, BEGIN_TO_WRITE}
 
 
-def connector(path: Path) -> Callable[[], "Connection"]:
-    """What opens a connection to the database at `path`."""
-
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(path, check_same_thread=False)
-
-    return lambda: Connection(connect, iter_chunk_size=1)
+def connect(path: str, **options: Any) -> "Connection":
+    """A connection that opens when it is awaited. `options` are sqlite3's."""
+    return Connection(partial(sqlite3.connect, path, **options), iter_chunk_size=1)
 
 
 class Connection(aiosqlite.Connection):
     """One transaction at a time, as SQLAlchemy uses it."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], iter_chunk_size: int) -> None:
-        super().__init__(connect, iter_chunk_size)
+    def __init__(self, opened: Callable[[], sqlite3.Connection], iter_chunk_size: int) -> None:
+        super().__init__(opened, iter_chunk_size)
         self._thread.daemon = True
         self._beginning: str | None = None  # said when there is something to do
         self._reads = False

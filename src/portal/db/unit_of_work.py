@@ -39,7 +39,10 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that commits when the block ends and rolls back when it raises. Raises DatabaseAway."""
+        """A transaction that commits when the block ends and rolls back when it raises. Raises DatabaseAway.
+
+        SQLite's write lock is taken with the first statement.
+        """
         async with translated(), self._turn(), self._writer.begin() as connection:
             yield connection
 
