@@ -48,6 +48,7 @@ class MultipartForm:
         self._header: tuple[bytearray, bytearray] = (bytearray(), bytearray())
         self._part = _Part()
         self._ended = False
+        self._chunk, self._data_end = b"", 0  # where the last data of it ends: the closing boundary comes later
         self._fields: dict[str, str] = {}
         self.filename = ""
         self.content_type: str | None = None
@@ -108,25 +109,24 @@ class MultipartForm:
         opening, self._opening = self._opening[: len(chunk)], self._opening[len(chunk) :]
         if not chunk.startswith(opening):
             raise InvalidInput("The form does not begin with its boundary.")
-        while chunk and not self._ended:
-            piece = self._up_to_closing(chunk)
-            self._parse(piece)
-            chunk = chunk[len(piece) :]
+        if self._ended:
+            self._rest += chunk
+        else:
+            self._chunk, self._data_end = chunk, 0
+            self._parse(chunk)
+            self._rest += self._behind_closing(chunk)
         # RFC 2046 allows text behind the form too. No client sends any, and bytes that nobody reads are not taken.
-        self._rest += chunk
         if not b"\r\n".startswith(self._rest):
             raise InvalidInput("The form goes on behind its closing boundary.")
 
-    def _up_to_closing(self, chunk: bytes) -> bytes:
-        """What of the chunk ends with what may be the closing boundary: the parser does not say where it saw one."""
+    def _behind_closing(self, chunk: bytes) -> bytes:
+        """What of the chunk the form does not need: the parser says that it saw its end, and not where."""
+        if self._ended:
+            seen = self._before + chunk
+            return seen[len(self._before) + self._data_end if self._data_end else 0 :].partition(self._closing)[2]
         tail = len(self._closing) - 1
-        end = (self._before + chunk[:tail]).find(self._closing) - len(self._before)  # across the seam
-        if end < -len(self._before):
-            end = chunk.find(self._closing)
-            end = len(chunk) if end < 0 else end
-        piece = chunk[: end + len(self._closing)]  # a whole chunk is not copied
-        self._before = (self._before + piece[-tail:])[-tail:]
-        return piece
+        self._before = (self._before + chunk[-tail:])[-tail:]
+        return b""
 
     def _parse(self, piece: bytes) -> None:
         try:
@@ -141,7 +141,7 @@ class MultipartForm:
             "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
             "on_header_end": self._on_header_end,
             "on_headers_finished": self._on_headers_finished,
-            "on_part_data": lambda data, start, end: self._events.append(memoryview(data)[start:end]),
+            "on_part_data": self._on_part_data,
             "on_part_end": lambda: self._events.append(_END),
             "on_end": self._on_end,
         }
@@ -164,6 +164,11 @@ class MultipartForm:
         self._part.name = _text(options[b"name"])
         self._part.filename = _filename(header)
         self._events.append(self._part)
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self._events.append(memoryview(data)[start:end])
+        if data is self._chunk:  # else it is what the parser had held back of the one before
+            self._data_end = end
 
     def _on_end(self) -> None:
         self._ended = True
