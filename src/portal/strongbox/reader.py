@@ -1,17 +1,18 @@
-"""Opening: verified plaintext of a whole file or of a range, one segment at a time.
+"""Opening: verified plaintext of a whole file or of a range, a segment at a time, one run of them ahead.
 
 Comes in: a `SealedFile` whose record was verified, and its file keys. Leaves: plaintext of verified segments, in order.
- A whole read releases its last segment only after every head, length and tag was checked; a range first
-proves the end of every part it touches.
+A whole read releases its last segment only after every head, length and tag was checked; a range first proves the end
+of every part it touches. What the store gives in one piece is verified whole before any of it leaves.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from portal.backends.blobs.base import BlobStore
 from portal.core.errors import IntegrityError
+from portal.core.tasks import uninterrupted
 from portal.crypto import blob
 from portal.crypto.layout import STREAM_HEADER_SIZE, Layout
 from portal.strongbox.model import SealedFile, SealedPart
@@ -120,6 +121,12 @@ async def one_ahead(items: AsyncGenerator[_T, None]) -> AsyncGenerator[_T, None]
             await asyncio.sleep(0)  # it begins now, not when it is waited for
             yield item
     finally:
-        coming.cancel()
-        await asyncio.wait([coming])
-        await items.aclose()
+        await uninterrupted(_leave(coming, items))  # a cancelled scope would cancel this too
+
+
+async def _leave(coming: "asyncio.Future[Any]", items: AsyncGenerator[Any, None]) -> None:
+    coming.cancel()
+    await asyncio.wait([coming])
+    if not coming.cancelled():
+        coming.exception()  # looked at: what nobody asked for any more
+    await items.aclose()
