@@ -87,6 +87,13 @@ def test_a_file_is_never_written_over(path: Path) -> None:
     assert path.read_bytes() == b"first"
 
 
+def test_without_memory_no_file_is_begun(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blockfile, "mmap", failing(errno.ENOMEM))
+    with pytest.raises(OSError, match="Cannot allocate"):
+        BlockFile(path, PIECE)
+    assert not path.exists()
+
+
 @pytest.mark.usefixtures("small_blocks")
 def test_it_tells_what_it_takes_without_a_call_to_the_system(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = BlockFile(path, PIECE)

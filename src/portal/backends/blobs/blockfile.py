@@ -25,9 +25,9 @@ class BlockFile:
         """`piece` is how many bytes one `append` has at most. The file is the owner's alone. Raises FileExistsError,
         OSError.
         """
+        self._memory = mmap(-1, BLOCK + piece)  # aligned, as O_DIRECT wants it; pages that are not touched cost nothing
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o600)
-        self._memory = mmap(-1, BLOCK + piece)  # aligned, as O_DIRECT wants it; pages that are not touched cost nothing
         self._filled = 0
         self._direct: bool | None = None  # not tried yet
         self._open = True
