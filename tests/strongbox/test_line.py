@@ -198,6 +198,7 @@ async def test_a_cancelled_upload_leaves_no_thread_and_no_exception_behind(
     with nothing_goes_unheard():
         await cancelled(watched_box, stages, cancels)
         await tasks.drain()
+        await asyncio.get_running_loop().shutdown_default_executor()
     assert stages.working == 0
     assert await holds_nothing(watched_box.store)
 

@@ -8,11 +8,10 @@ of every part it touches. What the store gives in one piece is verified whole be
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from portal.backends.blobs.base import BlobStore
 from portal.core.errors import IntegrityError
-from portal.core.tasks import uninterrupted
 from portal.crypto import blob
 from portal.crypto.layout import STREAM_HEADER_SIZE, Layout
 from portal.strongbox.model import SealedFile, SealedPart
@@ -121,12 +120,6 @@ async def one_ahead(items: AsyncGenerator[_T, None]) -> AsyncGenerator[_T, None]
             await asyncio.sleep(0)  # it begins now, not when it is waited for
             yield item
     finally:
-        await uninterrupted(_leave(coming, items))  # a cancelled scope would cancel this too
-
-
-async def _leave(coming: "asyncio.Future[Any]", items: AsyncGenerator[Any, None]) -> None:
-    coming.cancel()
-    await asyncio.wait([coming])
-    if not coming.cancelled():
-        coming.exception()  # looked at: what nobody asked for any more
-    await items.aclose()
+        coming.cancel()
+        await asyncio.wait([coming])
+        await items.aclose()
