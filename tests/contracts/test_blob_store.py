@@ -16,6 +16,8 @@ from portal.backends.blobs.registry import open_blob_store
 from portal.core.errors import ConfigError, IntegrityError
 from portal.core.ids import new_id
 
+from .pieces import write
+
 STORES: dict[str, Callable[[Path], BlobStore]] = {
     "local": lambda folder: LocalStore(folder / "store"),
     "memory": lambda _: MemoryStore(),
@@ -45,7 +47,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 async def put(store: BlobStore, data: bytes, key: str = KEY) -> None:
     writer = await store.create(key)
-    await writer.write(data)
+    await write(writer, data)
     await writer.commit()
 
 
@@ -81,7 +83,7 @@ async def test_writes_of_any_size_join_in_order(store: BlobStore) -> None:
     parts = [b"", b"a", bytes(70_000), b"", b"b" * 8191, b"c" * 8193, BIG, b"end"]
     writer = await store.create(KEY)
     for part in parts:
-        await writer.write(part)
+        await write(writer, part)
     await writer.commit()
     assert await fetch(store) == b"".join(parts)
 
@@ -132,7 +134,7 @@ async def test_many_readers_of_one_blob(store: BlobStore) -> None:
 async def test_nothing_is_visible_before_commit(store: BlobStore) -> None:
     writer = await store.create(KEY)
     assert not await is_visible(store)
-    await writer.write(BIG)
+    await write(writer, BIG)
     assert not await is_visible(store)
     await writer.commit()
     assert await is_visible(store)
@@ -141,7 +143,7 @@ async def test_nothing_is_visible_before_commit(store: BlobStore) -> None:
 @pytest.mark.parametrize("written", [b"", b"some", BIG], ids=len)
 async def test_nothing_is_visible_after_abort(store: BlobStore, written: bytes) -> None:
     writer = await store.create(KEY)
-    await writer.write(written)
+    await write(writer, written)
     await writer.abort()
     assert not await is_visible(store)
 
@@ -149,7 +151,7 @@ async def test_nothing_is_visible_after_abort(store: BlobStore, written: bytes) 
 async def test_abort_is_idempotent_and_frees_the_key(store: BlobStore) -> None:
     for _ in range(3):
         writer = await store.create(KEY)
-        await writer.write(b"some")
+        await write(writer, b"some")
         await writer.abort()
         await writer.abort()
     await put(store, b"whole")
@@ -158,7 +160,7 @@ async def test_abort_is_idempotent_and_frees_the_key(store: BlobStore) -> None:
 
 async def test_abort_after_commit_changes_nothing(store: BlobStore) -> None:
     writer = await store.create(KEY)
-    await writer.write(b"whole")
+    await write(writer, b"whole")
     await writer.commit()
     await writer.abort()
     assert await fetch(store) == b"whole"
@@ -171,7 +173,7 @@ async def test_nothing_is_visible_after_a_cancelled_writer(store: BlobStore) -> 
         writer = await store.create(KEY)
         try:
             while True:
-                await writer.write(b"x" * 10_000)
+                await write(writer, b"x" * 10_000)
                 writing.set()
                 await asyncio.sleep(0)
         finally:
@@ -190,7 +192,7 @@ async def test_nothing_is_visible_after_a_cancelled_writer(store: BlobStore) -> 
 @pytest.mark.parametrize("steps", range(6))
 async def test_delete_settles_a_cancelled_commit(store: BlobStore, steps: int) -> None:
     writer = await store.create(KEY)
-    await writer.write(b"whole")
+    await write(writer, b"whole")
     task = asyncio.ensure_future(writer.commit())
     for _ in range(steps):
         await asyncio.sleep(0)
@@ -224,7 +226,7 @@ async def test_of_many_writers_of_one_key_one_gets_its_blob_in(store: BlobStore)
 
 async def test_a_second_writer_of_a_key_and_the_first_never_mix(store: BlobStore) -> None:
     first = await store.create(KEY)
-    await first.write(b"first")
+    await write(first, b"first")
     second_refused = await refusal(put(store, b"second"))
     first_refused = await refusal(first.commit())
     assert (first_refused is None) != (second_refused is None)
@@ -255,7 +257,7 @@ async def test_deleting_what_never_was_is_fine(store: BlobStore) -> None:
 
 async def test_delete_removes_an_unfinished_create(store: BlobStore) -> None:
     writer = await store.create(KEY)
-    await writer.write(b"half")
+    await write(writer, b"half")
     await store.delete(KEY)
     await writer.abort()
     assert not await is_visible(store)
@@ -277,7 +279,7 @@ async def test_list_by_prefix(store: BlobStore) -> None:
 async def test_list_is_empty_at_first_and_shows_no_unfinished_blob(store: BlobStore) -> None:
     assert await keys(store) == []
     writer = await store.create(KEY)
-    await writer.write(b"half")
+    await write(writer, b"half")
     assert await keys(store) == []
     await writer.abort()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import fcntl
 import os
 import resource
 import signal
@@ -19,9 +20,12 @@ import pytest
 
 from portal.backends.blobs import local
 from portal.backends.blobs.base import BlobMissing, StoreAway
+from portal.backends.blobs.blockfile import BlockFile
 from portal.backends.blobs.local import LocalStore
 from portal.core import tasks
 from portal.core.errors import PortalError, StorageFull
+
+from .pieces import write
 
 KEY = "0123456789abcdef" * 2
 BIG = bytes(1 << 21)
@@ -54,7 +58,7 @@ async def store(root: Root) -> LocalStore:
 
 async def put(store: LocalStore, data: bytes = b"whole") -> None:
     writer = await store.create(KEY)
-    await writer.write(data)
+    await write(writer, data)
     await writer.commit()
 
 
@@ -91,7 +95,7 @@ async def test_every_folder_is_the_owners_alone(store: LocalStore, root: Root) -
 async def test_a_blob_is_the_owners_alone_from_its_first_byte(store: LocalStore, root: Root) -> None:
     writer = await store.create(KEY)
     assert mode(root.unfinished) == 0o600
-    await writer.write(BIG)
+    await write(writer, BIG)
     await writer.commit()
     assert mode(root.blob) == 0o600
     assert root.leftovers() == []
@@ -111,7 +115,7 @@ async def test_an_unfinished_blob_lies_elsewhere_and_abort_removes_it(store: Loc
 
 async def test_abort_copes_with_a_file_that_is_gone(store: LocalStore, root: Root) -> None:
     writer = await store.create(KEY)
-    await writer.write(b"some")
+    await write(writer, b"some")
     root.unfinished.unlink()
     await writer.abort()
 
@@ -213,34 +217,39 @@ async def test_files_that_are_no_keys_are_not_listed(store: LocalStore, root: Ro
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 async def test_no_room_for_a_new_file(store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    monkeypatch.setattr(local, "_create", failing(number))
+    monkeypatch.setattr(local, "BlockFile", failing(number))
     with pytest.raises(StorageFull):
         await store.create(KEY)
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EROFS, errno.EMFILE, errno.ENOENT])
 async def test_a_store_that_takes_no_files(store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    monkeypatch.setattr(local, "_create", failing(number))
+    monkeypatch.setattr(local, "BlockFile", failing(number))
     with pytest.raises(StoreAway):
         await store.create(KEY)
+
+
+class FullFile(BlockFile):
+    """Its descriptor is that of the kernel's full device."""
+
+    def __init__(self, path: Path, piece: int) -> None:
+        super().__init__(path, piece)
+        device = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(device, self._descriptor, inheritable=False)
+        os.close(device)
 
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every new file is the kernel's full device, under a name in the store."""
-
-    def create(path: str, _flags: int) -> int:
-        Path(path).touch()
-        return os.open("/dev/full", os.O_WRONLY)
-
-    monkeypatch.setattr(local, "_create", create)
+    monkeypatch.setattr(local, "BlockFile", FullFile)
 
 
 @pytest.mark.usefixtures("full_disk")
 async def test_a_disk_that_is_full_at_a_write(store: LocalStore, root: Root) -> None:
     writer = await store.create(KEY)
     with pytest.raises(StorageFull):
-        await writer.write(BIG)
+        await write(writer, BIG)
     await writer.abort()
     assert root.leftovers() == []
     assert not await is_visible(store)
@@ -249,7 +258,7 @@ async def test_a_disk_that_is_full_at_a_write(store: LocalStore, root: Root) -> 
 @pytest.mark.usefixtures("full_disk")
 async def test_a_disk_that_is_full_at_the_commit(store: LocalStore, root: Root) -> None:
     writer = await store.create(KEY)
-    await writer.write(b"held in a buffer until then")
+    await write(writer, b"held in a buffer until then")
     with pytest.raises(StorageFull):
         await writer.commit()
     assert not await is_visible(store)
@@ -269,12 +278,13 @@ def small_files_only() -> Iterator[None]:
 
 @pytest.mark.usefixtures("small_files_only")
 async def test_a_file_over_the_systems_limit(store: LocalStore, root: Root) -> None:
-    writer = await store.create(KEY)
-    await writer.write(bytes(90_000))
-    with pytest.raises(StorageFull):
-        await writer.write(bytes(90_000))
-    await writer.abort()
-    assert root.leftovers() == []
+    for data in (BIG, bytes(100_001)):  # it is noticed at a write, or at the commit
+        with pytest.raises(StorageFull):
+            await put(store, data)
+        await store.delete(KEY)
+        assert root.leftovers() == []
+    await put(store, bytes(100_000))
+    assert await fetch(store) == bytes(100_000)
 
 
 async def test_a_read_that_fails_in_the_middle(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,8 +396,8 @@ async def test_everything_written_has_reached_the_file_when_it_is_synced(
     )
     writer = await store.create(KEY)
     number = root.unfinished.stat().st_ino
-    await writer.write(BIG)
-    await writer.write(b"and a little that a buffer may hold")
+    await write(writer, BIG)
+    await write(writer, b"and a little that a buffer may hold")
     await writer.commit()
     assert sizes[0] == (number, len(BIG) + 35)
 
@@ -463,7 +473,7 @@ async def fails(store: LocalStore) -> None:
         try:
             writer = await store.create(KEY)
             writers.append(writer)
-            await writer.write(BIG)
+            await write(writer, BIG)
             await writer.commit()
         except PortalError:
             pass
@@ -476,8 +486,9 @@ async def fails(store: LocalStore) -> None:
 BREAKS: dict[str, tuple[object, str, object]] = {
     "fstat": (local, "stat", SimpleNamespace(S_ISREG=failing(errno.EIO))),
     "nothing": (os, "getpid", os.getpid),
-    "create": (local, "_create", failing(errno.ENOSPC)),
-    "write": (local, "_create", lambda *_: os.open("/dev/full", os.O_WRONLY)),
+    "create": (local, "BlockFile", failing(errno.ENOSPC)),
+    "write": (local, "BlockFile", FullFile),
+    "direct": (fcntl, "fcntl", failing(errno.EIO)),
     "fsync": (os, "fsync", failing(errno.EIO)),
     "rename": (Path, "rename", failing(errno.EIO)),
     "open": (local, "_open_regular", failing(errno.EIO)),
@@ -506,10 +517,10 @@ class Door:
         self.knocked, self.open = asyncio.Event(), threading.Event()
         monkeypatch.setattr(local, opener, self._open)
 
-    def _open(self, path: str, flags: int) -> int:
+    def _open(self, *arguments: object) -> object:
         self._loop.call_soon_threadsafe(self.knocked.set)
         self.open.wait(30)
-        return int(self._really(path, flags))
+        return self._really(*arguments)
 
 
 async def test_a_create_that_is_cancelled_while_its_file_is_being_opened_leaves_nothing(
@@ -517,7 +528,7 @@ async def test_a_create_that_is_cancelled_while_its_file_is_being_opened_leaves_
 ) -> None:
     await put(store)
     await store.delete(KEY)
-    before, door = open_descriptors(), Door(monkeypatch, "_create")
+    before, door = open_descriptors(), Door(monkeypatch, "BlockFile")
     creating = asyncio.create_task(store.create(KEY))
     await door.knocked.wait()
     creating.cancel()

@@ -77,7 +77,7 @@ def test_round_trip_for_any_length_and_any_chunks(plain: bytes, cuts: list[int])
     assert open_stream(sealed, layout) == plain
 
 
-@pytest.mark.parametrize(("size", "last"), [(199, False), (201, False), (201, True), (0, False)])
+@pytest.mark.parametrize(("size", "last"), [(199, False), (201, False), (439, False), (441, False), (0, False)])
 def test_a_segment_of_the_wrong_size_is_a_bug(size: int, *, last: bool) -> None:
     with pytest.raises(RuntimeError):
         StreamSealer(KEY, AAD, Layout(256)).seal(bytes(size), last=last)

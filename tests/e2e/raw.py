@@ -42,6 +42,11 @@ class Wire:
     def __exit__(self, *_: object) -> None:
         self.leave()
 
+    @property
+    def port(self) -> int:
+        """Ours."""
+        return int(self._socket.getsockname()[1])
+
     def send(self, *pieces: bytes) -> None:
         self._socket.sendall(b"".join(pieces))
 

@@ -14,7 +14,7 @@ from .seen import blob_file, events, eventually, outcomes, problem
 
 PREAMBLE = 168  # head and stream header of a blob
 SEGMENT = 1 << 20  # sealed
-SIZE = 3 * SEGMENT - 200  # three segments
+SIZE = 5 * SEGMENT - 200  # five segments: the store gives two in one piece
 CONTENT = secrets.token_bytes(SIZE)
 
 Damage = Callable[[Path, Path], None]
@@ -87,9 +87,13 @@ SEEN_AT_ONCE: dict[str, Damage] = {
     "a folder": replace_with_folder,
     "a pipe": replace_with_pipe,
 }
-SEEN_LATER: dict[str, Damage] = {
+SEEN_WITH_THE_FIRST: dict[str, Damage] = {
     "the second segment": flip(128 + SEGMENT),
     "the second segment's tag": flip(128 + 2 * SEGMENT - 1),
+}
+SEEN_LATER: dict[str, Damage] = {
+    "the third segment": flip(128 + 2 * SEGMENT),
+    "the fourth segment's tag": flip(128 + 4 * SEGMENT - 1),
     "the last segment": flip(-100),
     "the very last bit": flip(-1),
 }
@@ -135,6 +139,21 @@ def test_damage_seen_before_the_first_byte_is_a_clean_error(
         assert {"etag", "repr-digest", "content-range", "content-disposition"}.isdisjoint(refused.headers)
     assert eventually(lambda: outcomes(portal, entry["id"]) == ["damaged", "damaged"])
     assert analyst.get(f"/files/{entry['id']}").json() == entry
+
+
+@pytest.mark.parametrize("damage", SEEN_WITH_THE_FIRST.values(), ids=SEEN_WITH_THE_FIRST)
+@pytest.mark.parametrize("asked", [None, "bytes=10-"], ids=["whole", "range"])
+def test_damage_in_what_is_read_along_with_the_first_segment_is_a_clean_error_too(
+    portal: Served,
+    analyst: httpx.Client,
+    entry: dict[str, Any],
+    damaged: Callable[[Damage], None],
+    damage: Damage,
+    asked: str | None,
+) -> None:
+    damaged(damage)
+    assert problem(get(analyst, entry, asked)) == (500, "integrity_error")
+    assert eventually(lambda: outcomes(portal, entry["id"]) == ["damaged"])
 
 
 @pytest.mark.parametrize("damage", SEEN_LATER.values(), ids=SEEN_LATER)

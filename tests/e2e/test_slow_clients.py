@@ -4,6 +4,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 
 import httpx
 import pytest
@@ -75,14 +76,16 @@ def test_a_head_without_end_is_refused_before_it_fills_the_memory(portal: Served
         pytest.fail("ten megabytes of a head were taken")
 
 
-@pytest.mark.parametrize("kind", ["raw", "chunked", "form", "empty"])
+@pytest.mark.parametrize("kind", ["raw", "large", "chunked", "form", "empty"])
 def test_an_upload_that_stops_is_answered_and_cut_off(portal: Served, analyst: httpx.Client, kind: str) -> None:
     name = secrets.token_hex(8)
     raw = head("PUT", f"/api/v1/upload/{name}", bearer(analyst), length(100))
+    large = head("PUT", f"/api/v1/upload/{name}", bearer(analyst), length(8 << 20))
     chunked = head("PUT", f"/api/v1/upload/{name}", bearer(analyst), "Transfer-Encoding: chunked")
     form = head("POST", "/api/v1/files", bearer(analyst), FORM, length(1000))
     beginnings = {
         "raw": raw + b"abc",
+        "large": large + BIG[: 3 << 20],
         "chunked": chunked + chunk(b"abc"),
         "form": form + part("file", b"abc", filename=name),
         "empty": raw,
@@ -115,6 +118,18 @@ def test_a_body_that_comes_at_the_least_rate_is_taken(portal: Served, analyst: h
             time.sleep(0.2)  # a slow sender
             wire.send(bytes(RATE))
         assert wire.answer().status_code == 201
+
+
+@pytest.mark.parametrize("piece", [RATE, 20_000])
+def test_so_is_a_large_one_whose_end_comes_so(portal: Served, analyst: httpx.Client, piece: int) -> None:
+    body = BIG[: (2 << 20) + 8 * piece]
+    with Wire(portal.port) as wire:
+        wire.send(head("PUT", "/api/v1/upload/slow.bin", bearer(analyst), length(len(body))), body[: 2 << 20])
+        for at in range(2 << 20, len(body), piece):
+            time.sleep(0.2)  # a slow sender
+            wire.send(body[at : at + piece])
+        answer = wire.answer()
+    assert (answer.status_code, answer.json()["sha256"]) == (201, sha256(body).hexdigest())
 
 
 def test_a_reader_that_does_not_read_is_cut_off(portal: Served, download: tuple[Wire, str]) -> None:

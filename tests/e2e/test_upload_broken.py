@@ -11,7 +11,7 @@ from .conftest import MakePortal, Served
 from .raw import FORM, Wire, bearer, chunk, head, length, part
 from .seen import eventually, kept, known, problem, rows, statuses
 
-SENT = 1_500_000  # more than a segment: something of it is on disk when the client leaves
+SENT = 2_500_000  # more than two segments: something of it is on disk when the client leaves
 ROOM = 2 << 20
 DEPARTURES: dict[str, Callable[[Wire], None]] = {
     "closes": Wire.leave,

@@ -17,7 +17,7 @@ from . import invariants, strace
 from .driven import Driven
 from .strace import Call
 
-LARGE, SMALL, TINY = 1_300_000, 70_000, 10  # bytes: two segments, one, next to none
+LARGE, SMALL, TINY = 2_300_000, 70_000, 10  # bytes: three segments (two go past the page cache), one, next to none
 RANGE = (1_000, 2_000)  # start, length
 FORESEEN = {"blob_store_away", "database_away", "storage_full", "unavailable"}
 

@@ -33,7 +33,7 @@ from .conftest import Figures
 
 CLIENTS = 8
 BIG = 8 << 20
-SENT = secrets.token_bytes(1_200_000)  # more than a segment
+SENT = secrets.token_bytes(2_500_000)  # more than two segments: they are in the store
 HEADROOM = 30  # descriptors that the database's pool and SQLite may have opened meanwhile
 
 _T = TypeVar("_T")

@@ -24,7 +24,7 @@ from .disk import Disk, State, Step, steps
 from .driven import Driven, driven
 
 CALLS = [f"?{name}" for name in ("openat", "write", "fsync", "rename", "renameat", "renameat2", "unlink", "unlinkat")]
-SIZE = 1_200_000  # bytes: two segments
+SIZE = 2_300_000  # bytes: three segments, of which two go past the page cache
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ IO, FULL, MANY = "EIO", "ENOSPC", "EMFILE"  # a bad disk, a full one, too many o
 ERRORS = {
     "openat": (IO, FULL, MANY),
     **dict.fromkeys(("write", "pwrite64", "ftruncate"), (IO, FULL)),
-    **dict.fromkeys(("fsync", "fdatasync", "rename", "unlink", "close", "read", "pread64", "lseek"), (IO,)),
+    **dict.fromkeys(("fsync", "fdatasync", "rename", "unlink", "close", "read", "pread64", "preadv", "lseek"), (IO,)),
     **dict.fromkeys(("newfstatat", "fstat", "renameat", "unlinkat", "getdents64"), (IO,)),  # by machine and Python
 }
 PAGES = {"pread64", "pwrite64"}  # what only the database does, dozens of times in each operation

@@ -19,7 +19,7 @@ from .driven import driven
 from .faults import LARGE, Bench, prepared
 
 LENGTH = stored_length(PRODUCTION, LARGE)
-IN_THE_BLOB = (0, HEAD_SIZE, PREAMBLE_SIZE, 600_000, HEAD_SIZE + PRODUCTION.segment, 1_200_000, LENGTH)
+IN_THE_BLOB = (0, HEAD_SIZE, PREAMBLE_SIZE, 600_000, HEAD_SIZE + PRODUCTION.segment, 1_200_000, 2 << 20, LENGTH)
 LOG_HEADER, FRAME_HEADER, FRAME = 32, 24, 24 + 4096  # bytes; a frame holds one page
 FRAMES = 30  # more than one upload writes
 

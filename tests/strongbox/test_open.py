@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from portal.backends.blobs.base import StoreAway
+from portal.backends.blobs import memory as memory_module
+from portal.backends.blobs.base import StoreAway, T
 from portal.backends.blobs.memory import MemoryStore
 from portal.backends.keys.base import KeyProviderError
 from portal.backends.keys.local import LocalKeyProvider
@@ -45,6 +46,12 @@ from .sealing import (
 WHOLE = recipe(THREE_SEGMENTS)
 HEAD, SEGMENT_1, SEGMENT_2 = 128, 128 + 256, 128 + 512
 Blobs = dict[str, bytes]
+
+
+@pytest.fixture(autouse=True)
+def runs_of_two_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store in memory gives two segments in one piece, as the local store does in production."""
+    monkeypatch.setattr(memory_module, "_PIECE", 2 * LAYOUT.segment)
 
 
 async def read_reader(reader: Reader, start: int, length: int) -> bytes:
@@ -103,7 +110,7 @@ async def test_a_range_outside_the_file_is_a_bug(memory_box: Strongbox, start: i
         await read(memory_box, file, start, length)
 
 
-async def test_every_piece_is_verified_before_the_next_is_fetched(memory_box: Strongbox) -> None:
+async def test_every_piece_is_a_segment(memory_box: Strongbox) -> None:
     reader = await memory_box.open(await seal_file(memory_box, WHOLE))
     assert [len(piece) async for piece in reader.read(0, THREE_SEGMENTS)] == [200, 240, 7]
 
@@ -142,7 +149,20 @@ async def test_damage_elsewhere_leaves_a_range_readable(memory_box: Strongbox, m
     key, blob = file.parts[0].key, memory.blobs[file.parts[0].key]
     memory.blobs[key] = damaged(blob, SEGMENT_1 + 5)
     assert await read(memory_box, file, 0, 200) == WHOLE[:200]
-    assert (await deliver(memory_box, file, 199, 2)).plain == WHOLE[199:200]
+    delivered = await deliver(memory_box, file, 199, 2)
+    assert (delivered.whole, delivered.plain) == (False, b"")
+
+
+@pytest.mark.parametrize(("segment", "reached"), [(0, 0), (1, 0), (2, 440), (3, 440)])
+async def test_nothing_leaves_of_a_run_before_all_of_it_was_verified(
+    memory_box: Strongbox, memory: MemoryStore, segment: int, reached: int
+) -> None:
+    whole = recipe(200 + 240 + 240 + 50)
+    file = await seal_file(memory_box, whole)
+    key = file.parts[0].key
+    memory.blobs[key] = damaged(memory.blobs[key], HEAD + 256 * segment + 50)
+    delivered = await deliver(memory_box, file)
+    assert (delivered.whole, delivered.plain) == (False, whole[:reached])
 
 
 async def test_every_truncation_is_refused_and_no_wrong_byte_leaves(keyring: Keyring) -> None:
@@ -205,9 +225,9 @@ async def test_a_range_at_the_start_proves_the_end_first(
 async def test_a_full_read_holds_the_last_segment_back_until_everything_before_it_was_verified(
     memory_box: Strongbox, memory: MemoryStore
 ) -> None:
-    parts = [recipe(300, seed) for seed in range(3)]
+    parts = [recipe(THREE_SEGMENTS, seed) for seed in range(3)]
     file = await seal_file(memory_box, *parts)
-    for number, reached in ((0, 200), (1, 300 + 200), (2, 600 + 200)):
+    for number, reached in ((0, 440), (1, 447 + 440), (2, 2 * 447 + 440)):
         key = file.parts[number].key
         whole = memory.blobs[key]
         memory.blobs[key] = damaged(whole)
@@ -545,15 +565,15 @@ class DribblingStore(MemoryStore):
         self.until = 1 << 30
         self.then: Exception | None = None
 
-    async def get(self, key: str, start: int, length: int) -> AsyncGenerator[bytes, None]:
+    async def get(self, key: str, start: int, length: int, use: Callable[[memoryview], T]) -> AsyncGenerator[T, None]:
         given_out = 0
-        async for piece in super().get(key, start, length):
+        async for piece in super().get(key, start, length, bytes):
             for at in range(len(piece)):
                 if given_out == self.until:
                     if self.then is not None:
                         raise self.then
                     return
-                yield piece[at : at + 1]
+                yield use(memoryview(piece)[at : at + 1])
                 given_out += 1
 
 

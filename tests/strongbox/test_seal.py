@@ -9,13 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from portal.backends.blobs.base import BlobStore, BlobWriter, StoreAway
+from portal.backends.blobs.base import BlobStore, BlobWriter, Make, StoreAway
 from portal.backends.blobs.memory import MemoryStore
 from portal.backends.keys.base import KeyProviderError
 from portal.backends.keys.local import LocalKeyProvider
 from portal.backends.scanners.base import Outcome, Verdict
 from portal.backends.scanners.memory import MemoryScanner
 from portal.backends.scanners.none import NoScanner
+from portal.core.buffer import Buffer
 from portal.core.errors import Forbidden, StorageFull, TooLarge
 from portal.crypto.blob import stored_length
 from portal.crypto.layout import PRODUCTION
@@ -242,11 +243,11 @@ class FullWriter:
     def __init__(self, store: FullStore, inner: BlobWriter) -> None:
         self._store, self._inner = store, inner
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, size: int, make: Make) -> None:
         if self._store.room == 0:
             raise StorageFull
         self._store.room -= 1
-        await self._inner.write(data)
+        await self._inner.write(size, make)
 
     async def commit(self) -> None:
         if self._store.room == 0:
@@ -295,7 +296,7 @@ class Listener:
         self.heard.append("open")
         return self
 
-    async def feed(self, chunk: bytes) -> None:
+    async def feed(self, chunk: Buffer) -> None:
         self.heard.append(f"feed {len(chunk)}")
 
     async def finish(self) -> Verdict:
@@ -320,19 +321,19 @@ async def test_a_scanner_sees_every_byte_once_and_is_asked_before_approve(keyrin
 
     box = Strongbox(MemoryStore(), keyring, [listener], LAYOUT)
     await box.seal(place(), "none", source(recipe(300), recipe(147)), limit=NO_LIMIT, approve=approve)
-    assert listener.heard == ["open", "feed 200", "feed 240", "feed 7", "finish", "approve"]
+    assert listener.heard == ["open", "feed 440", "feed 7", "finish", "approve"]
 
 
 async def test_a_scan_of_a_broken_upload_is_aborted(keyring: Keyring) -> None:
     listener = Listener()
-    await failing_source(Strongbox(MemoryStore(), keyring, [listener], LAYOUT), source(recipe(300)))
-    assert listener.heard == ["open", "feed 200", "abort"]
+    await failing_source(Strongbox(MemoryStore(), keyring, [listener], LAYOUT), source(recipe(500)))
+    assert listener.heard == ["open", "feed 440", "abort"]
 
 
 async def test_a_scan_that_gave_its_verdict_is_not_aborted_too(keyring: Keyring) -> None:
     listener = Listener()
     await refused(Strongbox(MemoryStore(), keyring, [listener], LAYOUT), source(recipe(300)))
-    assert listener.heard == ["open", "feed 200", "feed 100", "finish"]
+    assert listener.heard == ["open", "feed 300", "finish"]
 
 
 async def test_destroy_removes_a_blob_and_is_idempotent(box: Strongbox) -> None:

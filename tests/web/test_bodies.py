@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 from starlette.types import Message
 
+from portal.core.buffer import Buffer
 from portal.core.errors import ClientGone, TooLarge
 from portal.web import errors
 from portal.web.bodies import body_chunks, json_body, refuse_announced
@@ -35,8 +36,8 @@ def piece(body: bytes, *, more: bool = True) -> Message:
 GONE: Message = {"type": "http.disconnect"}
 
 
-async def read(chunks: AsyncIterator[bytes]) -> list[bytes]:
-    return [chunk async for chunk in chunks]
+async def read(chunks: AsyncIterator[Buffer]) -> list[bytes]:
+    return [bytes(chunk) async for chunk in chunks]
 
 
 def test_an_announced_length_over_the_limit_is_refused_before_a_byte_is_read() -> None:

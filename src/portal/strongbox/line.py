@@ -10,6 +10,7 @@ from functools import partial
 from typing import Self
 
 from portal.backends.blobs.base import BlobWriter
+from portal.core.tasks import uninterrupted
 from portal.crypto.blob import BlobSealer
 from portal.strongbox.observe import Observers
 
@@ -29,9 +30,7 @@ class Line:
 
     async def __aexit__(self, *_: object) -> None:
         if self._busy:
-            done = (await asyncio.wait(self._busy))[0]
-            for work in done:
-                work.exception()  # looked at: the first that was found has been raised
+            await uninterrupted(self._settle())
 
     def check(self) -> None:
         """Raises what went wrong with the run that is on the line, as soon as it is known."""
@@ -59,6 +58,11 @@ class Line:
     def _seal(self, run: memoryview, *, last: bool) -> Awaitable[None]:
         seal = partial(self._sealer.seal_into, run, last=last)
         return self._writer.write(self._sealer.sealed_length(len(run)), seal)
+
+    async def _settle(self) -> None:
+        for work in (await asyncio.wait(self._busy))[0]:
+            if not work.cancelled():
+                work.exception()  # looked at: the first that was found has been raised
 
     async def _through(self) -> None:
         if self._busy:

@@ -1,8 +1,8 @@
-"""Opening: verified plaintext of a whole file or of a range, one segment at a time.
+"""Opening: verified plaintext of a whole file or of a range, a segment at a time, one run of them ahead.
 
 Comes in: a `SealedFile` whose record was verified, and its file keys. Leaves: plaintext of verified segments, in order.
- A whole read releases its last segment only after every head, length and tag was checked; a range first
-proves the end of every part it touches.
+A whole read releases its last segment only after every head, length and tag was checked; a range first proves the end
+of every part it touches. What the store gives in one piece is verified whole before any of it leaves.
 """
 
 import asyncio

@@ -100,8 +100,11 @@ class Connection(HttpToolsProtocol):
         body = DirectBody(self, scope, receive)
 
         async def received() -> Message:
-            self._body = body
             theirs = cycle is not self.cycle or not cycle.more_body or cycle.waiting_for_100_continue
+            if not theirs:
+                self._body = body
+            if self.transport.is_closing():
+                body.lost()
             return await body.receive(gathered=theirs or bool(cycle.body))
 
         await self._app(scope, received, send)
@@ -119,6 +122,7 @@ class Connection(HttpToolsProtocol):
         """The parser has not seen all of that body: the next request is read by a new one."""
         self.cycle.more_body = False
         self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own: it hangs up itself
         self.resume()
         if rest:
             self.data_received(rest)

@@ -47,23 +47,23 @@ class DirectBody:
         self.begun = False
 
     async def receive(self, *, gathered: bool) -> Message:
-        """`gathered`: whether the server has bytes of this body, or is asked for it for the first time."""
-        if not self.begun and (gathered or not self._room or self._left < _WORTH):
+        """`gathered`: whether the server has bytes of this body, or has not begun to read it."""
+        if self._gone or (not self.begun and (gathered or not self._room or self._left < _WORTH)):
             message = await self._receive()
             self._left -= len(message.get("body", b""))
             return message
         self.begun = True
-        self._line.pause()
-        view = self._room["view"][: self._left]
-        got = self._fill(view)
-        while not got:
+        return await self._direct(self._room["view"][: self._left])
+
+    async def _direct(self, view: memoryview) -> Message:
+        while not self._gone:  # the number of a socket that was closed may be another's: it is not read from again
+            self._line.pause()
+            if got := self._fill(view):
+                return self._message(view[:got])
             self._event.clear()
             self._line.resume()
             await self._event.wait()
-            if self._gone:
-                return {"type": "http.disconnect"}
-            got = self._fill(view)
-        return self._message(view[:got])
+        return {"type": "http.disconnect"}
 
     def came(self, data: bytes) -> None:
         """The connection read something itself, because nothing was there before."""
@@ -72,7 +72,7 @@ class DirectBody:
         self._event.set()
 
     def lost(self) -> None:
-        """The client left."""
+        """The connection is closed, or about to be. Idempotent."""
         self._gone = True
         self._event.set()
 

@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from portal import tables
-from portal.backends.blobs.base import BlobStat, BlobWriter, StoreAway
+from portal.backends.blobs.base import BlobStat, BlobWriter, Make, StoreAway, T
 from portal.backends.blobs.memory import MemoryStore
 from portal.backends.keys.local import LocalKeyProvider
 from portal.backends.scanners.memory import MemoryScanner
@@ -90,12 +90,12 @@ class ShakyStore:
         self.may("create")
         return _ShakyWriter(self, await self._inner.create(key))
 
-    async def get(self, key: str, start: int, length: int) -> AsyncGenerator[bytes, None]:
-        async for piece in self._inner.get(key, start, length):
+    async def get(self, key: str, start: int, length: int, use: Callable[[memoryview], T]) -> AsyncGenerator[T, None]:
+        async for piece in self._inner.get(key, start, length, bytes):
             self.may("get")
             for at in range(0, len(piece), 100):  # pieces of a size that fits nothing
                 self.may("get")
-                yield piece[at : at + 100]
+                yield use(memoryview(piece)[at : at + 100])
 
     async def stat(self, key: str) -> BlobStat | None:
         self.may("stat")
@@ -123,9 +123,9 @@ class _ShakyWriter:
     def __init__(self, store: ShakyStore, inner: BlobWriter) -> None:
         self._store, self._inner = store, inner
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, size: int, make: Make) -> None:
         self._store.may("write")
-        await self._inner.write(data)
+        await self._inner.write(size, make)
 
     async def commit(self) -> None:
         self._store.may("commit")

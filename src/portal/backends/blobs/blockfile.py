@@ -5,6 +5,7 @@ and read much later, if ever: in the page cache it would cost a copy and push ou
 which fills no block, and file systems that know no O_DIRECT, go through the cache all the same.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -24,11 +25,12 @@ class BlockFile:
         """`piece` is how many bytes one `append` has at most. The file is the owner's alone. Raises FileExistsError,
         OSError.
         """
+        self._memory = mmap(-1, BLOCK + piece)  # aligned, as O_DIRECT wants it; pages that are not touched cost nothing
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o600)
-        self._memory = mmap(-1, BLOCK + piece)  # aligned, as O_DIRECT wants it; pages that are not touched cost nothing
         self._filled = 0
         self._direct: bool | None = None  # not tried yet
+        self._open = True
         self._lock = Lock()
 
     def holds(self, size: int) -> bool:
@@ -41,6 +43,7 @@ class BlockFile:
         Raises OSError; ValueError once it is closed.
         """
         with self._lock:
+            self._check_open()
             with memoryview(self._memory)[self._filled : self._filled + size] as room:
                 make(room)
             self._filled += size
@@ -48,8 +51,12 @@ class BlockFile:
                 self._write_pages()
 
     def finish(self) -> None:
-        """Write what is left, have the disk confirm all of it, and close. Raises OSError: the file is lost then."""
+        """Write what is left, have the disk confirm all of it, and close.
+
+        Raises OSError: the file is lost then; ValueError once it is closed.
+        """
         with self._lock:
+            self._check_open()
             try:
                 self._be_direct(wanted=False)
                 self._write(self._filled)
@@ -62,10 +69,16 @@ class BlockFile:
         with self._lock:
             self._close()
 
+    def _check_open(self) -> None:
+        if not self._open:
+            raise ValueError("the file is closed")
+
     def _close(self) -> None:
-        if not self._memory.closed:
-            self._memory.close()
+        if self._open:
+            self._open = False
             os.close(self._descriptor)
+            with contextlib.suppress(BufferError):  # a `make` that failed may still hold a view: it goes with that
+                self._memory.close()
 
     def _write_pages(self) -> None:
         """Write whole pages; what fills none is the beginning of the next."""

@@ -1,0 +1,316 @@
+"""The file in whole blocks, past the page cache: any bytes in any pieces, whatever the file system makes of it."""
+
+import errno
+import fcntl
+import os
+import resource
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from mmap import PAGESIZE
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from portal.backends.blobs import blockfile
+from portal.backends.blobs.base import given as given_bytes
+from portal.backends.blobs.blockfile import BlockFile
+
+PIECE = 2 << 20
+DIRECT: int = getattr(os, "O_DIRECT", 0)
+ROUGH = bytes(range(251)) * 20_000  # 5 MB that fit no page
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "file"
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blockfile, "BLOCK", 2 * PAGESIZE)
+
+
+def append(file: BlockFile, data: bytes) -> None:
+    file.append(len(data), given_bytes(data))
+
+
+def write(file: BlockFile, data: bytes, piece: int = PIECE) -> None:
+    for at in range(0, len(data), piece):
+        append(file, data[at : at + piece])
+
+
+def is_direct(file: BlockFile) -> bool:
+    return bool(fcntl.fcntl(file._descriptor, fcntl.F_GETFL) & DIRECT)
+
+
+def failing(number: int) -> Callable[..., NoReturn]:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    sizes=st.lists(st.sampled_from([0, 1, 15, 4095, 4096, 4097, 8192, 12_288]) | st.integers(0, 12_288), max_size=12)
+)
+@pytest.mark.usefixtures("small_blocks")
+def test_pieces_of_any_size_join_in_order(path: Path, sizes: list[int]) -> None:
+    path.unlink(missing_ok=True)
+    pieces = [ROUGH[number : number + size] for number, size in enumerate(sizes)]
+    file = BlockFile(path, 12_288)
+    for piece in pieces:
+        append(file, piece)
+    file.finish()
+    assert path.read_bytes() == b"".join(pieces)
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 2 << 20, (2 << 20) + 1, len(ROUGH)])
+@pytest.mark.parametrize("piece", [PIECE, (1 << 20) + 168, 70_001])
+def test_bytes_around_every_block_come_back(path: Path, size: int, piece: int) -> None:
+    file = BlockFile(path, PIECE)
+    write(file, ROUGH[:size], piece)
+    file.finish()
+    assert path.read_bytes() == ROUGH[:size]
+
+
+def test_a_file_is_never_written_over(path: Path) -> None:
+    path.write_bytes(b"first")
+    with pytest.raises(FileExistsError):
+        BlockFile(path, PIECE)
+    assert path.read_bytes() == b"first"
+
+
+def test_without_memory_no_file_is_begun(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blockfile, "mmap", failing(errno.ENOMEM))
+    with pytest.raises(OSError, match="Cannot allocate"):
+        BlockFile(path, PIECE)
+    assert not path.exists()
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_it_tells_what_it_takes_without_a_call_to_the_system(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = BlockFile(path, PIECE)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", failing(errno.EIO))
+        assert file.holds(8191)
+        append(file, bytes(8191))
+        assert not file.holds(1)
+        with pytest.raises(OSError, match="Input/output"):
+            append(file, b"x")
+    file.close()
+
+
+def test_whole_blocks_go_past_the_page_cache_and_the_end_through_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[int, bool]] = []
+    file, really = BlockFile(path, PIECE), os.write
+
+    def seen(descriptor: int, data: memoryview) -> int:
+        written.append((len(data), is_direct(file)))
+        return really(descriptor, data)
+
+    monkeypatch.setattr(os, "write", seen)
+    write(file, ROUGH[: PIECE + 5])
+    taken = is_direct(file)  # not every file system knows it
+    append(file, b"the end")
+    file.finish()
+    assert written == [(PIECE, taken), (12, False)]
+    assert path.read_bytes() == ROUGH[: PIECE + 5] + b"the end"
+
+
+def test_where_the_flag_is_refused_the_bytes_go_through_the_cache(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    really = fcntl.fcntl
+
+    def refusing(descriptor: int, command: int, flags: int = 0) -> int:
+        if flags & DIRECT:
+            raise OSError(errno.EINVAL, "not here")
+        return really(descriptor, command, flags)
+
+    monkeypatch.setattr(fcntl, "fcntl", refusing)
+    file = BlockFile(path, PIECE)
+    write(file, ROUGH)
+    assert not is_direct(file)
+    file.finish()
+    assert path.read_bytes() == ROUGH
+
+
+def test_any_other_trouble_with_the_flag_is_trouble(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = BlockFile(path, PIECE)
+    monkeypatch.setattr(fcntl, "fcntl", failing(errno.EIO))
+    with pytest.raises(OSError, match="Input/output"):
+        append(file, ROUGH[:PIECE])
+    file.close()
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no file system in memory")  # noqa: S108  # the place itself
+def test_a_file_system_in_memory_will_do() -> None:
+    path = Path("/dev/shm") / f"portal-{os.getpid()}-{threading.get_ident()}"  # noqa: S108  # created exclusively
+    file = BlockFile(path, PIECE)
+    try:
+        write(file, ROUGH)
+        file.finish()
+        assert path.read_bytes() == ROUGH
+    finally:
+        path.unlink()
+
+
+class Writes:
+    """`os.write` that cuts short, or refuses for its alignment, the calls with these numbers."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, file: BlockFile) -> None:
+        self.short: dict[int, int] = {}
+        self.refused: set[int] = set()
+        self.calls, self._file, self._really = count(), file, os.write
+        monkeypatch.setattr(os, "write", self._write)
+
+    def _write(self, descriptor: int, data: memoryview) -> int:
+        number = next(self.calls)
+        if number in self.refused and is_direct(self._file):
+            raise OSError(errno.EINVAL, "not aligned")
+        return self._really(descriptor, data[: self.short.get(number, len(data))])
+
+
+@pytest.mark.skipif(not DIRECT, reason="this system knows no O_DIRECT")
+@pytest.mark.parametrize("refused", [{0}, {1}, {2}, {1, 2}])
+def test_where_the_flag_was_taken_and_the_write_is_not_the_cache_takes_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch, refused: set[int]
+) -> None:
+    file = BlockFile(path, PIECE)
+    Writes(monkeypatch, file).refused = refused
+    write(file, ROUGH, 1 << 20)
+    file.finish()
+    assert path.read_bytes() == ROUGH
+
+
+@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize("length", [1, 511, 512, 4095, 4096, 4097, 600_000])
+def test_a_write_that_is_cut_short_loses_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, at: int, length: int
+) -> None:
+    file = BlockFile(path, PIECE)
+    Writes(monkeypatch, file).short = {at: length, at + 1: length}
+    write(file, ROUGH, 1 << 20)
+    file.finish()
+    assert path.read_bytes() == ROUGH
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_einval_for_a_write_through_the_cache_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = BlockFile(path, PIECE)
+    append(file, b"held")
+    monkeypatch.setattr(os, "write", failing(errno.EINVAL))
+    with pytest.raises(OSError, match="Invalid argument"):
+        file.finish()
+
+
+@pytest.fixture
+def files_end_at(request: pytest.FixtureRequest) -> Iterator[int]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (request.param, hard))
+    yield request.param
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.parametrize("files_end_at", [4096, 100_000, 1 << 20, (1 << 20) + 513], indirect=True)
+def test_what_fits_before_the_end_of_the_room_is_in_its_place_and_the_rest_an_error(
+    path: Path, files_end_at: int
+) -> None:
+    file = BlockFile(path, PIECE)
+    with pytest.raises(OSError, match="File too large"):
+        write(file, ROUGH)
+    file.close()
+    found = path.read_bytes()
+    assert len(found) <= files_end_at
+    assert ROUGH.startswith(found)
+
+
+def test_a_failed_fsync_is_never_tried_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def fail(descriptor: int) -> None:
+        asked.append(descriptor)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    file = BlockFile(path, PIECE)
+    write(file, ROUGH)
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        file.finish()
+    with pytest.raises(ValueError, match="closed"):
+        file.finish()
+    file.close()
+    assert len(asked) == 1
+
+
+def test_all_of_it_is_there_when_it_is_synced_and_it_is_synced_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    file = BlockFile(path, PIECE)
+    write(file, ROUGH)
+    monkeypatch.setattr(os, "fsync", lambda number: sizes.append(os.fstat(number).st_size))
+    file.finish()
+    assert sizes == [len(ROUGH)]
+
+
+@pytest.mark.parametrize("end", [BlockFile.close, BlockFile.finish])
+def test_nothing_is_written_after_the_end_and_closing_again_is_fine(
+    path: Path, end: Callable[[BlockFile], None]
+) -> None:
+    file = BlockFile(path, PIECE)
+    append(file, b"whole")
+    end(file)
+    for more in (b"", b"more", ROUGH[:PIECE]):
+        with pytest.raises(ValueError, match="closed"):
+            append(file, more)
+    file.close()
+    assert path.read_bytes() in {b"", b"whole"}
+
+
+def test_closing_waits_for_a_write_that_is_under_way(path: Path) -> None:
+    making, made = threading.Event(), threading.Event()
+    file = BlockFile(path, PIECE)
+
+    def slowly(room: memoryview) -> None:
+        making.set()
+        made.wait(30)
+        room[:] = ROUGH[:PIECE]
+
+    with ThreadPoolExecutor(2) as threads:
+        writing = threads.submit(file.append, PIECE, slowly)
+        making.wait(30)
+        closing = threads.submit(file.close)
+        assert not closing.done()
+        made.set()
+        writing.result(30)
+        closing.result(30)
+    assert path.read_bytes() == ROUGH[:PIECE]
+
+
+def test_what_could_not_be_made_is_not_written_and_the_file_is_closed_all_the_same(path: Path) -> None:
+    views: list[memoryview] = []
+
+    def fail(room: memoryview) -> None:
+        views.append(memoryview(room))  # as the traceback of a sealer that failed would hold one
+        raise RuntimeError("out of order")
+
+    file = BlockFile(path, PIECE)
+    append(file, b"before")
+    with pytest.raises(RuntimeError, match="out of order"):
+        file.append(PIECE, fail)
+    file.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file._descriptor)
+    with pytest.raises(ValueError, match="closed"):
+        append(file, b"more")
+    assert path.read_bytes() == b""
