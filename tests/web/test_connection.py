@@ -79,6 +79,8 @@ async def begun(desk: Desk, client: socket.socket) -> int:
 def another(number: int) -> Iterator[socket.socket]:
     """A socket of this number, or what is behind it, with bytes that came from somebody else."""
     pair = socket.socketpair()
+    for one in pair:
+        one.setblocking(False)
     theirs, ours = sorted(pair, key=lambda one: one.fileno() != number)
     taken = theirs.fileno() != number
     if taken:
