@@ -1,10 +1,8 @@
-"""A connection on a real event loop, where a socket that is closed leaves its number to the next one."""
+"""A connection on the event loop that serves: who asks for a body hears when its client is gone, however late."""
 
 import asyncio
-import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import uvloop
@@ -65,60 +63,48 @@ def served(use: Callable[[Desk, socket.socket], Awaitable[None]]) -> None:
     uvloop.run(main())
 
 
-async def begun(desk: Desk, client: socket.socket) -> int:
-    """The number of the socket that a body is read from, once the connection itself has stopped to read it."""
-    client.sendall(HEAD + b"a" * 10)
-    got = len((await desk.next())["body"])
-    while got < 20:
-        client.sendall(b"b" * 10)
-        got += len((await desk.next())["body"])
-    return desk.connections[0].descriptor()
+async def begun(desk: Desk, client: socket.socket) -> Connection:
+    """The connection, once a body is read past it."""
+    client.sendall(HEAD + b"a")
+    await desk.next()
+    (connection,) = desk.connections
+    while connection._body is None or not connection._body.begun:
+        coming = asyncio.ensure_future(desk.next())
+        await asyncio.to_thread(client.sendall, b"b")
+        assert (await coming)["type"] == "http.request"
+    return connection
 
 
-@contextmanager
-def another(number: int) -> Iterator[socket.socket]:
-    """A socket of this number, or what is behind it, with bytes that came from somebody else."""
-    pair = socket.socketpair()
-    for one in pair:
-        one.setblocking(False)
-    theirs, ours = sorted(pair, key=lambda one: one.fileno() != number)
-    taken = theirs.fileno() != number
-    if taken:
-        os.dup2(theirs.fileno(), number)
-    ours.sendall(b"another's")
-    try:
-        yield theirs
-    finally:
-        if taken:
-            os.close(number)
-        for one in pair:
-            one.close()
-
-
-def test_another_clients_bytes_are_never_taken_by_a_number() -> None:
+def test_a_client_that_leaves_is_told_of_as_often_as_it_is_asked_for() -> None:
     async def use(desk: Desk, client: socket.socket) -> None:
-        number = await begun(desk, client)
-        client.close()
+        connection = await begun(desk, client)
         waiting = asyncio.ensure_future(desk.next())
-        assert (await waiting)["type"] == "http.disconnect"
-        with another(number) as unread:
-            assert (await desk.next())["type"] == "http.disconnect"
-            assert unread.recv(100) == b"another's"
+        await asyncio.sleep(0)
+        client.close()
+        assert [await waiting, await desk.next(), await desk.next()] == [{"type": "http.disconnect"}] * 3
+        assert connection.descriptor() == -1  # a number that was kept could be another client's by now
 
     served(use)
 
 
-def test_so_it_is_where_the_client_left_while_nobody_waited_for_it() -> None:
+def test_so_is_one_that_left_while_nobody_asked() -> None:
     async def use(desk: Desk, client: socket.socket) -> None:
-        number = await begun(desk, client)
-        desk.connections[0].resume()
+        connection = await begun(desk, client)
         client.close()
-        while not desk.connections[0].transport.is_closing():
-            await asyncio.to_thread(int)
+        connection.transport.abort()
         for _ in range(5):
-            await asyncio.to_thread(int)  # until the number is free
-        with another(number) as unread:
-            assert (await desk.next())["type"] == "http.disconnect"
-            assert unread.recv(100) == b"another's"
+            await asyncio.sleep(0)
+        assert connection.cycle.disconnected
+        assert [await desk.next(), await desk.next()] == [{"type": "http.disconnect"}] * 2
+
+    served(use)
+
+
+def test_so_is_one_whose_connection_is_being_closed() -> None:
+    async def use(desk: Desk, client: socket.socket) -> None:
+        connection = await begun(desk, client)
+        client.sendall(b"c" * 100)
+        connection.transport.close()
+        assert (await desk.next())["type"] == "http.disconnect"
 
     served(use)
