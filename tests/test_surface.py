@@ -345,4 +345,4 @@ def test_every_module_says_what_it_is_for(module: Path) -> None:
 
 def test_the_source_was_looked_at() -> None:
     assert len(MODULES) > 60
-    assert ".stream()" in set(identifiers(SOURCE / "web" / "bodies.py"))
+    assert ".receive()" in set(identifiers(SOURCE / "web" / "bodies.py"))

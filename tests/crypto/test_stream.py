@@ -83,6 +83,41 @@ def test_a_segment_of_the_wrong_size_is_a_bug(size: int, *, last: bool) -> None:
         StreamSealer(KEY, AAD, Layout(256)).seal(bytes(size), last=last)
 
 
+@given(length=st.integers(0, 2_000), run=st.integers(1, 4), cut=st.integers(1, 700))
+def test_runs_of_segments_are_sealed_as_the_segments_are(length: int, run: int, cut: int) -> None:
+    layout, plain = Layout(256), recipe(length)
+    sealer, cutter, sealed, sizes = StreamSealer(KEY, AAD, layout), SegmentCutter(layout, run), b"", []
+    for at in range(0, length, cut):
+        for full in cutter.feed(plain[at : at + cut]):
+            sizes.append((len(full), sealer.sealed_length(len(full))))
+            sealed += sealer.seal(full, last=False)
+    end = cutter.finish()
+    sizes.append((len(end), sealer.sealed_length(len(end))))
+    sealed += sealer.seal(end, last=True)
+    assert open_stream(sealer.header + sealed, layout) == plain
+    assert sum(size for _, size in sizes) == len(sealed)
+    assert [size for size, _ in sizes[:-1]] == [240 * run - 40, *[240 * run] * (len(sizes) - 2)][: len(sizes) - 1]
+
+
+def test_a_run_is_good_until_the_next_but_one() -> None:
+    layout, plain, held = Layout(256), recipe(2_000), []
+    cutter = SegmentCutter(layout, 2)
+    for at in range(0, 2_000, 90):
+        for full in cutter.feed(plain[at : at + 90]):
+            held.append((full, bytes(full)))
+            assert all(bytes(view) == was for view, was in held[-2:])
+    assert len(held) == 4
+    assert bytes(held[-1][0]) == held[-1][1]  # the one before the last is good as well
+    assert b"".join(was for _, was in held) + bytes(cutter.finish()) == plain
+
+
+@pytest.mark.parametrize("off", [-1, 1])
+def test_room_of_another_size_is_no_room(off: int) -> None:
+    sealer = StreamSealer(KEY, AAD, Layout(256))
+    with pytest.raises(RuntimeError, match="room"):
+        sealer.seal_into(bytes(440), bytearray(sealer.sealed_length(440) + off), last=True)
+
+
 def test_nothing_is_sealed_after_the_last_segment() -> None:
     sealer = StreamSealer(KEY, AAD, Layout(256))
     sealer.seal(b"x", last=True)

@@ -222,7 +222,6 @@ def test_of_a_client_that_leaves_in_the_middle_nothing_stays(
 
 
 def test_those_who_leave_take_nothing_from_those_who_stay(portal: Served, analyst: httpx.Client) -> None:
-    """The number of a socket that is closed is given to the next one that is opened."""
     for _ in range(20):
         with Wire(portal.port) as leaving, Wire(portal.port) as staying:
             leaving.send(put(analyst, len(CONTENT)), CONTENT[: 5 * MIB])

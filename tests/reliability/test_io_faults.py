@@ -23,8 +23,9 @@ IO, FULL, MANY = "EIO", "ENOSPC", "EMFILE"  # a bad disk, a full one, too many o
 ERRORS = {
     "openat": (IO, FULL, MANY),
     **dict.fromkeys(("write", "pwrite64", "ftruncate"), (IO, FULL)),
-    **dict.fromkeys(("fsync", "fdatasync", "rename", "unlink", "close", "read", "pread64", "preadv", "lseek"), (IO,)),
-    **dict.fromkeys(("newfstatat", "fstat", "renameat", "unlinkat", "getdents64"), (IO,)),  # by machine and Python
+    **dict.fromkeys(("fsync", "fdatasync", "rename", "unlink", "close", "read", "pread64", "lseek"), (IO,)),
+    **dict.fromkeys(("preadv", "preadv2"), (IO,)),  # a blob is read; which of the two, by machine and Python, as below
+    **dict.fromkeys(("newfstatat", "fstat", "renameat", "unlinkat", "getdents64"), (IO,)),
 }
 PAGES = {"pread64", "pwrite64"}  # what only the database does, dozens of times in each operation
 FEWEST = {"upload": 120, "download": 80, "range": 80, "delete": 60, "sweep": 80, "reconnect": 60, "fsck": 40}

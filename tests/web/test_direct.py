@@ -203,7 +203,7 @@ async def test_a_client_that_leaves_wakes_who_waits(pair: Pair) -> None:
 
 @pytest.mark.parametrize("begun", [False, True])
 async def test_from_a_lost_connection_nothing_is_read_any_more(pair: Pair, *, begun: bool) -> None:
-    """The number of its socket may be another client's by then."""
+    """It is told once: who asks later, and waited for it, would wait for ever."""
     body, _ = pair.body(400_000)
     if begun:
         pair.client.send(BODY[:1000])

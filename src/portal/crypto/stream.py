@@ -46,6 +46,8 @@ class StreamSealer:
 
     def seal_into(self, plain: Buffer, room: bytearray | memoryview, *, last: bool) -> None:
         """`seal`, into memory of exactly `sealed_length`."""
+        if len(room) != self.sealed_length(len(plain)):
+            raise RuntimeError("room of the wrong size")
         left, free = memoryview(plain), memoryview(room)
         while True:
             segment = left[: self._layout.segment_plain(self._next or 0)]

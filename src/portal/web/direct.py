@@ -56,7 +56,7 @@ class DirectBody:
         return await self._direct(self._room["view"][: self._left])
 
     async def _direct(self, view: memoryview) -> Message:
-        while not self._gone:  # the number of a socket that was closed may be another's: it is not read from again
+        while not self._gone:  # it is told once: who asks later must not wait for it
             self._line.pause()
             if got := self._fill(view):
                 return self._message(view[:got])
