@@ -532,8 +532,9 @@ async def test_an_older_record_of_the_same_file_is_refused(memory_box: Strongbox
 
 
 async def test_a_data_key_moved_to_another_case_opens_nothing_there(
-    memory_box: Strongbox, keyring: Keyring, database: Database
+    memory_box: Strongbox, keyring: Keyring, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("portal.keyring.keyring.ROW_SECONDS", 0)
     rows: Any = DataKeyRow
     file = await seal_file(memory_box, WHOLE, scope=CASE)
     async with database.write() as connection:

@@ -233,6 +233,7 @@ def test_a_digest_of_another_kind_announces_none(header: str | None) -> None:
     "header",
     [
         "sha-256=::",
+        f"sha-256=:{B64}:, sha-256=:{B64}:;p=1",
         "sha-256=:AAAA:",
         f"sha-256=:{B64[:-1]}:",
         f"sha-256=:{B64[:-4]}:",

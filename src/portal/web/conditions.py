@@ -68,12 +68,13 @@ def announced_digest(header: str | None) -> bytes | None:
     """The SHA-256 that a Repr-Digest announces; None where it announces none. Raises InvalidInput."""
     if header is None:
         return None
-    members = [member.strip(_BLANK) for member in header.split(",")]
-    found = [match[1] for member in members if (match := _SHA256.fullmatch(member))]
-    if not found and not any(member.startswith("sha-256=") for member in members):
+    members = (member.strip(_BLANK) for member in header.split(","))
+    named = [member for member in members if member.startswith("sha-256=")]
+    if not named:
         return None  # algorithms we do not know are ignored (§3)
+    match = _SHA256.fullmatch(named[0]) if len(named) == 1 else None
     try:
-        digest = base64.b64decode(found[0], validate=True) if len(found) == 1 else b""
+        digest = base64.b64decode(match[1], validate=True) if match else b""
     except binascii.Error:
         digest = b""
     if len(digest) != _DIGEST_BYTES:

@@ -485,7 +485,10 @@ async def test_a_store_that_is_away_is_no_damage(house: House, analyst: Principa
     assert await house.record("file.damaged") == []
 
 
-async def test_a_key_that_the_provider_does_not_give_is_no_damage(house: House, analyst: Principal) -> None:
+async def test_a_key_that_the_provider_does_not_give_is_no_damage(
+    house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.keyring.keyring.ROW_SECONDS", 0)
     file = await house.hand_in(analyst)
     await house.execute("UPDATE data_keys SET wrapped = :bytes", bytes=bytes(101))
     (found,) = await problems(house)
