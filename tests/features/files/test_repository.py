@@ -144,7 +144,7 @@ async def test_of_a_finish_and_a_failure_at_once_one_wins(house: House, analyst:
         )
         file = await house.found(file_id)
         assert file is not None
-        assert won == [file if file.status is Status.READY else None, file.status is Status.FAILED]
+        assert list(won) == [file if file.status is Status.READY else None, file.status is Status.FAILED]
 
 
 async def test_a_lease_is_renewed_while_pending(house: House, analyst: Principal) -> None:
