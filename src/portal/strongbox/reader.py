@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from portal.backends.blobs.base import BlobStore
 from portal.core.errors import IntegrityError
+from portal.core.tasks import uninterrupted
 from portal.crypto import blob
 from portal.crypto.layout import STREAM_HEADER_SIZE, Layout
 from portal.strongbox.model import SealedFile, SealedPart
@@ -120,6 +121,12 @@ async def one_ahead(items: AsyncGenerator[_T, None]) -> AsyncGenerator[_T, None]
             await asyncio.sleep(0)  # it begins now, not when it is waited for
             yield item
     finally:
-        coming.cancel()
-        await asyncio.wait([coming])
-        await items.aclose()
+        await uninterrupted(_ended(coming, items))  # a cancelled scope would cancel this too
+
+
+async def _ended(coming: "asyncio.Future[_T | None]", items: AsyncGenerator[_T, None]) -> None:
+    coming.cancel()
+    await asyncio.wait([coming])
+    if not coming.cancelled():
+        coming.exception()  # looked at: nobody asked for it any more
+    await items.aclose()
