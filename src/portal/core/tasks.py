@@ -5,8 +5,11 @@ what is left before it closes the database.
 """
 
 import asyncio
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
+
+from portal.core.errors import PortalError
 
 _T = TypeVar("_T")
 _running: set[asyncio.Task[Any]] = set()
@@ -18,6 +21,16 @@ async def uninterrupted(work: Coroutine[Any, Any, _T]) -> _T:
     return await asyncio.shield(_begun(work, _running))
 
 
+async def kept(work: Coroutine[Any, Any, _T], let_go: Callable[[_T], Awaitable[None]]) -> _T:
+    """What `work` gives. It cannot be stopped midway: for a caller that is cancelled, `let_go` has what it gave."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await uninterrupted(_take_back(task, let_go))
+        raise
+
+
 def aside(work: Coroutine[Any, Any, None]) -> None:
     """Begin `work` that nobody waits for: `drain` cancels it. What of it must come to its end is `uninterrupted`."""
     _begun(work, _aside)
@@ -27,7 +40,7 @@ def attend() -> None:
     """Have `drain` wait for the current task too: a request that is cut off still has its end to record."""
     task = asyncio.current_task()
     if task is not None:
-        _kept(task, _running)
+        _held(task, _running)
 
 
 async def drain() -> None:
@@ -38,13 +51,18 @@ async def drain() -> None:
         await asyncio.wait(others)
 
 
+async def _take_back(task: asyncio.Task[_T], let_go: Callable[[_T], Awaitable[None]]) -> None:
+    with contextlib.suppress(PortalError, OSError):
+        await let_go(await task)
+
+
 def _begun(work: Coroutine[Any, Any, _T], among: set[asyncio.Task[Any]]) -> asyncio.Task[_T]:
     task = asyncio.create_task(work)
-    _kept(task, among)
+    _held(task, among)
     return task
 
 
-def _kept(task: asyncio.Task[Any], among: set[asyncio.Task[Any]]) -> None:
+def _held(task: asyncio.Task[Any], among: set[asyncio.Task[Any]]) -> None:
     among.add(task)  # the event loop keeps only weak references
     task.add_done_callback(_settled)
 

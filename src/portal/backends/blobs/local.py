@@ -13,7 +13,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from functools import partial
@@ -25,8 +25,8 @@ from aiofiles.threadpool.binary import AsyncFileIO
 
 from portal.backends.blobs.base import MAX_WRITE, BlobMissing, BlobStat, Make, StoreAway, checked, is_key
 from portal.backends.blobs.blockfile import BlockFile
-from portal.core.errors import PortalError, StorageFull
-from portal.core.tasks import uninterrupted
+from portal.core.errors import StorageFull
+from portal.core.tasks import kept, uninterrupted
 
 _PIECE = 2 << 20  # two segments
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -45,7 +45,7 @@ class LocalStore:
         self._ready = False
 
     async def create(self, key: str) -> "_LocalWriter":
-        return await _kept(self._begin(key), _LocalWriter.abort)
+        return await kept(self._begin(key), _LocalWriter.abort)
 
     async def _begin(self, key: str) -> "_LocalWriter":
         temp, final = self._temp(key), self._final(key)
@@ -55,7 +55,7 @@ class LocalStore:
     async def get(self, key: str, start: int, length: int, use: Callable[[memoryview], _T]) -> AsyncGenerator[_T, None]:
         path, end = self._final(key), start + length
         with _translated(missing=_NO_BLOB):
-            file = await _kept(_open(path, start), _close)
+            file = await kept(_open(path, start), _close)
             reading = None
             try:
                 room = memoryview(bytearray(min(length, _PIECE)))
@@ -134,21 +134,6 @@ class _LocalWriter:
         if not self._committing:
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(_discard, self._file, self._temp)
-
-
-async def _kept(opening: Coroutine[Any, Any, _T], let_go: Callable[[_T], Awaitable[None]]) -> _T:
-    """What `opening` opens. The thread that does it cannot be stopped: a caller that is cancelled lets it go again."""
-    task = asyncio.create_task(opening)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await uninterrupted(_take_back(task, let_go))
-        raise
-
-
-async def _take_back(opening: "asyncio.Task[_T]", let_go: Callable[[_T], Awaitable[None]]) -> None:
-    with contextlib.suppress(PortalError, OSError):
-        await let_go(await opening)
 
 
 async def _close_behind(reading: "asyncio.Future[Any] | None", file: AsyncFileIO) -> None:

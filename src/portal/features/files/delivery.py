@@ -4,7 +4,6 @@ Comes in: a principal, a file's id, the part of it wanted. Leaves: a `Delivery` 
 short transaction judges and records "started" before the first byte; the outcome follows after the last one.
 """
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -13,9 +12,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from portal.core import log
-from portal.core.errors import Forbidden, IntegrityError, NotFound, NotSignedIn, PortalError, Quarantined
+from portal.core.errors import Forbidden, IntegrityError, NotFound, NotSignedIn, Quarantined
 from portal.core.principal import Action, Origin, Principal
-from portal.core.tasks import uninterrupted
+from portal.core.tasks import kept, uninterrupted
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
@@ -74,12 +73,8 @@ class Deliveries:
 
         Raises NotFound, Forbidden, Quarantined, IntegrityError, Unavailable.
         """
-        beginning = asyncio.create_task(self._begin(principal, file_id, origin, choose))
-        try:
-            return await asyncio.shield(beginning)
-        except asyncio.CancelledError:
-            await uninterrupted(_never_read(beginning))  # it may be on record by now: then its end has to be, too
-            raise
+        # Cut off, it may be on record all the same: then its end has to be, too.
+        return await kept(self._begin(principal, file_id, origin, choose), _never_read)
 
     async def _begin(
         self, principal: Principal, file_id: UUID, origin: Origin, choose: Callable[[FileView], Extent]
@@ -166,11 +161,9 @@ class _Judge:
                 _deliverable(principal, await repository.find(connection, self._file_id))
 
 
-async def _never_read(beginning: "asyncio.Task[Delivery]") -> None:
-    with contextlib.suppress(PortalError):
-        chunks = (await beginning).chunks
-        await anext(chunks, None)  # what was never begun has no end to record
-        await chunks.aclose()
+async def _never_read(delivery: Delivery) -> None:
+    await anext(delivery.chunks, None)  # what was never begun has no end to record
+    await delivery.chunks.aclose()
 
 
 def _deliverable(principal: Principal, file: FileView | None) -> FileView:
