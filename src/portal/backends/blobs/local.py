@@ -180,7 +180,7 @@ def _open_regular(start: int, path: str, _flags: int) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        if regular and hasattr(os, "posix_fadvise"):  # from a disk it is three times as fast
+        if regular and hasattr(os, "posix_fadvise"):  # from a disk it is far faster
             os.posix_fadvise(descriptor, start, 0, os.POSIX_FADV_SEQUENTIAL)
     except BaseException:
         os.close(descriptor)
