@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.backends.blobs.base import StoreAway
@@ -451,6 +452,26 @@ async def test_a_download_is_not_judged_for_every_segment(
     monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 3600.0)
     assert await read(await started(house, analyst)) == CONTENT
     assert judged == []
+
+
+async def test_a_client_that_leaves_while_its_right_is_judged_costs_no_database_connection(
+    house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, real = list[Any](), house.sessions.require_live
+
+    async def cut_off(connection: AsyncConnection, session_id: UUID) -> Principal:
+        asyncio.get_running_loop().call_soon(download.cancel)  # the statement is on its way by then
+        return await real(connection, session_id)
+
+    await house.hand_in(analyst)
+    event.listen(house.database.engine.sync_engine, "invalidate", lambda *what: lost.append(what))
+    running = await started(house, analyst)
+    monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 0.0)
+    monkeypatch.setattr(house.sessions, "require_live", cut_off)
+    download = asyncio.create_task(read(running))
+    await asyncio.wait([download])
+    await tasks.drain()
+    assert (download.cancelled(), lost, await outcome(house)) == (True, [], ("client_gone", 0))
 
 
 async def test_a_bug_in_the_middle_is_not_recorded_as_the_clients_leave(house: House, analyst: Principal) -> None:

@@ -156,9 +156,12 @@ class _Judge:
             return
         self._last = time.monotonic()
         with contextlib.suppress(DatabaseAway):
-            async with self._database.read() as connection:
-                principal = await self._sessions.require_live(connection, self._principal.session_id)
-                _deliverable(principal, await repository.find(connection, self._file_id))
+            await uninterrupted(self._judged())  # cut off in the middle, it would take a database connection with it
+
+    async def _judged(self) -> None:
+        async with self._database.read() as connection:
+            principal = await self._sessions.require_live(connection, self._principal.session_id)
+            _deliverable(principal, await repository.find(connection, self._file_id))
 
 
 async def _never_read(delivery: Delivery) -> None:
