@@ -272,6 +272,23 @@ async def test_a_cancelled_download_is_on_record(house: House, analyst: Principa
     assert await outcome(house) == ("client_gone", 0)
 
 
+async def test_a_client_that_leaves_with_everything_has_finished(house: House, analyst: Principal) -> None:
+    await house.hand_in(analyst)
+    running, got = await started(house, analyst), bytearray()
+
+    async def leave_with_everything() -> None:
+        async for chunk in running.chunks:
+            got.extend(chunk)
+            if len(got) == SIZE:
+                asyncio.get_running_loop().call_soon(download.cancel)
+
+    download = asyncio.create_task(leave_with_everything())
+    await asyncio.wait([download])
+    await running.chunks.aclose()
+    await tasks.drain()
+    assert (download.cancelled(), await outcome(house)) == (True, ("finished", SIZE))
+
+
 @pytest.mark.parametrize("committed", [False, True])
 async def test_a_download_cancelled_while_it_is_put_on_record_ends_on_record(
     house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch, *, committed: bool

@@ -106,6 +106,8 @@ class Deliveries:
                     await judge.again()
                     yield chunk
                     sent += len(chunk)
+                    if sent == extent.length:
+                        outcome = "finished"  # a client that has everything may leave before we are through
             outcome = "finished"
         except (NotSignedIn, NotFound, Forbidden):
             outcome = "revoked"
