@@ -18,6 +18,7 @@ import portal
 from portal import config
 from portal.app import create_app
 from portal.config import Settings
+from portal.features.identity.callers import Callers
 from portal.web.errors import PROBLEM_JSON, Problem
 from portal.web.middleware import RequestContext
 
@@ -27,6 +28,9 @@ SURFACE = {
     ("POST", "/api/v1/auth/token", "create_token", OPEN),
     ("POST", "/api/v1/auth/logout", "logout", TOKEN),
     ("GET", "/api/v1/users/me", "read_me", TOKEN),
+    ("POST", "/api/v1/tokens", "create_api_token", TOKEN),
+    ("GET", "/api/v1/tokens", "list_api_tokens", TOKEN),
+    ("DELETE", "/api/v1/tokens/{token_id}", "revoke_api_token", TOKEN),
     ("POST", "/api/v1/files", "upload_file", TOKEN),
     ("PUT", "/api/v1/upload/{filename:path}", "upload_raw", TOKEN),
     ("GET", "/api/v1/files", "list_files", TOKEN),
@@ -55,7 +59,7 @@ def settings(**changes: str) -> tuple[Settings, dict[str, str]]:
 @pytest.fixture(scope="module")
 def app() -> FastAPI:
     made = create_app(*settings())
-    made.state.resolvers = ()  # nobody can sign in: the lifespan that opens a portal does not run here
+    made.state.callers = Callers()  # nobody can sign in: the lifespan that opens a portal does not run here
     return made
 
 
@@ -116,7 +120,7 @@ class Unread:
 async def test_a_caller_without_a_token_gets_no_further_than_written_down(
     app: FastAPI, method: str, path: str, who: str
 ) -> None:
-    url = path.replace("{file_id}", "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d").replace("{filename:path}", "a.bin")
+    url = re.sub(r"{\w+_id}", "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d", path).replace("{filename:path}", "a.bin")
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         content = Unread() if method in {"POST", "PUT"} and "/auth/" not in path else None
         answer = await client.request(method, url, content=content)

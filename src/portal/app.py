@@ -22,16 +22,26 @@ from portal.core import log, memory, tasks
 from portal.core.errors import PortalError
 from portal.features.files import routes as files_routes
 from portal.features.identity import routes as identity_routes
+from portal.features.tokens import routes as tokens_routes
 from portal.web import API, documents, errors, health
 from portal.web.middleware import BodyCare, Bugs, Gate, RequestContext, SecurityHeaders
 from portal.web.streaming import BrokenOff
 from portal.web.watchdog import BodyWatchdog
 
-FEATURES: tuple[APIRouter, ...] = (identity_routes.router, files_routes.router)
+FEATURES: tuple[APIRouter, ...] = (identity_routes.router, tokens_routes.router, files_routes.router)
 SWEEP_SECONDS = 60
 
 _EXPOSED = ("Content-Disposition", "Content-Range", "ETag", "Location", "Repr-Digest", "Retry-After", "X-Request-ID")
-_ALLOWED = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-Range", "Range", "Repr-Digest")
+_ALLOWED = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "If-Range",
+    "Range",
+    "Repr-Digest",
+    "X-API-Token",
+)
 _DESCRIPTION = (
     "An encrypted file portal: what is handed in is hashed, scanned and sealed on the way; only ciphertext is stored."
 )
@@ -64,7 +74,7 @@ def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
         app.include_router(router, prefix=API)
     app.include_router(health.router(lambda: _checks(app)))
     if settings.serves_docs:
-        documents.install(app, description=_DESCRIPTION, bodies=files_routes.BODIES)
+        documents.install(app, description=_DESCRIPTION, bodies=(*tokens_routes.BODIES, *files_routes.BODIES))
     return app
 
 
@@ -76,8 +86,9 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
                 _log.warning("scanner_warning", text=warning)
             app.state.portal = portal
             app.state.identity = portal.identity
+            app.state.tokens = portal.tokens
             app.state.files = portal.files
-            app.state.resolvers = (portal.identity.sessions.resolve,)
+            app.state.callers = portal.identity.callers
             sweeper = asyncio.create_task(_sweep_forever(portal))
             try:
                 yield
@@ -129,7 +140,7 @@ def _checks(app: FastAPI) -> health.Checks:
 async def _sweep_forever(portal: Portal) -> None:
     """Settle what crashes left, in this process or another; a failure is told and tried again."""
     while True:
-        for work in (portal.files.recorder.replay, portal.files.maintenance.sweep):
+        for work in (portal.files.recorder.replay, portal.files.maintenance.sweep, portal.tokens.sweep):
             try:
                 await work()
             except PortalError as error:

@@ -14,12 +14,14 @@ from portal.backends.keys.registry import open_key_providers
 from portal.backends.scanners.registry import open_scanners
 from portal.config import Settings
 from portal.core.errors import ConfigError
+from portal.core.principal import CredentialKind
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
 from portal.features.files import service as files_service
 from portal.features.files.service import Files
 from portal.features.identity import service as identity_service
 from portal.features.identity.service import Identity
+from portal.features.tokens.service import ApiTokens
 from portal.keyring.keyring import Keyring
 from portal.resources import Resources
 from portal.strongbox.strongbox import Strongbox
@@ -31,6 +33,7 @@ class Portal:
 
     resources: Resources
     identity: Identity
+    tokens: ApiTokens
     files: Files
 
 
@@ -62,7 +65,9 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         await schema.require_current(resources.database.engine)
         await resources.check()
         identity = identity_service.build(resources)
-        yield Portal(resources, identity, files_service.build(resources, identity))
+        tokens = ApiTokens(resources.database)
+        identity.callers.add(CredentialKind.TOKEN, tokens)
+        yield Portal(resources, identity, tokens, files_service.build(resources, identity))
     finally:
         await resources.aclose()
 

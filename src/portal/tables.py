@@ -5,8 +5,9 @@ from sqlmodel import SQLModel
 from portal.features.audit import models as audit
 from portal.features.files import models as files
 from portal.features.identity import models as identity
+from portal.features.tokens import models as tokens
 from portal.keyring import models as keyring
 
-__all__ = ["audit", "files", "identity", "keyring", "metadata"]
+__all__ = ["audit", "files", "identity", "keyring", "metadata", "tokens"]
 
 metadata = SQLModel.metadata

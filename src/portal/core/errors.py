@@ -6,6 +6,7 @@
     ├── NotSignedIn             401  no credential, or one that is not valid (any more)
     ├── InvalidGrant            400  sign-in or refresh refused (RFC 6749 §5.2)
     ├── Forbidden               403  known caller, not allowed
+    │   ├── InsufficientScope   403  the credential was not made for that
     │   └── Quarantined         403  the scanner's verdict forbids delivery
     ├── NotFound                404  absent, or not the caller's to know of
     ├── Conflict                409  the state does not allow it (any more)
@@ -57,6 +58,10 @@ class InvalidGrant(PortalError):
 
 class Forbidden(PortalError):
     status, code, title = 403, "forbidden", "This account may not do that."
+
+
+class InsufficientScope(Forbidden):
+    code, title = "insufficient_scope", "The token was not made for that."
 
 
 class Quarantined(Forbidden):

@@ -29,16 +29,44 @@ class Action(StrEnum):
     FILE_DOWNLOAD = "files.download"
     FILE_UPDATE = "files.update"
     FILE_DELETE = "files.delete"
+    TOKEN_LIST = "tokens.list"  # noqa: S105  # a word, no secret
+    TOKEN_REVOKE = "tokens.revoke"  # noqa: S105
+
+
+class Permission(StrEnum):
+    """What a credential may be used for: the OAuth2 scopes of the API. Its owner's role has the last word."""
+
+    FILES_READ = "files:read"
+    FILES_UPLOAD = "files:upload"
+    FILES_CHANGE = "files:change"
+    DOWNLOAD_RAW = "download:raw"
+    DOWNLOAD_WRAPPED = "download:wrapped"  # as a protected archive; nothing delivers one yet
+    ACCOUNT = "account"
+
+
+EVERY_PERMISSION: Final = frozenset(Permission)
+
+
+class CredentialKind(StrEnum):
+    """How a caller proved who they are."""
+
+    SESSION = "session"
+    TOKEN = "token"  # noqa: S105  # a word, no secret
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller whose identity has been proven. `actor` is what the audit record says."""
+    """A caller whose identity has been proven. `actor` is what the audit record says.
+
+    `credential_id` is the session or token that it was proven with; `permissions` are what that may be used for.
+    """
 
     actor: str
     role: Role
     user_id: UUID
-    session_id: UUID
+    credential_id: UUID
+    kind: CredentialKind = CredentialKind.SESSION
+    permissions: frozenset[Permission] = EVERY_PERMISSION
 
 
 @dataclass(frozen=True, slots=True)

@@ -404,7 +404,7 @@ async def test_bytes_are_for_their_owner_alone(house: House, analyst: Principal)
 
 async def revoke(house: House, principal: Principal, _: UUID) -> None:
     async with house.database.write() as connection:
-        await accounts.revoke(connection, principal.session_id, clock.now())
+        await accounts.revoke(connection, principal.credential_id, clock.now())
 
 
 async def demote(house: House, _principal: Principal, _: UUID) -> None:

@@ -269,7 +269,7 @@ async def test_a_database_away_in_the_beginning_takes_nothing_in(house: House, a
 
 async def revoke(house: House, principal: Principal) -> None:
     async with house.database.write() as connection:
-        await accounts.revoke(connection, principal.session_id, clock.now())
+        await accounts.revoke(connection, principal.credential_id, clock.now())
 
 
 async def demote(house: House, principal: Principal) -> None:

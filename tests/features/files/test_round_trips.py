@@ -58,5 +58,5 @@ async def test_a_download_is_two_transactions_of_three_and_one_statements(
 async def test_who_is_calling_is_one_statement(house: House, analyst: Principal, sync_engine: Engine) -> None:
     with counted(sync_engine) as seen:
         async with house.database.read() as connection:
-            await house.sessions.require_live(connection, analyst.session_id)
+            await house.sessions.require_live(connection, analyst.credential_id)
     assert seen == {"statements": 1, "commits": 1}

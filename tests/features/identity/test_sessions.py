@@ -258,7 +258,7 @@ async def test_a_refresh_gives_a_new_pair_of_the_same_session(
         assert current.refresh_token != before.refresh_token
         assert current.access_token != before.access_token
         assert session_id(current) == session_id(pair)
-        assert (await sessions.resolve(current.access_token)).session_id == session_id(pair)
+        assert (await sessions.resolve(current.access_token)).credential_id == session_id(pair)
     assert await kinds(database) == ["auth.sign_in", *["auth.refreshed"] * 5]
 
 
@@ -274,7 +274,7 @@ async def test_a_refresh_is_on_record(ada: User, pair: TokenPair, sessions: Sess
 
 async def test_an_access_token_outlives_the_refresh_that_followed_it(pair: TokenPair, sessions: Sessions) -> None:
     await sessions.refresh(pair.refresh_token, NOWHERE)
-    assert (await sessions.resolve(pair.access_token)).session_id == session_id(pair)
+    assert (await sessions.resolve(pair.access_token)).credential_id == session_id(pair)
 
 
 async def test_the_second_use_of_a_refresh_token_ends_its_family_and_is_on_record(
@@ -320,7 +320,7 @@ async def test_the_end_of_one_family_leaves_others_alone(pair: TokenPair, sessio
     newer = await sessions.refresh(pair.refresh_token, NOWHERE)
     await refusal(sessions.refresh(pair.refresh_token, NOWHERE))
     assert await ended(sessions, newer)
-    assert (await sessions.resolve(other.access_token)).session_id == session_id(other)
+    assert (await sessions.resolve(other.access_token)).credential_id == session_id(other)
     await sessions.refresh(other.refresh_token, NOWHERE)
 
 
@@ -333,7 +333,7 @@ async def test_a_guess_at_a_known_session_does_not_end_it(
     assert await kinds(database) == ["auth.sign_in", *failures(9)]
     newer = await sessions.refresh(pair.refresh_token, NOWHERE)
     await refusal(sessions.refresh(f"{family}.{'B' * 43}", NOWHERE))
-    assert (await sessions.resolve(newer.access_token)).session_id == session_id(pair)
+    assert (await sessions.resolve(newer.access_token)).credential_id == session_id(pair)
     assert await kinds(database) == ["auth.sign_in", *failures(9), "auth.refreshed", *failures(1)]
 
 
@@ -402,7 +402,7 @@ async def test_a_sign_out_is_felt_at_once(pair: TokenPair, sessions: Sessions, d
     principal = await sessions.resolve(pair.access_token)
     await sessions.sign_out(principal, HERE)
     assert await ended(sessions, pair)
-    assert (await sessions.resolve(other.access_token)).session_id == session_id(other)
+    assert (await sessions.resolve(other.access_token)).credential_id == session_id(other)
     event = (await events(database))[2]
     assert (event.kind, event.actor, event.origin) == ("auth.sign_out", principal.actor, HERE)
     assert event.subject == str(session_id(pair))
@@ -424,7 +424,7 @@ async def test_a_new_epoch_ends_every_session(pair: TokenPair, sessions: Session
     await change_user(database, epoch=2)
     assert await ended(sessions, pair, other)
     later = await sessions.sign_in(NAME, PASSWORD, NOWHERE)
-    assert (await sessions.resolve(later.access_token)).session_id == session_id(later)
+    assert (await sessions.resolve(later.access_token)).credential_id == session_id(later)
 
 
 async def test_disabling_a_user_ends_every_session(pair: TokenPair, sessions: Sessions, database: Database) -> None:
@@ -447,7 +447,7 @@ async def test_an_access_token_lasts_fifteen_minutes_and_its_session_twelve_hour
         await sessions.resolve(pair.access_token)
     hands.now = born + SESSION_LIFETIME - timedelta(seconds=60)
     newer = await sessions.refresh(pair.refresh_token, NOWHERE)
-    assert (await sessions.resolve(newer.access_token)).session_id == session_id(pair)
+    assert (await sessions.resolve(newer.access_token)).credential_id == session_id(pair)
     hands.now = born + SESSION_LIFETIME
     assert await ended(sessions, newer)
 
@@ -493,11 +493,11 @@ async def test_a_running_transfer_is_judged_again_in_the_callers_transaction(
 ) -> None:
     principal = await sessions.resolve(pair.access_token)
     async with database.read() as connection:
-        assert await sessions.require_live(connection, principal.session_id) == principal
+        assert await sessions.require_live(connection, principal.credential_id) == principal
     await end(how, principal, sessions, database, hands)
     async with database.read() as connection:
         with pytest.raises(NotSignedIn):
-            await sessions.require_live(connection, principal.session_id)
+            await sessions.require_live(connection, principal.credential_id)
 
 
 async def test_a_token_for_a_session_that_never_was_is_refused(ada: User, sessions: Sessions) -> None:
@@ -509,7 +509,7 @@ async def test_a_token_for_a_session_that_never_was_is_refused(ada: User, sessio
 async def test_a_token_under_another_secret_key_is_refused(ada: User, pair: TokenPair, sessions: Sessions) -> None:
     claims = AccessClaims(ada.id, session_id(pair))
     ours = AccessTokens([Secret(b"s" * 32)]).issue(claims, clock.now())
-    assert (await sessions.resolve(ours)).session_id == session_id(pair)
+    assert (await sessions.resolve(ours)).credential_id == session_id(pair)
     with pytest.raises(NotSignedIn):
         await sessions.resolve(AccessTokens([Secret(b"t" * 32)]).issue(claims, clock.now()))
 

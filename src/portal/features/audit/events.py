@@ -25,6 +25,8 @@ class EventKind(StrEnum):
     REFRESH_REUSED = "auth.refresh_reused"
     SIGN_OUT = "auth.sign_out"
     USER_CREATED = "user.created"
+    TOKEN_CREATED = "token.created"  # noqa: S105  # a word, no secret
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105
     FILE_UPLOADED = "file.uploaded"
     FILE_UPLOAD_FAILED = "file.upload_failed"
     FILE_DOWNLOAD_STARTED = "file.download_started"

@@ -4,10 +4,11 @@ Comes in: a principal, an action, and for an object its owner. Leaves: nothing, 
 caller may not know of is NotFound, never Forbidden.
 """
 
+from collections.abc import Iterable
 from uuid import UUID
 
-from portal.core.errors import Forbidden, NotFound
-from portal.core.principal import Action, Principal, Role
+from portal.core.errors import Forbidden, InsufficientScope, NotFound
+from portal.core.principal import Action, Permission, Principal, Role
 
 _EVERYONE = frozenset(Role)
 _NOBODY: frozenset[Role] = frozenset()
@@ -20,8 +21,10 @@ OWN: dict[Action, frozenset[Role]] = {
     Action.FILE_DOWNLOAD: _HANDS_IN,
     Action.FILE_UPDATE: _HANDS_IN,
     Action.FILE_DELETE: _HANDS_IN,
+    Action.TOKEN_LIST: _EVERYONE,
+    Action.TOKEN_REVOKE: _EVERYONE,
 }
-"""What each role may do to files it owns."""
+"""What each role may do to files and tokens it owns."""
 
 OTHERS: dict[Action, frozenset[Role]] = {
     Action.FILE_CREATE: _NOBODY,
@@ -30,8 +33,20 @@ OTHERS: dict[Action, frozenset[Role]] = {
     Action.FILE_DOWNLOAD: _NOBODY,  # an administrator manages without reading
     Action.FILE_UPDATE: frozenset({Role.ADMIN}),
     Action.FILE_DELETE: frozenset({Role.ADMIN}),
+    Action.TOKEN_LIST: frozenset({Role.ADMIN, Role.AUDITOR}),
+    Action.TOKEN_REVOKE: frozenset({Role.ADMIN}),
 }
-"""What each role may do to files of others."""
+"""What each role may do to those of others."""
+
+
+GRANTABLE: frozenset[Permission] = frozenset(Permission) - {Permission.ACCOUNT}
+"""What an API token may be made for: accounts and credentials are a person's to change, signed in."""
+
+
+def require_permissions(principal: Principal, permissions: Iterable[Permission]) -> None:
+    """What a route asks of the credential, before it asks anything of its owner. Raises InsufficientScope."""
+    if not principal.permissions.issuperset(permissions):
+        raise InsufficientScope
 
 
 def require(principal: Principal, action: Action) -> None:

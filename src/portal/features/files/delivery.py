@@ -23,7 +23,7 @@ from portal.features.authz import policy
 from portal.features.files import repository
 from portal.features.files.models import Status
 from portal.features.files.views import FileView
-from portal.features.identity.sessions import Sessions
+from portal.features.identity.callers import Callers
 from portal.strongbox.model import SealedFile
 from portal.strongbox.strongbox import Strongbox
 
@@ -52,10 +52,10 @@ class Delivery:
 class Deliveries:
     """Safe for concurrent use."""
 
-    def __init__(self, database: Database, strongbox: Strongbox, sessions: Sessions, recorder: Recorder) -> None:
+    def __init__(self, database: Database, strongbox: Strongbox, callers: Callers, recorder: Recorder) -> None:
         self._database = database
         self._strongbox = strongbox
-        self._sessions = sessions
+        self._callers = callers
         self._recorder = recorder
 
     async def describe(self, principal: Principal, file_id: UUID) -> FileView:
@@ -92,7 +92,7 @@ class Deliveries:
             damaged = Event(EventKind.FILE_DAMAGED, principal.actor, str(file_id), origin)
             await uninterrupted(self._recorder.outcome(damaged))
             raise
-        judge = _Judge(self._database, self._sessions, principal, file_id)
+        judge = _Judge(self._database, self._callers, principal, file_id)
         return Delivery(file, extent, self._recorded(file, sealed, extent, started, judge))
 
     async def _recorded(
@@ -147,8 +147,8 @@ class Deliveries:
 class _Judge:
     """Judges a running download again, at most once a second: a right that ends takes its downloads with it."""
 
-    def __init__(self, database: Database, sessions: Sessions, principal: Principal, file_id: UUID) -> None:
-        self._database, self._sessions = database, sessions
+    def __init__(self, database: Database, callers: Callers, principal: Principal, file_id: UUID) -> None:
+        self._database, self._callers = database, callers
         self._principal, self._file_id = principal, file_id
         self._last = time.monotonic()
 
@@ -162,7 +162,7 @@ class _Judge:
 
     async def _judged(self) -> None:
         async with self._database.read() as connection:
-            principal = await self._sessions.require_live(connection, self._principal.session_id)
+            principal = await self._callers.again(connection, self._principal)
             _deliverable(principal, await repository.find(connection, self._file_id))
 
 

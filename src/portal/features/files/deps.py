@@ -8,7 +8,7 @@ from portal.core.principal import Action, Principal
 from portal.features.authz import policy
 from portal.features.files.schemas import FilePatch, ListQuery, NothingElse, UploadQuery
 from portal.features.files.service import Files
-from portal.features.identity.deps import SignedIn
+from portal.features.identity.deps import ChangesFiles, UploadsFiles
 from portal.web.bodies import json_body
 from portal.web.conditions import expected_version
 
@@ -18,17 +18,17 @@ async def _files(request: Request) -> Files:
     return files
 
 
-async def _hands_in(principal: SignedIn) -> Principal:
+async def _hands_in(principal: UploadsFiles) -> Principal:
     policy.require(principal, Action.FILE_CREATE)
     return principal
 
 
-async def _patch(request: Request, _: SignedIn) -> FilePatch:
+async def _patch(request: Request, _: ChangesFiles) -> FilePatch:
     return await json_body(request, FilePatch)
 
 
 async def _version(
-    _: SignedIn,
+    _: ChangesFiles,
     if_match: Annotated[str | None, Header(description='The ETag that was read, or `*`. Example: `"1"`')] = None,
 ) -> int | None:
     return expected_version(if_match)

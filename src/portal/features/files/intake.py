@@ -31,7 +31,7 @@ from portal.features.files.catalog import expire, remove_bytes
 from portal.features.files.models import Status
 from portal.features.files.repository import NewFile
 from portal.features.files.views import Details, FileView
-from portal.features.identity.sessions import Sessions
+from portal.features.identity.callers import Callers
 from portal.strongbox.model import Findings, SealedFile, SealedPart
 from portal.strongbox.strongbox import Strongbox
 
@@ -78,10 +78,10 @@ class Arrival(Protocol):
 class Intake:
     """Safe for concurrent use."""
 
-    def __init__(self, database: Database, strongbox: Strongbox, sessions: Sessions, *, max_bytes: int) -> None:
+    def __init__(self, database: Database, strongbox: Strongbox, callers: Callers, *, max_bytes: int) -> None:
         self._database = database
         self._strongbox = strongbox
-        self._sessions = sessions
+        self._callers = callers
         self._max_bytes = max_bytes
 
     async def take_in(
@@ -169,7 +169,7 @@ class Intake:
     ) -> FileView:
         """Transaction 2: judged again, settled, on record, committed."""
         async with self._database.write() as connection:
-            still = await self._sessions.require_live(connection, principal.session_id)
+            still = await self._callers.again(connection, principal)
             policy.require(still, Action.FILE_CREATE)
             for part in sealed.parts:
                 await repository.store_part(connection, part)

@@ -17,7 +17,7 @@ from portal.features.files.names import checked_name, download_name
 from portal.features.files.repository import Filters
 from portal.features.files.schemas import MAX_DESCRIPTION, NAME, FileOut, FilePage, FilePatch, ListQuery
 from portal.features.files.views import FileView
-from portal.features.identity.deps import From, SignedIn
+from portal.features.identity.deps import ChangesFiles, Downloads, From, ReadsFiles
 from portal.web import API, conditions
 from portal.web.documents import BINARY
 from portal.web.errors import TooSlow, UnsupportedMediaType, documented
@@ -26,7 +26,7 @@ from portal.web.streaming import OCTET_STREAM, DownloadResponse, attachment, pri
 router = APIRouter(tags=["files"])
 BODIES = (FilePatch,)  # models that `deps` parse: FastAPI does not see them
 
-_READ: list[type[PortalError]] = [errors.NotSignedIn, errors.NotFound, errors.Unavailable]
+_READ: list[type[PortalError]] = [errors.NotSignedIn, errors.InsufficientScope, errors.NotFound, errors.Unavailable]
 _WRITE: list[type[PortalError]] = [*_READ, errors.Forbidden, errors.PreconditionFailed, errors.PreconditionRequired]
 _CONTENT: list[type[PortalError]] = [*_READ, errors.Forbidden, errors.Quarantined, errors.IntegrityError]
 _UPLOAD: list[type[PortalError]] = [
@@ -34,6 +34,7 @@ _UPLOAD: list[type[PortalError]] = [
     UnsupportedMediaType,
     errors.DigestMismatch,
     errors.NotSignedIn,
+    errors.InsufficientScope,
     errors.Forbidden,
     TooSlow,
     InFlight,
@@ -162,9 +163,9 @@ async def upload_raw(
     "/files",
     summary="List files",
     response_description="One page, newest first.",
-    responses=documented(errors.InvalidInput, errors.NotSignedIn, errors.Unavailable),
+    responses=documented(errors.InvalidInput, errors.NotSignedIn, errors.InsufficientScope, errors.Unavailable),
 )
-async def list_files(principal: SignedIn, files: WithFiles, query: Listing) -> FilePage:
+async def list_files(principal: ReadsFiles, files: WithFiles, query: Listing) -> FilePage:
     """Newest first: your own; for an auditor or administrator everybody's."""
     bound_to = query.model_dump_json(exclude={"cursor", "limit"}) + str(principal.user_id)
     after = None if query.cursor is None else files.cursors.read(query.cursor, bound_to)
@@ -174,7 +175,7 @@ async def list_files(principal: SignedIn, files: WithFiles, query: Listing) -> F
 
 
 @router.get("/files/{file_id}", summary="Read a file's entry", responses={**_TAGGED, **documented(*_READ)})
-async def read_file(file_id: UUID, principal: SignedIn, files: WithFiles, response: Response) -> FileOut:
+async def read_file(file_id: UUID, principal: ReadsFiles, files: WithFiles, response: Response) -> FileOut:
     """The catalogue entry; its ETag goes into If-Match of a change."""
     view = await files.catalog.get(principal, file_id)
     response.headers["ETag"] = conditions.version_tag(view.version)
@@ -191,7 +192,7 @@ async def update_file(
     file_id: UUID,
     patch: Patch,
     version: IfMatch,
-    principal: SignedIn,
+    principal: ChangesFiles,
     files: WithFiles,
     origin: From,
     response: Response,
@@ -210,7 +211,9 @@ async def update_file(
     response_description="The file is gone.",
     responses=documented(*_WRITE),
 )
-async def delete_file(file_id: UUID, version: IfMatch, principal: SignedIn, files: WithFiles, origin: From) -> Response:
+async def delete_file(
+    file_id: UUID, version: IfMatch, principal: ChangesFiles, files: WithFiles, origin: From
+) -> Response:
     """Destroys the file's keys, then its bytes. There is no way back."""
     await files.catalog.delete(principal, file_id, version, origin)
     return Response(status_code=204)
@@ -225,7 +228,7 @@ async def delete_file(file_id: UUID, version: IfMatch, principal: SignedIn, file
     openapi_extra=_RANGE,
 )
 async def download_file(
-    request: Request, file_id: UUID, principal: SignedIn, files: WithFiles, origin: From
+    request: Request, file_id: UUID, principal: Downloads, files: WithFiles, origin: From
 ) -> Response:
     """Whole, or one range of it. Always an attachment; what is damaged breaks off and never ends as a success."""
     partial = False
@@ -258,7 +261,7 @@ async def download_file(
         **documented(*_CONTENT),
     },
 )
-async def head_file(file_id: UUID, principal: SignedIn, files: WithFiles) -> Response:
+async def head_file(file_id: UUID, principal: Downloads, files: WithFiles) -> Response:
     """The headers of the whole download; nothing is decrypted or counted."""
     view = await files.deliveries.describe(principal, file_id)
     headers = _content_headers(view) | {"Content-Length": str(view.size or 0)}

@@ -30,8 +30,8 @@ def build(resources: Resources, identity: Identity) -> Files:
     database, strongbox = resources.database, resources.strongbox
     recorder = Recorder(database, resources.journal)
     return Files(
-        intake=Intake(database, strongbox, identity.sessions, max_bytes=resources.max_upload_bytes),
-        deliveries=Deliveries(database, strongbox, identity.sessions, recorder),
+        intake=Intake(database, strongbox, identity.callers, max_bytes=resources.max_upload_bytes),
+        deliveries=Deliveries(database, strongbox, identity.callers, recorder),
         catalog=Catalog(database, strongbox),
         maintenance=Maintenance(database, strongbox),
         recorder=recorder,

@@ -1,24 +1,22 @@
-"""Who calls, for route signatures: `SignedIn` in a signature means that a live session is needed.
+"""Who calls, for route signatures: `SignedIn` in a signature means that a good credential is needed.
 
-Comes in: the Authorization header. Leaves: a Principal. A credential of another kind (API tokens, links) will be tried
-by a resolver that its feature adds to `app.state.resolvers`.
+Comes in: the Authorization or X-API-Token header. Leaves: a Principal whose credential has the permissions that the
+route names. What the principal may do with which object is the services' to ask.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request, Security
-from fastapi.security import OAuth2PasswordBearer
+from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, SecurityScopes
 
 from portal.core.errors import NotSignedIn
-from portal.core.principal import Origin, Principal
+from portal.core.principal import Origin, Permission, Principal
+from portal.features.authz import policy
+from portal.features.identity.callers import Callers
 from portal.features.identity.service import Identity
 from portal.web import API
 from portal.web.errors import InvalidTokenRequest, UnsupportedMediaType, request_id_of
-
-Resolver = Callable[[str], Awaitable[Principal]]
-"""Gives the principal of a credential, or raises NotSignedIn."""
 
 _FORM = "application/x-www-form-urlencoded"
 _MAX_FORM_BYTES = 16 << 10
@@ -29,24 +27,44 @@ bearer = OAuth2PasswordBearer(
     refreshUrl=f"{API}/auth/token",
     scheme_name="password",
     description="Sign in with name and password; send the access token as `Authorization: Bearer`.",
+    scopes={
+        Permission.FILES_READ: "list files, read their entries",
+        Permission.FILES_UPLOAD: "hand files in",
+        Permission.FILES_CHANGE: "change and delete files",
+        Permission.DOWNLOAD_RAW: "download files as they are",
+        Permission.DOWNLOAD_WRAPPED: "download files in a protected archive",
+        Permission.ACCOUNT: "the account and its credentials: never an API token's",
+    },
+    auto_error=False,
+)
+api_key = APIKeyHeader(
+    name="X-API-Token",
+    scheme_name="api_token",
+    description="An API token (`prt_…`), for services; `Authorization: Bearer` takes one too.",
     auto_error=False,
 )
 
 
-async def _principal(request: Request, token: Annotated[str | None, Security(bearer)]) -> Principal:
-    resolvers: Sequence[Resolver] = request.app.state.resolvers
-    if not token:
-        raise NotSignedIn
-    for resolve in resolvers[:-1]:
-        try:
-            return await resolve(token)
-        except NotSignedIn:
-            continue
-    return await resolvers[-1](token)
-
-
 async def _origin(request: Request) -> Origin:
     return Origin(request_id_of(request), request.scope["state"].get("address"))
+
+
+From = Annotated[Origin, Depends(_origin)]
+
+
+async def _principal(
+    request: Request,
+    asked: SecurityScopes,
+    origin: From,
+    token: Annotated[str | None, Security(bearer)],
+    key: Annotated[str | None, Security(api_key)],
+) -> Principal:
+    callers: Callers = request.app.state.callers
+    if bool(token) == bool(key):
+        raise NotSignedIn  # none, or two that may say different things
+    principal = await callers.resolve(token or key or "", origin)
+    policy.require_permissions(principal, map(Permission, asked.scopes))
+    return principal
 
 
 async def _identity(request: Request) -> Identity:
@@ -70,7 +88,11 @@ async def _token_form(request: Request) -> dict[str, str]:
     return dict(pairs)
 
 
-SignedIn = Annotated[Principal, Depends(_principal)]
-From = Annotated[Origin, Depends(_origin)]
+SignedIn = Annotated[Principal, Security(_principal)]
+ReadsFiles = Annotated[Principal, Security(_principal, scopes=[Permission.FILES_READ])]
+UploadsFiles = Annotated[Principal, Security(_principal, scopes=[Permission.FILES_UPLOAD])]
+ChangesFiles = Annotated[Principal, Security(_principal, scopes=[Permission.FILES_CHANGE])]
+Downloads = Annotated[Principal, Security(_principal, scopes=[Permission.DOWNLOAD_RAW])]
+WithAccount = Annotated[Principal, Security(_principal, scopes=[Permission.ACCOUNT])]
 WithIdentity = Annotated[Identity, Depends(_identity)]
 TokenForm = Annotated[dict[str, str], Depends(_token_form)]

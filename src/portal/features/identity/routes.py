@@ -4,9 +4,17 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from portal.core.errors import InvalidGrant, NotSignedIn, PortalError, TooLarge, Unavailable, Unprocessable
+from portal.core.errors import (
+    InsufficientScope,
+    InvalidGrant,
+    NotSignedIn,
+    PortalError,
+    TooLarge,
+    Unavailable,
+    Unprocessable,
+)
 from portal.core.principal import Origin
-from portal.features.identity.deps import From, SignedIn, TokenForm, WithIdentity
+from portal.features.identity.deps import From, SignedIn, TokenForm, WithAccount, WithIdentity
 from portal.features.identity.schemas import TokenOut, UserOut
 from portal.features.identity.service import Identity
 from portal.features.identity.sessions import TokenPair
@@ -81,9 +89,9 @@ async def create_token(form: TokenForm, identity: WithIdentity, origin: From) ->
     summary="Sign out",
     status_code=204,
     response_description="The session is over.",
-    responses=documented(NotSignedIn, Unavailable),
+    responses=documented(NotSignedIn, InsufficientScope, Unavailable),
 )
-async def logout(principal: SignedIn, identity: WithIdentity, origin: From) -> Response:
+async def logout(principal: WithAccount, identity: WithIdentity, origin: From) -> Response:
     """Ends the session: its access and refresh tokens are refused from the next request on."""
     await identity.sessions.sign_out(principal, origin)
     return Response(status_code=204)
@@ -97,7 +105,7 @@ async def logout(principal: SignedIn, identity: WithIdentity, origin: From) -> R
     responses=documented(NotSignedIn, Unavailable),
 )
 async def read_me(principal: SignedIn, identity: WithIdentity) -> UserOut:
-    """The account of the access token."""
+    """The account that the credential stands for."""
     user = await identity.users.get(principal.user_id)
     return UserOut(id=user.id, name=user.name, role=user.role, created_at=user.created_at)
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from portal.core.principal import CredentialKind
+from portal.features.identity.callers import Callers
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.sessions import Sessions
@@ -16,13 +18,13 @@ class Identity:
 
     users: Users
     sessions: Sessions
+    callers: Callers
 
 
 def build(resources: Resources, hasher: PasswordHasher | None = None) -> Identity:
     """`hasher` is other than the default in tests alone."""
     hasher = hasher or PasswordHasher()
     access, refresh = AccessTokens(resources.secret_keys), RefreshTokens(resources.secret_keys)
-    return Identity(
-        users=Users(resources.database, hasher),
-        sessions=Sessions(resources.database, hasher, access, refresh),
-    )
+    sessions, callers = Sessions(resources.database, hasher, access, refresh), Callers()
+    callers.add(CredentialKind.SESSION, sessions)
+    return Identity(users=Users(resources.database, hasher), sessions=sessions, callers=callers)

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core import clock
 from portal.core.errors import InvalidGrant, NotSignedIn, Unprocessable
 from portal.core.ids import new_id
-from portal.core.principal import Origin, Principal
+from portal.core.principal import NOWHERE, Origin, Principal
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
@@ -89,15 +89,23 @@ class Sessions:
     async def sign_out(self, principal: Principal, origin: Origin) -> None:
         """End the session: its tokens are refused from the next request on. Idempotent."""
         async with self._database.write() as connection:
-            await repository.revoke(connection, principal.session_id, clock.now())
-            ended = Event(EventKind.SIGN_OUT, principal.actor, str(principal.session_id), origin)
+            await repository.revoke(connection, principal.credential_id, clock.now())
+            ended = Event(EventKind.SIGN_OUT, principal.actor, str(principal.credential_id), origin)
             await record.write(connection, ended)
 
-    async def resolve(self, credential: str) -> Principal:
+    def claims(self, _: str) -> bool:
+        """Access tokens have no mark: what no other kind claims is taken for one."""
+        return True
+
+    async def resolve(self, credential: str, _: Origin = NOWHERE) -> Principal:
         """The principal of an access token whose session lives. Raises NotSignedIn."""
         claims = self._access.read(credential, clock.now())
         async with self._database.read() as connection:
             return await self.require_live(connection, claims.session_id)
+
+    async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
+        """The session's principal as of now. Raises NotSignedIn."""
+        return await self.require_live(connection, principal.credential_id)
 
     async def require_live(self, connection: AsyncConnection, session_id: UUID) -> Principal:
         """The session's principal as of now, inside the caller's transaction. Raises NotSignedIn."""

@@ -1,0 +1,30 @@
+"""The `api_tokens` table."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlmodel import Field, SQLModel
+
+from portal.db.types import binary, long_text
+
+
+class ApiTokenRow(SQLModel, table=True):
+    """A credential of a service. Of the token only its digest is kept.
+
+    `permissions` and `networks` are words with spaces between them; no networks are all networks. `case_id` need not be
+    a case that its owner knows of: then the token opens nothing.
+    """
+
+    __tablename__ = "api_tokens"
+
+    id: UUID = Field(primary_key=True)
+    user_id: UUID = Field(foreign_key="users.id", index=True)
+    name: str = Field(max_length=100)
+    digest: bytes = binary(unique=True)
+    permissions: str = long_text()
+    networks: str = long_text()
+    case_id: UUID | None = None
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None

@@ -1,0 +1,119 @@
+"""Statements on `api_tokens`. Comes in: the caller's connection. Leaves: frozen views."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, bindparam, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core.principal import Permission, Role
+from portal.features.identity.models import UserRow
+from portal.features.tokens.models import ApiTokenRow
+
+_tokens: Any = ApiTokenRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
+_users: Any = UserRow.__table__  # type: ignore[attr-defined]
+_LIVE = (  # asked with every request of a service: made once
+    select(_tokens, _users.c.role.label("owner_role"))
+    .join(_users, _users.c.id == _tokens.c.user_id)
+    .where(_tokens.c.revoked_at.is_(None), _tokens.c.expires_at > bindparam("moment"), _users.c.disabled_at.is_(None))
+)
+_LIVE_BY_DIGEST = _LIVE.where(_tokens.c.digest == bindparam("digest"))
+_LIVE_BY_ID = _LIVE.where(_tokens.c.id == bindparam("token"))
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """A token as its owner may see it: everything but itself."""
+
+    id: UUID
+    user_id: UUID
+    name: str
+    permissions: frozenset[Permission]
+    networks: tuple[Network, ...]
+    case_id: UUID | None
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveToken:
+    """A token that is good, and what its owner is now."""
+
+    token: ApiToken
+    role: Role
+
+
+async def add(connection: AsyncConnection, token: ApiToken, digest: bytes) -> None:
+    values = {
+        "id": token.id,
+        "user_id": token.user_id,
+        "name": token.name,
+        "digest": digest,
+        "permissions": " ".join(sorted(token.permissions)),
+        "networks": " ".join(map(str, token.networks)),
+        "case_id": token.case_id,
+        "created_at": token.created_at,
+        "expires_at": token.expires_at,
+    }
+    await connection.execute(insert(_tokens).values(values))
+
+
+async def live_by_digest(connection: AsyncConnection, digest: bytes, moment: datetime) -> LiveToken | None:
+    return _live((await connection.execute(_LIVE_BY_DIGEST, {"digest": digest, "moment": moment})).one_or_none())
+
+
+async def live_by_id(connection: AsyncConnection, token_id: UUID, moment: datetime) -> LiveToken | None:
+    return _live((await connection.execute(_LIVE_BY_ID, {"token": token_id, "moment": moment})).one_or_none())
+
+
+async def of_user(connection: AsyncConnection, user_id: UUID) -> list[ApiToken]:
+    """Newest first, those that are over too."""
+    statement = select(_tokens).where(_tokens.c.user_id == user_id)
+    rows = await connection.execute(statement.order_by(_tokens.c.created_at.desc(), _tokens.c.id.desc()))
+    return [_token(row._mapping) for row in rows]  # noqa: SLF001  # SQLAlchemy's public name for it
+
+
+async def find(connection: AsyncConnection, token_id: UUID) -> ApiToken | None:
+    row = (await connection.execute(select(_tokens).where(_tokens.c.id == token_id))).one_or_none()
+    return None if row is None else _token(row._mapping)  # noqa: SLF001
+
+
+async def count_live(connection: AsyncConnection, user_id: UUID, moment: datetime) -> int:
+    live = (_tokens.c.user_id == user_id) & _tokens.c.revoked_at.is_(None) & (_tokens.c.expires_at > moment)
+    return int((await connection.execute(select(func.count()).select_from(_tokens).where(live))).scalar_one())
+
+
+async def revoke(connection: AsyncConnection, token_id: UUID, moment: datetime) -> bool:
+    """False where it was revoked before."""
+    statement = update(_tokens).where(_tokens.c.id == token_id, _tokens.c.revoked_at.is_(None))
+    return (await connection.execute(statement.values(revoked_at=moment))).rowcount == 1
+
+
+async def note_use(connection: AsyncConnection, token_id: UUID, moment: datetime, unless_after: datetime) -> None:
+    """Remember that the token was used, where the use on record is older than `unless_after`."""
+    stale = or_(_tokens.c.last_used_at.is_(None), _tokens.c.last_used_at < unless_after)
+    await connection.execute(update(_tokens).where(_tokens.c.id == token_id, stale).values(last_used_at=moment))
+
+
+async def forget_over(connection: AsyncConnection, before: datetime) -> None:
+    """Drop what has been over since before `before`: the record remembers it."""
+    over = or_(_tokens.c.expires_at < before, _tokens.c.revoked_at < before)
+    await connection.execute(_tokens.delete().where(over))
+
+
+def _live(row: Any) -> LiveToken | None:
+    return None if row is None else LiveToken(_token(row._mapping), Role(row.owner_role))  # noqa: SLF001
+
+
+def _token(columns: RowMapping) -> ApiToken:
+    values = {name: columns[name] for name in ApiToken.__slots__}
+    values["permissions"] = frozenset(map(Permission, columns["permissions"].split()))
+    values["networks"] = tuple(map(ip_network, columns["networks"].split()))
+    return ApiToken(**values)

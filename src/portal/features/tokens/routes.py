@@ -1,0 +1,82 @@
+"""API tokens over HTTP: make, list, revoke. Only somebody who is signed in may."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from portal.core import errors
+from portal.features.identity.deps import From, WithAccount
+from portal.features.tokens.deps import NewToken, Whose, WithTokens
+from portal.features.tokens.schemas import ApiTokenIn, ApiTokenList, ApiTokenOut, NewApiTokenOut
+from portal.features.tokens.service import TooManyTokens, Wanted
+from portal.web.errors import TooSlow, UnsupportedMediaType, documented
+
+router = APIRouter(tags=["tokens"])
+BODIES = (ApiTokenIn,)  # models that `deps` parse: FastAPI does not see them
+
+_KNOWN = (errors.NotSignedIn, errors.InsufficientScope, errors.Unavailable)
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ApiTokenIn"}}},
+    }
+}
+
+
+@router.post(
+    "/tokens",
+    status_code=201,
+    summary="Make an API token",
+    response_description="The token, with its secret: the only time.",
+    responses=documented(
+        *_KNOWN,
+        errors.InvalidInput,
+        UnsupportedMediaType,
+        TooSlow,
+        TooManyTokens,
+        errors.TooLarge,
+        errors.Unprocessable,
+    ),
+    openapi_extra=_BODY,
+)
+async def create_api_token(
+    principal: WithAccount, body: NewToken, tokens: WithTokens, origin: From, response: Response
+) -> NewApiTokenOut:
+    """For a script or a service: it may do at most what you may, and never more than is named here."""
+    wanted = Wanted(
+        name=body.name,
+        permissions=frozenset(body.permissions),
+        lifetime=timedelta(days=body.expires_in_days),
+        networks=tuple(body.networks),
+        case_id=body.case_id,
+    )
+    made = await tokens.create(principal, wanted, origin)
+    response.headers["Cache-Control"] = "no-store"
+    return NewApiTokenOut.with_secret(made.token, made.secret)
+
+
+@router.get(
+    "/tokens",
+    summary="List API tokens",
+    response_description="Newest first.",
+    responses=documented(*_KNOWN, errors.Forbidden, errors.NotFound),
+)
+async def list_api_tokens(principal: WithAccount, tokens: WithTokens, query: Whose) -> ApiTokenList:
+    """Yours, or another user's if you are an administrator or auditor. Secrets are not among what is known."""
+    found = await tokens.of_user(principal, query.owner_id or principal.user_id)
+    return ApiTokenList(items=[ApiTokenOut.of(token) for token in found])
+
+
+@router.delete(
+    "/tokens/{token_id}",
+    status_code=204,
+    summary="Revoke an API token",
+    response_description="The token is over.",
+    responses=documented(*_KNOWN, errors.Forbidden, errors.NotFound),
+)
+async def revoke_api_token(token_id: UUID, principal: WithAccount, tokens: WithTokens, origin: From) -> Response:
+    """At once: the next request with it is refused, and a transfer that is running breaks off."""
+    await tokens.revoke(principal, token_id, origin)
+    return Response(status_code=204)

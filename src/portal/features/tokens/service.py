@@ -1,0 +1,176 @@
+"""API tokens: made by their owner, good for less than their owner may, and over at once when either is.
+
+Comes in: a signed-in principal's wish, or the text of a token with an origin. Leaves: a token that is shown once, or
+the `Principal` that a token stands for. A token never makes another: what it leaked can do ends with it.
+"""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from ipaddress import ip_address
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core import clock, log
+from portal.core.errors import Conflict, NotFound, NotSignedIn, PortalError, Unprocessable
+from portal.core.ids import new_id
+from portal.core.principal import Action, CredentialKind, Origin, Permission, Principal
+from portal.core.tasks import aside
+from portal.db.unit_of_work import Database
+from portal.features.audit import record
+from portal.features.audit.events import Event, EventKind
+from portal.features.authz import policy
+from portal.features.tokens import form, repository
+from portal.features.tokens.repository import ApiToken, LiveToken, Network
+
+MOST_TOKENS = 100  # live ones of one user
+_USE_NOTED = timedelta(minutes=1)  # a use is noted no more often
+KEPT_WHEN_OVER = timedelta(days=90)
+
+_log = log.get(__name__)
+
+
+class TooManyTokens(Conflict):
+    code, title = "too_many_tokens", f"An account has at most {MOST_TOKENS} live tokens: revoke one first."
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A token to be made. No networks are all networks."""
+
+    name: str
+    permissions: frozenset[Permission]
+    lifetime: timedelta
+    networks: tuple[Network, ...] = ()
+    case_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A new token, and the only time that its secret is there."""
+
+    token: ApiToken
+    secret: str = field(repr=False)
+
+
+class ApiTokens:
+    """The API tokens of one portal. Safe for concurrent use."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._noting: set[UUID] = set()
+
+    async def create(self, principal: Principal, wanted: Wanted, origin: Origin) -> Made:
+        """Raises Unprocessable for permissions that no token has, TooManyTokens."""
+        if not wanted.permissions or not wanted.permissions <= policy.GRANTABLE:
+            raise Unprocessable("Name at least one permission that a token can have.")
+        now, secret = clock.now(), form.make()
+        token = ApiToken(
+            id=new_id(),
+            user_id=principal.user_id,
+            name=wanted.name,
+            permissions=wanted.permissions,
+            networks=wanted.networks,
+            case_id=wanted.case_id,
+            created_at=now,
+            expires_at=now + wanted.lifetime,
+        )
+        async with self._database.write() as connection:
+            if await repository.count_live(connection, principal.user_id, now) >= MOST_TOKENS:
+                raise TooManyTokens
+            await repository.add(connection, token, form.digest(secret))
+            await record.write(connection, _event(EventKind.TOKEN_CREATED, principal, token, origin))
+        return Made(token, secret)
+
+    async def of_user(self, principal: Principal, user_id: UUID) -> list[ApiToken]:
+        """A user's tokens, newest first. Raises NotFound where they are not the principal's to know of."""
+        policy.require_on(principal, Action.TOKEN_LIST, owner_id=user_id)
+        async with self._database.read() as connection:
+            return await repository.of_user(connection, user_id)
+
+    async def revoke(self, principal: Principal, token_id: UUID, origin: Origin) -> None:
+        """End a token: it is refused from the next request on, and running transfers break off. Idempotent.
+
+        Raises NotFound.
+        """
+        async with self._database.write() as connection:
+            token = await repository.find(connection, token_id)
+            if token is None:
+                raise NotFound
+            policy.require_on(principal, Action.TOKEN_REVOKE, owner_id=token.user_id)
+            if await repository.revoke(connection, token_id, clock.now()):
+                await record.write(connection, _event(EventKind.TOKEN_REVOKED, principal, token, origin))
+
+    def claims(self, credential: str) -> bool:
+        return credential.startswith(form.PREFIX)
+
+    async def resolve(self, credential: str, origin: Origin) -> Principal:
+        """Whom a token stands for. Raises NotSignedIn for one that is unknown, over, or used from elsewhere."""
+        digest, now = form.digest(credential), clock.now()
+        async with self._database.read() as connection:
+            live = await repository.live_by_digest(connection, digest, now)
+        if live is None or not _within(live.token.networks, origin.address):
+            raise NotSignedIn
+        used = live.token.last_used_at
+        if (used is None or used < now - _USE_NOTED) and live.token.id not in self._noting:
+            self._noting.add(live.token.id)
+            aside(self._note_use(live.token.id))
+        return _principal(live)
+
+    async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
+        """The token's principal as of now. Raises NotSignedIn."""
+        live = await repository.live_by_id(connection, principal.credential_id, clock.now())
+        if live is None:
+            raise NotSignedIn
+        return _principal(live)
+
+    async def sweep(self) -> None:
+        """Forget tokens that have long been over."""
+        async with self._database.write() as connection:
+            await repository.forget_over(connection, clock.now() - KEPT_WHEN_OVER)
+
+    async def _note_use(self, token_id: UUID) -> None:
+        now = clock.now()
+        try:
+            async with self._database.write() as connection:
+                await repository.note_use(connection, token_id, now, now - _USE_NOTED)
+        except PortalError as error:
+            _log.warning("token_use_not_noted", token_id=str(token_id), code=error.code)
+        finally:
+            self._noting.discard(token_id)
+
+
+def _principal(live: LiveToken) -> Principal:
+    token = live.token
+    return Principal(
+        actor=f"user:{token.user_id}/token:{token.id}",
+        role=live.role,
+        user_id=token.user_id,
+        credential_id=token.id,
+        kind=CredentialKind.TOKEN,
+        permissions=token.permissions,
+    )
+
+
+def _within(networks: tuple[Network, ...], address: str | None) -> bool:
+    """Whether a token for `networks` may be used from `address`. Fails closed where that is no address."""
+    if not networks:
+        return True
+    try:
+        caller = ip_address(address or "")
+    except ValueError:
+        return False
+    mapped = getattr(caller, "ipv4_mapped", None)
+    return any((mapped or caller) in network for network in networks)
+
+
+def _event(kind: EventKind, principal: Principal, token: ApiToken, origin: Origin) -> Event:
+    details = {
+        "name": token.name,
+        "owner": str(token.user_id),
+        "permissions": " ".join(sorted(token.permissions)),
+        "networks": " ".join(map(str, token.networks)),
+        "case": None if token.case_id is None else str(token.case_id),
+        "expires_at": clock.rfc3339(token.expires_at),
+    }
+    return Event(kind, principal.actor, str(token.id), origin, dict(details))
