@@ -18,6 +18,7 @@ import portal
 from portal import config
 from portal.app import create_app
 from portal.config import Settings
+from portal.core.principal import Permission
 from portal.features.identity.callers import Callers
 from portal.web.errors import PROBLEM_JSON, Problem
 from portal.web.middleware import RequestContext
@@ -132,6 +133,35 @@ async def test_a_caller_without_a_token_gets_no_further_than_written_down(
 def test_the_document_says_who_needs_a_token(document: dict[str, Any]) -> None:
     said = {(method, o["operationId"], TOKEN if o.get("security") else OPEN) for method, _, o in operations(document)}
     assert said == {(method, name, who) for method, _, name, who in SURFACE if name not in UNDOCUMENTED}
+
+
+SCOPES = {
+    "logout": "account",
+    "read_me": "",
+    "create_api_token": "account",
+    "list_api_tokens": "account",
+    "revoke_api_token": "account",
+    "upload_file": "files:upload",
+    "upload_raw": "files:upload",
+    "list_files": "files:read",
+    "read_file": "files:read",
+    "update_file": "files:change",
+    "delete_file": "files:change",
+    "download_file": "download:raw",
+    "head_file": "download:raw",
+}
+
+
+def test_the_document_says_which_permissions_a_token_needs(document: dict[str, Any]) -> None:
+    said = {}
+    for _, _, operation in operations(document):
+        asked = {name: " ".join(scopes) for entry in operation["security"] for name, scopes in entry.items()}
+        if asked:
+            assert set(asked) == {"password", "api_token"}
+            (said[operation["operationId"]],) = set(asked.values())
+    assert said == SCOPES
+    flow = document["components"]["securitySchemes"]["password"]["flows"]["password"]
+    assert set(flow["scopes"]) == {permission.value for permission in Permission}
 
 
 def test_every_operation_has_a_summary_a_tag_and_a_short_id_of_its_own(document: dict[str, Any]) -> None:

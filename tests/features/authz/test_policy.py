@@ -1,12 +1,13 @@
 """The policy, written out: who may do what to whose files, and what a refusal gives away."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
-from portal.core.errors import Forbidden, NotFound, PortalError
-from portal.core.principal import Action, Principal, Role
+from portal.core.errors import Forbidden, InsufficientScope, NotFound, PortalError
+from portal.core.principal import Action, Permission, Principal, Role
 from portal.features.authz import policy
 
 ME, SOMEONE, SESSION = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -20,6 +21,8 @@ ON_OWN = {
     "files.download": (YES, YES, YES, FORBIDDEN),
     "files.update": (YES, YES, YES, FORBIDDEN),
     "files.delete": (YES, YES, YES, FORBIDDEN),
+    "tokens.list": (YES, YES, YES, YES),
+    "tokens.revoke": (YES, YES, YES, YES),
 }
 ON_OTHERS = {
     "files.create": (FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN),
@@ -28,6 +31,8 @@ ON_OTHERS = {
     "files.download": (FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN),
     "files.update": (YES, NOT_FOUND, NOT_FOUND, FORBIDDEN),
     "files.delete": (YES, NOT_FOUND, NOT_FOUND, FORBIDDEN),
+    "tokens.list": (YES, NOT_FOUND, NOT_FOUND, YES),
+    "tokens.revoke": (YES, NOT_FOUND, NOT_FOUND, FORBIDDEN),
 }
 WITHOUT_OBJECT = ON_OWN
 SEES_EVERYBODYS = {"admin": True, "analyst": False, "uploader": False, "auditor": True}
@@ -95,3 +100,18 @@ def test_whoever_may_change_a_file_may_see_it() -> None:
     for table in (policy.OWN, policy.OTHERS):
         for action in set(Action) - {Action.FILE_CREATE, Action.FILE_LIST}:
             assert table[action] <= table[Action.FILE_READ]
+
+
+def test_a_credential_has_every_permission_that_is_asked_or_goes_no_further() -> None:
+    some = {Permission.FILES_READ, Permission.FILES_UPLOAD}
+    made_for = replace(principal("admin"), permissions=frozenset(some))
+    policy.require_permissions(made_for, some)
+    policy.require_permissions(made_for, ())
+    for permission in set(Permission) - some:
+        with pytest.raises(InsufficientScope):
+            policy.require_permissions(made_for, [Permission.FILES_READ, permission])
+
+
+def test_a_sign_in_has_every_permission_and_a_token_never_the_account() -> None:
+    policy.require_permissions(principal("auditor"), Permission)
+    assert frozenset(Permission) - {Permission.ACCOUNT} == policy.GRANTABLE
