@@ -14,15 +14,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core import clock, log
 from portal.core.errors import Conflict, NotFound, NotSignedIn, PortalError, Unprocessable
 from portal.core.ids import new_id
+from portal.core.marked import Mark
 from portal.core.principal import Action, CredentialKind, Origin, Permission, Principal
 from portal.core.tasks import aside
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.authz import policy
-from portal.features.tokens import form, repository
+from portal.features.tokens import repository
 from portal.features.tokens.repository import ApiToken, LiveToken, Network
 
+MARK = Mark("prt_")
 MOST_TOKENS = 100  # live ones of one user
 _USE_NOTED = timedelta(minutes=1)  # a use is noted no more often
 KEPT_WHEN_OVER = timedelta(days=90)
@@ -64,7 +66,7 @@ class ApiTokens:
         """Raises Unprocessable for permissions that no token has, TooManyTokens."""
         if not wanted.permissions or not wanted.permissions <= policy.GRANTABLE:
             raise Unprocessable("Name at least one permission that a token can have.")
-        now, secret = clock.now(), form.make()
+        now, secret = clock.now(), MARK.make()
         token = ApiToken(
             id=new_id(),
             user_id=principal.user_id,
@@ -78,7 +80,7 @@ class ApiTokens:
         async with self._database.write() as connection:
             if await repository.count_live(connection, principal.user_id, now) >= MOST_TOKENS:
                 raise TooManyTokens
-            await repository.add(connection, token, form.digest(secret))
+            await repository.add(connection, token, _digest(secret))
             await record.write(connection, _event(EventKind.TOKEN_CREATED, principal, token, origin))
         return Made(token, secret)
 
@@ -102,11 +104,11 @@ class ApiTokens:
                 await record.write(connection, _event(EventKind.TOKEN_REVOKED, principal, token, origin))
 
     def claims(self, credential: str) -> bool:
-        return credential.startswith(form.PREFIX)
+        return MARK.is_on(credential)
 
     async def resolve(self, credential: str, origin: Origin) -> Principal:
         """Whom a token stands for. Raises NotSignedIn for one that is unknown, over, or used from elsewhere."""
-        digest, now = form.digest(credential), clock.now()
+        digest, now = _digest(credential), clock.now()
         async with self._database.read() as connection:
             live = await repository.live_by_digest(connection, digest, now)
         if live is None or not _within(live.token.networks, origin.address):
@@ -138,6 +140,14 @@ class ApiTokens:
             _log.warning("token_use_not_noted", token_id=str(token_id), code=error.code)
         finally:
             self._noting.discard(token_id)
+
+
+def _digest(credential: str) -> bytes:
+    """Raises NotSignedIn for what cannot be a token."""
+    digest = MARK.digest(credential)
+    if digest is None:
+        raise NotSignedIn
+    return digest
 
 
 def _principal(live: LiveToken) -> Principal:
