@@ -16,6 +16,8 @@ from portal.config import Settings
 from portal.core.errors import ConfigError
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
+from portal.features.cases import service as cases_service
+from portal.features.cases.service import Cases
 from portal.features.files import service as files_service
 from portal.features.files.service import Files
 from portal.features.identity import service as identity_service
@@ -31,6 +33,7 @@ class Portal:
 
     resources: Resources
     identity: Identity
+    cases: Cases
     files: Files
 
 
@@ -62,7 +65,7 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         await schema.require_current(resources.database.engine)
         await resources.check()
         identity = identity_service.build(resources)
-        yield Portal(resources, identity, files_service.build(resources, identity))
+        yield Portal(resources, identity, cases_service.build(resources), files_service.build(resources, identity))
     finally:
         await resources.aclose()
 

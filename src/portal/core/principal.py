@@ -29,6 +29,19 @@ class Action(StrEnum):
     FILE_DOWNLOAD = "files.download"
     FILE_UPDATE = "files.update"
     FILE_DELETE = "files.delete"
+    FILE_MOVE = "files.move"
+    FILE_BREAK_GLASS = "files.break_glass"
+    CASE_CREATE = "cases.create"
+    CASE_LIST = "cases.list"
+    CASE_READ = "cases.read"
+    CASE_UPDATE = "cases.update"
+    CASE_STATUS = "cases.status"
+    CASE_DELETE = "cases.delete"
+    MEMBER_LIST = "cases.members.list"
+    MEMBER_SET = "cases.members.set"
+    MEMBER_REMOVE = "cases.members.remove"
+    MEMBER_LEAVE = "cases.members.leave"
+    GLASS_LIST = "cases.break_glass.list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,11 @@ Scope = str
 
 NO_CASE: Final[Scope] = "none"
 _SCOPE: Final = re.compile(r"none|case:[0-9a-f]{32}", re.ASCII)
+
+
+def scope_of(case_id: UUID | None) -> Scope:
+    """The key scope of what lies in a case; None for an inbox."""
+    return NO_CASE if case_id is None else f"case:{case_id.hex}"
 
 
 def is_scope(text: str) -> bool:

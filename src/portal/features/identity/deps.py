@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 from urllib.parse import parse_qsl
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Header, Request, Security
 from fastapi.security import OAuth2PasswordBearer
 
 from portal.core.errors import NotSignedIn
 from portal.core.principal import Origin, Principal
 from portal.features.identity.service import Identity
 from portal.web import API
+from portal.web.conditions import expected_version
 from portal.web.errors import InvalidTokenRequest, UnsupportedMediaType, request_id_of
 
 Resolver = Callable[[str], Awaitable[Principal]]
@@ -71,6 +72,16 @@ async def _token_form(request: Request) -> dict[str, str]:
 
 
 SignedIn = Annotated[Principal, Depends(_principal)]
+
+
+async def _version(
+    _: SignedIn,
+    if_match: Annotated[str | None, Header(description='The ETag that was read, or `*`. Example: `"1"`')] = None,
+) -> int | None:
+    return expected_version(if_match)
+
+
+IfMatch = Annotated[int | None, Depends(_version)]
 From = Annotated[Origin, Depends(_origin)]
 WithIdentity = Annotated[Identity, Depends(_identity)]
 TokenForm = Annotated[dict[str, str], Depends(_token_form)]
