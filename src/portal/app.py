@@ -20,6 +20,7 @@ from portal.bootstrap import Portal, open_portal
 from portal.config import Settings
 from portal.core import log, memory, tasks
 from portal.core.errors import PortalError
+from portal.features.cases import routes as cases_routes
 from portal.features.files import routes as files_routes
 from portal.features.identity import routes as identity_routes
 from portal.features.tokens import routes as tokens_routes
@@ -28,7 +29,13 @@ from portal.web.middleware import BodyCare, Bugs, Gate, RequestContext, Security
 from portal.web.streaming import BrokenOff
 from portal.web.watchdog import BodyWatchdog
 
-FEATURES: tuple[APIRouter, ...] = (identity_routes.router, tokens_routes.router, files_routes.router)
+FEATURES: tuple[APIRouter, ...] = (
+    identity_routes.router,
+    tokens_routes.router,
+    cases_routes.router,
+    files_routes.router,
+)
+BODIES = (*tokens_routes.BODIES, *cases_routes.BODIES, *files_routes.BODIES)
 SWEEP_SECONDS = 60
 
 _EXPOSED = ("Content-Disposition", "Content-Range", "ETag", "Location", "Repr-Digest", "Retry-After", "X-Request-ID")
@@ -74,7 +81,7 @@ def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
         app.include_router(router, prefix=API)
     app.include_router(health.router(lambda: _checks(app)))
     if settings.serves_docs:
-        documents.install(app, description=_DESCRIPTION, bodies=(*tokens_routes.BODIES, *files_routes.BODIES))
+        documents.install(app, description=_DESCRIPTION, bodies=BODIES)
     return app
 
 
@@ -87,6 +94,7 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
             app.state.portal = portal
             app.state.identity = portal.identity
             app.state.tokens = portal.tokens
+            app.state.cases = portal.cases
             app.state.files = portal.files
             app.state.callers = portal.identity.callers
             sweeper = asyncio.create_task(_sweep_forever(portal))

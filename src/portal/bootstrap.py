@@ -17,6 +17,8 @@ from portal.core.errors import ConfigError
 from portal.core.principal import CredentialKind
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
+from portal.features.cases import service as cases_service
+from portal.features.cases.service import Cases
 from portal.features.files import service as files_service
 from portal.features.files.service import Files
 from portal.features.identity import service as identity_service
@@ -34,6 +36,7 @@ class Portal:
     resources: Resources
     identity: Identity
     tokens: ApiTokens
+    cases: Cases
     files: Files
 
 
@@ -67,7 +70,8 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         identity = identity_service.build(resources)
         tokens = ApiTokens(resources.database)
         identity.callers.add(CredentialKind.TOKEN, tokens)
-        yield Portal(resources, identity, tokens, files_service.build(resources, identity))
+        cases, files = cases_service.build(resources), files_service.build(resources, identity)
+        yield Portal(resources, identity, tokens, cases, files)
     finally:
         await resources.aclose()
 

@@ -55,6 +55,7 @@ class Arriving:
     content: bytes
     name: str
     declared_type: str | None = None
+    case_id: UUID | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         if self.content:

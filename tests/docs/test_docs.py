@@ -1,6 +1,8 @@
 """What an operator or developer must know is written down, and what is written down is true."""
 
 import re
+from collections.abc import Collection, Iterable, Mapping
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,10 @@ import portal.app  # every error and feature is known once the door is
 from portal.cli import app as cli
 from portal.config import Settings
 from portal.core.errors import PortalError
-from portal.core.principal import Action, Role
+from portal.core.principal import Role
 from portal.features.audit.events import EventKind
 from portal.features.authz import policy
+from portal.features.authz.standing import CaseRole, CaseStatus, Stand, Tlp
 
 ROOT = Path(portal.app.__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -66,12 +69,54 @@ def test_every_audit_event_has_its_heading_and_no_other() -> None:
     assert set(re.findall(r"^## (\S+)$", page("audit.md"), re.MULTILINE)) == {kind.value for kind in EventKind}
 
 
-@pytest.mark.parametrize(("title", "table"), [("Your own files", policy.OWN), ("Files of others", policy.OTHERS)])
-def test_the_access_tables_are_the_policy(title: str, table: dict[Action, frozenset[Role]]) -> None:
+def table(title: str, number: int = 0) -> tuple[list[str], dict[str, list[str]]]:
+    """The header of a table under a heading of the access page, and its rows by their first cell."""
     section = page("access.md").split(f"## {title}\n")[1].split("\n## ")[0]
-    header, _, *written = rows(section)
-    said = {row[0]: {role for role, cell in zip(header[1:], row[1:], strict=True) if cell == "yes"} for row in written}
-    assert said == {action.value: {role.value for role in roles} for action, roles in table.items()}
+    tables = [rows(part) for part in section.split("\n\n") if part.lstrip().startswith("|")]
+    header, _, *written = tables[number]
+    return header[1:], {row[0]: row[1:] for row in written}
+
+
+def marks(columns: Iterable[object], yes: Collection[object]) -> list[str]:
+    return ["yes" if column in yes else "no" for column in columns]
+
+
+@pytest.mark.parametrize(
+    ("title", "number", "columns", "policies"),
+    [
+        ("Before there is an object", 0, Role, policy.ROLES),
+        ("Once there is one", 0, Stand, policy.STANDINGS),
+        ("What belongs to an account", 0, Role, policy.ACCOUNTS),
+        ("The life of a case", 0, CaseStatus, policy.MOVES),
+        (
+            "The life of a case",
+            1,
+            CaseStatus,
+            {
+                action: {status for status in CaseStatus if action in policy.TAKES[status]}
+                for action in policy.STANDINGS
+            },
+        ),
+    ],
+)
+def test_the_access_tables_are_the_policy(
+    title: str, number: int, columns: type[StrEnum], policies: Mapping[StrEnum, Collection[StrEnum]]
+) -> None:
+    header, said = table(title, number)
+    assert header == list(columns)
+    assert said == {str(row): marks(columns, yes) for row, yes in policies.items()}
+
+
+def test_what_memberships_are_worth_is_the_policy() -> None:
+    header, said = table("Members of a case")
+    assert header == list(Role)
+    assert said == {str(member): [policy.MEMBERSHIPS[role][member] for role in Role] for member in CaseRole}
+
+
+def test_what_colours_allow_is_the_policy() -> None:
+    header, said = table("Colours")
+    assert header == ["links"]
+    assert said == {str(tlp): marks([tlp], policy.LINKS) for tlp in Tlp}
 
 
 def test_every_command_is_in_the_readme() -> None:

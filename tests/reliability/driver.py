@@ -46,7 +46,7 @@ class Arriving:
     With a `limit` no file may grow beyond it from the moment on when the bytes are asked for.
     """
 
-    name, declared_type = "noise.bin", None
+    name, declared_type, case_id = "noise.bin", None, None
 
     def __init__(self, size: int, limit: int | None = None) -> None:
         self._content = random.Random(size).randbytes(size)  # noqa: S311  # noise, no secret

@@ -29,6 +29,19 @@ class Action(StrEnum):
     FILE_DOWNLOAD = "files.download"
     FILE_UPDATE = "files.update"
     FILE_DELETE = "files.delete"
+    FILE_MOVE = "files.move"
+    FILE_BREAK_GLASS = "files.break_glass"
+    CASE_CREATE = "cases.create"
+    CASE_LIST = "cases.list"
+    CASE_READ = "cases.read"
+    CASE_UPDATE = "cases.update"
+    CASE_STATUS = "cases.status"
+    CASE_DELETE = "cases.delete"
+    MEMBER_LIST = "cases.members.list"
+    MEMBER_SET = "cases.members.set"
+    MEMBER_REMOVE = "cases.members.remove"
+    MEMBER_LEAVE = "cases.members.leave"
+    GLASS_LIST = "cases.break_glass.list"
     TOKEN_LIST = "tokens.list"  # noqa: S105  # a word, no secret
     TOKEN_REVOKE = "tokens.revoke"  # noqa: S105
 
@@ -41,7 +54,10 @@ class Permission(StrEnum):
     FILES_CHANGE = "files:change"
     DOWNLOAD_RAW = "download:raw"
     DOWNLOAD_WRAPPED = "download:wrapped"  # as a protected archive; nothing delivers one yet
+    CASES_READ = "cases:read"
+    CASES_CHANGE = "cases:change"
     ACCOUNT = "account"
+    ADMINISTER = "administer"
 
 
 EVERY_PERMISSION: Final = frozenset(Permission)
@@ -58,7 +74,8 @@ class CredentialKind(StrEnum):
 class Principal:
     """A caller whose identity has been proven. `actor` is what the audit record says.
 
-    `credential_id` is the session or token that it was proven with; `permissions` are what that may be used for.
+    `credential_id` is the session or token that it was proven with; `permissions` are what that may be used for, and
+    `case_id` the only case, if there is one.
     """
 
     actor: str
@@ -67,6 +84,7 @@ class Principal:
     credential_id: UUID
     kind: CredentialKind = CredentialKind.SESSION
     permissions: frozenset[Permission] = EVERY_PERMISSION
+    case_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +104,11 @@ Scope = str
 
 NO_CASE: Final[Scope] = "none"
 _SCOPE: Final = re.compile(r"none|case:[0-9a-f]{32}", re.ASCII)
+
+
+def scope_of(case_id: UUID | None) -> Scope:
+    """The key scope of what lies in a case; None for an inbox."""
+    return NO_CASE if case_id is None else f"case:{case_id.hex}"
 
 
 def is_scope(text: str) -> bool:

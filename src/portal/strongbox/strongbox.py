@@ -1,10 +1,11 @@
-"""Seal, record, open, export, destroy: the strongbox's verbs, over one store, one keyring and the scanners.
+"""Seal, record, rewrap, open, export, destroy: the strongbox's verbs, over one store, one keyring and the scanners.
 
 Comes in: chunks and a `Place`, or a `SealedFile` from the rows. Leaves: a blob in the store, or verified plaintext.
 Nothing is visible in the store before `approve` agreed and the blob was committed.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from portal.backends.blobs.base import BlobStore, BlobWriter, given
 from portal.backends.scanners.base import Scanner
@@ -67,6 +68,21 @@ class Strongbox:
         """The file record for what the rows are about to say."""
         data_key = await self._keyring.get(file.data_key_id, file.scope)
         return record.make(data_key.key, file.claim())
+
+    async def rewrap(self, file: SealedFile, scope: str) -> SealedFile:
+        """The same bytes as `scope` keeps them: every file key under its data key, and a record that says so.
+
+        Nothing in the store changes. Raises IntegrityError for what does not open now, Unavailable.
+        """
+        old = await self._keyring.get(file.data_key_id, file.scope)
+        record.check(file.record, old.key, file.claim())
+        new = await self._keyring.active(scope)
+        parts = []
+        for part in file.parts:
+            wrapped = wrap.wrap_file_key(await self._file_key(file, part), new.key, new.id, part.place)
+            parts.append(replace(part, data_key_id=new.id, wrapped_key=wrapped))
+        moved = replace(file, scope=scope, data_key_id=new.id, record=b"", parts=tuple(parts))
+        return replace(moved, record=record.make(new.key, moved.claim()))
 
     async def open(self, file: SealedFile) -> Reader:
         """A reader, after the file record was verified. Raises IntegrityError, Unavailable."""

@@ -46,7 +46,7 @@ def install(app: FastAPI, *, description: str, bodies: Sequence[type[BaseModel]]
         description=description,
         routes=app.routes,
         servers=[{"url": "/"}],
-        tags=[{"name": name} for name in ("auth", "users", "tokens", "files", "health")],
+        tags=[{"name": name} for name in ("auth", "users", "tokens", "cases", "files", "health")],
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     models: tuple[type[BaseModel], ...] = (Problem, *bodies)
@@ -60,6 +60,12 @@ def install(app: FastAPI, *, description: str, bodies: Sequence[type[BaseModel]]
             _tell_what_every_route_shares(operation)
     app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
     app.include_router(_router(document), include_in_schema=False)
+
+
+def json_of(model: type[BaseModel]) -> dict[str, Any]:
+    """`openapi_extra` of a route whose JSON body a dependency parses; the model is one of `bodies`."""
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def _router(document: dict[str, Any]) -> APIRouter:

@@ -1,4 +1,4 @@
-"""The policy, written out: who may do what to whose files, and what a refusal gives away."""
+"""The policy, written out: who may do what to what, and what a refusal gives away."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,67 +7,99 @@ from uuid import UUID
 import pytest
 
 from portal.core.errors import Forbidden, InsufficientScope, NotFound, PortalError
-from portal.core.principal import Action, Permission, Principal, Role
+from portal.core.principal import Action, CredentialKind, Permission, Principal, Role
 from portal.features.authz import policy
+from portal.features.authz.policy import CaseReadOnly
+from portal.features.authz.standing import CaseRole, CaseStatus, InCase, Stand, Standing, Tlp
 
-ME, SOMEONE, SESSION = UUID(int=1), UUID(int=2), UUID(int=3)
-YES, FORBIDDEN, NOT_FOUND = None, Forbidden, NotFound
+ME, SESSION = UUID(int=1), UUID(int=3)
+YES, FORBIDDEN, NOT_FOUND, READ_ONLY = None, Forbidden, NotFound, CaseReadOnly
+ROLES = ("admin", "analyst", "uploader", "auditor")
+OUTSIDE = ("files.create", "files.list", "cases.create", "cases.list")
+ABOUT_FILES = ("files.read", "files.download", "files.update", "files.delete", "files.move", "files.break_glass")
+
+Answer = type[PortalError] | None
 
 # action: for each role (admin, analyst, uploader, auditor)
-ON_OWN = {
+WITHOUT_OBJECT = {
+    "files.create": (YES, YES, YES, FORBIDDEN),
+    "files.list": (YES, YES, YES, YES),
+    "cases.create": (YES, YES, FORBIDDEN, FORBIDDEN),
+    "cases.list": (YES, YES, YES, YES),
+}
+IN_MY_INBOX = {
     "files.create": (YES, YES, YES, FORBIDDEN),
     "files.list": (YES, YES, YES, YES),
     "files.read": (YES, YES, YES, YES),
     "files.download": (YES, YES, YES, FORBIDDEN),
     "files.update": (YES, YES, YES, FORBIDDEN),
     "files.delete": (YES, YES, YES, FORBIDDEN),
-    "tokens.list": (YES, YES, YES, YES),
-    "tokens.revoke": (YES, YES, YES, YES),
+    "files.move": (YES, YES, YES, FORBIDDEN),
+    "files.break_glass": (FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN),
 }
-ON_OTHERS = {
-    "files.create": (FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN),
-    "files.list": (YES, NOT_FOUND, NOT_FOUND, YES),
+IN_ANOTHERS_INBOX = {
     "files.read": (YES, NOT_FOUND, NOT_FOUND, YES),
     "files.download": (FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN),
     "files.update": (YES, NOT_FOUND, NOT_FOUND, FORBIDDEN),
     "files.delete": (YES, NOT_FOUND, NOT_FOUND, FORBIDDEN),
-    "tokens.list": (YES, NOT_FOUND, NOT_FOUND, YES),
-    "tokens.revoke": (YES, NOT_FOUND, NOT_FOUND, FORBIDDEN),
+    "files.move": (FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN),
+    "files.break_glass": (FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN),
 }
-WITHOUT_OBJECT = ON_OWN
-SEES_EVERYBODYS = {"admin": True, "analyst": False, "uploader": False, "auditor": True}
-ROLES = ("admin", "analyst", "uploader", "auditor")
+# action: for an analyst who is lead, contributor, reader, uploader or no member; for an admin, for an auditor
+MEMBERS = ("lead", "contributor", "reader", "uploader", "nobody", "admin", "auditor")
+IN_A_CASE = {
+    "files.create": (YES, YES, FORBIDDEN, YES, NOT_FOUND, FORBIDDEN, FORBIDDEN),
+    "files.list": (YES, YES, YES, YES, NOT_FOUND, YES, YES),
+    "files.read": (YES, YES, YES, NOT_FOUND, NOT_FOUND, YES, YES),
+    "files.download": (YES, YES, YES, NOT_FOUND, NOT_FOUND, FORBIDDEN, FORBIDDEN),
+    "files.update": (YES, YES, FORBIDDEN, NOT_FOUND, NOT_FOUND, YES, FORBIDDEN),
+    "files.delete": (YES, FORBIDDEN, FORBIDDEN, NOT_FOUND, NOT_FOUND, YES, FORBIDDEN),
+    "files.move": (YES, FORBIDDEN, FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN, FORBIDDEN),
+    "files.break_glass": (FORBIDDEN, FORBIDDEN, FORBIDDEN, NOT_FOUND, NOT_FOUND, YES, FORBIDDEN),
+    "cases.read": (YES, YES, YES, YES, NOT_FOUND, YES, YES),
+    "cases.update": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN, NOT_FOUND, YES, FORBIDDEN),
+    "cases.status": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN, NOT_FOUND, YES, FORBIDDEN),
+    "cases.delete": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN, NOT_FOUND, YES, FORBIDDEN),
+    "cases.members.list": (YES, YES, YES, FORBIDDEN, NOT_FOUND, YES, YES),
+    "cases.members.set": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN, NOT_FOUND, YES, FORBIDDEN),
+    "cases.members.remove": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN, NOT_FOUND, YES, FORBIDDEN),
+    "cases.members.leave": (YES, YES, YES, YES, NOT_FOUND, FORBIDDEN, FORBIDDEN),
+    "cases.break_glass.list": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN, NOT_FOUND, YES, YES),
+}
+HANDED_IN_BY_AN_UPLOADER = {
+    "files.read": YES,
+    "files.download": FORBIDDEN,
+    "files.update": FORBIDDEN,
+    "files.delete": FORBIDDEN,
+    "files.move": FORBIDDEN,
+    "files.break_glass": FORBIDDEN,
+}
+READING = {"files.list", "files.read", "files.download", "files.break_glass"}
+READING |= {"cases.read", "cases.members.list", "cases.break_glass.list"}
+LEAVING = {"cases.status", "cases.members.remove", "cases.members.leave"}
 
-Answer = type[PortalError] | None
 
-
-def cells(table: Mapping[str, Sequence[Answer]]) -> list[tuple[str, str, Answer]]:
-    return [(role, action, answer) for action, row in table.items() for role, answer in zip(ROLES, row, strict=True)]
+def cells(names: Sequence[str], table: Mapping[str, Sequence[Answer]]) -> list[tuple[str, str, Answer]]:
+    return [(name, action, answer) for action, row in table.items() for name, answer in zip(names, row, strict=True)]
 
 
 def principal(role: str) -> Principal:
     return Principal(f"user:{ME}", Role(role), ME, SESSION)
 
 
-def answer_on(role: str, action: str, owner_id: UUID) -> Answer:
+def case(role: str | None, status: CaseStatus = CaseStatus.OPEN) -> InCase:
+    return InCase(status, Tlp.AMBER, None if role is None else CaseRole(role))
+
+
+def answer_on(role: str, action: str, standing: Standing) -> Answer:
     try:
-        policy.require_on(principal(role), Action(action), owner_id=owner_id)
+        policy.require_on(principal(role), Action(action), standing)
     except PortalError as refused:
         return type(refused)
     return None
 
 
-@pytest.mark.parametrize(("role", "action", "answer"), cells(ON_OWN))
-def test_own_files(role: str, action: str, answer: Answer) -> None:
-    assert answer_on(role, action, ME) == answer
-
-
-@pytest.mark.parametrize(("role", "action", "answer"), cells(ON_OTHERS))
-def test_files_of_others(role: str, action: str, answer: Answer) -> None:
-    assert answer_on(role, action, SOMEONE) == answer
-
-
-@pytest.mark.parametrize(("role", "action", "answer"), cells(WITHOUT_OBJECT))
+@pytest.mark.parametrize(("role", "action", "answer"), cells(ROLES, WITHOUT_OBJECT))
 def test_before_there_is_an_object(role: str, action: str, answer: Answer) -> None:
     if answer is None:
         policy.require(principal(role), Action(action))
@@ -76,30 +108,29 @@ def test_before_there_is_an_object(role: str, action: str, answer: Answer) -> No
             policy.require(principal(role), Action(action))
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_a_listing_shows_everybodys_files_or_ones_own(role: str) -> None:
-    assert policy.visible_owner(principal(role)) == (None if SEES_EVERYBODYS[role] else ME)
+@pytest.mark.parametrize(("role", "action", "answer"), cells(ROLES, IN_MY_INBOX))
+def test_in_ones_own_inbox(role: str, action: str, answer: Answer) -> None:
+    assert answer_on(role, action, Standing(theirs=True)) == answer
 
 
-def test_the_tables_leave_out_no_role_and_no_action() -> None:
-    assert {role.value for role in Role} == set(ROLES) == set(SEES_EVERYBODYS)
-    assert {action.value for action in Action} == set(ON_OWN) == set(ON_OTHERS)
-    assert set(policy.OWN) == set(policy.OTHERS) == set(Action)
+@pytest.mark.parametrize(("role", "action", "answer"), cells(ROLES, IN_ANOTHERS_INBOX))
+def test_in_the_inbox_of_another(role: str, action: str, answer: Answer) -> None:
+    assert answer_on(role, action, Standing(theirs=False)) == answer
 
 
-def test_nobody_may_do_more_to_others_files_than_to_their_own() -> None:
-    for action in Action:
-        assert policy.OTHERS[action] <= policy.OWN[action]
+@pytest.mark.parametrize(("member", "action", "answer"), cells(MEMBERS, IN_A_CASE))
+def test_in_a_case(member: str, action: str, answer: Answer) -> None:
+    outside = member in {"nobody", "admin", "auditor"}
+    role = member if member in {"admin", "auditor"} else "analyst"
+    standing = Standing(theirs=action not in ABOUT_FILES, case=case(None if outside else member))
+    assert answer_on(role, action, standing) == answer
 
 
-def test_nobody_downloads_what_is_not_theirs() -> None:
-    assert policy.OTHERS[Action.FILE_DOWNLOAD] == frozenset()
-
-
-def test_whoever_may_change_a_file_may_see_it() -> None:
-    for table in (policy.OWN, policy.OTHERS):
-        for action in set(Action) - {Action.FILE_CREATE, Action.FILE_LIST}:
-            assert table[action] <= table[Action.FILE_READ]
+@pytest.mark.parametrize("role", ["analyst", "uploader"])
+@pytest.mark.parametrize("action", HANDED_IN_BY_AN_UPLOADER)
+def test_who_only_hands_in_sees_that_it_arrived(role: str, action: str) -> None:
+    handed_in = Standing(theirs=True, case=case("uploader"))
+    assert answer_on(role, action, handed_in) == HANDED_IN_BY_AN_UPLOADER[action]
 
 
 def test_a_credential_has_every_permission_that_is_asked_or_goes_no_further() -> None:
@@ -114,4 +145,181 @@ def test_a_credential_has_every_permission_that_is_asked_or_goes_no_further() ->
 
 def test_a_sign_in_has_every_permission_and_a_token_never_the_account() -> None:
     policy.require_permissions(principal("auditor"), Permission)
-    assert frozenset(Permission) - {Permission.ACCOUNT} == policy.GRANTABLE
+    assert frozenset(Permission) - {Permission.ACCOUNT, Permission.ADMINISTER} == policy.GRANTABLE
+
+
+@pytest.mark.parametrize(
+    ("role", "listed", "revoked"),
+    [
+        ("admin", YES, YES),
+        ("auditor", YES, FORBIDDEN),
+        ("analyst", NOT_FOUND, NOT_FOUND),
+        ("uploader", NOT_FOUND, NOT_FOUND),
+    ],
+)
+def test_what_belongs_to_the_account_of_another(role: str, listed: Answer, revoked: Answer) -> None:
+    for action, answer in ((Action.TOKEN_LIST, listed), (Action.TOKEN_REVOKE, revoked)):
+        policy.require_of(principal(role), action, ME)
+        if answer is None:
+            policy.require_of(principal(role), action, UUID(int=2))
+        else:
+            with pytest.raises(answer) as refused:
+                policy.require_of(principal(role), action, UUID(int=2))
+            assert refused.type is answer
+
+
+@pytest.mark.parametrize("action", ABOUT_FILES)
+def test_what_lies_in_a_case_is_its_members_whoever_handed_it_in(action: str) -> None:
+    assert answer_on("analyst", action, Standing(theirs=True, case=case(None))) is NOT_FOUND
+
+
+@pytest.mark.parametrize("membership", CaseRole)
+@pytest.mark.parametrize("action", sorted(set(Action) - set(policy.ACCOUNTS)))
+def test_an_auditor_gets_nothing_by_a_membership(action: str, membership: str) -> None:
+    if action in OUTSIDE:
+        return
+    assert answer_on("auditor", action, Standing(theirs=True, case=case(membership))) == answer_on(
+        "auditor", action, Standing(theirs=False, case=case(None))
+    )
+    assert answer_on("auditor", "files.download", Standing(theirs=True, case=case(membership))) is FORBIDDEN
+
+
+@pytest.mark.parametrize("membership", CaseRole)
+@pytest.mark.parametrize("action", sorted(set(Action) - set(OUTSIDE) - set(policy.ACCOUNTS)))
+def test_an_uploader_only_hands_in_whatever_their_membership_says(action: str, membership: str) -> None:
+    for theirs in (True, False):
+        for_it = answer_on("uploader", action, Standing(theirs=theirs, case=case(membership)))
+        assert for_it == answer_on("uploader", action, Standing(theirs=theirs, case=case("uploader")))
+    assert answer_on("uploader", "files.download", Standing(theirs=True, case=case(membership))) is FORBIDDEN
+
+
+@pytest.mark.parametrize("action", sorted(set(Action) - set(OUTSIDE) - set(policy.ACCOUNTS)))
+def test_an_administrator_who_is_a_member_may_do_what_either_may(action: str) -> None:
+    for membership in CaseRole:
+        standing = Standing(theirs=False, case=case(membership))
+        either = {answer_on("admin", action, Standing(theirs=False, case=case(None)))}
+        either |= {answer_on("analyst", action, standing)}
+        assert (answer_on("admin", action, standing) is YES) == (YES in either)
+
+
+def test_breaking_glass_opens_for_administrators_alone() -> None:
+    broken = Standing(theirs=False, case=case(None), broke_glass=True)
+    answers = {role: answer_on(role, "files.download", broken) for role in ROLES}
+    assert answers == {"admin": YES, "analyst": NOT_FOUND, "uploader": NOT_FOUND, "auditor": FORBIDDEN}
+    for action in set(Action) - set(OUTSIDE) - set(policy.ACCOUNTS) - {Action.FILE_DOWNLOAD}:
+        plain = Standing(theirs=False, case=case(None))
+        assert answer_on("admin", action, broken) == answer_on("admin", action, plain)
+
+
+@pytest.mark.parametrize("action", sorted(set(policy.STANDINGS)))
+@pytest.mark.parametrize("status", CaseStatus)
+def test_a_closed_case_is_read_only_and_an_archived_one_keeps_even_its_members(status: CaseStatus, action: str) -> None:
+    taken = {"closed": READING | LEAVING | {"cases.members.set"}, "archived": READING | LEAVING}.get(status)
+    for role in ("analyst", "admin"):
+        live = answer_on(role, action, Standing(theirs=True, case=case("lead")))
+        now = answer_on(role, action, Standing(theirs=True, case=case("lead", status)))
+        if live is YES:
+            assert now is (YES if taken is None or action in taken else READ_ONLY)
+        else:
+            assert now is live  # who may not do it at all is told nothing of the case's state
+    stranger = answer_on("analyst", action, Standing(theirs=True, case=case(None, status)))
+    assert stranger is NOT_FOUND
+
+
+def test_moves_lead_only_where_they_should() -> None:
+    ways = {(str(a), str(b)) for a, after in policy.MOVES.items() for b in after}
+    assert ways == {
+        ("open", "in_progress"),
+        ("open", "on_hold"),
+        ("open", "closed"),
+        ("in_progress", "on_hold"),
+        ("in_progress", "closed"),
+        ("on_hold", "in_progress"),
+        ("on_hold", "closed"),
+        ("closed", "open"),
+        ("closed", "archived"),
+        ("archived", "open"),
+    }
+    assert set(policy.MOVES) == set(policy.TAKES) == set(CaseStatus)
+
+
+@pytest.mark.parametrize(
+    ("tlp", "allowed"),
+    [("CLEAR", True), ("GREEN", True), ("AMBER", True), ("AMBER+STRICT", False), ("RED", False)],
+)
+def test_what_may_not_leave_the_organisation_gets_no_links(tlp: str, allowed: bool) -> None:
+    assert policy.links_allowed(Tlp(tlp)) is allowed
+
+
+def test_every_colour_was_thought_of() -> None:
+    assert [str(tlp) for tlp in Tlp] == ["CLEAR", "GREEN", "AMBER", "AMBER+STRICT", "RED"]
+
+
+@pytest.mark.parametrize(
+    ("role", "may_be"),
+    [
+        ("admin", {"lead", "contributor", "reader", "uploader"}),
+        ("analyst", {"lead", "contributor", "reader", "uploader"}),
+        ("uploader", {"uploader"}),
+        ("auditor", set()),
+    ],
+)
+def test_who_can_be_what_in_a_case(role: str, may_be: set[str]) -> None:
+    assert {str(member) for member in CaseRole if policy.may_be(Role(role), member)} == may_be
+
+
+def test_a_listing_shows_what_a_reading_would() -> None:
+    assert {role: policy.sees_every_case(principal(role)) for role in ROLES} == {
+        "admin": True,
+        "analyst": False,
+        "uploader": False,
+        "auditor": True,
+    }
+    for role in ROLES:
+        seen = policy.sight(principal(role))
+        for membership in CaseRole:
+            read = answer_on(role, "files.read", Standing(theirs=False, case=case(membership)))
+            assert (read is YES) == (seen.user_id is None or membership in seen.roles)
+
+
+def test_the_tables_leave_out_no_role_no_standing_and_no_action() -> None:
+    assert {str(action) for action in policy.ROLES} == set(WITHOUT_OBJECT) == set(OUTSIDE)
+    assert set(policy.ROLES) | set(policy.STANDINGS) | set(policy.ACCOUNTS) == set(Action)
+    assert set(IN_A_CASE) == {str(action) for action in policy.STANDINGS}
+    assert set(policy.MEMBERSHIPS) == set(Role)
+    assert all(set(worth) == set(CaseRole) for worth in policy.MEMBERSHIPS.values())
+    named = {stand for stands in policy.STANDINGS.values() for stand in stands}
+    assert named == set(Stand) - {Stand.NOBODY}
+
+
+def test_whoever_may_do_anything_to_a_file_may_see_it() -> None:
+    for action in ABOUT_FILES:
+        assert policy.STANDINGS[Action(action)] - {Stand.BREAK_GLASS} <= policy.STANDINGS[Action.FILE_READ]
+
+
+def test_who_never_gets_content() -> None:
+    reads = policy.STANDINGS[Action.FILE_DOWNLOAD]
+    assert reads.isdisjoint({Stand.ADMIN, Stand.AUDITOR, Stand.UPLOADER, Stand.NOBODY})
+
+
+CASE, ANOTHER = UUID(int=7), UUID(int=8)
+
+
+def test_a_credential_for_one_case_finds_nothing_outside_of_it() -> None:
+    confined = replace(principal("analyst"), case_id=CASE)
+    within = Standing(theirs=True, case=replace(case("lead"), id=CASE))
+    for action in map(Action, ABOUT_FILES[:5]):
+        policy.require_on(confined, action, within)
+        for outside in (Standing(theirs=True), replace(within, case=replace(case("lead"), id=ANOTHER))):
+            with pytest.raises(NotFound):
+                policy.require_on(confined, action, outside)
+    with pytest.raises(Forbidden):
+        policy.require(confined, Action.CASE_CREATE)
+    assert policy.sight(confined).case_id == CASE
+
+
+def test_glass_is_broken_by_a_person_who_is_signed_in() -> None:
+    broken = Standing(theirs=False, case=case(None), broke_glass=True)
+    policy.require_on(principal("admin"), Action.FILE_DOWNLOAD, broken)
+    with pytest.raises(Forbidden):
+        policy.require_on(replace(principal("admin"), kind=CredentialKind.TOKEN), Action.FILE_DOWNLOAD, broken)

@@ -148,6 +148,7 @@ class Bytes:
     name: str = "evidence.bin"
     declared_type: str | None = "application/x-test"
     said: Details = field(default_factory=Details)
+    case_id: UUID | None = None
     fails: Exception | None = None
     meanwhile: Callable[[], Awaitable[None]] = nothing
     piece: int = 300

@@ -22,10 +22,11 @@ from portal.core.ids import new_id
 from portal.core.principal import Principal, Role
 from portal.features.audit import record
 from portal.features.audit.events import Event
+from portal.features.authz.policy import Sight
 from portal.features.files import repository
 from portal.features.files.catalog import ANY_VERSION, Changes
+from portal.features.files.listing import Filters
 from portal.features.files.models import Kind
-from portal.features.files.repository import Filters
 from portal.features.files.views import FileView
 from portal.strongbox.strongbox import Strongbox
 
@@ -96,7 +97,7 @@ async def test_a_listing_shows_ones_own_or_everybodys(house: House, analyst: Pri
         return sorted(file.name for file in page.items)
 
     assert await seen(analyst) == ["mine"]
-    assert await seen(analyst, owner_id=other.user_id) == ["mine"]
+    assert await seen(analyst, seen_by=Sight(other.user_id, frozenset())) == ["mine"]
     for role in (Role.ADMIN, Role.AUDITOR):
         assert await seen(await house.principal(role)) == ["mine", "theirs"]
     assert await seen(await house.principal(Role.UPLOADER)) == []
@@ -180,7 +181,7 @@ async def test_a_delete_leaves_neither_key_nor_byte(house: House, analyst: Princ
     await house.catalog.delete(analyst, file.id, 1, ORIGIN)
     assert (await house.statuses(), house.store.blobs, await house.rows("blobs")) == (["deleted"], {}, [])
     (event,) = await house.record("file.deleted")
-    assert event["details"] == {"name": file.name, "sha256": file.sha256}
+    assert event["details"] == {"name": file.name, "sha256": file.sha256, "case": None}
     with pytest.raises(NotFound):
         await house.catalog.delete(analyst, file.id, ANY_VERSION, ORIGIN)
 

@@ -32,8 +32,8 @@ from portal.features.audit import record
 from portal.features.audit.events import Event
 from portal.features.files import intake, repository
 from portal.features.files.intake import LEASE, InFlight, KeyReused, UploadLost
+from portal.features.files.listing import Filters, list_page
 from portal.features.files.models import Kind, Status
-from portal.features.files.repository import Filters
 from portal.features.files.views import Details, FileView
 from portal.features.identity import repository as accounts
 
@@ -60,7 +60,7 @@ async def test_an_upload_is_on_record_with_who_what_and_whence(house: House, ana
     (event,) = await house.record()
     assert (event["event"], event["actor"], event["subject"]) == ("file.uploaded", analyst.actor, str(file.id))
     assert (event["request_id"], event["address"]) == (ORIGIN.request_id, ORIGIN.address)
-    assert event["details"] == {"sha256": file.sha256, "size": file.size, "status": "ready"}
+    assert event["details"] == {"sha256": file.sha256, "size": file.size, "status": "ready", "case": None}
 
 
 async def test_what_is_stored_is_not_what_came(house: House, analyst: Principal) -> None:
@@ -84,7 +84,7 @@ async def test_bytes_flow_under_a_lease_and_without_a_transaction(house: House, 
         (row,) = await house.rows("files")
         seen.append(row["status"])
         async with house.database.read() as connection:
-            page = await repository.list_page(connection, Filters(), None, 10)
+            page = await list_page(connection, Filters(), None, 10)
             expired = await repository.unsettled(connection, clock.now() + LEASE - timedelta(seconds=5), None, 10)
         seen.extend([page, expired, dict(house.store.blobs)])
 

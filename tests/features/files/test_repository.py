@@ -13,9 +13,11 @@ from portal.core import clock
 from portal.core.ids import new_id
 from portal.core.principal import Principal
 from portal.crypto.format import Place
+from portal.features.authz.policy import Sight
 from portal.features.files import repository
+from portal.features.files.listing import Filters, list_page
 from portal.features.files.models import Kind, Status
-from portal.features.files.repository import Filters, NewFile
+from portal.features.files.repository import NewFile
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedPart
 
@@ -86,7 +88,7 @@ async def page(
     house: House, filters: Filters | None = None, after: tuple[datetime, UUID] | None = None, limit: int = 50
 ) -> list[FileView]:
     async with house.database.read() as connection:
-        return await repository.list_page(connection, filters or Filters(), after, limit)
+        return await list_page(connection, filters or Filters(), after, limit)
 
 
 async def names(house: House, **filters: Any) -> list[str]:
@@ -287,8 +289,10 @@ async def test_a_listing_is_narrowed_to_its_owner(house: House, analyst: Princip
     other = await house.principal()
     await listed(house, analyst, name="mine")
     await listed(house, other, name="theirs")
-    assert await names(house, owner_id=analyst.user_id) == ["mine"]
+    assert await names(house, seen_by=Sight(analyst.user_id, frozenset())) == ["mine"]
     assert await names(house) == ["mine", "theirs"]
+    assert await names(house, seen_by=Sight(analyst.user_id, frozenset(), new_id())) == []
+    assert await names(house, seen_by=Sight(None, frozenset(), new_id())) == []
 
 
 PARTS = {

@@ -32,9 +32,17 @@ class EventKind(StrEnum):
     FILE_DOWNLOAD_STARTED = "file.download_started"
     FILE_DOWNLOAD_ENDED = "file.download_ended"
     FILE_UPDATED = "file.updated"
+    FILE_MOVED = "file.moved"
+    FILE_GLASS_BROKEN = "file.glass_broken"
     FILE_DELETED = "file.deleted"
     FILE_EXPORTED = "file.exported"
     FILE_DAMAGED = "file.damaged"
+    CASE_CREATED = "case.created"
+    CASE_UPDATED = "case.updated"
+    CASE_DELETED = "case.deleted"
+    MEMBER_ADDED = "case.member_added"
+    MEMBER_CHANGED = "case.member_changed"
+    MEMBER_REMOVED = "case.member_removed"
 
 
 @dataclass(frozen=True, slots=True)

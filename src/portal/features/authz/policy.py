@@ -1,46 +1,125 @@
-"""The policy, as data: which roles may do what to their own files and to others' (`docs/access.md`).
+"""The policy, as data: who may do what to what (`docs/access.md` has the same tables).
 
-Comes in: a principal, an action, and for an object its owner. Leaves: nothing, or the error the caller may see. What a
-caller may not know of is NotFound, never Forbidden.
+Comes in: a principal, an action, and for an object the caller's standing. Leaves: nothing, or the error the caller may
+see. What a caller may not know of is NotFound, never Forbidden.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from uuid import UUID
 
-from portal.core.errors import Forbidden, InsufficientScope, NotFound
-from portal.core.principal import Action, Permission, Principal, Role
+from portal.core.errors import Conflict, Forbidden, InsufficientScope, NotFound
+from portal.core.principal import Action, CredentialKind, Permission, Principal, Role
+from portal.features.authz.standing import CaseRole, CaseStatus, Stand, Standing, Tlp
+
+
+class CaseReadOnly(Conflict):
+    code, title = "case_read_only", "The case is closed or archived; reopen it first."
+
 
 _EVERYONE = frozenset(Role)
-_NOBODY: frozenset[Role] = frozenset()
-_HANDS_IN = frozenset({Role.ADMIN, Role.ANALYST, Role.UPLOADER})
+_TEAM = frozenset({Stand.LEAD, Stand.CONTRIBUTOR, Stand.READER})
+_WATCHERS = frozenset({Stand.AUDITOR, Stand.ADMIN})
+_SEES_FILES = _TEAM | _WATCHERS | {Stand.OWNER, Stand.UPLOADER}
+_MANAGES = frozenset({Stand.LEAD, Stand.ADMIN})
 
-OWN: dict[Action, frozenset[Role]] = {
-    Action.FILE_CREATE: _HANDS_IN,
+ROLES: dict[Action, frozenset[Role]] = {
+    Action.FILE_CREATE: frozenset({Role.ADMIN, Role.ANALYST, Role.UPLOADER}),
     Action.FILE_LIST: _EVERYONE,
-    Action.FILE_READ: _EVERYONE,
-    Action.FILE_DOWNLOAD: _HANDS_IN,
-    Action.FILE_UPDATE: _HANDS_IN,
-    Action.FILE_DELETE: _HANDS_IN,
-    Action.TOKEN_LIST: _EVERYONE,
-    Action.TOKEN_REVOKE: _EVERYONE,
+    Action.CASE_CREATE: frozenset({Role.ADMIN, Role.ANALYST}),
+    Action.CASE_LIST: _EVERYONE,
 }
-"""What each role may do to files and tokens it owns."""
+"""What an account's role lets it ask for at all, before there is an object."""
 
-OTHERS: dict[Action, frozenset[Role]] = {
-    Action.FILE_CREATE: _NOBODY,
-    Action.FILE_LIST: frozenset({Role.ADMIN, Role.AUDITOR}),
-    Action.FILE_READ: frozenset({Role.ADMIN, Role.AUDITOR}),
-    Action.FILE_DOWNLOAD: _NOBODY,  # an administrator manages without reading
-    Action.FILE_UPDATE: frozenset({Role.ADMIN}),
-    Action.FILE_DELETE: frozenset({Role.ADMIN}),
+STANDINGS: dict[Action, frozenset[Stand]] = {
+    Action.FILE_CREATE: frozenset({Stand.OWNER, Stand.LEAD, Stand.CONTRIBUTOR, Stand.UPLOADER}),
+    Action.FILE_LIST: _SEES_FILES,
+    Action.FILE_READ: _SEES_FILES,
+    Action.FILE_DOWNLOAD: _TEAM | {Stand.OWNER, Stand.BREAK_GLASS},  # an administrator manages without reading
+    Action.FILE_UPDATE: frozenset({Stand.OWNER, Stand.LEAD, Stand.CONTRIBUTOR, Stand.ADMIN}),
+    Action.FILE_DELETE: _MANAGES | {Stand.OWNER},
+    Action.FILE_MOVE: frozenset({Stand.OWNER, Stand.LEAD}),  # who moves a file chooses who reads it
+    Action.FILE_BREAK_GLASS: frozenset({Stand.ADMIN}),
+    Action.CASE_READ: _TEAM | _WATCHERS | {Stand.UPLOADER},
+    Action.CASE_UPDATE: _MANAGES,
+    Action.CASE_STATUS: _MANAGES,
+    Action.CASE_DELETE: _MANAGES,
+    Action.MEMBER_LIST: _TEAM | _WATCHERS,
+    Action.MEMBER_SET: _MANAGES,
+    Action.MEMBER_REMOVE: _MANAGES,
+    Action.MEMBER_LEAVE: _TEAM | {Stand.UPLOADER},
+    Action.GLASS_LIST: _WATCHERS | {Stand.LEAD},
+}
+"""What each standing lets a caller do to an object. Whoever has two may do what either lets them."""
+
+MEMBERSHIPS: dict[Role, dict[CaseRole, Stand]] = {
+    Role.ADMIN: {role: Stand(role) for role in CaseRole},
+    Role.ANALYST: {role: Stand(role) for role in CaseRole},
+    Role.UPLOADER: dict.fromkeys(CaseRole, Stand.UPLOADER),
+    Role.AUDITOR: dict.fromkeys(CaseRole, Stand.AUDITOR),
+}
+"""What a membership is worth to an account: never more than the account's role."""
+
+_READING = frozenset(
+    {
+        Action.FILE_LIST,
+        Action.FILE_READ,
+        Action.FILE_DOWNLOAD,
+        Action.FILE_BREAK_GLASS,
+        Action.CASE_READ,
+        Action.MEMBER_LIST,
+        Action.GLASS_LIST,
+    }
+)
+_LEAVING = frozenset({Action.CASE_STATUS, Action.MEMBER_REMOVE, Action.MEMBER_LEAVE})
+_ALL = frozenset(STANDINGS)
+
+TAKES: dict[CaseStatus, frozenset[Action]] = {
+    CaseStatus.OPEN: _ALL,
+    CaseStatus.IN_PROGRESS: _ALL,
+    CaseStatus.ON_HOLD: _ALL,
+    CaseStatus.CLOSED: _READING | _LEAVING | {Action.MEMBER_SET},
+    CaseStatus.ARCHIVED: _READING | _LEAVING,
+}
+"""What can be done to a case in each status, and to what lies in it."""
+
+MOVES: dict[CaseStatus, frozenset[CaseStatus]] = {
+    CaseStatus.OPEN: frozenset({CaseStatus.IN_PROGRESS, CaseStatus.ON_HOLD, CaseStatus.CLOSED}),
+    CaseStatus.IN_PROGRESS: frozenset({CaseStatus.ON_HOLD, CaseStatus.CLOSED}),
+    CaseStatus.ON_HOLD: frozenset({CaseStatus.IN_PROGRESS, CaseStatus.CLOSED}),
+    CaseStatus.CLOSED: frozenset({CaseStatus.OPEN, CaseStatus.ARCHIVED}),
+    CaseStatus.ARCHIVED: frozenset({CaseStatus.OPEN}),
+}
+"""Where a case may go from each status. Back to `open` is reopening."""
+
+LINKS: frozenset[Tlp] = frozenset({Tlp.CLEAR, Tlp.GREEN, Tlp.AMBER})
+"""From cases of which colour something may go to people without an account."""
+
+
+ACCOUNTS: dict[Action, frozenset[Role]] = {
     Action.TOKEN_LIST: frozenset({Role.ADMIN, Role.AUDITOR}),
     Action.TOKEN_REVOKE: frozenset({Role.ADMIN}),
 }
-"""What each role may do to those of others."""
+"""What each role may do to what belongs to the account of another; with their own everybody may."""
+
+GRANTABLE: frozenset[Permission] = frozenset(Permission) - {Permission.ACCOUNT, Permission.ADMINISTER}
+"""What an API token may be made for: accounts, credentials and the portal itself are for persons, signed in."""
 
 
-GRANTABLE: frozenset[Permission] = frozenset(Permission) - {Permission.ACCOUNT}
-"""What an API token may be made for: accounts and credentials are a person's to change, signed in."""
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Whose files a listing shows: the user's own, and all of the cases in which they are one of `roles`.
+
+    No user: everybody's. Of one case alone, where `case_id` says so.
+    """
+
+    user_id: UUID | None
+    roles: frozenset[CaseRole]
+    case_id: UUID | None = None
+
+
+EVERYTHING = Sight(None, frozenset())
+"""What there is, whoever asks."""
 
 
 def require_permissions(principal: Principal, permissions: Iterable[Permission]) -> None:
@@ -49,20 +128,76 @@ def require_permissions(principal: Principal, permissions: Iterable[Permission])
         raise InsufficientScope
 
 
+def require_of(principal: Principal, action: Action, owner_id: UUID) -> None:
+    """For what belongs to an account. Raises Forbidden where the caller may know of it, else NotFound."""
+    if owner_id == principal.user_id or principal.role in ACCOUNTS[action]:
+        return
+    raise Forbidden if principal.role in ACCOUNTS[Action.TOKEN_LIST] else NotFound
+
+
 def require(principal: Principal, action: Action) -> None:
     """For actions without an object yet. Raises Forbidden."""
-    if principal.role not in OWN[action]:
+    confined = action is Action.CASE_CREATE and principal.case_id is not None
+    if principal.role not in ROLES[action] or confined:
         raise Forbidden
 
 
-def require_on(principal: Principal, action: Action, *, owner_id: UUID) -> None:
-    """For an object of `owner_id`. Raises Forbidden where the caller may know of it, else NotFound."""
-    table = OWN if owner_id == principal.user_id else OTHERS
-    if principal.role in table[action]:
-        return
-    raise Forbidden if principal.role in table[Action.FILE_READ] else NotFound
+def require_on(principal: Principal, action: Action, standing: Standing) -> None:
+    """For one object. Raises Forbidden where the caller may know of it, else NotFound; CaseReadOnly."""
+    if principal.case_id is not None and (standing.case is None or standing.case.id != principal.case_id):
+        raise NotFound  # outside of the one case that its credential is for
+    held = stands(principal, standing)
+    if not held & STANDINGS[action]:
+        raise Forbidden if held & STANDINGS[_known_by(action)] else NotFound
+    if standing.case is not None and action not in TAKES[standing.case.status]:
+        raise CaseReadOnly
+    if standing.case is None and action is Action.FILE_BREAK_GLASS:
+        raise Forbidden("Nobody but its owner reads an inbox: there is no lead to show it to.")
 
 
-def visible_owner(principal: Principal) -> UUID | None:
-    """Whose files a listing shows: None for everybody's."""
-    return None if principal.role in OTHERS[Action.FILE_LIST] else principal.user_id
+def stands(principal: Principal, standing: Standing) -> frozenset[Stand]:
+    """The columns of the table that a caller has."""
+    by_role = {Role.ADMIN: Stand.ADMIN, Role.AUDITOR: Stand.AUDITOR}.get(principal.role, Stand.NOBODY)
+    may_break = principal.role is Role.ADMIN and principal.kind is CredentialKind.SESSION  # a person gave the reason
+    glass = Stand.BREAK_GLASS if standing.broke_glass and may_break else Stand.NOBODY
+    return frozenset({by_role, glass, _tie(principal.role, standing)})
+
+
+def sight(principal: Principal) -> Sight:
+    """What a listing of files shows."""
+    worth = MEMBERSHIPS[principal.role]
+    whole = frozenset(role for role, stand in worth.items() if stand is not Stand.UPLOADER)
+    user_id = None if principal.role in {Role.ADMIN, Role.AUDITOR} else principal.user_id
+    return Sight(user_id, whole, principal.case_id)
+
+
+def sees_every_case(principal: Principal) -> bool:
+    """Whether a listing shows the cases of others, too."""
+    return principal.role in {Role.ADMIN, Role.AUDITOR}
+
+
+def may_be(role: Role, case_role: CaseRole) -> bool:
+    """Whether an account of `role` can be a member as `case_role`: only as what it would be worth."""
+    return MEMBERSHIPS[role][case_role] == Stand(case_role)
+
+
+def links_allowed(tlp: Tlp) -> bool:
+    """Whether a case of that colour may be shared with people without an account."""
+    return tlp in LINKS
+
+
+def _tie(role: Role, standing: Standing) -> Stand:
+    if role is Role.AUDITOR:
+        return Stand.AUDITOR  # whatever it owns or belongs to: never content
+    if standing.case is None:
+        return Stand.OWNER if standing.theirs else Stand.NOBODY
+    if standing.case.role is None:
+        return Stand.NOBODY  # what lies in a case is its members', whoever handed it in
+    stand = MEMBERSHIPS[role][standing.case.role]
+    return Stand.NOBODY if stand is Stand.UPLOADER and not standing.theirs else stand
+
+
+def _known_by(action: Action) -> Action:
+    """The action that says whether a caller may know of the object."""
+    about_files = action.value.startswith("files.") and action is not Action.FILE_CREATE
+    return Action.FILE_READ if about_files else Action.CASE_READ

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Self
 from urllib.parse import unquote_to_bytes
+from uuid import UUID
 
 from fastapi import Request
 
@@ -23,10 +24,11 @@ from portal.web.errors import UnsupportedMediaType
 from portal.web.fields import printable
 from portal.web.multipart import MultipartForm
 
-FORM_FIELDS = frozenset({"description", "kind", "sha256"})
+FORM_FIELDS = frozenset({"case", "description", "kind", "sha256"})
 _UPLOADS = f"{API}/upload/".encode()
 _FORM_ROOM = 1 << 20  # bytes a form may have beyond its file
 _MAX_TYPE = 200
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -42,6 +44,7 @@ class RawArrival:
             raise UnsupportedMediaType("The body is the file itself: send it without a content coding.")
         self._request, self._limit = request, limit
         digests = ",".join(request.headers.getlist("repr-digest")) or None
+        self.case_id = query.case
         self._details = Details(query.kind, query.description, announced_digest(digests))
         self.name = checked_name(_name_in_path(request))
         self.declared_type = _declared(request.headers.get("content-type"))
@@ -54,10 +57,10 @@ class RawArrival:
 
 
 class FormArrival:
-    """The file is one part of a form; the fields stand before or after it."""
+    """The file is one part of a form; the fields stand before or after it, but the case before: it has the keys."""
 
-    def __init__(self, form: MultipartForm) -> None:
-        self._form = form
+    def __init__(self, form: MultipartForm, case_id: UUID | None) -> None:
+        self._form, self.case_id = form, case_id
         self.name = checked_name(form.filename)
         self.declared_type = _declared(form.content_type)
 
@@ -71,14 +74,18 @@ class FormArrival:
             file_field="file",
             fields=FORM_FIELDS,
         )
-        _said(await form.open_file())  # what stands before the file is judged before its first byte
-        return cls(form)
+        fields = await form.open_file()
+        _said(fields)  # what stands before the file is judged before its first byte
+        return cls(form, _case(fields))
 
     def chunks(self) -> AsyncIterator[Buffer]:
         return self._form.chunks()
 
     async def details(self) -> Details:
-        return _said(await self._form.finish())
+        fields = await self._form.finish()
+        if _case(fields) != self.case_id:
+            raise InvalidInput("The field case stands before the file.")
+        return _said(fields)
 
 
 def _name_in_path(request: Request) -> str:
@@ -104,6 +111,13 @@ def _kind(fields: dict[str, str]) -> Kind:
         return Kind(fields.get("kind") or Kind.OTHER)
     except ValueError:
         raise Unprocessable(f"kind is one of: {', '.join(Kind)}.") from None
+
+
+def _case(fields: dict[str, str]) -> UUID | None:
+    text = fields.get("case", "")
+    if text and not _UUID.fullmatch(text):
+        raise Unprocessable("case is a case's id.")
+    return UUID(text) if text else None
 
 
 def _description(fields: dict[str, str]) -> str:

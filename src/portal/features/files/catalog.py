@@ -5,7 +5,7 @@ overwrite each other; a delete destroys the keys first, then the bytes.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -19,9 +19,10 @@ from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import policy
+from portal.features.cases import standing
 from portal.features.files import repository
+from portal.features.files.listing import Filters, list_page
 from portal.features.files.models import Kind
-from portal.features.files.repository import Filters
 from portal.features.files.views import FileView
 from portal.strongbox.strongbox import Strongbox
 
@@ -56,11 +57,13 @@ class Catalog:
     async def list(
         self, principal: Principal, filters: Filters, after: tuple[datetime, UUID] | None, limit: int
     ) -> Page:
-        """What the principal may know of, narrowed by `filters`. `filters.owner_id` is set here, not by the caller."""
+        """What the principal may know of, narrowed by `filters`. `filters.seen_by` is set here, not by the caller."""
         policy.require(principal, Action.FILE_LIST)
-        narrowed = Filters(**{**asdict(filters), "owner_id": policy.visible_owner(principal)})
+        narrowed = replace(filters, seen_by=policy.sight(principal))
         async with self._database.read() as connection:
-            found = await repository.list_page(connection, narrowed, after, limit + 1)
+            if filters.case_id is not None:
+                await require_in(connection, principal, Action.FILE_LIST, filters.case_id)
+            found = await list_page(connection, narrowed, after, limit + 1)
         items = found[:limit]
         more = len(found) > limit
         return Page(items, (items[-1].created_at, items[-1].id) if more else None)
@@ -68,23 +71,23 @@ class Catalog:
     async def get(self, principal: Principal, file_id: UUID) -> FileView:
         """Raises NotFound."""
         async with self._database.read() as connection:
-            return await _allowed(connection, principal, Action.FILE_READ, file_id)
+            return await allowed(connection, principal, Action.FILE_READ, file_id)
 
     async def update(
         self, principal: Principal, file_id: UUID, version: int | None, changes: Changes, origin: Origin
     ) -> FileView:
         """Raises NotFound, Forbidden, PreconditionFailed."""
         async with self._database.write() as connection:
-            file = await _allowed(connection, principal, Action.FILE_UPDATE, file_id)
+            file = await held(connection, principal, Action.FILE_UPDATE, file_id)
             new = {name: value for name, value in asdict(changes).items() if value is not None}
             details: dict[str, Detail] = {}
             for name, value in new.items():
                 details |= {f"{name}_before": str(getattr(file, name)), f"{name}_after": str(value)}
-            await _change(file, version, lambda v: repository.update_details(connection, file.id, v, new))
+            await change(file, version, lambda v: repository.update_details(connection, file.id, v, new))
             await record.write(
                 connection, Event(EventKind.FILE_UPDATED, principal.actor, str(file_id), origin, details)
             )
-            return await _allowed(connection, principal, Action.FILE_READ, file_id)
+            return await allowed(connection, principal, Action.FILE_READ, file_id)
 
     async def delete(self, principal: Principal, file_id: UUID, version: int | None, origin: Origin) -> None:
         """Destroy the keys, then the bytes. Raises NotFound, Forbidden, PreconditionFailed.
@@ -92,9 +95,9 @@ class Catalog:
         Once the keys are gone the file is gone: bytes that cannot be removed now are left to the sweep.
         """
         async with self._database.write() as connection:
-            file = await _allowed(connection, principal, Action.FILE_DELETE, file_id)
-            await _change(file, version, lambda v: repository.begin_delete(connection, file.id, v))
-            details: dict[str, Detail] = {"name": file.name, "sha256": file.sha256}
+            file = await held(connection, principal, Action.FILE_DELETE, file_id)
+            await change(file, version, lambda v: repository.begin_delete(connection, file.id, v))
+            details: dict[str, Detail] = {"name": file.name, "sha256": file.sha256, "case": text_of(file.case_id)}
             await record.write(
                 connection, Event(EventKind.FILE_DELETED, principal.actor, str(file_id), origin, details)
             )
@@ -107,9 +110,10 @@ class Catalog:
             _log.warning("delete_left_to_sweep", file_id=str(file_id), away=away.code)
 
 
-async def _change(file: FileView, version: int | None, change: Callable[[int], Awaitable[bool]]) -> None:
+async def change(file: FileView, version: int | None, apply: Callable[[int], Awaitable[bool]]) -> None:
+    """Raises PreconditionFailed where `version` is not the one that was read, or the file was changed meanwhile."""
     expected = file.version if version is ANY_VERSION else version
-    if expected != file.version or not await change(expected):
+    if expected != file.version or not await apply(expected):
         raise PreconditionFailed
 
 
@@ -134,9 +138,43 @@ async def expire(
     return True
 
 
-async def _allowed(connection: AsyncConnection, principal: Principal, action: Action, file_id: UUID) -> FileView:
-    file = await repository.find(connection, file_id)
-    if file is None or not file.listed:
+async def allowed(connection: AsyncConnection, principal: Principal, action: Action, file_id: UUID) -> FileView:
+    """A listed file, of which the principal may ask that. Raises NotFound, Forbidden, CaseReadOnly."""
+    found = await repository.find_for(connection, file_id, principal.user_id)
+    if found is None or not found[0].listed:
         raise NotFound
-    policy.require_on(principal, action, owner_id=file.owner_id)
-    return file
+    policy.require_on(principal, action, found[1])
+    return found[0]
+
+
+async def held(connection: AsyncConnection, principal: Principal, action: Action, file_id: UUID) -> FileView:
+    """The same, for a change: what it was allowed by stays until the transaction ends."""
+    file = await allowed(connection, principal, action, file_id)
+    if file.case_id is None:
+        return file
+    await standing.hold(connection, file.case_id)
+    return await allowed(connection, principal, action, file_id)
+
+
+def text_of(case_id: UUID | None) -> str | None:
+    """For the record."""
+    return None if case_id is None else str(case_id)
+
+
+async def require_place(connection: AsyncConnection, principal: Principal, case_id: UUID | None) -> None:
+    """That the principal may hand a file in there; a case stays as it is found until the transaction ends.
+
+    Raises NotFound, Forbidden, CaseReadOnly.
+    """
+    if case_id is None:
+        return
+    await standing.hold(connection, case_id)
+    await require_in(connection, principal, Action.FILE_CREATE, case_id)
+
+
+async def require_in(connection: AsyncConnection, principal: Principal, action: Action, case_id: UUID) -> None:
+    """Raises NotFound, Forbidden, CaseReadOnly."""
+    stand = await standing.find(connection, case_id, principal.user_id)
+    if stand is None:
+        raise NotFound
+    policy.require_on(principal, action, stand)

@@ -11,16 +11,26 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from portal.core import log
-from portal.core.errors import Forbidden, IntegrityError, NotFound, NotSignedIn, Quarantined
+from portal.core.errors import (
+    Forbidden,
+    IntegrityError,
+    NotFound,
+    NotSignedIn,
+    PortalError,
+    Quarantined,
+    Unavailable,
+)
 from portal.core.principal import Action, Origin, Principal
 from portal.core.tasks import kept, uninterrupted
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.audit.record import Recorder
-from portal.features.authz import policy
 from portal.features.files import repository
+from portal.features.files.catalog import allowed
 from portal.features.files.models import Status
 from portal.features.files.views import FileView
 from portal.features.identity.callers import Callers
@@ -61,7 +71,7 @@ class Deliveries:
     async def describe(self, principal: Principal, file_id: UUID) -> FileView:
         """What a download would deliver, without one. Raises NotFound, Forbidden, Quarantined, IntegrityError."""
         async with self._database.read() as connection:
-            file = _deliverable(principal, await repository.find(connection, file_id))
+            file = await _deliverable(connection, principal, file_id)
         if file.sealed(()) is None:
             raise IntegrityError
         return file
@@ -81,7 +91,7 @@ class Deliveries:
     ) -> Delivery:
         try:
             async with self._database.write() as connection:
-                file = _deliverable(principal, await repository.find(connection, file_id))
+                file = await _deliverable(connection, principal, file_id)
                 sealed = file.sealed(await repository.parts(connection, file_id))
                 extent = Extent(0, 0) if sealed is None else choose(file)  # what it says is nothing to choose from
                 said: dict[str, Detail] = {"start": extent.start, "length": extent.length}
@@ -113,9 +123,9 @@ class Deliveries:
             outcome = "revoked"
             raise
         except IntegrityError:
-            if await self._is_gone(file):  # deleted while we read: no damage
+            if (change := await self._change_of(file)) is not None:  # while we read: no damage
                 outcome = "revoked"
-                raise NotFound from None
+                raise change from None
             outcome = "damaged"
             _log.error("file_damaged", file_id=str(file.id), sent=sent, exc_info=True)
             raise
@@ -127,13 +137,16 @@ class Deliveries:
             ended = Event(EventKind.FILE_DOWNLOAD_ENDED, started.actor, started.subject, started.origin, details)
             await uninterrupted(self._recorder.outcome(ended))
 
-    async def _is_gone(self, file: FileView) -> bool:
+    async def _change_of(self, file: FileView) -> PortalError | None:
+        """What became of the file, if it was deleted or moved."""
         try:
             async with self._database.read() as connection:
                 now = await repository.find(connection, file.id)
         except DatabaseAway:
-            return False  # nothing says so
-        return now is None or not now.listed
+            return None  # nothing says so
+        if now is None or not now.listed:
+            return NotFound()
+        return None if now.record == file.record else Unavailable("The file was moved; ask again.")
 
     async def _plaintext(self, sealed: SealedFile | None, extent: Extent) -> AsyncGenerator[bytes, None]:
         if sealed is None:
@@ -163,7 +176,7 @@ class _Judge:
     async def _judged(self) -> None:
         async with self._database.read() as connection:
             principal = await self._callers.again(connection, self._principal)
-            _deliverable(principal, await repository.find(connection, self._file_id))
+            await _deliverable(connection, principal, self._file_id)
 
 
 async def _never_read(delivery: Delivery) -> None:
@@ -171,10 +184,8 @@ async def _never_read(delivery: Delivery) -> None:
     await delivery.chunks.aclose()
 
 
-def _deliverable(principal: Principal, file: FileView | None) -> FileView:
-    if file is None or not file.listed:
-        raise NotFound
-    policy.require_on(principal, Action.FILE_DOWNLOAD, owner_id=file.owner_id)
+async def _deliverable(connection: AsyncConnection, principal: Principal, file_id: UUID) -> FileView:
+    file = await allowed(connection, principal, Action.FILE_DOWNLOAD, file_id)
     if file.status is Status.QUARANTINED:
         raise Quarantined
     return file

@@ -6,11 +6,10 @@ from fastapi import Depends, Header, Query, Request
 
 from portal.core.principal import Action, Principal
 from portal.features.authz import policy
-from portal.features.files.schemas import FilePatch, ListQuery, NothingElse, UploadQuery
+from portal.features.files.schemas import BreakGlass, FileMove, FilePatch, ListQuery, NothingElse, UploadQuery
 from portal.features.files.service import Files
-from portal.features.identity.deps import ChangesFiles, UploadsFiles
+from portal.features.identity.deps import Administers, ChangesFiles, UploadsFiles
 from portal.web.bodies import json_body
-from portal.web.conditions import expected_version
 
 
 async def _files(request: Request) -> Files:
@@ -27,17 +26,19 @@ async def _patch(request: Request, _: ChangesFiles) -> FilePatch:
     return await json_body(request, FilePatch)
 
 
-async def _version(
-    _: ChangesFiles,
-    if_match: Annotated[str | None, Header(description='The ETag that was read, or `*`. Example: `"1"`')] = None,
-) -> int | None:
-    return expected_version(if_match)
+async def _move(request: Request, _: ChangesFiles) -> FileMove:
+    return await json_body(request, FileMove)
+
+
+async def _glass(request: Request, _: Administers) -> BreakGlass:
+    return await json_body(request, BreakGlass)
 
 
 WithFiles = Annotated[Files, Depends(_files)]
-IfMatch = Annotated[int | None, Depends(_version)]
 HandsIn = Annotated[Principal, Depends(_hands_in)]
 Patch = Annotated[FilePatch, Depends(_patch)]
+MoveBody = Annotated[FileMove, Depends(_move)]
+GlassBody = Annotated[BreakGlass, Depends(_glass)]
 Listing = Annotated[ListQuery, Query()]
 NoQuery = Annotated[NothingElse, Query()]
 Upload = Annotated[UploadQuery, Query()]

@@ -11,15 +11,16 @@ import hmac
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from portal.backends.scanners.base import Outcome
 from portal.core import clock, log
 from portal.core.buffer import Buffer
 from portal.core.errors import Conflict, DigestMismatch, PortalError, StorageFull, Unavailable, Unprocessable
 from portal.core.ids import new_id
-from portal.core.principal import NO_CASE, Action, Origin, Principal
+from portal.core.principal import Action, Origin, Principal, Scope, scope_of
 from portal.core.tasks import aside, uninterrupted
 from portal.crypto.format import Place
 from portal.db.unit_of_work import Database, DatabaseAway
@@ -27,10 +28,10 @@ from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.authz import policy
 from portal.features.files import repository
-from portal.features.files.catalog import expire, remove_bytes
+from portal.features.files.catalog import allowed, expire, remove_bytes, require_place, text_of
 from portal.features.files.models import Status
 from portal.features.files.repository import NewFile
-from portal.features.files.views import Details, FileView
+from portal.features.files.views import Arrival, Details, FileView
 from portal.features.identity.callers import Callers
 from portal.strongbox.model import Findings, SealedFile, SealedPart
 from portal.strongbox.strongbox import Strongbox
@@ -55,24 +56,6 @@ class KeyReused(Unprocessable):
 
 class UploadLost(Unavailable):
     code, title = "upload_lost", "The upload took too long to be settled and was given up; send it again."
-
-
-class Arrival(Protocol):
-    """A file on its way in."""
-
-    @property
-    def name(self) -> str:
-        """What the client calls it: data, never a path."""
-
-    @property
-    def declared_type(self) -> str | None:
-        """The media type the client claims: recorded, never trusted."""
-
-    def chunks(self) -> AsyncIterator[Buffer]:
-        """The bytes, once; a chunk is good until the next is asked for. Raises ClientGone where the client leaves."""
-
-    async def details(self) -> Details:
-        """What else the client said; complete once the bytes have come. Raises InvalidInput, Unprocessable."""
 
 
 class Intake:
@@ -111,7 +94,7 @@ class Intake:
         """What is between the two transactions, and the second."""
         async with self._leased(place) as lost:
             part, findings, details = await self._seal(place, arrival, lost)
-            sealed = await self._bind(place, part, findings)
+            sealed = await self._bind(scope_of(arrival.case_id), part, findings)
             return await uninterrupted(self._settle(principal, arrival, origin, sealed, findings, details))
 
     async def _begin(
@@ -122,7 +105,8 @@ class Intake:
         new = NewFile(
             id=place.file_id,
             owner_id=principal.user_id,
-            scope=NO_CASE,
+            case_id=arrival.case_id,
+            scope=scope_of(arrival.case_id),
             name=arrival.name,
             declared_type=arrival.declared_type,
             created_at=now,
@@ -130,10 +114,11 @@ class Intake:
             idempotency_key=key,
         )
         async with self._database.write() as connection:
+            await require_place(connection, principal, arrival.case_id)
             if not await repository.add_pending(connection, new):
                 earlier = await repository.find_by_idempotency_key(connection, principal.user_id, key or "")
                 if earlier is not None and earlier.listed:
-                    return earlier
+                    return await allowed(connection, principal, Action.FILE_READ, earlier.id)
                 if earlier is None or not await expire(connection, earlier.id, now, principal.actor, origin):
                     raise InFlight
                 if not await repository.add_pending(connection, new):
@@ -149,14 +134,14 @@ class Intake:
             _compare(said[0], findings.sha256)
 
         part, findings = await self._strongbox.seal(
-            place, NO_CASE, _until(lost, arrival.chunks()), limit=self._max_bytes, approve=approve
+            place, scope_of(arrival.case_id), _until(lost, arrival.chunks()), limit=self._max_bytes, approve=approve
         )
         return part, findings, said[0]
 
-    async def _bind(self, place: Place, part: SealedPart, findings: Findings) -> SealedFile:
-        unbound = SealedFile(place.file_id, NO_CASE, part.data_key_id, findings.size, findings.sha256, b"", (part,))
-        made = await self._strongbox.record(unbound)
-        return SealedFile(place.file_id, NO_CASE, part.data_key_id, findings.size, findings.sha256, made, (part,))
+    async def _bind(self, scope: Scope, part: SealedPart, findings: Findings) -> SealedFile:
+        file_id, key_id = part.place.file_id, part.data_key_id
+        unbound = SealedFile(file_id, scope, key_id, findings.size, findings.sha256, b"", (part,))
+        return replace(unbound, record=await self._strongbox.record(unbound))
 
     async def _settle(
         self,
@@ -171,6 +156,7 @@ class Intake:
         async with self._database.write() as connection:
             still = await self._callers.again(connection, principal)
             policy.require(still, Action.FILE_CREATE)
+            await require_place(connection, still, arrival.case_id)
             for part in sealed.parts:
                 await repository.store_part(connection, part)
             values = _settled_values(arrival, sealed, findings, details)
@@ -182,7 +168,12 @@ class Intake:
                 principal.actor,
                 str(sealed.file_id),
                 origin,
-                {"sha256": sealed.sha256.hex(), "size": sealed.size, "status": values["status"]},
+                {
+                    "sha256": sealed.sha256.hex(),
+                    "size": sealed.size,
+                    "status": values["status"],
+                    "case": text_of(arrival.case_id),
+                },
             )
             await record.write(connection, event)
         return view
@@ -289,4 +280,5 @@ def _settled_values(arrival: Arrival, sealed: SealedFile, findings: Findings, de
 
 def _request_digest(arrival: Arrival, details: Details, content: bytes) -> str:
     said = [arrival.name, arrival.declared_type, details.kind.value, details.description, content.hex()]
+    said += [] if arrival.case_id is None else [str(arrival.case_id)]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()

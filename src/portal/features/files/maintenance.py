@@ -121,7 +121,7 @@ class Maintenance:
         return True
 
     async def _check(self, file_id: UUID, *, deep: bool) -> Checked:
-        name = ""
+        file, name = None, ""
         try:
             async with self._database.read() as connection:
                 file = await repository.find(connection, file_id)
@@ -131,9 +131,20 @@ class Maintenance:
             sealed = await self._sealed(file)
             return Checked(file_id, name, await (self._read_whole if deep else self._check_lengths)(sealed), None)
         except IntegrityError:
+            if file is not None and await self._was_moved(file):
+                return await self._check(file_id, deep=deep)
             return Checked(file_id, name, 0, await self._damaged(file_id))
         except PortalError as error:
             return Checked(file_id, name, 0, f"not checked: {error.code}")
+
+    async def _was_moved(self, file: FileView) -> bool:
+        """Whether its keys changed while we looked: what did not fit together was of two moments."""
+        try:
+            async with self._database.read() as connection:
+                now = await repository.find(connection, file.id)
+        except PortalError:
+            return False
+        return now is not None and now.listed and now.record != file.record
 
     async def _damaged(self, file_id: UUID) -> str | None:
         """Put the damage on record; None where the file was deleted while we looked."""

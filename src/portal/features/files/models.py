@@ -42,6 +42,9 @@ class Kind(StrEnum):
 class FileRow(SQLModel, table=True):
     """`version` counts changes of the metadata: the ETag of PATCH and DELETE. `sha256` is lowercase hex.
 
+    `case_id` is where the file belongs, NULL its owner's inbox; `scope` says the same to the keys. A file that is gone
+    is in no case: so a case that any file is in cannot go.
+
     `name_folded` is the name as it is searched: databases disagree on the case of letters beyond ASCII.
     """
 
@@ -49,11 +52,13 @@ class FileRow(SQLModel, table=True):
     __table_args__ = (
         Index("ix_files_created", "created_at", "id"),
         Index("ix_files_owner_created", "owner_id", "created_at", "id"),
+        Index("ix_files_case_created", "case_id", "created_at", "id"),
         Index("ux_files_idempotency", "owner_id", "idempotency_key", unique=True),
     )
 
     id: UUID = Field(primary_key=True)
     owner_id: UUID = Field(foreign_key="users.id")
+    case_id: UUID | None = Field(default=None, foreign_key="cases.id")
     scope: str = Field(max_length=64)
     name: str = long_text()
     name_folded: str = long_text()

@@ -10,34 +10,54 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Result, RowMapping, bindparam, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Result,
+    RowMapping,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.core import clock
 from portal.core.errors import IntegrityError
 from portal.crypto.format import Place
 from portal.db.statements import insert_unless_taken
+from portal.features.authz.standing import Standing
+from portal.features.cases import standing
 from portal.features.files.models import BlobRow, FileRow, Kind, Status
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedPart
 
 _files: Any = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
 _blobs: Any = BlobRow.__table__  # type: ignore[attr-defined]
-_view_columns = [_files.c[name] for name in FileView.__slots__]
-_VIEW_TYPES = {column.name: column.type.python_type for column in _view_columns}
+COLUMNS = [_files.c[name] for name in FileView.__slots__]
+_VIEW_TYPES = {column.name: column.type.python_type for column in COLUMNS}
 _BLOB_TYPES = {column.name: column.type.python_type for column in _blobs.c}
 _COMPLETE = [
     _blobs.c[name].is_not(None)
     for name in ("data_key_id", "wrapped_key", "commitment", "plain_length", "stored_length")
 ]
-_LISTED = (Status.READY.value, Status.QUARANTINED.value)
+_STANDING_TYPES = _VIEW_TYPES | dict.fromkeys(("case_status", "case_tlp", "case_role"), str) | {"broke_glass": bool}
+LISTED = (Status.READY.value, Status.QUARANTINED.value)
 
 # What every upload and download asks is made once; values come with each call.
-_FIND = select(*_view_columns).where(_files.c.id == bindparam("file"))
+_FIND = select(*COLUMNS).where(_files.c.id == bindparam("file"))
+_FIND_FOR = (
+    select(*COLUMNS, *standing.COLUMNS, standing.broke_glass(_files.c.id, _files.c.case_id).label("broke_glass"))
+    .select_from(standing.joined(_files, _files.c.case_id))
+    .where(_files.c.id == bindparam("file"))
+)
 _PARTS = select(_blobs).where(_blobs.c.file_id == bindparam("file"), *_COMPLETE).order_by(_blobs.c.part)
 _ADD_BLOB = insert(_blobs)
 _STORE_PART = update(_blobs).where(_blobs.c.id == bindparam("blob"))
 _CHANGE = update(_files).where(_files.c.id == bindparam("file"), _files.c.status == bindparam("expected"))
-_FINISH = _CHANGE.returning(*_view_columns)
+_FINISH = _CHANGE.returning(*COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +72,13 @@ class NewFile:
     created_at: datetime
     lease_until: datetime
     idempotency_key: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What a listing is narrowed to. `name` is a part of the name, whatever its case."""
-
-    owner_id: UUID | None = None
-    name: str | None = None
-    sha256: str | None = None
-    kind: Kind | None = None
-    created_from: datetime | None = None
-    created_to: datetime | None = None
+    case_id: UUID | None = None
 
 
 async def add_pending(connection: AsyncConnection, new: NewFile) -> bool:
     """False where the owner's idempotency key is taken."""
     values = {name: getattr(new, name) for name in NewFile.__slots__}
-    values["name_folded"] = _folded(new.name)
+    values["name_folded"] = folded(new.name)
     values |= {"kind": Kind.OTHER.value, "description": "", "status": Status.PENDING.value, "version": 1}
     return await insert_unless_taken(connection, _files, values, unique=["owner_id", "idempotency_key"])
 
@@ -83,8 +92,18 @@ async def find(connection: AsyncConnection, file_id: UUID) -> FileView | None:
     return _first(await connection.execute(_FIND, {"file": file_id}))
 
 
+async def find_for(connection: AsyncConnection, file_id: UUID, user_id: UUID) -> tuple[FileView, Standing] | None:
+    """A file, and how a user stands to it."""
+    asked = {"file": file_id, "caller": user_id, "moment": clock.now()}
+    rows = _possible(await connection.execute(_FIND_FOR, asked), _STANDING_TYPES)
+    if not rows:
+        return None
+    file = _view(rows[0])
+    return file, Standing(file.owner_id == user_id, standing.in_case(rows[0]), rows[0]["broke_glass"])
+
+
 async def find_by_idempotency_key(connection: AsyncConnection, owner_id: UUID, key: str) -> FileView | None:
-    statement = select(*_view_columns).where(_files.c.owner_id == owner_id, _files.c.idempotency_key == key)
+    statement = select(*COLUMNS).where(_files.c.owner_id == owner_id, _files.c.idempotency_key == key)
     return _first(await connection.execute(statement))
 
 
@@ -107,17 +126,6 @@ async def parts(connection: AsyncConnection, file_id: UUID) -> tuple[SealedPart,
     )
 
 
-async def list_page(
-    connection: AsyncConnection, filters: Filters, after: tuple[datetime, UUID] | None, limit: int
-) -> list[FileView]:
-    """Newest first, from behind `after`."""
-    statement = select(*_view_columns).where(_files.c.status.in_(_LISTED), *_matching(filters))
-    if after is not None:
-        statement = statement.where(tuple_(_files.c.created_at, _files.c.id) < tuple_(*after))
-    ordered = statement.order_by(_files.c.created_at.desc(), _files.c.id.desc()).limit(limit)
-    return _views(await connection.execute(ordered))
-
-
 async def renew_lease(connection: AsyncConnection, file_id: UUID, until: datetime) -> bool:
     return await _change(connection, file_id, Status.PENDING, {"lease_until": until})
 
@@ -136,7 +144,7 @@ async def finish(connection: AsyncConnection, file_id: UUID, values: dict[str, A
 
 async def fail(connection: AsyncConnection, file_id: UUID, *, lease_before: datetime | None = None) -> bool:
     """Give a pending file up; its idempotency key is free again. False where its lease lasts beyond `lease_before`."""
-    values = {"status": Status.FAILED.value, "lease_until": None, "idempotency_key": None}
+    values = {"status": Status.FAILED.value, "lease_until": None, "idempotency_key": None, "case_id": None}
     expired = [] if lease_before is None else [_files.c.lease_until <= lease_before]
     return await _change(connection, file_id, Status.PENDING, values, *expired)
 
@@ -144,10 +152,10 @@ async def fail(connection: AsyncConnection, file_id: UUID, *, lease_before: date
 async def update_details(connection: AsyncConnection, file_id: UUID, version: int, changes: dict[str, Any]) -> bool:
     """False where `version` is not the current one."""
     if "name" in changes:
-        changes = {**changes, "name_folded": _folded(changes["name"])}
+        changes = {**changes, "name_folded": folded(changes["name"])}
     done = await connection.execute(
         update(_files)
-        .where(_files.c.id == file_id, _files.c.version == version, _files.c.status.in_(_LISTED))
+        .where(_files.c.id == file_id, _files.c.version == version, _files.c.status.in_(LISTED))
         .values(**changes, version=version + 1)
     )
     return done.rowcount == 1
@@ -155,7 +163,7 @@ async def update_details(connection: AsyncConnection, file_id: UUID, version: in
 
 async def begin_delete(connection: AsyncConnection, file_id: UUID, version: int) -> bool:
     """Destroy the file's keys and record; False where `version` is not the current one."""
-    gone = {"status": Status.DELETING.value, "record": None, "idempotency_key": None}
+    gone = {"status": Status.DELETING.value, "record": None, "idempotency_key": None, "case_id": None}
     if not await update_details(connection, file_id, version, gone):
         return False
     await connection.execute(update(_blobs).where(_blobs.c.file_id == file_id).values(wrapped_key=None))
@@ -168,7 +176,7 @@ async def unsettled(
     """Files that a crash left: pending without a live lease, or given up with blobs still on record."""
     has_blobs = select(_blobs.c.id).where(_blobs.c.file_id == _files.c.id).exists()
     over = (Status.FAILED.value, Status.REJECTED.value, Status.DELETING.value)
-    statement = select(*_view_columns).where(
+    statement = select(*COLUMNS).where(
         or_(
             (_files.c.status == Status.PENDING.value) & (_files.c.lease_until <= lease_before),
             _files.c.status.in_(over) & has_blobs,
@@ -176,7 +184,7 @@ async def unsettled(
     )
     if after is not None:
         statement = statement.where(_files.c.id > after)
-    return _views(await connection.execute(statement.order_by(_files.c.id).limit(limit)))
+    return views(await connection.execute(statement.order_by(_files.c.id).limit(limit)))
 
 
 async def blob_keys(connection: AsyncConnection, file_id: UUID) -> list[str]:
@@ -195,7 +203,7 @@ async def blob_known(connection: AsyncConnection, blob_id: UUID) -> bool:
 
 
 async def count_listed(connection: AsyncConnection) -> int:
-    statement = select(func.count()).select_from(_files).where(_files.c.status.in_(_LISTED))
+    statement = select(func.count()).select_from(_files).where(_files.c.status.in_(LISTED))
     return int((await connection.execute(statement)).scalar_one())
 
 
@@ -203,7 +211,7 @@ async def listed_ids(
     connection: AsyncConnection, after: UUID | None, limit: int, *, only: UUID | None = None
 ) -> list[UUID]:
     """Ids of listed files in their order, for a check of all: what else a row says may be nonsense."""
-    statement = select(_files.c.id).where(_files.c.status.in_(_LISTED))
+    statement = select(_files.c.id).where(_files.c.status.in_(LISTED))
     if after is not None:
         statement = statement.where(_files.c.id > after)
     if only is not None:
@@ -214,25 +222,12 @@ async def listed_ids(
 async def expire_idempotency_keys(connection: AsyncConnection, before: datetime) -> None:
     await connection.execute(
         update(_files)
-        .where(_files.c.idempotency_key.is_not(None), _files.c.created_at < before, _files.c.status.in_(_LISTED))
+        .where(_files.c.idempotency_key.is_not(None), _files.c.created_at < before, _files.c.status.in_(LISTED))
         .values(idempotency_key=None, request_digest=None)
     )
 
 
-def _matching(filters: Filters) -> list[ColumnElement[bool]]:
-    conditions = {
-        "owner_id": lambda value: _files.c.owner_id == value,
-        "name": lambda value: _files.c.name_folded.contains(_folded(value), autoescape=True),
-        "sha256": lambda value: _files.c.sha256 == value,
-        "kind": lambda value: _files.c.kind == value.value,
-        "created_from": lambda value: _files.c.created_at >= value,
-        "created_to": lambda value: _files.c.created_at < value,
-    }
-    given = {name: getattr(filters, name) for name in Filters.__slots__}
-    return [conditions[name](value) for name, value in given.items() if value is not None]
-
-
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -245,14 +240,18 @@ async def _change(
 
 
 def _first(found: Result[Any]) -> FileView | None:
-    views = _views(found)
-    return views[0] if views else None
+    files = views(found)
+    return files[0] if files else None
 
 
-def _views(found: Result[Any]) -> list[FileView]:
-    rows = _possible(found, _VIEW_TYPES)
+def views(found: Result[Any]) -> list[FileView]:
+    return [_view(row) for row in _possible(found, _VIEW_TYPES)]
+
+
+def _view(row: RowMapping) -> FileView:
+    said = {name: row[name] for name in FileView.__slots__}
     try:
-        return [FileView(**{**row, "kind": Kind(row["kind"]), "status": Status(row["status"])}) for row in rows]
+        return FileView(**said | {"kind": Kind(said["kind"]), "status": Status(said["status"])})
     except ValueError:
         raise IntegrityError from None  # an edited row: no kind or status that we know
 

@@ -1,127 +1,69 @@
 """Files over HTTP: hand in, list, read, change, delete, download."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from portal.core import errors
-from portal.core.errors import PortalError
 from portal.features.files.arrivals import FormArrival, RawArrival
 from portal.features.files.catalog import Changes
 from portal.features.files.delivery import Extent
-from portal.features.files.deps import HandsIn, IdempotencyKey, IfMatch, Listing, NoQuery, Patch, Upload, WithFiles
-from portal.features.files.intake import InFlight, KeyReused, UploadLost
+from portal.features.files.deps import (
+    GlassBody,
+    HandsIn,
+    IdempotencyKey,
+    Listing,
+    MoveBody,
+    NoQuery,
+    Patch,
+    Upload,
+    WithFiles,
+)
+from portal.features.files.described import (
+    CONTENT,
+    CONTENT_HEADERS,
+    DELIVERED,
+    FORM_BODY,
+    JSON,
+    LOCATED,
+    RANGE,
+    RAW_BODY,
+    READ,
+    TAGGED,
+    UPLOAD,
+    WRITE,
+)
+from portal.features.files.listing import Filters
 from portal.features.files.names import checked_name, download_name
-from portal.features.files.repository import Filters
-from portal.features.files.schemas import MAX_DESCRIPTION, NAME, FileOut, FilePage, FilePatch, ListQuery
+from portal.features.files.schemas import (
+    NAME,
+    BreakGlass,
+    FileMove,
+    FileOut,
+    FilePage,
+    FilePatch,
+    GlassBroken,
+    ListQuery,
+)
 from portal.features.files.views import FileView
-from portal.features.identity.deps import ChangesFiles, Downloads, From, ReadsFiles
+from portal.features.identity.deps import Administers, ChangesFiles, Downloads, From, IfMatch, ReadsFiles
 from portal.web import API, conditions
-from portal.web.documents import BINARY
-from portal.web.errors import TooSlow, UnsupportedMediaType, documented
+from portal.web.documents import json_of
+from portal.web.errors import documented
 from portal.web.streaming import OCTET_STREAM, DownloadResponse, attachment, primed
 
 router = APIRouter(tags=["files"])
-BODIES = (FilePatch,)  # models that `deps` parse: FastAPI does not see them
-
-_READ: list[type[PortalError]] = [errors.NotSignedIn, errors.InsufficientScope, errors.NotFound, errors.Unavailable]
-_WRITE: list[type[PortalError]] = [*_READ, errors.Forbidden, errors.PreconditionFailed, errors.PreconditionRequired]
-_CONTENT: list[type[PortalError]] = [*_READ, errors.Forbidden, errors.Quarantined, errors.IntegrityError]
-_UPLOAD: list[type[PortalError]] = [
-    errors.InvalidInput,
-    UnsupportedMediaType,
-    errors.DigestMismatch,
-    errors.NotSignedIn,
-    errors.InsufficientScope,
-    errors.Forbidden,
-    TooSlow,
-    InFlight,
-    errors.TooLarge,
-    errors.Unprocessable,
-    KeyReused,
-    errors.Unavailable,
-    UploadLost,
-    errors.StorageFull,
-]
-_FORM_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": BINARY,
-                        "description": {"type": "string", "default": "", "maxLength": MAX_DESCRIPTION},
-                        "kind": {"$ref": "#/components/schemas/Kind", "default": "other"},
-                        "sha256": {
-                            "type": "string",
-                            "default": "",
-                            "pattern": "^([0-9a-fA-F]{64})?$",
-                            "description": "64 hex digits; refused where they do not match.",
-                        },
-                    },
-                },
-                "encoding": {"file": {"contentType": OCTET_STREAM}},
-            }
-        },
-    }
-}
-_REPR_DIGEST = {
-    "name": "Repr-Digest",
-    "in": "header",
-    "required": False,
-    "schema": {"type": "string"},
-    "description": "`sha-256=:<base64>:` (RFC 9530); refused where it does not match.",
-}
-_RAW_BODY: dict[str, Any] = {
-    "parameters": [_REPR_DIGEST],
-    "requestBody": {"required": True, "content": {OCTET_STREAM: {"schema": BINARY}}},
-}
-_PATCH_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/FilePatch"}}},
-    }
-}
-_TAGGED: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The entry.",
-        "headers": {"ETag": {"required": True, "schema": {"type": "string"}, "description": "For If-Match."}},
-    }
-}
-_RANGE: dict[str, Any] = {
-    "parameters": [
-        {"name": "Range", "in": "header", "schema": {"type": "string"}, "description": "`bytes=0-1023`: one range"},
-        {"name": "If-Range", "in": "header", "schema": {"type": "string"}},
-    ]
-}
-_LOCATED: dict[int | str, dict[str, Any]] = {
-    201: {
-        "description": "The new file's entry.",
-        "headers": {name: {"required": True, "schema": {"type": "string"}} for name in ("Location", "ETag")},
-    }
-}
-_CONTENT_HEADERS = ("ETag", "Repr-Digest", "Content-Disposition", "Content-Length", "Accept-Ranges")
-_DELIVERED: dict[int | str, dict[str, Any]] = {
-    status: {
-        "description": description,
-        "content": {OCTET_STREAM: {"schema": BINARY}},
-        "headers": {name: {"required": True, "schema": {"type": "string"}} for name in (*_CONTENT_HEADERS, *more)},
-    }
-    for status, description, more in ((200, "The file.", ()), (206, "The range.", ("Content-Range",)))
-}
+BODIES = (FilePatch, FileMove, BreakGlass)  # models that `deps` parse: FastAPI does not see them
 
 
 @router.post(
     "/files",
     status_code=201,
     summary="Hand in a file as a form",
-    responses={**_LOCATED, **documented(*_UPLOAD)},
-    openapi_extra=_FORM_BODY,
+    responses={**LOCATED, **documented(*UPLOAD)},
+    openapi_extra=FORM_BODY,
 )
 async def upload_file(
     request: Request,
@@ -131,7 +73,7 @@ async def upload_file(
     origin: From,
     idempotency_key: IdempotencyKey = None,
 ) -> FileOut:
-    """multipart/form-data with one `file`; the other fields may stand before or after it."""
+    """multipart/form-data with one `file`; the other fields may stand before or after it, `case` only before."""
     arrival = await FormArrival.begin(request, files.max_upload_bytes)
     view = await files.intake.take_in(principal, arrival, origin, idempotency_key=idempotency_key)
     return _created(view)  # type: ignore[return-value]  # a response of exactly that model
@@ -141,8 +83,8 @@ async def upload_file(
     "/upload/{filename:path}",
     status_code=201,
     summary="Hand in a file as the body",
-    responses={**_LOCATED, **documented(*_UPLOAD)},
-    openapi_extra=_RAW_BODY,
+    responses={**LOCATED, **documented(*UPLOAD)},
+    openapi_extra=RAW_BODY,
 )
 async def upload_raw(
     request: Request,
@@ -163,10 +105,10 @@ async def upload_raw(
     "/files",
     summary="List files",
     response_description="One page, newest first.",
-    responses=documented(errors.InvalidInput, errors.NotSignedIn, errors.InsufficientScope, errors.Unavailable),
+    responses=documented(errors.InvalidInput, *READ),
 )
 async def list_files(principal: ReadsFiles, files: WithFiles, query: Listing) -> FilePage:
-    """Newest first: your own; for an auditor or administrator everybody's."""
+    """Newest first: your inbox and your cases; for an auditor or administrator everybody's."""
     bound_to = query.model_dump_json(exclude={"cursor", "limit"}) + str(principal.user_id)
     after = None if query.cursor is None else files.cursors.read(query.cursor, bound_to)
     page = await files.catalog.list(principal, _filters(query), after, query.limit)
@@ -174,7 +116,7 @@ async def list_files(principal: ReadsFiles, files: WithFiles, query: Listing) ->
     return FilePage(items=[FileOut.of(file) for file in page.items], next_cursor=following)
 
 
-@router.get("/files/{file_id}", summary="Read a file's entry", responses={**_TAGGED, **documented(*_READ)})
+@router.get("/files/{file_id}", summary="Read a file's entry", responses={**TAGGED, **documented(*READ)})
 async def read_file(file_id: UUID, principal: ReadsFiles, files: WithFiles, response: Response) -> FileOut:
     """The catalogue entry; its ETag goes into If-Match of a change."""
     view = await files.catalog.get(principal, file_id)
@@ -185,14 +127,14 @@ async def read_file(file_id: UUID, principal: ReadsFiles, files: WithFiles, resp
 @router.patch(
     "/files/{file_id}",
     summary="Change a file's entry",
-    responses={**_TAGGED, **documented(errors.InvalidInput, UnsupportedMediaType, TooSlow, errors.TooLarge, *_WRITE)},
-    openapi_extra=_PATCH_BODY,
+    responses={**TAGGED, **documented(*JSON, *WRITE)},
+    openapi_extra=json_of(FilePatch),
 )
 async def update_file(
     file_id: UUID,
     patch: Patch,
-    version: IfMatch,
     principal: ChangesFiles,
+    version: IfMatch,
     files: WithFiles,
     origin: From,
     response: Response,
@@ -209,14 +151,50 @@ async def update_file(
     status_code=204,
     summary="Delete a file",
     response_description="The file is gone.",
-    responses=documented(*_WRITE),
+    responses=documented(*WRITE),
 )
 async def delete_file(
-    file_id: UUID, version: IfMatch, principal: ChangesFiles, files: WithFiles, origin: From
+    file_id: UUID, principal: ChangesFiles, version: IfMatch, files: WithFiles, origin: From
 ) -> Response:
     """Destroys the file's keys, then its bytes. There is no way back."""
     await files.catalog.delete(principal, file_id, version, origin)
     return Response(status_code=204)
+
+
+@router.post(
+    "/files/{file_id}/move",
+    summary="Move a file to a case or inbox",
+    responses={**TAGGED, **documented(*JSON, *WRITE, errors.IntegrityError)},
+    openapi_extra=json_of(FileMove),
+)
+async def move_file(
+    file_id: UUID,
+    body: MoveBody,
+    principal: ChangesFiles,
+    version: IfMatch,
+    files: WithFiles,
+    origin: From,
+    response: Response,
+) -> FileOut:
+    """For its owner or a lead of its case, who may hand in where it goes; into an inbox only for its owner."""
+    view = await files.moves.move(principal, file_id, version, body.case, origin)
+    response.headers["ETag"] = conditions.version_tag(view.version)
+    return FileOut.of(view)
+
+
+@router.post(
+    "/files/{file_id}/break-glass",
+    status_code=201,
+    summary="Read a case's file as administrator",
+    response_description="The right to download it, for a while.",
+    responses=documented(*JSON, *READ, errors.Forbidden),
+    openapi_extra=json_of(BreakGlass),
+)
+async def break_glass(
+    file_id: UUID, body: GlassBody, principal: Administers, files: WithFiles, origin: From
+) -> GlassBroken:
+    """Gives fifteen minutes. The reason is on record, and shown to the case's leads."""
+    return GlassBroken(expires_at=await files.glass.smash(principal, file_id, body.reason, origin))
 
 
 @router.get(
@@ -224,8 +202,8 @@ async def delete_file(
     status_code=200,
     summary="Download a file",
     response_class=DownloadResponse,
-    responses={**_DELIVERED, **documented(*_CONTENT, errors.RangeNotSatisfiable)},
-    openapi_extra=_RANGE,
+    responses={**DELIVERED, **documented(*CONTENT, errors.RangeNotSatisfiable)},
+    openapi_extra=RANGE,
 )
 async def download_file(
     request: Request, file_id: UUID, principal: Downloads, files: WithFiles, origin: From
@@ -256,9 +234,9 @@ async def download_file(
     responses={
         200: {
             "description": "The headers of the whole download.",
-            "headers": {name: {"required": True, "schema": {"type": "string"}} for name in _CONTENT_HEADERS},
+            "headers": {name: {"required": True, "schema": {"type": "string"}} for name in CONTENT_HEADERS},
         },
-        **documented(*_CONTENT),
+        **documented(*CONTENT),
     },
 )
 async def head_file(file_id: UUID, principal: Downloads, files: WithFiles) -> Response:
@@ -275,6 +253,7 @@ def _created(view: FileView) -> Response:
 
 def _filters(query: ListQuery) -> Filters:
     return Filters(
+        case_id=query.case,
         name=query.name,
         sha256=query.sha256,
         kind=query.kind,

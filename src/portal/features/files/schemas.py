@@ -28,6 +28,7 @@ _EXAMPLE: JsonDict = {
     "status": "ready",
     "scan_verdict": "not_scanned",
     "owner_id": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
+    "case_id": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
     "created_at": "2026-11-21T12:00:00.000000Z",
 }
 
@@ -47,7 +48,8 @@ class FileOut(BaseModel):
     description: str
     status: Status
     scan_verdict: Outcome
-    owner_id: UUID
+    owner_id: UUID = Field(description="Who handed it in.")
+    case_id: UUID | None = Field(description="The case it belongs to; null in its owner's inbox.")
     created_at: Moment
 
     @classmethod
@@ -65,6 +67,7 @@ class FileOut(BaseModel):
             status=file.status,
             scan_verdict=Outcome(file.verdict or Outcome.NOT_SCANNED),
             owner_id=file.owner_id,
+            case_id=file.case_id,
             created_at=file.created_at,
         )
 
@@ -90,6 +93,34 @@ class FilePatch(BaseModel):
     description: Text | None = Field(None, max_length=MAX_DESCRIPTION)
 
 
+class FileMove(BaseModel):
+    """Where a file belongs from now on."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"example": {"case": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d"}}
+    )
+
+    case: Annotated[UUID | None, Field(strict=False, description="A case's id; null for its owner's inbox.")]
+
+
+class BreakGlass(BaseModel):
+    """Why an administrator must read a file of a case."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"example": {"reason": "Court order 26/1187 of 21 November."}}
+    )
+
+    reason: Text = Field(min_length=10, max_length=1000, description="The case's leads read it.")
+
+
+class GlassBroken(BaseModel):
+    """A right to read the file, for a while."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"expires_at": "2026-11-21T12:15:00.000000Z"}})
+
+    expires_at: Moment
+
+
 class UploadQuery(BaseModel):
     """What a raw upload says of its file."""
 
@@ -97,6 +128,7 @@ class UploadQuery(BaseModel):
 
     kind: Kind = Kind.OTHER
     description: Text = Field("", max_length=MAX_DESCRIPTION)
+    case: UUID | None = Field(None, description="The case to hand it in to; your own inbox without.")
 
 
 class NothingElse(BaseModel):
@@ -115,5 +147,6 @@ class ListQuery(BaseModel):
     name: Text | None = Field(None, min_length=1, max_length=255, description="A part of the name, in any case.")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="Lowercase hex.")
     kind: Kind | None = None
+    case: UUID | None = Field(None, description="Of this case alone.")
     created_from: GivenMoment | None = Field(None, description="RFC 3339, with a zone; inclusive.")
     created_to: GivenMoment | None = Field(None, description="RFC 3339, with a zone; exclusive.")

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+from portal.core.cursor import Cursors
 from portal.features.audit.record import Recorder
 from portal.features.files.catalog import Catalog
-from portal.features.files.cursor import Cursors
 from portal.features.files.delivery import Deliveries
+from portal.features.files.glass import BreakGlass
 from portal.features.files.intake import Intake
 from portal.features.files.maintenance import Maintenance
+from portal.features.files.moving import Moves
 from portal.features.identity.service import Identity
 from portal.resources import Resources
 
@@ -19,6 +21,8 @@ class Files:
     intake: Intake
     deliveries: Deliveries
     catalog: Catalog
+    moves: Moves
+    glass: BreakGlass
     maintenance: Maintenance
     recorder: Recorder
     cursors: Cursors
@@ -33,6 +37,8 @@ def build(resources: Resources, identity: Identity) -> Files:
         intake=Intake(database, strongbox, identity.callers, max_bytes=resources.max_upload_bytes),
         deliveries=Deliveries(database, strongbox, identity.callers, recorder),
         catalog=Catalog(database, strongbox),
+        moves=Moves(database, strongbox),
+        glass=BreakGlass(database),
         maintenance=Maintenance(database, strongbox),
         recorder=recorder,
         cursors=Cursors(resources.secret_keys),

@@ -1,9 +1,13 @@
 """What the services of this feature hand to each other and to the doors: frozen, no rows, no schemas."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
+from portal.core.buffer import Buffer
+from portal.core.principal import scope_of
 from portal.features.files.models import Kind, Status
 from portal.strongbox.model import SealedFile, SealedPart
 
@@ -14,6 +18,7 @@ class FileView:
 
     id: UUID
     owner_id: UUID
+    case_id: UUID | None
     scope: str
     name: str
     kind: Kind
@@ -38,6 +43,8 @@ class FileView:
 
     def sealed(self, parts: tuple[SealedPart, ...]) -> SealedFile | None:
         """The file as the strongbox knows it; None where its row does not say what every sealed file's row says."""
+        if self.scope != scope_of(self.case_id):  # moved in the database alone
+            return None
         if self.data_key_id is None or self.record is None or self.size is None or self.size < 0:
             return None
         try:
@@ -54,3 +61,25 @@ class Details:
     kind: Kind = Kind.OTHER
     description: str = ""
     sha256: bytes | None = None
+
+
+class Arrival(Protocol):
+    """A file on its way in."""
+
+    @property
+    def name(self) -> str:
+        """What the client calls it: data, never a path."""
+
+    @property
+    def case_id(self) -> UUID | None:
+        """Where the client wants it; None for its own inbox."""
+
+    @property
+    def declared_type(self) -> str | None:
+        """The media type the client claims: recorded, never trusted."""
+
+    def chunks(self) -> AsyncIterator[Buffer]:
+        """The bytes, once; a chunk is good until the next is asked for. Raises ClientGone where the client leaves."""
+
+    async def details(self) -> Details:
+        """What else the client said; complete once the bytes have come. Raises InvalidInput, Unprocessable."""

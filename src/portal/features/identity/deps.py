@@ -7,7 +7,7 @@ route names. What the principal may do with which object is the services' to ask
 from typing import Annotated
 from urllib.parse import parse_qsl
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, SecurityScopes
 
 from portal.core.errors import NotSignedIn
@@ -16,6 +16,7 @@ from portal.features.authz import policy
 from portal.features.identity.callers import Callers
 from portal.features.identity.service import Identity
 from portal.web import API
+from portal.web.conditions import expected_version
 from portal.web.errors import InvalidTokenRequest, UnsupportedMediaType, request_id_of
 
 _FORM = "application/x-www-form-urlencoded"
@@ -33,7 +34,10 @@ bearer = OAuth2PasswordBearer(
         Permission.FILES_CHANGE: "change and delete files",
         Permission.DOWNLOAD_RAW: "download files as they are",
         Permission.DOWNLOAD_WRAPPED: "download files in a protected archive",
+        Permission.CASES_READ: "list cases, read their entries and members",
+        Permission.CASES_CHANGE: "open, change and delete cases, and their members",
         Permission.ACCOUNT: "the account and its credentials: never an API token's",
+        Permission.ADMINISTER: "run the portal: never an API token's",
     },
     auto_error=False,
 )
@@ -94,5 +98,18 @@ UploadsFiles = Annotated[Principal, Security(_principal, scopes=[Permission.FILE
 ChangesFiles = Annotated[Principal, Security(_principal, scopes=[Permission.FILES_CHANGE])]
 Downloads = Annotated[Principal, Security(_principal, scopes=[Permission.DOWNLOAD_RAW])]
 WithAccount = Annotated[Principal, Security(_principal, scopes=[Permission.ACCOUNT])]
+ReadsCases = Annotated[Principal, Security(_principal, scopes=[Permission.CASES_READ])]
+ChangesCases = Annotated[Principal, Security(_principal, scopes=[Permission.CASES_CHANGE])]
+Administers = Annotated[Principal, Security(_principal, scopes=[Permission.ADMINISTER])]
+
+
+async def _version(
+    if_match: Annotated[str | None, Header(description='The ETag that was read, or `*`. Example: `"1"`')] = None,
+) -> int | None:
+    """Behind the principal in a signature: who is asked comes before what."""
+    return expected_version(if_match)
+
+
+IfMatch = Annotated[int | None, Depends(_version)]
 WithIdentity = Annotated[Identity, Depends(_identity)]
 TokenForm = Annotated[dict[str, str], Depends(_token_form)]

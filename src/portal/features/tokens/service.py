@@ -86,7 +86,7 @@ class ApiTokens:
 
     async def of_user(self, principal: Principal, user_id: UUID) -> list[ApiToken]:
         """A user's tokens, newest first. Raises NotFound where they are not the principal's to know of."""
-        policy.require_on(principal, Action.TOKEN_LIST, owner_id=user_id)
+        policy.require_of(principal, Action.TOKEN_LIST, user_id)
         async with self._database.read() as connection:
             return await repository.of_user(connection, user_id)
 
@@ -99,7 +99,7 @@ class ApiTokens:
             token = await repository.find(connection, token_id)
             if token is None:
                 raise NotFound
-            policy.require_on(principal, Action.TOKEN_REVOKE, owner_id=token.user_id)
+            policy.require_of(principal, Action.TOKEN_REVOKE, token.user_id)
             if await repository.revoke(connection, token_id, clock.now()):
                 await record.write(connection, _event(EventKind.TOKEN_REVOKED, principal, token, origin))
 
@@ -159,6 +159,7 @@ def _principal(live: LiveToken) -> Principal:
         credential_id=token.id,
         kind=CredentialKind.TOKEN,
         permissions=token.permissions,
+        case_id=token.case_id,
     )
 
 

@@ -1,0 +1,1 @@
+"""Cases: what files are handed in to, who works in them, and who else looked."""

@@ -1,0 +1,140 @@
+"""Who works in a case: add, change, remove, leave; a case never loses its last lead.
+
+Comes in: a principal and whom they mean. Leaves: `Member`s. A change holds the case still, so that of two leads that
+remove each other one stays; uploads and downloads under way are judged again and see it.
+"""
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core import clock
+from portal.core.errors import Conflict, Forbidden, NotFound, Unprocessable
+from portal.core.principal import Action, Origin, Principal
+from portal.db.unit_of_work import Database
+from portal.features.audit import record
+from portal.features.audit.events import Event, EventKind
+from portal.features.authz import policy
+from portal.features.authz.standing import CaseRole
+from portal.features.cases import roster, standing
+from portal.features.cases.register import found
+from portal.features.cases.views import Member
+from portal.features.identity import repository as accounts
+from portal.features.identity.repository import User
+from portal.features.identity.users import is_name, name_key
+
+
+class MemberRefused(Unprocessable):
+    """One answer for who is not there, disabled, or of another kind: leads are told no more of accounts."""
+
+    code, title = "member_refused", "There is no account of that name that could have that role in a case."
+
+
+class AlreadyMember(Conflict):
+    code, title = "already_member", "That account is a member already."
+
+
+class LastLead(Conflict):
+    code, title = "last_lead", "A case has a lead; make somebody else one first."
+
+
+class Members:
+    """Safe for concurrent use."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def list(self, principal: Principal, case_id: UUID) -> list[Member]:
+        """In the order they came. Raises NotFound, Forbidden."""
+        async with self._database.read() as connection:
+            await _judge(connection, principal, Action.MEMBER_LIST, case_id)
+            return await roster.everyone(connection, case_id)
+
+    async def add(self, principal: Principal, case_id: UUID, name: str, role: CaseRole, origin: Origin) -> Member:
+        """Raises NotFound, Forbidden, CaseReadOnly, MemberRefused, AlreadyMember."""
+        async with self._database.write() as connection:
+            await standing.hold(connection, case_id, alone=True)
+            await _judge(connection, principal, Action.MEMBER_SET, case_id)
+            user = await _account(connection, name, role)
+            _somebody_else(principal, user.id)
+            member = Member(user.id, user.name, role, principal.user_id, clock.now())
+            if not await roster.add(connection, case_id, member):
+                raise AlreadyMember
+            await _put_on_record(connection, EventKind.MEMBER_ADDED, principal, case_id, origin, None, member)
+        return member
+
+    async def set_role(
+        self, principal: Principal, case_id: UUID, user_id: UUID, role: CaseRole, origin: Origin
+    ) -> Member:
+        """Raises NotFound, Forbidden, CaseReadOnly, MemberRefused, LastLead."""
+        async with self._database.write() as connection:
+            await standing.hold(connection, case_id, alone=True)
+            await _judge(connection, principal, Action.MEMBER_SET, case_id)
+            _somebody_else(principal, user_id)
+            before = await _member(connection, case_id, user_id)
+            await _account(connection, before.name, role)
+            if before.role is CaseRole.LEAD and role is not CaseRole.LEAD:
+                await _keep_a_lead(connection, case_id, user_id)
+            await roster.set_role(connection, case_id, user_id, role)
+            after = await _member(connection, case_id, user_id)
+            await _put_on_record(connection, EventKind.MEMBER_CHANGED, principal, case_id, origin, before, after)
+        return after
+
+    async def remove(self, principal: Principal, case_id: UUID, user_id: UUID, origin: Origin) -> None:
+        """Another, or oneself. Raises NotFound, Forbidden, LastLead."""
+        action = Action.MEMBER_LEAVE if user_id == principal.user_id else Action.MEMBER_REMOVE
+        async with self._database.write() as connection:
+            await standing.hold(connection, case_id, alone=True)
+            await _judge(connection, principal, action, case_id)
+            before = await _member(connection, case_id, user_id)
+            if before.role is CaseRole.LEAD:
+                await _keep_a_lead(connection, case_id, user_id)
+            await roster.remove(connection, case_id, user_id)
+            await _put_on_record(connection, EventKind.MEMBER_REMOVED, principal, case_id, origin, before, None)
+
+
+async def _judge(connection: AsyncConnection, principal: Principal, action: Action, case_id: UUID) -> None:
+    policy.require_on(principal, action, (await found(connection, principal, case_id))[1])
+
+
+def _somebody_else(principal: Principal, user_id: UUID) -> None:
+    """An administrator who could let themselves in would need no reason to read."""
+    if user_id == principal.user_id:
+        raise Forbidden("Nobody gives themselves a role in a case.")
+
+
+async def _account(connection: AsyncConnection, name: str, role: CaseRole) -> User:
+    user = await accounts.user_by_name(connection, name_key(name)) if is_name(name) else None
+    if user is None or user.disabled_at is not None or not policy.may_be(user.role, role):
+        raise MemberRefused
+    return user
+
+
+async def _member(connection: AsyncConnection, case_id: UUID, user_id: UUID) -> Member:
+    member = await roster.member(connection, case_id, user_id)
+    if member is None:
+        raise NotFound
+    return member
+
+
+async def _keep_a_lead(connection: AsyncConnection, case_id: UUID, user_id: UUID) -> None:
+    if not await roster.other_leads(connection, case_id, user_id):
+        raise LastLead
+
+
+async def _put_on_record(
+    connection: AsyncConnection,
+    kind: EventKind,
+    principal: Principal,
+    case_id: UUID,
+    origin: Origin,
+    before: Member | None,
+    after: Member | None,
+) -> None:
+    member = after or before
+    details = {
+        "user": None if member is None else str(member.user_id),
+        "role_before": None if before is None else before.role.value,
+        "role_after": None if after is None else after.role.value,
+    }
+    await record.write(connection, Event(kind, principal.actor, str(case_id), origin, dict(details)))

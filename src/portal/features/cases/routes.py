@@ -1,0 +1,189 @@
+"""Cases over HTTP: open, list, read, change, delete; their members; and who broke glass in them."""
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from portal.core import errors
+from portal.core.errors import PortalError
+from portal.features.authz.policy import CaseReadOnly
+from portal.features.cases.deps import ChangeBody, Listing, MemberBody, NewCaseBody, PatchBody, WithCases
+from portal.features.cases.members import AlreadyMember, LastLead, MemberRefused
+from portal.features.cases.register import CaseChanges, CaseNotEmpty, NewCase, StatusRefused
+from portal.features.cases.schemas import (
+    CaseNew,
+    CaseOut,
+    CasePatch,
+    CaseResults,
+    GlassList,
+    GlassOut,
+    MemberChange,
+    MemberList,
+    MemberNew,
+    MemberOut,
+)
+from portal.features.identity.deps import ChangesCases, From, IfMatch, ReadsCases
+from portal.web import API, conditions
+from portal.web.documents import json_of
+from portal.web.errors import TooSlow, UnsupportedMediaType, documented
+
+router = APIRouter(tags=["cases"])
+BODIES = (CaseNew, CasePatch, MemberNew, MemberChange)  # models that `deps` parse: FastAPI does not see them
+
+_Errors = list[type[PortalError]]
+_BODY: _Errors = [errors.InvalidInput, UnsupportedMediaType, TooSlow, errors.TooLarge, errors.Unprocessable]
+_LISTED: _Errors = [errors.NotSignedIn, errors.InsufficientScope, errors.Unavailable]
+_READ: _Errors = [*_LISTED, errors.NotFound]
+_CHANGE: _Errors = [*_READ, errors.Forbidden, CaseReadOnly]
+_VERSIONED: _Errors = [*_CHANGE, errors.PreconditionFailed, errors.PreconditionRequired]
+_TAG: dict[str, Any] = {"ETag": {"required": True, "schema": {"type": "string"}, "description": "For If-Match."}}
+_LOCATION: dict[str, Any] = {"Location": {"required": True, "schema": {"type": "string"}}}
+_TAGGED: dict[int | str, dict[str, Any]] = {200: {"description": "The entry.", "headers": _TAG}}
+_OPENED: dict[int | str, dict[str, Any]] = {201: {"description": "The new case's entry.", "headers": _TAG | _LOCATION}}
+
+
+@router.post(
+    "/cases",
+    status_code=201,
+    summary="Open a case",
+    responses={**_OPENED, **documented(*_BODY, *_LISTED, errors.Forbidden)},
+    openapi_extra=json_of(CaseNew),
+)
+async def open_case(
+    body: NewCaseBody, principal: ChangesCases, cases: WithCases, origin: From, response: Response
+) -> CaseOut:
+    """Who opens a case is its lead. Its number is made here."""
+    new = NewCase(body.title, body.description, body.severity, body.tlp)
+    case = await cases.register.open(principal, new, origin)
+    response.headers["Location"] = f"{API}/cases/{case.id}"
+    response.headers["ETag"] = conditions.version_tag(case.version)
+    return CaseOut.of(case)
+
+
+@router.get(
+    "/cases",
+    summary="List cases",
+    response_description="One page, newest first.",
+    responses=documented(errors.InvalidInput, *_LISTED),
+)
+async def list_cases(principal: ReadsCases, cases: WithCases, query: Listing) -> CaseResults:
+    """Newest first: those you are a member of; for an auditor or administrator everybody's."""
+    bound_to = f"cases{query.model_dump_json(exclude={'cursor', 'limit'})}{principal.user_id}"
+    after = None if query.cursor is None else cases.cursors.read(query.cursor, bound_to)
+    page = await cases.register.list(principal, query.status, after, query.limit)
+    following = None if page.next_after is None else cases.cursors.write(page.next_after, bound_to)
+    return CaseResults(items=[CaseOut.of(case) for case in page.items], next_cursor=following)
+
+
+@router.get("/cases/{case_id}", summary="Read a case's entry", responses={**_TAGGED, **documented(*_READ)})
+async def read_case(case_id: UUID, principal: ReadsCases, cases: WithCases, response: Response) -> CaseOut:
+    """Its ETag goes into If-Match of a change."""
+    case = await cases.register.get(principal, case_id)
+    response.headers["ETag"] = conditions.version_tag(case.version)
+    return CaseOut.of(case)
+
+
+@router.patch(
+    "/cases/{case_id}",
+    summary="Change a case's entry",
+    responses={**_TAGGED, **documented(*_BODY, *_VERSIONED, StatusRefused)},
+    openapi_extra=json_of(CasePatch),
+)
+async def update_case(
+    case_id: UUID,
+    patch: PatchBody,
+    principal: ChangesCases,
+    version: IfMatch,
+    cases: WithCases,
+    origin: From,
+    response: Response,
+) -> CaseOut:
+    """For its leads and administrators. A closed or archived case takes a new status, and nothing beside it."""
+    changes = CaseChanges(**patch.model_dump())
+    case = await cases.register.update(principal, case_id, version, changes, origin)
+    response.headers["ETag"] = conditions.version_tag(case.version)
+    return CaseOut.of(case)
+
+
+@router.delete(
+    "/cases/{case_id}",
+    status_code=204,
+    summary="Delete an empty case",
+    response_description="The case is gone.",
+    responses=documented(*_VERSIONED, CaseNotEmpty),
+)
+async def delete_case(
+    case_id: UUID, principal: ChangesCases, version: IfMatch, cases: WithCases, origin: From
+) -> Response:
+    """Refused while any file is in it, one that is just arriving included."""
+    await cases.register.delete(principal, case_id, version, origin)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/cases/{case_id}/members",
+    summary="List a case's members",
+    response_description="Everybody in it.",
+    responses=documented(*_READ, errors.Forbidden),
+)
+async def list_members(case_id: UUID, principal: ReadsCases, cases: WithCases) -> MemberList:
+    """In the order they came."""
+    members = await cases.members.list(principal, case_id)
+    return MemberList(items=[MemberOut.of(member) for member in members])
+
+
+@router.post(
+    "/cases/{case_id}/members",
+    status_code=201,
+    summary="Let somebody into a case",
+    response_description="The new member.",
+    responses=documented(*_BODY, *_CHANGE, MemberRefused, AlreadyMember),
+    openapi_extra=json_of(MemberNew),
+)
+async def add_member(
+    case_id: UUID, body: MemberBody, principal: ChangesCases, cases: WithCases, origin: From
+) -> MemberOut:
+    """For its leads and administrators; nobody lets themselves in."""
+    return MemberOut.of(await cases.members.add(principal, case_id, body.name, body.role, origin))
+
+
+@router.put(
+    "/cases/{case_id}/members/{user_id}",
+    summary="Give a member another role",
+    response_description="The member.",
+    responses=documented(*_BODY, *_CHANGE, MemberRefused, LastLead),
+    openapi_extra=json_of(MemberChange),
+)
+async def change_member(
+    case_id: UUID, user_id: UUID, body: ChangeBody, principal: ChangesCases, cases: WithCases, origin: From
+) -> MemberOut:
+    """For its leads and administrators; nobody changes their own."""
+    return MemberOut.of(await cases.members.set_role(principal, case_id, user_id, body.role, origin))
+
+
+@router.delete(
+    "/cases/{case_id}/members/{user_id}",
+    status_code=204,
+    summary="Remove a member, or leave",
+    response_description="They are a member no more.",
+    responses=documented(*_CHANGE, LastLead),
+)
+async def remove_member(
+    case_id: UUID, user_id: UUID, principal: ChangesCases, cases: WithCases, origin: From
+) -> Response:
+    """Their downloads and uploads under way end with it. A case keeps a lead."""
+    await cases.members.remove(principal, case_id, user_id, origin)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/cases/{case_id}/break-glass",
+    summary="Which administrators read what, and why",
+    response_description="Newest first.",
+    responses=documented(*_READ, errors.Forbidden),
+)
+async def list_break_glass(case_id: UUID, principal: ReadsCases, cases: WithCases) -> GlassList:
+    """For its leads, auditors and administrators."""
+    glass = await cases.register.broken_glass(principal, case_id)
+    return GlassList(items=[GlassOut.of(entry) for entry in glass])

@@ -1,0 +1,178 @@
+"""What the cases routes say and take, as JSON."""
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from portal.features.authz.standing import CaseRole, CaseStatus, Tlp
+from portal.features.cases.views import CaseView, Glass, Member, Severity
+from portal.web.fields import Moment, Number, Text
+
+MAX_TITLE = 200
+MAX_DESCRIPTION = 10_000
+_TITLE: JsonDict = {"pattern": r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"}
+
+
+def _one_line(text: str) -> str:
+    if not text.strip() or any(character in "\n\t" for character in text):
+        raise ValueError("write one line that says something")
+    return text
+
+
+Title = Annotated[Text, AfterValidator(_one_line), Field(max_length=MAX_TITLE, min_length=1, json_schema_extra=_TITLE)]
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
+_CASE: JsonDict = {
+    "id": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
+    "number": "2026-0117",
+    "title": "Ransomware at the Rotterdam office",
+    "description": "Three hosts, first seen 21 November.",
+    "status": "in_progress",
+    "severity": "high",
+    "tlp": "AMBER+STRICT",
+    "created_by": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
+    "created_at": "2026-11-21T12:00:00.000000Z",
+}
+_MEMBER: JsonDict = {
+    "user_id": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
+    "name": "bob",
+    "role": "reader",
+    "added_by": "0190f3a1-1c6f-7b5f-8d2e-2a3f4e5d6c7b",
+    "added_at": "2026-11-21T12:00:00.000000Z",
+}
+_GLASS: JsonDict = {
+    "file_id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
+    "user_id": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
+    "reason": "Court order 26/1187 of 21 November; the lead cannot be reached.",
+    "created_at": "2026-11-21T12:00:00.000000Z",
+    "expires_at": "2026-11-21T12:15:00.000000Z",
+}
+
+
+class CaseOut(BaseModel):
+    """A case's entry."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _CASE})
+
+    id: UUID
+    number: str = Field(description="For people: never given twice.")
+    title: str
+    description: str
+    status: CaseStatus
+    severity: Severity
+    tlp: Tlp = Field(description="Traffic Light Protocol 2.0. It is enforced: see the access page.")
+    created_by: UUID
+    created_at: Moment
+
+    @classmethod
+    def of(cls, case: CaseView) -> "CaseOut":
+        return cls(**{name: getattr(case, name) for name in cls.model_fields})
+
+
+class CaseResults(BaseModel):
+    """One page of a listing, newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_CASE], "next_cursor": "Xk3…"}})
+
+    items: list[CaseOut]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
+
+
+class CaseNew(BaseModel):
+    """A case to open."""
+
+    model_config = _STRICT | ConfigDict(json_schema_extra={"example": {"title": "Phishing of 21 November"}})
+
+    title: Title
+    description: Text = Field("", max_length=MAX_DESCRIPTION)
+    severity: Annotated[Severity, Field(strict=False)] = Severity.MEDIUM
+    tlp: Annotated[Tlp, Field(strict=False)] = Tlp.AMBER
+
+
+class CasePatch(BaseModel):
+    """What may be changed. Fields left out stay as they are."""
+
+    model_config = _STRICT | ConfigDict(json_schema_extra={"example": {"status": "closed"}})
+
+    title: Title | None = None
+    description: Text | None = Field(None, max_length=MAX_DESCRIPTION)
+    severity: Annotated[Severity | None, Field(strict=False)] = None
+    tlp: Annotated[Tlp | None, Field(strict=False)] = None
+    status: Annotated[CaseStatus | None, Field(strict=False)] = None
+
+
+class CaseQuery(BaseModel):
+    """How to narrow a listing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Number = Field(50, ge=1, le=200, description="Cases a page.")
+    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
+    status: CaseStatus | None = None
+
+
+class MemberOut(BaseModel):
+    """An account in a case."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _MEMBER})
+
+    user_id: UUID
+    name: str
+    role: CaseRole
+    added_by: UUID
+    added_at: Moment
+
+    @classmethod
+    def of(cls, member: Member) -> "MemberOut":
+        return cls(**{name: getattr(member, name) for name in cls.model_fields})
+
+
+class MemberList(BaseModel):
+    """Everybody in a case."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_MEMBER]}})
+
+    items: list[MemberOut]
+
+
+class MemberNew(BaseModel):
+    """Whom to let in, as what."""
+
+    model_config = _STRICT | ConfigDict(json_schema_extra={"example": {"name": "bob", "role": "reader"}})
+
+    name: Text = Field(min_length=1, max_length=64, description="The account's user name.")
+    role: Annotated[CaseRole, Field(strict=False)]
+
+
+class MemberChange(BaseModel):
+    """What a member is from now on."""
+
+    model_config = _STRICT | ConfigDict(json_schema_extra={"example": {"role": "contributor"}})
+
+    role: Annotated[CaseRole, Field(strict=False)]
+
+
+class GlassOut(BaseModel):
+    """That an administrator may read, or might have read, a file of the case."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _GLASS})
+
+    file_id: UUID
+    user_id: UUID
+    reason: str
+    created_at: Moment
+    expires_at: Moment
+
+    @classmethod
+    def of(cls, glass: Glass) -> "GlassOut":
+        return cls(**{name: getattr(glass, name) for name in cls.model_fields})
+
+
+class GlassList(BaseModel):
+    """Newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_GLASS]}})
+
+    items: list[GlassOut]

@@ -1,0 +1,23 @@
+"""The cases services, built once a process. Comes in: resources. Leaves: what deps and other features are handed."""
+
+from dataclasses import dataclass
+
+from portal.core.cursor import Cursors
+from portal.features.cases.members import Members
+from portal.features.cases.register import Register
+from portal.resources import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """Everything that can be done with cases."""
+
+    register: Register
+    members: Members
+    cursors: Cursors
+
+
+def build(resources: Resources) -> Cases:
+    """The services over one set of resources."""
+    database = resources.database
+    return Cases(Register(database), Members(database), Cursors(resources.secret_keys))
