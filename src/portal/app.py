@@ -21,13 +21,20 @@ from portal.config import Settings
 from portal.core import log, memory, tasks
 from portal.core.errors import PortalError
 from portal.features.files import routes as files_routes
+from portal.features.identity import accounts_routes, owner_routes
 from portal.features.identity import routes as identity_routes
 from portal.web import API, documents, errors, health
 from portal.web.middleware import BodyCare, Bugs, Gate, RequestContext, SecurityHeaders
 from portal.web.streaming import BrokenOff
 from portal.web.watchdog import BodyWatchdog
 
-FEATURES: tuple[APIRouter, ...] = (identity_routes.router, files_routes.router)
+FEATURES: tuple[APIRouter, ...] = (
+    identity_routes.router,
+    owner_routes.router,
+    accounts_routes.router,
+    files_routes.router,
+)
+BODIES = (*owner_routes.BODIES, *accounts_routes.BODIES, *files_routes.BODIES)
 SWEEP_SECONDS = 60
 
 _EXPOSED = ("Content-Disposition", "Content-Range", "ETag", "Location", "Repr-Digest", "Retry-After", "X-Request-ID")
@@ -64,7 +71,7 @@ def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
         app.include_router(router, prefix=API)
     app.include_router(health.router(lambda: _checks(app)))
     if settings.serves_docs:
-        documents.install(app, description=_DESCRIPTION, bodies=files_routes.BODIES)
+        documents.install(app, description=_DESCRIPTION, bodies=BODIES)
     return app
 
 
@@ -129,7 +136,7 @@ def _checks(app: FastAPI) -> health.Checks:
 async def _sweep_forever(portal: Portal) -> None:
     """Settle what crashes left, in this process or another; a failure is told and tried again."""
     while True:
-        for work in (portal.files.recorder.replay, portal.files.maintenance.sweep):
+        for work in (portal.files.recorder.replay, portal.files.maintenance.sweep, portal.identity.accounts.sweep):
             try:
                 await work()
             except PortalError as error:

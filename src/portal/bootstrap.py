@@ -19,7 +19,7 @@ from portal.db.unit_of_work import Database
 from portal.features.files import service as files_service
 from portal.features.files.service import Files
 from portal.features.identity import service as identity_service
-from portal.features.identity.service import Identity
+from portal.features.identity.service import Identity, Rules
 from portal.keyring.keyring import Keyring
 from portal.resources import Resources
 from portal.strongbox.strongbox import Strongbox
@@ -61,7 +61,8 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
     try:
         await schema.require_current(resources.database.engine)
         await resources.check()
-        identity = identity_service.build(resources)
+        rules = Rules(settings.registration, settings.require_admin_totp)
+        identity = identity_service.build(resources, rules=rules)
         yield Portal(resources, identity, files_service.build(resources, identity))
     finally:
         await resources.aclose()

@@ -29,6 +29,7 @@ class Action(StrEnum):
     FILE_DOWNLOAD = "files.download"
     FILE_UPDATE = "files.update"
     FILE_DELETE = "files.delete"
+    USER_MANAGE = "users.manage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request came from, for the record alone: never the ground of a decision."""
+    """Where a request came from, for the record; sign-ins that fail are slowed down by it, and nothing is allowed by it."""
 
     request_id: str | None = None
     address: str | None = None

@@ -29,7 +29,8 @@ ON_OTHERS = {
     "files.update": (YES, NOT_FOUND, NOT_FOUND, FORBIDDEN),
     "files.delete": (YES, NOT_FOUND, NOT_FOUND, FORBIDDEN),
 }
-WITHOUT_OBJECT = ON_OWN
+ON_PORTAL = {"users.manage": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN)}
+WITHOUT_OBJECT = {**ON_OWN, **ON_PORTAL}
 SEES_EVERYBODYS = {"admin": True, "analyst": False, "uploader": False, "auditor": True}
 ROLES = ("admin", "analyst", "uploader", "auditor")
 
@@ -78,12 +79,13 @@ def test_a_listing_shows_everybodys_files_or_ones_own(role: str) -> None:
 
 def test_the_tables_leave_out_no_role_and_no_action() -> None:
     assert {role.value for role in Role} == set(ROLES) == set(SEES_EVERYBODYS)
-    assert {action.value for action in Action} == set(ON_OWN) == set(ON_OTHERS)
-    assert set(policy.OWN) == set(policy.OTHERS) == set(Action)
+    assert {action.value for action in Action} == set(ON_OWN) | set(ON_PORTAL)
+    assert set(ON_OWN) == set(ON_OTHERS)
+    assert set(policy.OWN) == set(policy.OTHERS) == set(Action) - set(policy.PORTAL)
 
 
 def test_nobody_may_do_more_to_others_files_than_to_their_own() -> None:
-    for action in Action:
+    for action in policy.OWN:
         assert policy.OTHERS[action] <= policy.OWN[action]
 
 
@@ -93,5 +95,5 @@ def test_nobody_downloads_what_is_not_theirs() -> None:
 
 def test_whoever_may_change_a_file_may_see_it() -> None:
     for table in (policy.OWN, policy.OTHERS):
-        for action in set(Action) - {Action.FILE_CREATE, Action.FILE_LIST}:
+        for action in set(policy.OWN) - {Action.FILE_CREATE, Action.FILE_LIST}:
             assert table[action] <= table[Action.FILE_READ]

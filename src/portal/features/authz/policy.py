@@ -1,4 +1,4 @@
-"""The policy, as data: which roles may do what to their own files and to others' (`docs/access.md`).
+"""The policy, as data: which roles may do what to their own files, to others', to the portal (`docs/access.md`).
 
 Comes in: a principal, an action, and for an object its owner. Leaves: nothing, or the error the caller may see. What a
 caller may not know of is NotFound, never Forbidden.
@@ -33,10 +33,15 @@ OTHERS: dict[Action, frozenset[Role]] = {
 }
 """What each role may do to files of others."""
 
+PORTAL: dict[Action, frozenset[Role]] = {Action.USER_MANAGE: frozenset({Role.ADMIN})}
+"""What each role may do to the portal itself."""
+
+_WITHOUT_OBJECT = OWN | PORTAL
+
 
 def require(principal: Principal, action: Action) -> None:
     """For actions without an object yet. Raises Forbidden."""
-    if principal.role not in OWN[action]:
+    if principal.role not in _WITHOUT_OBJECT[action]:
         raise Forbidden
 
 

@@ -19,7 +19,7 @@ from portal.features.files.schemas import MAX_DESCRIPTION, NAME, FileOut, FilePa
 from portal.features.files.views import FileView
 from portal.features.identity.deps import From, SignedIn
 from portal.web import API, conditions
-from portal.web.documents import BINARY
+from portal.web.documents import BINARY, taken_as_json
 from portal.web.errors import TooSlow, UnsupportedMediaType, documented
 from portal.web.streaming import OCTET_STREAM, DownloadResponse, attachment, primed
 
@@ -79,12 +79,6 @@ _REPR_DIGEST = {
 _RAW_BODY: dict[str, Any] = {
     "parameters": [_REPR_DIGEST],
     "requestBody": {"required": True, "content": {OCTET_STREAM: {"schema": BINARY}}},
-}
-_PATCH_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/FilePatch"}}},
-    }
 }
 _TAGGED: dict[int | str, dict[str, Any]] = {
     200: {
@@ -185,7 +179,7 @@ async def read_file(file_id: UUID, principal: SignedIn, files: WithFiles, respon
     "/files/{file_id}",
     summary="Change a file's entry",
     responses={**_TAGGED, **documented(errors.InvalidInput, UnsupportedMediaType, TooSlow, errors.TooLarge, *_WRITE)},
-    openapi_extra=_PATCH_BODY,
+    openapi_extra=taken_as_json(FilePatch),
 )
 async def update_file(
     file_id: UUID,

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from portal.core.cursors import Cursors
 from portal.features.audit.record import Recorder
 from portal.features.files.catalog import Catalog
-from portal.features.files.cursor import Cursors
 from portal.features.files.delivery import Deliveries
 from portal.features.files.intake import Intake
 from portal.features.files.maintenance import Maintenance

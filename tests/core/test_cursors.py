@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portal.core.cursors import Cursors
 from portal.core.errors import InvalidInput
 from portal.core.secrets import Secret
-from portal.features.files.cursor import Cursors
 
 OLD, NEW = Secret(bytes(range(32))), Secret(bytes(range(32, 64)))
 CURSORS = Cursors([NEW])
