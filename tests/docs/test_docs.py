@@ -66,7 +66,10 @@ def test_every_audit_event_has_its_heading_and_no_other() -> None:
     assert set(re.findall(r"^## (\S+)$", page("audit.md"), re.MULTILINE)) == {kind.value for kind in EventKind}
 
 
-@pytest.mark.parametrize(("title", "table"), [("Your own files", policy.OWN), ("Files of others", policy.OTHERS)])
+@pytest.mark.parametrize(
+    ("title", "table"),
+    [("Your own files", policy.OWN), ("Files of others", policy.OTHERS), ("The portal itself", policy.PORTAL)],
+)
 def test_the_access_tables_are_the_policy(title: str, table: dict[Action, frozenset[Role]]) -> None:
     section = page("access.md").split(f"## {title}\n")[1].split("\n## ")[0]
     header, _, *written = rows(section)

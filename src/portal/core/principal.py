@@ -44,7 +44,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request came from, for the record; sign-ins that fail are slowed down by it, and nothing is allowed by it."""
+    """Where a request came from: for the record, and for slowing down who fails to sign in. It allows nothing."""
 
     request_id: str | None = None
     address: str | None = None

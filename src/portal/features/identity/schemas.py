@@ -48,7 +48,7 @@ class TokenOut(BaseModel):
 
 
 _ME: JsonDict = {"id": _ID, "name": "alice", "role": "analyst", "created_at": _AT}
-_USER: JsonDict = {**_ME, "disabled_at": None, "has_password": True, "has_totp": False}
+_USER: JsonDict = {**_ME, "disabled_at": _AT, "has_password": True, "has_totp": False}
 
 _INVITATION: JsonDict = {"id": _ID, "role": "analyst", "created_by": _ID, "created_at": _AT, "expires_at": _AT}
 
@@ -97,7 +97,7 @@ class AccountOut(BaseModel):
 class AccountPage(BaseModel):
     """One page of accounts, newest first."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_USER], "next_cursor": None}})
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_USER], "next_cursor": "Xk3…"}})
 
     items: list[AccountOut]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
