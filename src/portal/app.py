@@ -22,6 +22,7 @@ from portal.core import log, memory, tasks
 from portal.core.errors import PortalError
 from portal.features.cases import routes as cases_routes
 from portal.features.files import routes as files_routes
+from portal.features.identity import accounts_routes, owner_routes
 from portal.features.identity import routes as identity_routes
 from portal.features.tokens import routes as tokens_routes
 from portal.web import API, documents, errors, health
@@ -31,11 +32,19 @@ from portal.web.watchdog import BodyWatchdog
 
 FEATURES: tuple[APIRouter, ...] = (
     identity_routes.router,
+    owner_routes.router,
+    accounts_routes.router,
     tokens_routes.router,
     cases_routes.router,
     files_routes.router,
 )
-BODIES = (*tokens_routes.BODIES, *cases_routes.BODIES, *files_routes.BODIES)
+BODIES = (
+    *owner_routes.BODIES,
+    *accounts_routes.BODIES,
+    *tokens_routes.BODIES,
+    *cases_routes.BODIES,
+    *files_routes.BODIES,
+)
 SWEEP_SECONDS = 60
 
 _EXPOSED = ("Content-Disposition", "Content-Range", "ETag", "Location", "Repr-Digest", "Retry-After", "X-Request-ID")
@@ -148,7 +157,12 @@ def _checks(app: FastAPI) -> health.Checks:
 async def _sweep_forever(portal: Portal) -> None:
     """Settle what crashes left, in this process or another; a failure is told and tried again."""
     while True:
-        for work in (portal.files.recorder.replay, portal.files.maintenance.sweep, portal.tokens.sweep):
+        for work in (
+            portal.files.recorder.replay,
+            portal.files.maintenance.sweep,
+            portal.identity.accounts.sweep,
+            portal.tokens.sweep,
+        ):
             try:
                 await work()
             except PortalError as error:

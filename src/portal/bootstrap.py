@@ -22,7 +22,7 @@ from portal.features.cases.service import Cases
 from portal.features.files import service as files_service
 from portal.features.files.service import Files
 from portal.features.identity import service as identity_service
-from portal.features.identity.service import Identity
+from portal.features.identity.service import Identity, Rules
 from portal.features.tokens.service import ApiTokens
 from portal.keyring.keyring import Keyring
 from portal.resources import Resources
@@ -67,7 +67,8 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
     try:
         await schema.require_current(resources.database.engine)
         await resources.check()
-        identity = identity_service.build(resources)
+        rules = Rules(settings.registration, settings.require_admin_totp)
+        identity = identity_service.build(resources, rules=rules)
         tokens = ApiTokens(resources.database)
         identity.callers.add(CredentialKind.TOKEN, tokens)
         cases, files = cases_service.build(resources), files_service.build(resources, identity)

@@ -58,6 +58,8 @@ class Settings(BaseModel):
     cors_origins: Words = Field((), description="origins whose pages may call the API")
     trusted_proxies: Words = Field((), description="addresses or networks whose X-Forwarded-For is believed")
     max_upload_bytes: int = Field(64 << 30, gt=0, le=1 << 44, description="largest file, in bytes")
+    registration: Literal["closed", "invite", "open"] = Field("closed", description="who may make an account")
+    require_admin_totp: bool = Field(False, description="an administrator without an authenticator can only enrol one")
     grace_seconds: int = Field(30, ge=0, le=3600, description="how long a stop waits for running transfers")
     head_seconds: int = Field(15, ge=1, le=3600, description="how long a request's head may take to arrive")
     stall_seconds: int = Field(60, ge=1, le=3600, description="how long a body or a reader may fall short of the rate")

@@ -145,7 +145,8 @@ def make_portal(tmp_path: Path) -> Iterator[MakePortal]:
 @pytest.fixture(scope="session")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A running portal that tests of one worker share, with one user of each role, named after it."""
-    roles = {"admin": "admin", "analyst": "analyst", "uploader": "uploader", "auditor": "auditor", "other": "analyst"}
+    roles = {role: role for role in ("admin", "analyst", "uploader", "auditor")}
+    roles |= {"other": "analyst", "mistaken": "analyst"}  # who mistypes has to wait
     with running(tmp_path_factory.mktemp("shared") / "portal", {"MAX_UPLOAD_BYTES": str(64 << 20)}, **roles) as made:
         yield made
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from portal.core.errors import InvalidInput
 from portal.features.files.schemas import FilePatch
-from portal.features.identity.deps import _token_form
+from portal.features.identity.bodies import _token_form
 from portal.web.bodies import json_body
 from portal.web.errors import InvalidTokenRequest
 from portal.web.multipart import MultipartForm

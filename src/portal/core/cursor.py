@@ -37,10 +37,10 @@ class Cursors:
             mac, body = raw[:_MAC], raw[_MAC:]
             if not any(hmac.compare_digest(mac, _mac(key, body, filters)) for key in self._keys):
                 raise InvalidInput("The cursor is not one that was given for this listing.")
-            moment, file_id = json.loads(body)
+            moment, item_id = json.loads(body)
         except (binascii.Error, UnicodeEncodeError, ValueError):
             raise InvalidInput("The cursor is not one that was given for this listing.") from None
-        return datetime.fromisoformat(moment), UUID(hex=file_id)
+        return datetime.fromisoformat(moment), UUID(hex=item_id)
 
 
 def _mac(key: PurposeKey, body: bytes, filters: str) -> bytes:

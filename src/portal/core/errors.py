@@ -5,6 +5,7 @@
     │   └── DigestMismatch      400  the bytes are not the ones the client announced
     ├── NotSignedIn             401  no credential, or one that is not valid (any more)
     ├── InvalidGrant            400  sign-in or refresh refused (RFC 6749 §5.2)
+    │   └── TotpRequired        400  the password is right, the account wants a code as well
     ├── Forbidden               403  known caller, not allowed
     │   ├── InsufficientScope   403  the credential was not made for that
     │   └── Quarantined         403  the scanner's verdict forbids delivery
@@ -15,6 +16,7 @@
     ├── RangeNotSatisfiable     416  the range lies outside the file
     ├── Unprocessable           422  well-formed, but not acceptable
     ├── PreconditionRequired    428  If-Match is missing
+    ├── TooManyAttempts         429  too many failed sign-ins: wait
     ├── IntegrityError          500  stored bytes are not what was sealed: one message, whatever is wrong
     ├── Unavailable             503  a part the portal needs is away; a later try may pass
     ├── StorageFull             507  no room for the bytes
@@ -34,7 +36,7 @@ class PortalError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Something went wrong on our side."
-    retry_after: ClassVar[int | None] = None  # seconds
+    retry_after: int | None = None  # seconds
 
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail or self.title)
@@ -54,6 +56,10 @@ class NotSignedIn(PortalError):
 
 class InvalidGrant(PortalError):
     status, code, title = 400, "invalid_grant", "The credentials are not valid."
+
+
+class TotpRequired(InvalidGrant):
+    code, title = "totp_required", "This account also needs a code from its authenticator."
 
 
 class Forbidden(PortalError):
@@ -100,6 +106,17 @@ class Unprocessable(PortalError):
 
 class PreconditionRequired(PortalError):
     status, code, title = 428, "precondition_required", "Send If-Match with the version you read."
+
+
+class TooManyAttempts(PortalError):
+    """`seconds` is how long to wait."""
+
+    status, code, title = 429, "too_many_attempts", "Too many failed sign-ins; try again later."
+    retry_after = 1
+
+    def __init__(self, seconds: int = 1) -> None:
+        super().__init__()
+        self.retry_after = seconds
 
 
 class IntegrityError(PortalError):

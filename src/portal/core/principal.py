@@ -29,6 +29,7 @@ class Action(StrEnum):
     FILE_DOWNLOAD = "files.download"
     FILE_UPDATE = "files.update"
     FILE_DELETE = "files.delete"
+    USER_MANAGE = "users.manage"
     FILE_MOVE = "files.move"
     FILE_BREAK_GLASS = "files.break_glass"
     CASE_CREATE = "cases.create"
@@ -89,7 +90,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request came from, for the record alone: never the ground of a decision."""
+    """Where a request came from: for the record, and for slowing down who fails to sign in. It allows nothing."""
 
     request_id: str | None = None
     address: str | None = None

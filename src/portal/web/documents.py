@@ -38,6 +38,12 @@ _IF_MATCH = r'^("(0|[1-9]\d{0,8})"|\*)$'  # what can match at all
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
+def taken_as_json(model: type[BaseModel]) -> dict[str, Any]:
+    """What a route says of a body that its dependency parses; `install` is told the model."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
 def install(app: FastAPI, *, description: str, bodies: Sequence[type[BaseModel]] = ()) -> None:
     """Serve the documents. Call it after every route is in place. `bodies` are models that dependencies parse."""
     document = get_openapi(
@@ -60,12 +66,6 @@ def install(app: FastAPI, *, description: str, bodies: Sequence[type[BaseModel]]
             _tell_what_every_route_shares(operation)
     app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
     app.include_router(_router(document), include_in_schema=False)
-
-
-def json_of(model: type[BaseModel]) -> dict[str, Any]:
-    """`openapi_extra` of a route whose JSON body a dependency parses; the model is one of `bodies`."""
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
-    return {"requestBody": {"required": True, "content": content}}
 
 
 def _router(document: dict[str, Any]) -> APIRouter:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from portal.core.errors import InvalidGrant, InvalidInput, NotSignedIn, PortalError, RangeNotSatisfiable
+from portal.core.errors import InvalidGrant, InvalidInput, NotSignedIn, PortalError, RangeNotSatisfiable, TooLarge
 
 PROBLEM_JSON = "application/problem+json"
 _MAX_TOLD = 10  # validation problems named in one answer
@@ -57,6 +57,10 @@ class UnsupportedMediaType(PortalError):
 
 class TooSlow(PortalError):
     status, code, title = 408, "too_slow", "The body came too slowly; nothing of it was kept."
+
+
+BODY_ERRORS: tuple[type[PortalError], ...] = (InvalidInput, UnsupportedMediaType, TooSlow, TooLarge)
+"""What any route that takes JSON may answer."""
 
 
 class InvalidTokenRequest(InvalidInput):

@@ -15,7 +15,7 @@ from portal.features.authz.standing import CaseRole, CaseStatus, InCase, Stand, 
 ME, SESSION = UUID(int=1), UUID(int=3)
 YES, FORBIDDEN, NOT_FOUND, READ_ONLY = None, Forbidden, NotFound, CaseReadOnly
 ROLES = ("admin", "analyst", "uploader", "auditor")
-OUTSIDE = ("files.create", "files.list", "cases.create", "cases.list")
+OUTSIDE = ("files.create", "files.list", "cases.create", "cases.list", "users.manage")
 ABOUT_FILES = ("files.read", "files.download", "files.update", "files.delete", "files.move", "files.break_glass")
 
 Answer = type[PortalError] | None
@@ -26,6 +26,7 @@ WITHOUT_OBJECT = {
     "files.list": (YES, YES, YES, YES),
     "cases.create": (YES, YES, FORBIDDEN, FORBIDDEN),
     "cases.list": (YES, YES, YES, YES),
+    "users.manage": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN),
 }
 IN_MY_INBOX = {
     "files.create": (YES, YES, YES, FORBIDDEN),

@@ -4,11 +4,18 @@ import pytest
 
 from portal.core.secrets import Secret
 from portal.db.unit_of_work import Database
+from portal.features.identity.accounts import Accounts
+from portal.features.identity.factors import Factors
+from portal.features.identity.owner import Owner
 from portal.features.identity.passwords import PasswordHasher
+from portal.features.identity.proofs import Proofs
 from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.sessions import Sessions
+from portal.features.identity.throttle import Throttle
 from portal.features.identity.tokens import AccessTokens
 from portal.features.identity.users import Users
+
+KEYS = [Secret(b"s" * 32)]
 
 
 @pytest.fixture
@@ -22,6 +29,25 @@ def users(database: Database, hasher: PasswordHasher) -> Users:
 
 
 @pytest.fixture
-def sessions(database: Database, hasher: PasswordHasher) -> Sessions:
-    keys = [Secret(b"s" * 32)]
-    return Sessions(database, hasher, AccessTokens(keys), RefreshTokens(keys))
+def factors() -> Factors:
+    return Factors(KEYS)
+
+
+@pytest.fixture
+def proofs(database: Database, hasher: PasswordHasher, factors: Factors) -> Proofs:
+    return Proofs(database, hasher, Throttle(KEYS), factors)
+
+
+@pytest.fixture
+def sessions(database: Database, proofs: Proofs) -> Sessions:
+    return Sessions(database, proofs, AccessTokens(KEYS), RefreshTokens(KEYS))
+
+
+@pytest.fixture
+def accounts(database: Database, sessions: Sessions, factors: Factors) -> Accounts:
+    return Accounts(database, sessions, factors)
+
+
+@pytest.fixture
+def owner(database: Database, hasher: PasswordHasher, proofs: Proofs, factors: Factors, sessions: Sessions) -> Owner:
+    return Owner(database, hasher, proofs, factors, sessions)

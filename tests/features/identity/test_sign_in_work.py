@@ -20,6 +20,7 @@ from portal.core.secrets import Secret
 from portal.db.unit_of_work import Database
 from portal.features.identity.models import UserRow
 from portal.features.identity.passwords import PasswordHasher
+from portal.features.identity.throttle import FREE_HERE
 from portal.features.identity.tokens import AccessClaims, AccessTokens
 from portal.features.identity.users import Users
 
@@ -46,7 +47,7 @@ async def app(folder: Path) -> AsyncIterator[FastAPI]:
     made = create_app(*config.load(KEYS | {"PORTAL_DATA_DIR": str(folder)}, folder / ".env"))
     async with made.router.lifespan_context(made):
         database: Database = made.state.portal.resources.database
-        made.state.identity.sessions._hasher = hasher = PasswordHasher(memory_kib=8, passes=1, lanes=1)
+        made.state.identity.sessions._proofs._hasher = hasher = PasswordHasher(memory_kib=8, passes=1, lanes=1)
         users = Users(database, hasher)
         for name in ("ada", "gone"):
             await users.create(name, Role.ANALYST, PASSWORD, actor="system:test")
@@ -59,7 +60,7 @@ async def app(folder: Path) -> AsyncIterator[FastAPI]:
 @pytest.fixture
 async def context(app: FastAPI) -> AsyncIterator[Context]:
     """The library behind the sign-ins, counted; the hash that stands for unknown users is made."""
-    hasher: PasswordHasher = app.state.identity.sessions._hasher
+    hasher: PasswordHasher = app.state.identity.sessions._proofs._hasher
     await hasher.verify(PASSWORD, None)
     counting: Any = Context(hasher._context)
     hasher._context = counting
@@ -116,18 +117,37 @@ async def test_what_cannot_be_a_password_costs_nothing_for_anybody(client: httpx
     assert context.calls == {}
 
 
+async def test_of_two_hundred_guesses_at_once_as_many_are_judged_as_are_free(
+    client: httpx.AsyncClient, context: Context
+) -> None:
+    for name in ("ada", "eve"):
+        context.calls.clear()
+        crowd = [sign_in(client, name, f"guess number {number}") for number in range(CROWD // 4)]
+        answers = await asyncio.gather(*crowd)
+        assert sorted(answer.status_code for answer in answers) == [400] * FREE_HERE + [429] * (CROWD // 4 - FREE_HERE)
+        assert {answer.headers["retry-after"] for answer in answers if answer.status_code == 429} == {"1"}
+        assert context.calls == {"verify": FREE_HERE}, name
+
+
 def token_of_nobody() -> str:
     tokens = AccessTokens([Secret(bytes.fromhex(KEYS["PORTAL_SECRET_KEY"]))])
     return tokens.issue(AccessClaims(new_id(), new_id()), clock.now())
 
 
+async def from_elsewhere(app: FastAPI, number: int) -> httpx.Response:
+    """A sign-in of somebody else from another place each time: nothing is counted together."""
+    transport = httpx.ASGITransport(app, client=(f"198.51.100.{number}", 50_000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost/api/v1") as client:
+        return await sign_in(client, f"nobody-{number}", PASSWORD)
+
+
 async def test_two_hundred_at_once_hash_two_at_a_time_and_keep_nobody_else_waiting(
-    client: httpx.AsyncClient, context: Context
+    app: FastAPI, client: httpx.AsyncClient, context: Context
 ) -> None:
     signed_in = (await sign_in(client, "ada", PASSWORD)).json()["access_token"]
     context.calls.clear()
     context.gate.clear()
-    crowd = [asyncio.create_task(sign_in(client, "ada", PASSWORD)) for _ in range(CROWD)]
+    crowd = [asyncio.create_task(from_elsewhere(app, number)) for number in range(CROWD)]
     await context.is_busy()
     finished = asyncio.as_completed(crowd)
     refused = [await next(finished) for _ in range(CROWD - PLACES)]
@@ -144,5 +164,5 @@ async def test_two_hundred_at_once_hash_two_at_a_time_and_keep_nobody_else_waiti
     answers = await asyncio.gather(*crowd)
     assert {answer.status_code for answer in refused} == {503}
     assert all(answer.headers["retry-after"].isdigit() for answer in refused)
-    assert sorted(answer.status_code for answer in answers) == [200] * PLACES + [503] * (CROWD - PLACES)
+    assert sorted(answer.status_code for answer in answers) == [400] * PLACES + [503] * (CROWD - PLACES)
     assert (context.most_inside, context.calls) == (AT_ONCE, {"verify": PLACES})

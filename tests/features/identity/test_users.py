@@ -17,7 +17,8 @@ from portal.db.unit_of_work import Database
 from portal.features.audit.events import Event
 from portal.features.audit.models import AuditRow
 from portal.features.identity.models import UserRow
-from portal.features.identity.users import Users, UserTaken, name_key
+from portal.features.identity.names import name_key
+from portal.features.identity.users import Users, UserTaken
 
 PASSWORD = "correct horse battery"
 audit: Any = AuditRow

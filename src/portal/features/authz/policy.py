@@ -28,6 +28,7 @@ ROLES: dict[Action, frozenset[Role]] = {
     Action.FILE_LIST: _EVERYONE,
     Action.CASE_CREATE: frozenset({Role.ADMIN, Role.ANALYST}),
     Action.CASE_LIST: _EVERYONE,
+    Action.USER_MANAGE: frozenset({Role.ADMIN}),
 }
 """What an account's role lets it ask for at all, before there is an object."""
 

@@ -20,8 +20,8 @@ from portal.features.cases import roster, standing
 from portal.features.cases.register import found
 from portal.features.cases.views import Member
 from portal.features.identity import repository as accounts
+from portal.features.identity.names import is_name, name_key
 from portal.features.identity.repository import User
-from portal.features.identity.users import is_name, name_key
 
 
 class MemberRefused(Unprocessable):

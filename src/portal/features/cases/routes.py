@@ -25,7 +25,7 @@ from portal.features.cases.schemas import (
 )
 from portal.features.identity.deps import ChangesCases, From, IfMatch, ReadsCases
 from portal.web import API, conditions
-from portal.web.documents import json_of
+from portal.web.documents import taken_as_json
 from portal.web.errors import TooSlow, UnsupportedMediaType, documented
 
 router = APIRouter(tags=["cases"])
@@ -48,7 +48,7 @@ _OPENED: dict[int | str, dict[str, Any]] = {201: {"description": "The new case's
     status_code=201,
     summary="Open a case",
     responses={**_OPENED, **documented(*_BODY, *_LISTED, errors.Forbidden)},
-    openapi_extra=json_of(CaseNew),
+    openapi_extra=taken_as_json(CaseNew),
 )
 async def open_case(
     body: NewCaseBody, principal: ChangesCases, cases: WithCases, origin: From, response: Response
@@ -88,7 +88,7 @@ async def read_case(case_id: UUID, principal: ReadsCases, cases: WithCases, resp
     "/cases/{case_id}",
     summary="Change a case's entry",
     responses={**_TAGGED, **documented(*_BODY, *_VERSIONED, StatusRefused)},
-    openapi_extra=json_of(CasePatch),
+    openapi_extra=taken_as_json(CasePatch),
 )
 async def update_case(
     case_id: UUID,
@@ -139,7 +139,7 @@ async def list_members(case_id: UUID, principal: ReadsCases, cases: WithCases) -
     summary="Let somebody into a case",
     response_description="The new member.",
     responses=documented(*_BODY, *_CHANGE, MemberRefused, AlreadyMember),
-    openapi_extra=json_of(MemberNew),
+    openapi_extra=taken_as_json(MemberNew),
 )
 async def add_member(
     case_id: UUID, body: MemberBody, principal: ChangesCases, cases: WithCases, origin: From
@@ -153,7 +153,7 @@ async def add_member(
     summary="Give a member another role",
     response_description="The member.",
     responses=documented(*_BODY, *_CHANGE, MemberRefused, LastLead),
-    openapi_extra=json_of(MemberChange),
+    openapi_extra=taken_as_json(MemberChange),
 )
 async def change_member(
     case_id: UUID, user_id: UUID, body: ChangeBody, principal: ChangesCases, cases: WithCases, origin: From

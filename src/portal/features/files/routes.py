@@ -50,7 +50,7 @@ from portal.features.files.schemas import (
 from portal.features.files.views import FileView
 from portal.features.identity.deps import Administers, ChangesFiles, Downloads, From, IfMatch, ReadsFiles
 from portal.web import API, conditions
-from portal.web.documents import json_of
+from portal.web.documents import taken_as_json
 from portal.web.errors import documented
 from portal.web.streaming import OCTET_STREAM, DownloadResponse, attachment, primed
 
@@ -128,7 +128,7 @@ async def read_file(file_id: UUID, principal: ReadsFiles, files: WithFiles, resp
     "/files/{file_id}",
     summary="Change a file's entry",
     responses={**TAGGED, **documented(*JSON, *WRITE)},
-    openapi_extra=json_of(FilePatch),
+    openapi_extra=taken_as_json(FilePatch),
 )
 async def update_file(
     file_id: UUID,
@@ -165,7 +165,7 @@ async def delete_file(
     "/files/{file_id}/move",
     summary="Move a file to a case or inbox",
     responses={**TAGGED, **documented(*JSON, *WRITE, errors.IntegrityError)},
-    openapi_extra=json_of(FileMove),
+    openapi_extra=taken_as_json(FileMove),
 )
 async def move_file(
     file_id: UUID,
@@ -188,7 +188,7 @@ async def move_file(
     summary="Read a case's file as administrator",
     response_description="The right to download it, for a while.",
     responses=documented(*JSON, *READ, errors.Forbidden),
-    openapi_extra=json_of(BreakGlass),
+    openapi_extra=taken_as_json(BreakGlass),
 )
 async def break_glass(
     file_id: UUID, body: GlassBody, principal: Administers, files: WithFiles, origin: From

@@ -5,23 +5,19 @@ route names. What the principal may do with which object is the services' to ask
 """
 
 from typing import Annotated
-from urllib.parse import parse_qsl
 
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, SecurityScopes
 
 from portal.core.errors import NotSignedIn
-from portal.core.principal import Origin, Permission, Principal
+from portal.core.principal import Action, Origin, Permission, Principal
 from portal.features.authz import policy
 from portal.features.identity.callers import Callers
 from portal.features.identity.service import Identity
+from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.web import API
 from portal.web.conditions import expected_version
-from portal.web.errors import InvalidTokenRequest, UnsupportedMediaType, request_id_of
-
-_FORM = "application/x-www-form-urlencoded"
-_MAX_FORM_BYTES = 16 << 10
-_MAX_FIELDS = 16
+from portal.web.errors import request_id_of
 
 bearer = OAuth2PasswordBearer(
     tokenUrl=f"{API}/auth/token",
@@ -31,7 +27,7 @@ bearer = OAuth2PasswordBearer(
     scopes={
         Permission.FILES_READ: "list files, read their entries",
         Permission.FILES_UPLOAD: "hand files in",
-        Permission.FILES_CHANGE: "change and delete files",
+        Permission.FILES_CHANGE: "change, move and delete files",
         Permission.DOWNLOAD_RAW: "download files as they are",
         Permission.DOWNLOAD_WRAPPED: "download files in a protected archive",
         Permission.CASES_READ: "list cases, read their entries and members",
@@ -53,54 +49,38 @@ async def _origin(request: Request) -> Origin:
     return Origin(request_id_of(request), request.scope["state"].get("address"))
 
 
-From = Annotated[Origin, Depends(_origin)]
-
-
-async def _principal(
-    request: Request,
-    asked: SecurityScopes,
-    origin: From,
-    token: Annotated[str | None, Security(bearer)],
-    key: Annotated[str | None, Security(api_key)],
-) -> Principal:
-    callers: Callers = request.app.state.callers
+async def _credential(
+    token: Annotated[str | None, Security(bearer)], key: Annotated[str | None, Security(api_key)]
+) -> str:
     if bool(token) == bool(key):
         raise NotSignedIn  # none, or two that may say different things
-    principal = await callers.resolve(token or key or "", origin)
+    return token or key or ""
+
+
+From = Annotated[Origin, Depends(_origin)]
+_Credential = Annotated[str, Security(_credential)]
+
+
+async def principal_of(request: Request, asked: SecurityScopes, origin: From, credential: _Credential) -> Principal:
+    """The caller, whose credential has the permissions that the route asks of it."""
+    callers: Callers = request.app.state.callers
+    principal = await callers.resolve(credential, origin)
     policy.require_permissions(principal, map(Permission, asked.scopes))
     return principal
+
+
+async def enrolling(request: Request, asked: SecurityScopes, origin: From, credential: _Credential) -> Principal:
+    """The same, for what an administrator may do who has no authenticator yet."""
+    try:
+        return await principal_of(request, asked, origin, credential)
+    except TotpEnrolmentRequired:
+        identity: Identity = request.app.state.identity
+        return await identity.sessions.resolve_to_enrol(credential)
 
 
 async def _identity(request: Request) -> Identity:
     identity: Identity = request.app.state.identity
     return identity
-
-
-async def _token_form(request: Request) -> dict[str, str]:
-    """The token request's fields. RFC 6749 §3.2: urlencoded, each at most once."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
-        raise UnsupportedMediaType(f"The token request is {_FORM}.")
-    body = await request.body()
-    if len(body) > _MAX_FORM_BYTES:
-        raise InvalidTokenRequest("invalid_request", "The token request is too long.")
-    try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
-    except ValueError:
-        raise InvalidTokenRequest("invalid_request", "The token request is not urlencoded UTF-8.") from None
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise InvalidTokenRequest("invalid_request", "A field of the token request is repeated.")
-    return dict(pairs)
-
-
-SignedIn = Annotated[Principal, Security(_principal)]
-ReadsFiles = Annotated[Principal, Security(_principal, scopes=[Permission.FILES_READ])]
-UploadsFiles = Annotated[Principal, Security(_principal, scopes=[Permission.FILES_UPLOAD])]
-ChangesFiles = Annotated[Principal, Security(_principal, scopes=[Permission.FILES_CHANGE])]
-Downloads = Annotated[Principal, Security(_principal, scopes=[Permission.DOWNLOAD_RAW])]
-WithAccount = Annotated[Principal, Security(_principal, scopes=[Permission.ACCOUNT])]
-ReadsCases = Annotated[Principal, Security(_principal, scopes=[Permission.CASES_READ])]
-ChangesCases = Annotated[Principal, Security(_principal, scopes=[Permission.CASES_CHANGE])]
-Administers = Annotated[Principal, Security(_principal, scopes=[Permission.ADMINISTER])]
 
 
 async def _version(
@@ -110,6 +90,24 @@ async def _version(
     return expected_version(if_match)
 
 
+SignedIn = Annotated[Principal, Security(principal_of)]
+"""Any credential will do; of an administrator's session an authenticator is asked where the portal wants one."""
+ReadsFiles = Annotated[Principal, Security(principal_of, scopes=[Permission.FILES_READ])]
+UploadsFiles = Annotated[Principal, Security(principal_of, scopes=[Permission.FILES_UPLOAD])]
+ChangesFiles = Annotated[Principal, Security(principal_of, scopes=[Permission.FILES_CHANGE])]
+Downloads = Annotated[Principal, Security(principal_of, scopes=[Permission.DOWNLOAD_RAW])]
+ReadsCases = Annotated[Principal, Security(principal_of, scopes=[Permission.CASES_READ])]
+ChangesCases = Annotated[Principal, Security(principal_of, scopes=[Permission.CASES_CHANGE])]
+WithAccount = Annotated[Principal, Security(principal_of, scopes=[Permission.ACCOUNT])]
+Enrols = Annotated[Principal, Security(enrolling, scopes=[Permission.ACCOUNT])]
+Administers = Annotated[Principal, Security(principal_of, scopes=[Permission.ADMINISTER])]
+
+
+async def _runs_accounts(principal: Administers) -> Principal:
+    policy.require(principal, Action.USER_MANAGE)
+    return principal
+
+
+RunsAccounts = Annotated[Principal, Depends(_runs_accounts)]
 IfMatch = Annotated[int | None, Depends(_version)]
 WithIdentity = Annotated[Identity, Depends(_identity)]
-TokenForm = Annotated[dict[str, str], Depends(_token_form)]

@@ -1,17 +1,19 @@
-"""The `users` and `sessions` tables."""
+"""Identity's tables: users and sessions, invitations, second factors, and what sign-ins are slowed down by."""
 
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
-from portal.db.types import binary
+from portal.db.types import big_integer, binary
 
 
 class UserRow(SQLModel, table=True):
-    """`name_key` is the name as it is compared; a session of an older `epoch` is over."""
+    """`name_key` is the name as it is compared; a session of an older `epoch` is over. No hash: no right password."""
 
     __tablename__ = "users"
+    __table_args__ = (Index("ix_users_created", "created_at", "id"),)
 
     id: UUID = Field(primary_key=True)
     name: str = Field(max_length=64)
@@ -21,6 +23,8 @@ class UserRow(SQLModel, table=True):
     epoch: int = 1
     created_at: datetime
     disabled_at: datetime | None = None
+    totp_since: datetime | None = None
+    version: int = 1
 
 
 class SessionRow(SQLModel, table=True):
@@ -35,3 +39,56 @@ class SessionRow(SQLModel, table=True):
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None = None
+
+
+class InvitationRow(SQLModel, table=True):
+    """A one-time secret: for a new account of `role`, or for a new password of `user_id`. Gone once it was used."""
+
+    __tablename__ = "invitations"
+
+    id: UUID = Field(primary_key=True)
+    digest: bytes = binary(unique=True)
+    role: str | None = Field(default=None, max_length=16)
+    user_id: UUID | None = Field(default=None, foreign_key="users.id", index=True)
+    created_by: UUID | None = Field(default=None, foreign_key="users.id")
+    created_at: datetime
+    expires_at: datetime
+
+
+class SecondFactorRow(SQLModel, table=True):
+    """An authenticator's sealed secret. `last_step` is the last step whose code was taken: none counts twice."""
+
+    __tablename__ = "second_factors"
+
+    user_id: UUID = Field(primary_key=True, foreign_key="users.id")
+    sealed: bytes = binary()
+    last_step: int = big_integer()
+
+
+class RecoveryCodeRow(SQLModel, table=True):
+    """A code for who lost the authenticator. Gone once it was used."""
+
+    __tablename__ = "recovery_codes"
+
+    user_id: UUID = Field(primary_key=True, foreign_key="users.id")
+    digest: bytes = binary(primary_key=True)
+
+
+class ThrottleRow(SQLModel, table=True):
+    """Failed sign-ins of one name, one address or both; `subject` is a digest that only our keys can make."""
+
+    __tablename__ = "sign_in_throttles"
+
+    subject: bytes = binary(primary_key=True)
+    failures: int
+    last_at: datetime = Field(index=True)
+
+
+class KnownAddressRow(SQLModel, table=True):
+    """An address from which a user signed in: what strangers do elsewhere does not keep them waiting there."""
+
+    __tablename__ = "known_addresses"
+
+    user_id: UUID = Field(primary_key=True, foreign_key="users.id")
+    address: bytes = binary(primary_key=True)
+    seen_at: datetime = Field(index=True)

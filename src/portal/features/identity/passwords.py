@@ -1,6 +1,7 @@
 """Passwords: Argon2id through passlib's API, off the event loop and bounded in number. The only door to `passlib`.
 
-Comes in: texts. Leaves: hashes, yes or no. An unknown user costs the same work as a wrong password. The parameters are
+Comes in: texts. Leaves: hashes, yes or no; a new password is refused for its length, for being guessable, for being
+its user's name, and for nothing else. An unknown user costs the same work as a wrong password. The parameters are
 RFC 9106 §4's second choice (64 MiB, 3 passes): a few run at once, some wait, the rest get 503.
 """
 
@@ -13,6 +14,8 @@ from passlib.context import CryptContext
 
 from portal.core.errors import Unavailable, Unprocessable
 from portal.core.tasks import uninterrupted
+from portal.features.identity.guessable import is_guessable
+from portal.features.identity.names import name_key
 
 MIN_CHARACTERS = 12
 MAX_BYTES = 1024
@@ -20,6 +23,15 @@ _AT_ONCE = 2
 _WAITING = 32
 
 _T = TypeVar("_T")
+
+
+class PasswordLength(Unprocessable):
+    code = "password_length"
+    title = f"A password has {MIN_CHARACTERS} characters or more and at most {MAX_BYTES} bytes."
+
+
+class PasswordGuessable(Unprocessable):
+    code, title = "password_guessable", "That password is among the first that anybody would guess; choose another."
 
 
 class PasswordHasher:
@@ -37,12 +49,19 @@ class PasswordHasher:
         self._queued = 0
         self._decoy: str | None = None
 
-    async def hash(self, password: str) -> str:
-        """A salted hash to keep. Raises Unprocessable for a password that is too short or too long, Unavailable."""
+    async def hash(self, password: str, *, name: str = "") -> str:
+        """A salted hash to keep, for the user `name`. Raises PasswordLength, PasswordGuessable, Unavailable."""
         secret = _encoded(password)
         if len(secret.decode()) < MIN_CHARACTERS or len(secret) > MAX_BYTES:
-            raise Unprocessable(f"A password has {MIN_CHARACTERS} characters or more and at most {MAX_BYTES} bytes.")
-        return await self._in_thread(lambda: str(self._context.hash(secret)))
+            raise PasswordLength
+        if name_key(password) == name_key(name):
+            raise PasswordGuessable
+        return await self._in_thread(lambda: self._hash(secret))
+
+    def _hash(self, secret: bytes) -> str:
+        if is_guessable(secret.decode()):  # slow enough to be done here
+            raise PasswordGuessable
+        return str(self._context.hash(secret))
 
     async def verify(self, password: str, known: str | None) -> bool:
         """Whether `password` made `known`; None stands for an unknown user and is never right.

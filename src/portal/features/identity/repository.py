@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, exists, insert, select, update
+from sqlalchemy import Select, bindparam, exists, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.principal import Role
@@ -39,6 +39,16 @@ class User:
     epoch: int
     created_at: datetime
     disabled_at: datetime | None = None
+    totp_since: datetime | None = None
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class UserFilters:
+    """What a listing is narrowed to."""
+
+    role: Role | None = None
+    disabled: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +75,54 @@ async def any_user(connection: AsyncConnection) -> bool:
 
 
 async def user_by_name(connection: AsyncConnection, name_key: str) -> User | None:
-    row = (await connection.execute(select(_users).where(_users.c.name_key == name_key))).one_or_none()
-    return None if row is None else _user(row._mapping)  # noqa: SLF001  # SQLAlchemy's public name for it
+    return await _one(connection, select(_users).where(_users.c.name_key == name_key))
 
 
 async def user_by_id(connection: AsyncConnection, user_id: UUID) -> User | None:
-    row = (await connection.execute(select(_users).where(_users.c.id == user_id))).one_or_none()
-    return None if row is None else _user(row._mapping)  # noqa: SLF001
+    return await _one(connection, select(_users).where(_users.c.id == user_id))
+
+
+async def list_users(
+    connection: AsyncConnection, filters: UserFilters, after: tuple[datetime, UUID] | None, limit: int
+) -> list[User]:
+    """Newest first, from behind `after`."""
+    statement = select(_users)
+    if filters.role is not None:
+        statement = statement.where(_users.c.role == filters.role.value)
+    if filters.disabled is not None:
+        statement = statement.where(_users.c.disabled_at.is_not(None) == filters.disabled)
+    if after is not None:
+        statement = statement.where(tuple_(_users.c.created_at, _users.c.id) < tuple_(*after))
+    ordered = statement.order_by(_users.c.created_at.desc(), _users.c.id.desc()).limit(limit)
+    return [_user(row) for row in (await connection.execute(ordered)).mappings()]
+
+
+async def change_user(connection: AsyncConnection, user: User, **values: object) -> bool:
+    """Change a row that still is as `user` was read: of two at once, one succeeds."""
+    done = await connection.execute(
+        update(_users)
+        .where(_users.c.id == user.id, _users.c.version == user.version)
+        .values(version=user.version + 1, **values)
+    )
+    return done.rowcount == 1
+
+
+async def hold_administrators(connection: AsyncConnection) -> set[UUID]:
+    """The enabled ones, none of whom anybody else can change until the transaction ends."""
+    enabled = select(_users.c.id).where(_users.c.role == Role.ADMIN.value, _users.c.disabled_at.is_(None))
+    held = enabled.order_by(_users.c.id).with_for_update(key_share=True)  # SQLite holds everybody already
+    return set((await connection.execute(held)).scalars())
 
 
 async def live_user(connection: AsyncConnection, session_id: UUID, moment: datetime) -> User | None:
     """The user of a session that is neither revoked, expired nor of an older epoch; None otherwise."""
     row = (await connection.execute(_LIVE_USER, {"session": session_id, "moment": moment})).one_or_none()
     return None if row is None else _user(row._mapping)  # noqa: SLF001
+
+
+async def move_session(connection: AsyncConnection, session_id: UUID, epoch: int) -> None:
+    """Let a session live on in the user's new epoch."""
+    await connection.execute(update(_sessions).where(_sessions.c.id == session_id).values(epoch=epoch))
 
 
 async def add_session(connection: AsyncConnection, session: Session) -> None:
@@ -101,6 +146,11 @@ async def revoke(connection: AsyncConnection, session_id: UUID, moment: datetime
         .where(_sessions.c.id == session_id, _sessions.c.revoked_at.is_(None))
         .values(revoked_at=moment)
     )
+
+
+async def _one(connection: AsyncConnection, statement: Select[Any]) -> User | None:
+    row = (await connection.execute(statement)).mappings().one_or_none()
+    return None if row is None else _user(row)
 
 
 def _user(columns: Any) -> User:

@@ -1,11 +1,28 @@
 """What identity's routes say and take, as JSON."""
 
+from datetime import timedelta
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from portal.core.principal import Role
-from portal.web.fields import Moment
+from portal.features.identity.invitation_rows import Invitation
+from portal.features.identity.names import MAX_NAME
+from portal.features.identity.repository import User
+from portal.web.fields import Moment, Number
+
+_ID = "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d"
+_AT = "2026-11-21T12:00:00.000000Z"
+_SECRET = "pinv_Jx0…"  # noqa: S105  # an example
+_PASSWORD = "correct horse battery"  # noqa: S105  # the same
+_LONGEST = 1024  # characters: no password of more can be right, and longer text is not worth reading
+
+Password = Annotated[str, Field(max_length=_LONGEST, json_schema_extra={"format": "password"})]
+Code = Annotated[str, Field(min_length=6, max_length=64, description="Six digits, or a recovery code.")]
+GivenName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, description="No spaces, no invisible letters.")]
+GivenRole = Annotated[Role, Field(strict=False)]  # JSON has texts
 
 
 class TokenOut(BaseModel):
@@ -30,21 +47,236 @@ class TokenOut(BaseModel):
     scope: str = Field(description="The account's role.")
 
 
+_ME: JsonDict = {"id": _ID, "name": "alice", "role": "analyst", "created_at": _AT}
+_USER: JsonDict = {**_ME, "disabled_at": _AT, "has_password": True, "has_totp": False}
+
+_INVITATION: JsonDict = {"id": _ID, "role": "analyst", "created_by": _ID, "created_at": _AT, "expires_at": _AT}
+
+
 class UserOut(BaseModel):
     """An account, as its owner sees it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
-                "name": "alice",
-                "role": "analyst",
-                "created_at": "2026-11-21T12:00:00.000000Z",
-            }
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"example": _ME})
 
     id: UUID
     name: str
     role: Role
     created_at: Moment
+
+    @classmethod
+    def of(cls, user: User) -> "UserOut":
+        return cls(id=user.id, name=user.name, role=user.role, created_at=user.created_at)
+
+
+class AccountOut(BaseModel):
+    """An account, as an administrator sees it."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _USER})
+
+    id: UUID
+    name: str
+    role: Role
+    created_at: Moment
+    disabled_at: Moment | None
+    has_password: bool = Field(description="False until its owner has set one.")
+    has_totp: bool = Field(description="Whether a sign-in needs a code.")
+
+    @classmethod
+    def of(cls, user: User) -> "AccountOut":
+        return cls(
+            id=user.id,
+            name=user.name,
+            role=user.role,
+            created_at=user.created_at,
+            disabled_at=user.disabled_at,
+            has_password=bool(user.password_hash),
+            has_totp=user.totp_since is not None,
+        )
+
+
+class AccountPage(BaseModel):
+    """One page of accounts, newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_USER], "next_cursor": "Xk3…"}})
+
+    items: list[AccountOut]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
+
+
+class AccountQuery(BaseModel):
+    """How to narrow a listing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Number = Field(50, ge=1, le=200, description="Accounts a page.")
+    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
+    role: Role | None = None
+    disabled: bool | None = None
+
+
+class SecretOut(BaseModel):
+    """A one-time secret with which a password is set. It is shown this once."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"secret": _SECRET, "expires_at": _AT}})
+
+    secret: str
+    expires_at: Moment
+
+
+class CreatedOut(BaseModel):
+    """A new account, and the secret with which its owner sets a password. It is shown this once."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"user": _USER, "secret": _SECRET, "expires_at": _AT}})
+
+    user: AccountOut
+    secret: str
+    expires_at: Moment
+
+
+class InvitationOut(BaseModel):
+    """An invitation that nobody took up yet; never its secret."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _INVITATION})
+
+    id: UUID
+    role: Role
+    created_by: UUID | None = Field(description="Null for the command line.")
+    created_at: Moment
+    expires_at: Moment
+
+    @classmethod
+    def of(cls, made: Invitation) -> "InvitationOut":
+        return cls(
+            id=made.id,
+            role=made.role or Role.UPLOADER,
+            created_by=made.created_by,
+            created_at=made.created_at,
+            expires_at=made.expires_at,
+        )
+
+
+class InvitationList(BaseModel):
+    """Every invitation that is good, newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_INVITATION]}})
+
+    items: list[InvitationOut]
+
+
+class InvitedOut(BaseModel):
+    """A new invitation and its secret, which is shown this once."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"id": _ID, "role": "analyst", "secret": _SECRET, "expires_at": _AT}}
+    )
+
+    id: UUID
+    role: Role
+    secret: str
+    expires_at: Moment
+
+
+class EnrolmentOut(BaseModel):
+    """What an authenticator is given. It is shown this once, and counts for nothing until it is confirmed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"secret": "JBSWY3DP…", "uri": "otpauth://totp/portal:alice?secret=JBSWY3DP…"}}
+    )
+
+    secret: str
+    uri: str
+
+
+class RecoveryCodesOut(BaseModel):
+    """Each is good for one sign-in in the place of a code. They are shown this once."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"recovery_codes": ["7k2mp-…"]}})
+
+    recovery_codes: list[str]
+
+
+class _Given(BaseModel):
+    """What a client says: nothing that is not asked for, and nothing that has to be guessed at."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class UserCreate(_Given):
+    """A new account. Its owner sets the password."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"name": "alice", "role": "analyst"}})
+
+    name: GivenName
+    role: GivenRole
+
+
+class UserPatch(_Given):
+    """What may be changed. Fields left out stay as they are."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"role": "auditor", "disabled": False}})
+
+    role: GivenRole | None = None
+    disabled: bool | None = None
+
+
+class InvitationCreate(_Given):
+    """For whom, and for how long."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"role": "analyst", "hours": 72}})
+
+    role: GivenRole
+    hours: int = Field(72, ge=1, le=720, description="How long it is good.")
+
+    @property
+    def lasts(self) -> timedelta:
+        return timedelta(hours=self.hours)
+
+
+class Register(_Given):
+    """A new account for who asks."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"name": "alice", "password": _PASSWORD, "invitation": _SECRET}}
+    )
+
+    name: GivenName
+    password: Password
+    invitation: str | None = Field(None, max_length=200, description="The secret of an invitation.")
+
+
+class PasswordSet(_Given):
+    """A password for who was given a secret."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"secret": _SECRET, "password": _PASSWORD}})
+
+    secret: str = Field(max_length=200)
+    password: Password
+
+
+class PasswordChange(_Given):
+    """Another password for who knows the present one."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"current_password": _PASSWORD, "new_password": "paper boat in winter"}}
+    )
+
+    current_password: Password
+    new_password: Password
+    totp: Code | None = Field(None, description="Where the account has an authenticator.")
+
+
+class PasswordProof(_Given):
+    """The password, once more."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"password": _PASSWORD}})
+
+    password: Password
+
+
+class CodeProof(_Given):
+    """The password and a code, once more."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"password": _PASSWORD, "totp": "492039"}})
+
+    password: Password
+    totp: Code

@@ -2,14 +2,32 @@
 
 from dataclasses import dataclass
 
+from portal.core.cursor import Cursors
 from portal.core.principal import CredentialKind
+from portal.features.identity.accounts import Accounts
 from portal.features.identity.callers import Callers
+from portal.features.identity.factors import Factors
+from portal.features.identity.owner import Owner
 from portal.features.identity.passwords import PasswordHasher
+from portal.features.identity.proofs import Proofs
 from portal.features.identity.refresh import RefreshTokens
+from portal.features.identity.registration import Policy, Registration
 from portal.features.identity.sessions import Sessions
+from portal.features.identity.throttle import Throttle
 from portal.features.identity.tokens import AccessTokens
 from portal.features.identity.users import Users
 from portal.resources import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What an operator decides about accounts."""
+
+    registration: Policy = "closed"
+    require_admin_totp: bool = False
+
+
+DEFAULT = Rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +37,28 @@ class Identity:
     users: Users
     sessions: Sessions
     callers: Callers
+    accounts: Accounts
+    owner: Owner
+    registration: Registration
+    cursors: Cursors
 
 
-def build(resources: Resources, hasher: PasswordHasher | None = None) -> Identity:
+def build(resources: Resources, hasher: PasswordHasher | None = None, rules: Rules = DEFAULT) -> Identity:
     """`hasher` is other than the default in tests alone."""
-    hasher = hasher or PasswordHasher()
-    access, refresh = AccessTokens(resources.secret_keys), RefreshTokens(resources.secret_keys)
-    sessions, callers = Sessions(resources.database, hasher, access, refresh), Callers()
+    database, keys, hasher = resources.database, resources.secret_keys, hasher or PasswordHasher()
+    factors = Factors(keys)
+    proofs = Proofs(database, hasher, Throttle(keys), factors)
+    sessions = Sessions(
+        database, proofs, AccessTokens(keys), RefreshTokens(keys), require_admin_totp=rules.require_admin_totp
+    )
+    callers = Callers()
     callers.add(CredentialKind.SESSION, sessions)
-    return Identity(users=Users(resources.database, hasher), sessions=sessions, callers=callers)
+    return Identity(
+        users=Users(database, hasher),
+        sessions=sessions,
+        callers=callers,
+        accounts=Accounts(database, sessions, factors),
+        owner=Owner(database, hasher, proofs, factors, sessions),
+        registration=Registration(database, hasher, rules.registration),
+        cursors=Cursors(keys),
+    )

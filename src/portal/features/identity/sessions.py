@@ -11,21 +11,23 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
-from portal.core.errors import InvalidGrant, NotSignedIn, Unprocessable
+from portal.core.errors import Conflict, Forbidden, InvalidGrant, NotSignedIn
 from portal.core.ids import new_id
-from portal.core.principal import NOWHERE, Origin, Principal
+from portal.core.principal import NOWHERE, Origin, Principal, Role
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
-from portal.features.audit.events import Detail, Event, EventKind
+from portal.features.audit.events import Event, EventKind
 from portal.features.identity import repository
-from portal.features.identity.passwords import PasswordHasher
+from portal.features.identity.proofs import Proofs, Typed
 from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.repository import Session, User
 from portal.features.identity.tokens import LIFETIME, AccessClaims, AccessTokens
-from portal.features.identity.users import is_name, name_key
 
 SESSION_LIFETIME = timedelta(hours=12)
-_SHOWN_NAME = 64  # characters of an unknown user name that go on record
+
+
+class TotpEnrolmentRequired(Forbidden):
+    code, title = "totp_enrolment_required", "An administrator here needs an authenticator; enrol one first."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +44,27 @@ class Sessions:
     """The sign-ins of one portal."""
 
     def __init__(
-        self, database: Database, hasher: PasswordHasher, access: AccessTokens, refresh: RefreshTokens
+        self,
+        database: Database,
+        proofs: Proofs,
+        access: AccessTokens,
+        refresh: RefreshTokens,
+        *,
+        require_admin_totp: bool = False,
     ) -> None:
         self._database = database
-        self._hasher = hasher
+        self._proofs = proofs
         self._access = access
         self._refresh = refresh
+        self._require_admin_totp = require_admin_totp
 
-    async def sign_in(self, name: str, password: str, origin: Origin) -> TokenPair:
-        """Raises InvalidGrant: one answer and the same work for an unknown, a disabled and a mistaken user."""
-        user = await self._user(name)
-        usable = user if user is not None and user.disabled_at is None else None
-        try:
-            right = await self._hasher.verify(password, usable.password_hash if usable else None)
-        except Unprocessable:
-            await self._record_refusal("password", origin, name=name[:_SHOWN_NAME])
-            raise
-        if not right or usable is None:
-            await self._record_refusal("password", origin, name=name[:_SHOWN_NAME])
-            raise InvalidGrant
-        return await self._begin(usable, origin)
+    async def sign_in(self, name: str, password: str, origin: Origin, code: str | None = None) -> TokenPair:
+        """`code` is the authenticator's, or a recovery code. Raises what `Proofs.prove` raises."""
+
+        async def begin(connection: AsyncConnection, user: User) -> TokenPair:
+            return await self._begin(connection, user, origin)
+
+        return await self._proofs.prove(Typed(name, password, code), origin, begin)
 
     async def refresh(self, refresh_token: str, origin: Origin) -> TokenPair:
         """A new pair for a refresh token, which is then used up. A used one ends its whole family.
@@ -71,7 +74,9 @@ class Sessions:
         try:
             session_id, digest = self._refresh.read(refresh_token)
         except InvalidGrant:
-            await self._record_refusal("refresh_token", origin)
+            refused = Event(EventKind.SIGN_IN_FAILED, "nobody", None, origin, {"grant": "refresh_token"})
+            async with self._database.write() as connection:
+                await record.write(connection, refused)
             raise
         token, new_digest = self._refresh.issue(session_id)
         async with self._database.write() as connection:
@@ -93,45 +98,46 @@ class Sessions:
             ended = Event(EventKind.SIGN_OUT, principal.actor, str(principal.credential_id), origin)
             await record.write(connection, ended)
 
+    async def end_all(self, connection: AsyncConnection, user: User, actor: str, origin: Origin) -> None:
+        """Every session of a user, in the caller's transaction. Raises Conflict where the user just changed."""
+        if not await repository.change_user(connection, user, epoch=user.epoch + 1):
+            raise Conflict
+        await record.write(connection, Event(EventKind.SESSIONS_ENDED, actor, str(user.id), origin))
+
     def claims(self, _: str) -> bool:
         """Access tokens have no mark: what no other kind claims is taken for one."""
         return True
 
     async def resolve(self, credential: str, _: Origin = NOWHERE) -> Principal:
-        """The principal of an access token whose session lives. Raises NotSignedIn."""
+        """The principal of an access token whose session lives. Raises NotSignedIn, TotpEnrolmentRequired."""
         claims = self._access.read(credential, clock.now())
         async with self._database.read() as connection:
             return await self.require_live(connection, claims.session_id)
 
     async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
-        """The session's principal as of now. Raises NotSignedIn."""
+        """The session's principal as of now. Raises NotSignedIn, TotpEnrolmentRequired."""
         return await self.require_live(connection, principal.credential_id)
 
-    async def require_live(self, connection: AsyncConnection, session_id: UUID) -> Principal:
-        """The session's principal as of now, inside the caller's transaction. Raises NotSignedIn."""
-        user = await repository.live_user(connection, session_id, clock.now())
-        if user is None:
-            raise NotSignedIn
-        return Principal(f"user:{user.id}", user.role, user.id, session_id)
-
-    async def _record_refusal(self, grant: str, origin: Origin, **details: Detail) -> None:
-        event = Event(EventKind.SIGN_IN_FAILED, "nobody", None, origin, {"grant": grant, **details})
-        async with self._database.write() as connection:
-            await record.write(connection, event)
-
-    async def _user(self, name: str) -> User | None:
-        if not is_name(name):
-            return None  # nobody is called that, and a database need not be asked about a NUL
+    async def resolve_to_enrol(self, credential: str) -> Principal:
+        """The same for what an administrator may do without an authenticator. Raises NotSignedIn."""
+        claims = self._access.read(credential, clock.now())
         async with self._database.read() as connection:
-            return await repository.user_by_name(connection, name_key(name))
+            return _principal(await _live(connection, claims.session_id), claims.session_id)
 
-    async def _begin(self, user: User, origin: Origin) -> TokenPair:
+    async def require_live(self, connection: AsyncConnection, session_id: UUID) -> Principal:
+        """The session's principal as of now, inside the caller's transaction. Raises NotSignedIn, Forbidden."""
+        user = await _live(connection, session_id)
+        if self._require_admin_totp and user.role is Role.ADMIN and user.totp_since is None:
+            raise TotpEnrolmentRequired
+        return _principal(user, session_id)
+
+    async def _begin(self, connection: AsyncConnection, user: User, origin: Origin) -> TokenPair:
         now, session_id = clock.now(), new_id()
         token, digest = self._refresh.issue(session_id)
-        session = Session(session_id, user.id, user.epoch, digest, now, now + SESSION_LIFETIME)
-        async with self._database.write() as connection:
-            await repository.add_session(connection, session)
-            await record.write(connection, Event(EventKind.SIGN_IN, f"user:{user.id}", str(session_id), origin))
+        await repository.add_session(
+            connection, Session(session_id, user.id, user.epoch, digest, now, now + SESSION_LIFETIME)
+        )
+        await record.write(connection, Event(EventKind.SIGN_IN, f"user:{user.id}", str(session_id), origin))
         return self._pair(user, session_id, token)
 
     def _pair(self, user: User, session_id: UUID, refresh_token: str) -> TokenPair:
@@ -141,3 +147,14 @@ class Sessions:
             expires_in=int(LIFETIME.total_seconds()),
             scope=user.role.value,
         )
+
+
+async def _live(connection: AsyncConnection, session_id: UUID) -> User:
+    user = await repository.live_user(connection, session_id, clock.now())
+    if user is None:
+        raise NotSignedIn
+    return user
+
+
+def _principal(user: User, session_id: UUID) -> Principal:
+    return Principal(f"user:{user.id}", user.role, user.id, session_id)

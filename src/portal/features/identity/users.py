@@ -1,38 +1,62 @@
-"""Accounts: making them and naming them. Comes in: the operator's wish. Leaves: a user, on record."""
+"""Accounts: making them and finding them. Comes in: the operator's wish. Leaves: a user, on record."""
 
-import unicodedata
 from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
 from portal.core.errors import Conflict, NotFound, Unprocessable
 from portal.core.ids import new_id
-from portal.core.letters import is_unseen
-from portal.core.principal import Role
+from portal.core.principal import NOWHERE, Origin, Role
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity import repository
+from portal.features.identity.names import MAX_NAME, is_name, name_key
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.repository import User
 
-_MAX_NAME = 64
-_MAX_KEY = 256  # characters: some letters are eighteen where names are compared
+NO_PASSWORD = ""  # the hash of an account whose owner has not set one
 
 
 class UserTaken(Conflict):
     code, title = "user_taken", "There is already a user of that name."
 
 
-def name_key(name: str) -> str:
-    """The name as names are compared: NFKC, case folded. Two users never share one."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+def require_name(name: str) -> None:
+    """Raises Unprocessable for what nobody can be called."""
+    if not is_name(name):
+        raise Unprocessable(f"A user name has 1 to {MAX_NAME} characters and no spaces or invisible ones.")
 
 
-def is_name(text: str) -> bool:
-    """Whether a user could be called that."""
-    if not 0 < len(text) <= _MAX_NAME or any(is_unseen(c) or unicodedata.category(c) == "Zs" for c in text):
-        return False
-    return 0 < len(name_key(text)) <= _MAX_KEY
+def new_user(name: str, role: Role, password_hash: str) -> User:
+    """An account that is not there yet. Raises Unprocessable."""
+    require_name(name)
+    return User(
+        id=new_id(),
+        name=name,
+        name_key=name_key(name),
+        password_hash=password_hash,
+        role=role,
+        epoch=1,
+        created_at=clock.now(),
+    )
+
+
+async def add(connection: AsyncConnection, user: User, actor: str, origin: Origin = NOWHERE) -> None:
+    """In the caller's transaction, on record. Raises UserTaken."""
+    if not await repository.add_user(connection, user):
+        raise UserTaken
+    created = Event(EventKind.USER_CREATED, actor, str(user.id), origin, {"name": user.name, "role": user.role.value})
+    await record.write(connection, created)
+
+
+async def found(connection: AsyncConnection, user_id: UUID) -> User:
+    """In the caller's transaction. Raises NotFound."""
+    user = await repository.user_by_id(connection, user_id)
+    if user is None:
+        raise NotFound
+    return user
 
 
 class Users:
@@ -44,28 +68,21 @@ class Users:
 
     async def create(self, name: str, role: Role, password: str, *, actor: str) -> User:
         """Raises Unprocessable for a name or password that will not do, UserTaken."""
-        if not is_name(name):
-            raise Unprocessable(f"A user name has 1 to {_MAX_NAME} characters and no spaces or invisible ones.")
-        user = User(
-            id=new_id(),
-            name=name,
-            name_key=name_key(name),
-            password_hash=await self._hasher.hash(password),
-            role=role,
-            epoch=1,
-            created_at=clock.now(),
-        )
+        require_name(name)
+        user = new_user(name, role, await self._hasher.hash(password, name=name))
         async with self._database.write() as connection:
-            if not await repository.add_user(connection, user):
-                raise UserTaken
-            details = {"name": user.name, "role": user.role.value}
-            await record.write(connection, Event(EventKind.USER_CREATED, actor, str(user.id), details=dict(details)))
+            await add(connection, user, actor)
         return user
 
     async def get(self, user_id: UUID) -> User:
         """Raises NotFound."""
         async with self._database.read() as connection:
-            user = await repository.user_by_id(connection, user_id)
+            return await found(connection, user_id)
+
+    async def named(self, name: str) -> User:
+        """Raises NotFound."""
+        async with self._database.read() as connection:
+            user = await repository.user_by_name(connection, name_key(name)) if is_name(name) else None
         if user is None:
             raise NotFound
         return user

@@ -17,12 +17,12 @@ _EXAMPLE: JsonDict = {
     "name": "collector on FIN-7",
     "permissions": ["files:upload"],
     "networks": ["192.0.2.0/24"],
-    "case_id": None,
+    "case_id": "0190f3a1-9d4e-7b0a-8f3e-6c5d4e3f2a1b",
     "owner_id": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
     "created_at": "2026-11-21T12:00:00.000000Z",
     "expires_at": "2026-12-21T12:00:00.000000Z",
-    "revoked_at": None,
-    "last_used_at": None,
+    "revoked_at": "2026-11-30T09:30:00.000000Z",
+    "last_used_at": "2026-11-30T09:29:12.000000Z",
 }
 
 

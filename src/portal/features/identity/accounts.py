@@ -1,0 +1,187 @@
+"""Running the accounts: list, make, change, reset, sign out; and the invitations to come.
+
+Comes in: an administrator, judged again in the transaction of the change, or the command line. Leaves: users and
+one-time secrets, on record with before and after. There is always an administrator left who can sign in.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core import clock
+from portal.core.errors import Conflict, NotFound, PreconditionFailed
+from portal.core.principal import Action, Origin, Principal, Role
+from portal.db.unit_of_work import Database
+from portal.features.audit import record
+from portal.features.audit.events import Detail, Event, EventKind
+from portal.features.authz import policy
+from portal.features.identity import invitation_rows, repository, throttle_rows, users
+from portal.features.identity.factors import Factors
+from portal.features.identity.invitation_rows import Invitation
+from portal.features.identity.registration import PASSWORD_SECRET_LASTS, OneTime, issue, put_password
+from portal.features.identity.repository import User, UserFilters
+from portal.features.identity.sessions import Sessions
+from portal.features.identity.throttle import FORGOTTEN, KNOWN_FOR
+
+By = Principal | str
+"""Who acts: a principal; or what the record says of the command line, which is no role."""
+
+
+class LastAdministrator(Conflict):
+    code, title = "last_administrator", "Without this account nobody could run the portal."
+
+
+@dataclass(frozen=True, slots=True)
+class UserChanges:
+    """What may be changed; None leaves a field as it is."""
+
+    role: Role | None = None
+    disabled: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserList:
+    """Users, newest first; `next_after` is where the next page begins, None at the end."""
+
+    items: list[User]
+    next_after: tuple[datetime, UUID] | None
+
+
+class Accounts:
+    """The accounts of one portal, as its administrators see them."""
+
+    def __init__(self, database: Database, sessions: Sessions, factors: Factors) -> None:
+        self._database = database
+        self._sessions = sessions
+        self._factors = factors
+
+    async def page(self, by: By, filters: UserFilters, after: tuple[datetime, UUID] | None, limit: int) -> UserList:
+        """Raises Forbidden."""
+        async with self._database.read() as connection:
+            await self._actor(connection, by)
+            found = await repository.list_users(connection, filters, after, limit + 1)
+        items = found[:limit]
+        return UserList(items, (items[-1].created_at, items[-1].id) if len(found) > limit else None)
+
+    async def get(self, by: By, user_id: UUID) -> User:
+        """Raises Forbidden, NotFound."""
+        async with self._database.read() as connection:
+            await self._actor(connection, by)
+            return await users.found(connection, user_id)
+
+    async def create(self, by: By, name: str, role: Role, origin: Origin) -> tuple[User, OneTime]:
+        """With the secret for setting its first password. Raises Unprocessable, UserTaken, Forbidden."""
+        user = users.new_user(name, role, users.NO_PASSWORD)
+        async with self._database.write() as connection:
+            actor = await self._actor(connection, by)
+            await users.add(connection, user, actor, origin)
+            _, secret = await issue(connection, user_id=user.id, by=_maker(by), lasts=PASSWORD_SECRET_LASTS)
+        return user, secret
+
+    async def change(self, by: By, user_id: UUID, version: int | None, changes: UserChanges, origin: Origin) -> User:
+        """Ends the user's sessions. Raises Forbidden, NotFound, PreconditionFailed, LastAdministrator."""
+        async with self._database.write() as connection:
+            administrators = await repository.hold_administrators(connection)
+            actor = await self._actor(connection, by)  # only now: who waited may be none any more
+            user = await users.found(connection, user_id)
+            role, disabled = _wanted(user, changes)
+            if version not in {None, user.version}:
+                raise PreconditionFailed
+            if administrators == {user.id} and (disabled or role is not Role.ADMIN):
+                raise LastAdministrator
+            if (role, disabled) != (user.role, user.disabled_at is not None):
+                await self._put(connection, user, role, disabled=disabled)
+                await record.write(connection, _updated(actor, user, role, origin, disabled=disabled))
+            return await users.found(connection, user_id)
+
+    async def reset_password(self, by: By, user_id: UUID, origin: Origin) -> OneTime:
+        """Ends the old password and every session; the authenticator stays. Raises Forbidden, NotFound."""
+        async with self._database.write() as connection:
+            actor = await self._actor(connection, by)
+            user = await users.found(connection, user_id)
+            await put_password(connection, user, users.NO_PASSWORD)
+            await throttle_rows.forget_addresses(connection, user.id)
+            _, secret = await issue(connection, user_id=user.id, by=_maker(by), lasts=PASSWORD_SECRET_LASTS)
+            await record.write(connection, Event(EventKind.PASSWORD_RESET, actor, str(user.id), origin))
+        return secret
+
+    async def reset_totp(self, by: By, user_id: UUID, origin: Origin) -> None:
+        """For who lost the authenticator and the recovery codes. Raises Forbidden, NotFound, NotEnrolled."""
+        async with self._database.write() as connection:
+            actor = await self._actor(connection, by)
+            await self._factors.remove(connection, await users.found(connection, user_id))
+            user = await users.found(connection, user_id)
+            await self._sessions.end_all(connection, user, actor, origin)
+            await record.write(connection, Event(EventKind.TOTP_REMOVED, actor, str(user_id), origin))
+
+    async def end_sessions(self, by: By, user_id: UUID, origin: Origin) -> None:
+        """Raises Forbidden, NotFound."""
+        async with self._database.write() as connection:
+            actor = await self._actor(connection, by)
+            await self._sessions.end_all(connection, await users.found(connection, user_id), actor, origin)
+
+    async def invite(self, by: By, role: Role, lasts: timedelta, origin: Origin) -> tuple[Invitation, OneTime]:
+        """Good for one account. Raises Forbidden."""
+        async with self._database.write() as connection:
+            actor = await self._actor(connection, by)
+            made, secret = await issue(connection, role=role, by=_maker(by), lasts=lasts)
+            said = Event(EventKind.USER_INVITED, actor, str(made.id), origin, {"role": role.value})
+            await record.write(connection, said)
+        return made, secret
+
+    async def invitations(self, by: By) -> list[Invitation]:
+        """Those that are good, newest first. Raises Forbidden."""
+        async with self._database.read() as connection:
+            await self._actor(connection, by)
+            return await invitation_rows.list_good(connection, clock.now())
+
+    async def revoke_invitation(self, by: By, invitation_id: UUID, origin: Origin) -> None:
+        """Raises Forbidden, NotFound."""
+        async with self._database.write() as connection:
+            actor = await self._actor(connection, by)
+            if not await invitation_rows.revoke(connection, invitation_id):
+                raise NotFound
+            await record.write(connection, Event(EventKind.INVITATION_REVOKED, actor, str(invitation_id), origin))
+
+    async def sweep(self) -> None:
+        """Forget what has no effect any more."""
+        now = clock.now()
+        async with self._database.write() as connection:
+            await invitation_rows.forget_expired(connection, now)
+            await throttle_rows.forget(connection, failed_before=now - FORGOTTEN, seen_before=now - KNOWN_FOR)
+
+    async def _actor(self, connection: AsyncConnection, by: By) -> str:
+        if isinstance(by, str):
+            return by
+        principal = await self._sessions.require_live(connection, by.credential_id)
+        policy.require(principal, Action.USER_MANAGE)
+        return principal.actor
+
+    async def _put(self, connection: AsyncConnection, user: User, role: Role, *, disabled: bool) -> None:
+        since = user.disabled_at or clock.now() if disabled else None
+        changed = await repository.change_user(
+            connection, user, role=role.value, disabled_at=since, epoch=user.epoch + 1
+        )
+        if not changed:
+            raise PreconditionFailed
+
+
+def _maker(by: By) -> UUID | None:
+    return None if isinstance(by, str) else by.user_id
+
+
+def _wanted(user: User, changes: UserChanges) -> tuple[Role, bool]:
+    disabled = user.disabled_at is not None if changes.disabled is None else changes.disabled
+    return changes.role or user.role, disabled
+
+
+def _updated(actor: str, user: User, role: Role, origin: Origin, *, disabled: bool) -> Event:
+    details: dict[str, Detail] = {
+        "role_before": user.role.value,
+        "role_after": role.value,
+        "disabled_before": user.disabled_at is not None,
+        "disabled_after": disabled,
+    }
+    return Event(EventKind.USER_UPDATED, actor, str(user.id), origin, details)

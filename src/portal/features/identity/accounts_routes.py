@@ -1,0 +1,192 @@
+"""Accounts and invitations over HTTP, for administrators."""
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from portal.core import errors
+from portal.core.errors import PortalError
+from portal.features.identity.accounts import LastAdministrator, UserChanges
+from portal.features.identity.bodies import Listing, NewInvitation, NewUser, Patch
+from portal.features.identity.deps import From, IfMatch, RunsAccounts, WithIdentity
+from portal.features.identity.factors import NotEnrolled
+from portal.features.identity.repository import UserFilters
+from portal.features.identity.schemas import (
+    AccountOut,
+    AccountPage,
+    CreatedOut,
+    InvitationCreate,
+    InvitationList,
+    InvitationOut,
+    InvitedOut,
+    SecretOut,
+    UserCreate,
+    UserPatch,
+)
+from portal.features.identity.sessions import TotpEnrolmentRequired
+from portal.features.identity.users import UserTaken
+from portal.web import conditions
+from portal.web.documents import taken_as_json
+from portal.web.errors import BODY_ERRORS, documented
+
+router = APIRouter(tags=["users"])
+BODIES = (UserCreate, UserPatch, InvitationCreate)  # `deps` parse them: FastAPI sees none
+
+_ALL: list[type[PortalError]] = [
+    errors.NotSignedIn,
+    errors.InsufficientScope,
+    errors.Forbidden,
+    TotpEnrolmentRequired,
+    errors.Unavailable,
+]
+_ONE: list[type[PortalError]] = [*_ALL, errors.NotFound]
+_TAGGED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The account.",
+        "headers": {"ETag": {"required": True, "schema": {"type": "string"}, "description": "For If-Match."}},
+    }
+}
+
+
+@router.post(
+    "/users",
+    status_code=201,
+    summary="Make an account",
+    response_description="The account and its secret.",
+    responses=documented(*BODY_ERRORS, *_ALL, UserTaken, errors.Unprocessable),
+    openapi_extra=taken_as_json(UserCreate),
+)
+async def create_user(principal: RunsAccounts, given: NewUser, identity: WithIdentity, origin: From) -> CreatedOut:
+    """Nobody else learns the password: hand the secret to the owner, who sets it with `POST /auth/password`."""
+    user, made = await identity.accounts.create(principal, given.name, given.role, origin)
+    return CreatedOut(user=AccountOut.of(user), secret=made.secret, expires_at=made.expires_at)
+
+
+@router.get(
+    "/users",
+    summary="List accounts",
+    response_description="One page, newest first.",
+    responses=documented(errors.InvalidInput, *_ALL),
+)
+async def list_users(principal: RunsAccounts, identity: WithIdentity, query: Listing) -> AccountPage:
+    """Newest first."""
+    bound_to = "users" + query.model_dump_json(exclude={"cursor", "limit"}) + str(principal.user_id)
+    after = None if query.cursor is None else identity.cursors.read(query.cursor, bound_to)
+    page = await identity.accounts.page(principal, UserFilters(query.role, query.disabled), after, query.limit)
+    following = None if page.next_after is None else identity.cursors.write(page.next_after, bound_to)
+    return AccountPage(items=[AccountOut.of(user) for user in page.items], next_cursor=following)
+
+
+@router.get("/users/{user_id:uuid}", summary="Read an account", responses={**_TAGGED, **documented(*_ONE)})
+async def read_user(user_id: UUID, principal: RunsAccounts, identity: WithIdentity, response: Response) -> AccountOut:
+    """Its ETag goes into If-Match of a change."""
+    user = await identity.accounts.get(principal, user_id)
+    response.headers["ETag"] = conditions.version_tag(user.version)
+    return AccountOut.of(user)
+
+
+@router.patch(
+    "/users/{user_id:uuid}",
+    summary="Change an account",
+    responses={
+        **_TAGGED,
+        **documented(*BODY_ERRORS, *_ONE, LastAdministrator, errors.PreconditionFailed, errors.PreconditionRequired),
+    },
+    openapi_extra=taken_as_json(UserPatch),
+)
+async def update_user(
+    user_id: UUID,
+    principal: RunsAccounts,
+    patch: Patch,
+    version: IfMatch,
+    identity: WithIdentity,
+    origin: From,
+    response: Response,
+) -> AccountOut:
+    """Its role, and whether it is disabled. Ends its sessions within a second, running downloads too."""
+    changes = UserChanges(patch.role, patch.disabled)
+    user = await identity.accounts.change(principal, user_id, version, changes, origin)
+    response.headers["ETag"] = conditions.version_tag(user.version)
+    return AccountOut.of(user)
+
+
+@router.post(
+    "/users/{user_id:uuid}/reset-password",
+    summary="Reset a password",
+    response_description="The secret with which the owner sets another.",
+    responses=documented(*_ONE, errors.Conflict),
+)
+async def reset_password(user_id: UUID, principal: RunsAccounts, identity: WithIdentity, origin: From) -> SecretOut:
+    """The old password is over, and so is every session. The authenticator stays."""
+    made = await identity.accounts.reset_password(principal, user_id, origin)
+    return SecretOut(secret=made.secret, expires_at=made.expires_at)
+
+
+@router.post(
+    "/users/{user_id:uuid}/reset-totp",
+    status_code=204,
+    summary="Remove an account's authenticator",
+    response_description="The authenticator, its recovery codes and every session are gone.",
+    responses=documented(*_ONE, NotEnrolled, errors.Conflict),
+)
+async def reset_totp(user_id: UUID, principal: RunsAccounts, identity: WithIdentity, origin: From) -> Response:
+    """For who lost it, and the recovery codes with it."""
+    await identity.accounts.reset_totp(principal, user_id, origin)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/users/{user_id:uuid}/logout",
+    status_code=204,
+    summary="End an account's sessions",
+    response_description="Every session is over.",
+    responses=documented(*_ONE, errors.Conflict),
+)
+async def logout_user(user_id: UUID, principal: RunsAccounts, identity: WithIdentity, origin: From) -> Response:
+    """Within a second, running downloads too."""
+    await identity.accounts.end_sessions(principal, user_id, origin)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/invitations",
+    status_code=201,
+    summary="Invite somebody",
+    response_description="The invitation and its secret.",
+    responses=documented(*BODY_ERRORS, *_ALL),
+    openapi_extra=taken_as_json(InvitationCreate),
+)
+async def create_invitation(
+    principal: RunsAccounts, given: NewInvitation, identity: WithIdentity, origin: From
+) -> InvitedOut:
+    """Good for one account, while it lasts and while you are an administrator."""
+    invitation, made = await identity.accounts.invite(principal, given.role, given.lasts, origin)
+    return InvitedOut(id=invitation.id, role=given.role, secret=made.secret, expires_at=made.expires_at)
+
+
+@router.get(
+    "/invitations",
+    summary="List invitations",
+    response_description="Every invitation that is good.",
+    responses=documented(*_ALL),
+)
+async def list_invitations(principal: RunsAccounts, identity: WithIdentity) -> InvitationList:
+    """Whoever made them; never their secrets."""
+    invitations = await identity.accounts.invitations(principal)
+    return InvitationList(items=[InvitationOut.of(invitation) for invitation in invitations])
+
+
+@router.delete(
+    "/invitations/{invitation_id:uuid}",
+    status_code=204,
+    summary="Take an invitation back",
+    response_description="The invitation is gone.",
+    responses=documented(*_ONE),
+)
+async def revoke_invitation(
+    invitation_id: UUID, principal: RunsAccounts, identity: WithIdentity, origin: From
+) -> Response:
+    """An invitation never changes, so that there is no version to name."""
+    await identity.accounts.revoke_invitation(principal, invitation_id, origin)
+    return Response(status_code=204)

@@ -1,0 +1,103 @@
+"""The second factor: enrolled, confirmed with a code, asked for at every proof from then on.
+
+Comes in: a user and a code, in the caller's transaction. Leaves: nothing, or the refusal. A code counts once: its step
+is taken by a compare-and-set, and a recovery code by deleting its row. Next: `proofs`, `owner`.
+"""
+
+import re
+from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core import clock, log
+from portal.core.errors import Conflict, IntegrityError, InvalidGrant, TotpRequired
+from portal.core.principal import Origin
+from portal.core.secrets import Secret
+from portal.features.audit import record
+from portal.features.audit.events import Event, EventKind
+from portal.features.identity import factor_rows, repository
+from portal.features.identity.one_time import new_recovery_code, recovery_digest
+from portal.features.identity.repository import User
+from portal.features.identity.totp import TotpSecrets, matching_step, new_totp_secret
+
+RECOVERY_CODES = 10
+_DIGITS = re.compile(r"\d{6}", re.ASCII)
+_log = log.get(__name__)
+
+
+class AlreadyEnrolled(Conflict):
+    code, title = "totp_enrolled", "This account has an authenticator already; remove that one first."
+
+
+class NotEnrolled(Conflict):
+    code, title = "totp_not_enrolled", "This account has no authenticator, or none to confirm."
+
+
+class Factors:
+    """The authenticators of one portal."""
+
+    def __init__(self, secret_keys: Sequence[Secret]) -> None:
+        self._secrets = TotpSecrets(secret_keys)
+
+    async def require(self, connection: AsyncConnection, user: User, code: str | None, origin: Origin) -> None:
+        """For a user without an authenticator, nothing. Raises TotpRequired without a code, InvalidGrant."""
+        if user.totp_since is None:
+            return
+        if not code:
+            raise TotpRequired
+        plain = "".join(code.split())
+        taken = await (
+            self._take(connection, user, plain)
+            if _DIGITS.fullmatch(plain)
+            else _recover(connection, user, plain, origin)
+        )
+        if not taken:
+            raise InvalidGrant
+
+    async def enrol(self, connection: AsyncConnection, user: User) -> str:
+        """A secret to show once, in the place of one that was never confirmed. Raises AlreadyEnrolled."""
+        if user.totp_since is not None:
+            raise AlreadyEnrolled
+        secret = new_totp_secret()
+        await factor_rows.put(connection, user.id, self._secrets.seal(user.id, secret))
+        return secret
+
+    async def confirm(self, connection: AsyncConnection, user: User, code: str) -> list[str]:
+        """Recovery codes to show once. Raises AlreadyEnrolled, NotEnrolled, InvalidGrant for a wrong code."""
+        if user.totp_since is not None:
+            raise AlreadyEnrolled
+        if await factor_rows.sealed_of(connection, user.id) is None:
+            raise NotEnrolled
+        if not await self._take(connection, user, "".join(code.split())):
+            raise InvalidGrant
+        if not await repository.change_user(connection, user, totp_since=clock.now()):
+            raise AlreadyEnrolled
+        codes = [new_recovery_code() for _ in range(RECOVERY_CODES)]
+        await factor_rows.add_codes(connection, user.id, map(recovery_digest, codes))
+        return codes
+
+    async def remove(self, connection: AsyncConnection, user: User) -> None:
+        """With its recovery codes. Raises NotEnrolled."""
+        if user.totp_since is None or not await repository.change_user(connection, user, totp_since=None):
+            raise NotEnrolled
+        await factor_rows.remove(connection, user.id)
+
+    async def _take(self, connection: AsyncConnection, user: User, code: str) -> bool:
+        sealed = await factor_rows.sealed_of(connection, user.id)
+        try:
+            secret = self._secrets.open(user.id, sealed or b"")
+        except IntegrityError:
+            _log.error("totp_secret_does_not_open", user_id=str(user.id))  # edited, or PORTAL_SECRET_KEY lost its key
+            return False
+        step = matching_step(secret, code, clock.now())
+        resealed = self._secrets.seal(user.id, secret)  # so that an old key can be taken away one day
+        return step is not None and await factor_rows.advance(connection, user.id, step, resealed)
+
+
+async def _recover(connection: AsyncConnection, user: User, code: str, origin: Origin) -> bool:
+    if not await factor_rows.use_code(connection, user.id, recovery_digest(code)):
+        return False
+    left = {"left": await factor_rows.count_codes(connection, user.id)}
+    used = Event(EventKind.RECOVERY_CODE_USED, f"user:{user.id}", str(user.id), origin, dict(left))
+    await record.write(connection, used)
+    return True

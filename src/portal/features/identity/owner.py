@@ -1,0 +1,108 @@
+"""What people do with their own account: another password, an authenticator, an end to every session.
+
+Comes in: a principal and what proves it once more: a session alone changes no credential. Leaves: changes, on record.
+"""
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core.principal import Origin, Principal
+from portal.db.unit_of_work import Database
+from portal.features.audit import record
+from portal.features.audit.events import Event, EventKind
+from portal.features.identity import repository
+from portal.features.identity.factors import Factors
+from portal.features.identity.passwords import PasswordHasher
+from portal.features.identity.proofs import Proofs, Then, Typed
+from portal.features.identity.registration import put_password
+from portal.features.identity.repository import User
+from portal.features.identity.sessions import Sessions
+from portal.features.identity.totp import otpauth_uri
+from portal.features.identity.users import found
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What an authenticator is given, once."""
+
+    secret: str = field(repr=False)
+    uri: str = field(repr=False)
+
+
+class Owner:
+    """Everybody's own account."""
+
+    def __init__(
+        self, database: Database, hasher: PasswordHasher, proofs: Proofs, factors: Factors, sessions: Sessions
+    ) -> None:
+        self._database = database
+        self._hasher = hasher
+        self._proofs = proofs
+        self._factors = factors
+        self._sessions = sessions
+
+    async def change_password(
+        self, principal: Principal, current: str, code: str | None, new: str, origin: Origin
+    ) -> None:
+        """Ends every other session. Raises what `Proofs.prove` and `PasswordHasher.hash` raise."""
+        user = await self._user(principal)
+        made = await self._hasher.hash(new, name=user.name)
+
+        async def change(connection: AsyncConnection, user: User) -> None:
+            await put_password(connection, user, made)
+            await repository.move_session(connection, principal.credential_id, user.epoch + 1)
+            await _on_record(connection, EventKind.PASSWORD_CHANGED, principal, origin)
+
+        await self._proofs.prove(Typed(user.name, current, code), origin, change)
+
+    async def enrol_totp(self, principal: Principal, password: str, origin: Origin) -> Enrolment:
+        """A secret that counts for nothing until it is confirmed. Raises AlreadyEnrolled, and as `Proofs.prove`."""
+
+        async def enrol(connection: AsyncConnection, user: User) -> Enrolment:
+            secret = await self._factors.enrol(connection, user)
+            return Enrolment(secret, otpauth_uri(secret, user.name))
+
+        return await self._proved(principal, password, None, origin, enrol)
+
+    async def confirm_totp(self, principal: Principal, password: str, code: str, origin: Origin) -> list[str]:
+        """From now on a code is asked for. The recovery codes, to show once. Raises what `Factors.confirm` raises."""
+
+        async def confirm(connection: AsyncConnection, user: User) -> list[str]:
+            codes = await self._factors.confirm(connection, user, code)
+            await _on_record(connection, EventKind.TOTP_CONFIRMED, principal, origin)
+            return codes
+
+        return await self._proved(principal, password, None, origin, confirm)
+
+    async def remove_totp(self, principal: Principal, password: str, code: str, origin: Origin) -> None:
+        """Raises NotEnrolled, what `Proofs.prove` raises."""
+
+        async def remove(connection: AsyncConnection, user: User) -> None:
+            await self._factors.remove(connection, user)
+            await _on_record(connection, EventKind.TOTP_REMOVED, principal, origin)
+
+        await self._proved(principal, password, code, origin, remove)
+
+    async def end_all_sessions(self, principal: Principal, origin: Origin) -> None:
+        """This one too."""
+        async with self._database.write() as connection:
+            user = await found(connection, principal.user_id)
+            await self._sessions.end_all(connection, user, principal.actor, origin)
+
+    async def _proved(
+        self, principal: Principal, password: str, code: str | None, origin: Origin, then: Then[_T]
+    ) -> _T:
+        user = await self._user(principal)
+        return await self._proofs.prove(Typed(user.name, password, code), origin, then)
+
+    async def _user(self, principal: Principal) -> User:
+        async with self._database.read() as connection:
+            return await found(connection, principal.user_id)
+
+
+async def _on_record(connection: AsyncConnection, kind: EventKind, principal: Principal, origin: Origin) -> None:
+    await record.write(connection, Event(kind, principal.actor, str(principal.user_id), origin))

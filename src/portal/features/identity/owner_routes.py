@@ -1,0 +1,139 @@
+"""One's own account over HTTP: register, set or change the password, enrol an authenticator and remove it."""
+
+from fastapi import APIRouter, Response
+
+from portal.core import errors
+from portal.core.errors import PortalError
+from portal.features.identity.bodies import (
+    EnrolmentProof,
+    NewPassword,
+    Proof,
+    Registering,
+    RemovalProof,
+    SettingPassword,
+)
+from portal.features.identity.deps import Enrols, From, WithAccount, WithIdentity
+from portal.features.identity.factors import AlreadyEnrolled, NotEnrolled
+from portal.features.identity.passwords import PasswordGuessable, PasswordLength
+from portal.features.identity.registration import InvitationRefused, RegistrationClosed
+from portal.features.identity.schemas import (
+    CodeProof,
+    EnrolmentOut,
+    PasswordChange,
+    PasswordProof,
+    PasswordSet,
+    RecoveryCodesOut,
+    Register,
+    UserOut,
+)
+from portal.features.identity.sessions import TotpEnrolmentRequired
+from portal.features.identity.users import UserTaken
+from portal.web.documents import taken_as_json
+from portal.web.errors import BODY_ERRORS, documented
+
+router = APIRouter()
+BODIES = (Register, PasswordSet, PasswordChange, PasswordProof, CodeProof)  # `deps` parse them: FastAPI sees none
+
+_PASSWORD: list[type[PortalError]] = [errors.Unprocessable, PasswordLength, PasswordGuessable]
+_PROOF: list[type[PortalError]] = [
+    *BODY_ERRORS,
+    errors.NotSignedIn,
+    errors.InsufficientScope,
+    errors.InvalidGrant,
+    errors.TooManyAttempts,
+    errors.Unprocessable,
+    errors.Unavailable,
+]
+
+
+@router.post(
+    "/auth/register",
+    tags=["auth"],
+    status_code=201,
+    summary="Make an account for yourself",
+    response_description="The account.",
+    responses=documented(
+        *BODY_ERRORS, RegistrationClosed, InvitationRefused, UserTaken, *_PASSWORD, errors.Unavailable
+    ),
+    openapi_extra=taken_as_json(Register),
+)
+async def register(given: Registering, identity: WithIdentity, origin: From) -> UserOut:
+    """As `PORTAL_REGISTRATION` allows: nobody, who has an invitation, or everybody (as `uploader`)."""
+    user = await identity.registration.register(given.name, given.password, given.invitation, origin)
+    return UserOut.of(user)
+
+
+@router.post(
+    "/auth/password",
+    tags=["auth"],
+    status_code=204,
+    summary="Set a password with a one-time secret",
+    response_description="The password is set; every session of the account is over.",
+    responses=documented(*BODY_ERRORS, InvitationRefused, errors.Conflict, *_PASSWORD, errors.Unavailable),
+    openapi_extra=taken_as_json(PasswordSet),
+)
+async def set_password(given: SettingPassword, identity: WithIdentity, origin: From) -> Response:
+    """For a new account, or after a reset: with the secret that an administrator handed over. It is good once."""
+    await identity.registration.set_password(given.secret, given.password, origin)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/users/me/password",
+    tags=["users"],
+    status_code=204,
+    summary="Change your password",
+    response_description="The password is changed; every other session is over.",
+    responses=documented(*_PROOF, errors.TotpRequired, TotpEnrolmentRequired, errors.Conflict, *_PASSWORD),
+    openapi_extra=taken_as_json(PasswordChange),
+)
+async def change_password(principal: WithAccount, given: NewPassword, identity: WithIdentity, origin: From) -> Response:
+    """Needs the present password, and a code where the account has an authenticator."""
+    await identity.owner.change_password(principal, given.current_password, given.totp, given.new_password, origin)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/users/me/totp",
+    tags=["users"],
+    status_code=201,
+    summary="Enrol an authenticator",
+    response_description="What the authenticator is given.",
+    responses=documented(*_PROOF, AlreadyEnrolled),
+    openapi_extra=taken_as_json(PasswordProof),
+)
+async def enrol_totp(principal: Enrols, given: Proof, identity: WithIdentity, origin: From) -> EnrolmentOut:
+    """Shows a secret once (RFC 6238: SHA-1, six digits, thirty seconds). Nothing changes until a code confirms it."""
+    made = await identity.owner.enrol_totp(principal, given.password, origin)
+    return EnrolmentOut(secret=made.secret, uri=made.uri)
+
+
+@router.post(
+    "/users/me/totp/confirm",
+    tags=["users"],
+    summary="Confirm an authenticator with a code",
+    response_description="The recovery codes.",
+    responses=documented(*_PROOF, AlreadyEnrolled, NotEnrolled),
+    openapi_extra=taken_as_json(CodeProof),
+)
+async def confirm_totp(
+    principal: Enrols, given: EnrolmentProof, identity: WithIdentity, origin: From
+) -> RecoveryCodesOut:
+    """From now on every sign-in needs a code. Shows ten recovery codes once."""
+    codes = await identity.owner.confirm_totp(principal, given.password, given.totp, origin)
+    return RecoveryCodesOut(recovery_codes=codes)
+
+
+@router.post(
+    "/users/me/totp/remove",
+    tags=["users"],
+    status_code=204,
+    summary="Remove your authenticator",
+    response_description="The authenticator and its recovery codes are gone.",
+    responses=documented(*_PROOF, TotpEnrolmentRequired, NotEnrolled),
+    openapi_extra=taken_as_json(CodeProof),
+)
+async def remove_totp(principal: WithAccount, given: RemovalProof, identity: WithIdentity, origin: From) -> Response:
+    """Needs the password and a code, or a recovery code."""
+    await identity.owner.remove_totp(principal, given.password, given.totp, origin)
+    return Response(status_code=204)

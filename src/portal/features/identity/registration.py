@@ -1,0 +1,129 @@
+"""How accounts come to be without the command line, and how a password is set by who has none (any more).
+
+Comes in: an administrator's wish, or what a stranger presents. Leaves: a one-time secret to hand over; or, for one that
+is good, an account or a password. Strangers are told as little as can be: one refusal for every secret that is none.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal, NoReturn
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core import clock
+from portal.core.errors import Conflict, Forbidden
+from portal.core.ids import new_id
+from portal.core.principal import Origin, Role
+from portal.db.unit_of_work import Database
+from portal.features.audit import record
+from portal.features.audit.events import Event, EventKind
+from portal.features.identity import invitation_rows, repository, throttle_rows, users
+from portal.features.identity.invitation_rows import Invitation
+from portal.features.identity.one_time import digest, new_secret
+from portal.features.identity.passwords import PasswordHasher
+from portal.features.identity.repository import User
+
+Policy = Literal["closed", "invite", "open"]
+PASSWORD_SECRET_LASTS = timedelta(hours=24)
+STRANGER = "nobody"
+
+
+class RegistrationClosed(Forbidden):
+    code, title = "registration_closed", "Nobody can register here; ask an administrator for an account."
+
+
+class InvitationRefused(Forbidden):
+    code, title = "invitation_refused", "That secret is not good (any more); ask an administrator for another."
+
+
+@dataclass(frozen=True, slots=True)
+class OneTime:
+    """A secret that is shown once."""
+
+    secret: str = field(repr=False)
+    expires_at: datetime
+
+
+class Registration:
+    """Who may come in."""
+
+    def __init__(self, database: Database, hasher: PasswordHasher, policy: Policy) -> None:
+        self._database = database
+        self._hasher = hasher
+        self._policy = policy
+
+    async def register(self, name: str, password: str, secret: str | None, origin: Origin) -> User:
+        """An account of the invitation's role; without one, where anybody may come, of the least.
+
+        Raises RegistrationClosed, InvitationRefused, Unprocessable, UserTaken.
+        """
+        if self._policy == "closed":
+            raise RegistrationClosed
+        role = Role.UPLOADER
+        if secret is not None or self._policy == "invite":
+            role = (await self._good(secret)).role or _refused()
+        users.require_name(name)
+        user = users.new_user(name, role, await self._hasher.hash(password, name=name))
+        async with self._database.write() as connection:
+            if secret is not None and (await _redeemed(connection, secret)).role is not role:
+                raise InvitationRefused
+            await users.add(connection, user, STRANGER, origin)
+        return user
+
+    async def set_password(self, secret: str, password: str, origin: Origin) -> None:
+        """The password of the user that the secret was made for; all sessions end.
+
+        Raises InvitationRefused, Unprocessable, Conflict.
+        """
+        user_id = (await self._good(secret)).user_id or _refused()
+        async with self._database.read() as connection:
+            name = (await users.found(connection, user_id)).name
+        made = await self._hasher.hash(password, name=name)
+        async with self._database.write() as connection:
+            await _redeemed(connection, secret)
+            user = await users.found(connection, user_id)
+            if user.disabled_at is not None:
+                raise InvitationRefused
+            await put_password(connection, user, made)
+            await throttle_rows.forget_addresses(connection, user.id)
+            changed = Event(EventKind.PASSWORD_CHANGED, f"user:{user.id}", str(user.id), origin, {"by": "secret"})
+            await record.write(connection, changed)
+
+    async def _good(self, secret: str | None) -> Invitation:
+        """Looked at before any work is done. Raises InvitationRefused."""
+        async with self._database.read() as connection:
+            found = await invitation_rows.find(connection, digest(secret or ""), clock.now())
+        return found or _refused()
+
+
+async def issue(
+    connection: AsyncConnection,
+    *,
+    role: Role | None = None,
+    user_id: UUID | None = None,
+    by: UUID | None,
+    lasts: timedelta,
+) -> tuple[Invitation, OneTime]:
+    """A secret, in the caller's transaction. One for a password takes the place of all others."""
+    if user_id is not None:
+        await invitation_rows.forget_of(connection, user_id)
+    secret, now = new_secret(), clock.now()
+    made = Invitation(new_id(), digest(secret), role, user_id, by, now, now + lasts)
+    await invitation_rows.add(connection, made)
+    return made, OneTime(secret, made.expires_at)
+
+
+async def put_password(connection: AsyncConnection, user: User, password_hash: str) -> None:
+    """In the caller's transaction: every session ends, and so does every secret for a password. Raises Conflict."""
+    if not await repository.change_user(connection, user, password_hash=password_hash, epoch=user.epoch + 1):
+        raise Conflict
+    await invitation_rows.forget_of(connection, user.id)
+
+
+async def _redeemed(connection: AsyncConnection, secret: str) -> Invitation:
+    return await invitation_rows.redeem(connection, digest(secret), clock.now()) or _refused()
+
+
+def _refused() -> NoReturn:
+    raise InvitationRefused

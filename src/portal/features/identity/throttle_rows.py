@@ -1,0 +1,67 @@
+"""Statements on `sign_in_throttles` and `known_addresses`. Comes in: the caller's connection. Leaves: plain values."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, delete, exists, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.db.statements import insert_unless_taken
+from portal.features.identity.models import KnownAddressRow, ThrottleRow
+
+_rows: Any = ThrottleRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
+_known: Any = KnownAddressRow.__table__  # type: ignore[attr-defined]
+_CHARGE = (
+    update(_rows)
+    .where(_rows.c.subject == bindparam("which"))
+    .values(failures=bindparam("failed"), last_at=bindparam("moment"))
+)
+
+
+async def hold(
+    connection: AsyncConnection, subjects: Collection[bytes], moment: datetime
+) -> dict[bytes, tuple[int, datetime]]:
+    """Failures and the last of them; nobody else counts these until the transaction ends. Always in one order."""
+    for subject in sorted(subjects):
+        await insert_unless_taken(connection, _rows, {"subject": subject, "failures": 0, "last_at": moment})
+    held = select(_rows).where(_rows.c.subject.in_(subjects)).order_by(_rows.c.subject).with_for_update()
+    return {row["subject"]: (row["failures"], row["last_at"]) for row in (await connection.execute(held)).mappings()}
+
+
+async def charge(connection: AsyncConnection, failures: Mapping[bytes, int], moment: datetime) -> None:
+    """Of rows that are held."""
+    values = [{"which": subject, "failed": count, "moment": moment} for subject, count in sorted(failures.items())]
+    await connection.execute(_CHARGE, values)
+
+
+async def give_back(connection: AsyncConnection, subjects: Collection[bytes], moment: datetime) -> None:
+    """One failure less of each, that was none."""
+    for subject in sorted((await hold(connection, subjects, moment)).keys()):
+        less = update(_rows).where(_rows.c.subject == subject, _rows.c.failures > 0)
+        await connection.execute(less.values(failures=_rows.c.failures - 1))
+
+
+async def clear(connection: AsyncConnection, subject: bytes) -> None:
+    await connection.execute(delete(_rows).where(_rows.c.subject == subject))
+
+
+async def is_known(connection: AsyncConnection, user_id: UUID, address: bytes) -> bool:
+    there = select(exists().where(_known.c.user_id == user_id, _known.c.address == address))
+    return bool((await connection.execute(there)).scalar())
+
+
+async def remember(connection: AsyncConnection, user_id: UUID, address: bytes, moment: datetime) -> None:
+    if not await insert_unless_taken(connection, _known, {"user_id": user_id, "address": address, "seen_at": moment}):
+        here = update(_known).where(_known.c.user_id == user_id, _known.c.address == address)
+        await connection.execute(here.values(seen_at=moment))
+
+
+async def forget_addresses(connection: AsyncConnection, user_id: UUID) -> None:
+    await connection.execute(delete(_known).where(_known.c.user_id == user_id))
+
+
+async def forget(connection: AsyncConnection, *, failed_before: datetime, seen_before: datetime) -> None:
+    await connection.execute(delete(_rows).where(_rows.c.last_at < failed_before))
+    await connection.execute(delete(_known).where(_known.c.seen_at < seen_before))
