@@ -1,8 +1,9 @@
-"""`portal users create`: the password comes on standard input and is shown nowhere."""
+"""`portal users`: accounts are run, passwords come on standard input, and nothing secret is shown twice."""
 
 import pytest
 
 from portal.bootstrap import Portal
+from portal.core.errors import InvalidGrant
 from portal.core.principal import NOWHERE
 
 from .conftest import Ran, Shell
@@ -99,3 +100,61 @@ def test_the_password_is_never_shown(portal: Shell) -> None:
         create(portal, "eve", "root"),
     ):
         assert PASSWORD not in ran.out + ran.err
+
+
+def test_accounts_are_listed_newest_first(portal: Shell) -> None:
+    assert portal("users", "list").out == "no accounts\n"
+    create(portal, "alice", "analyst")
+    create(portal, "bob", "auditor")
+    assert portal("users", "list").out == "auditor   enabled   bob\nanalyst   enabled   alice\n"
+    assert [user["name"] for user in portal("users", "list", "--json").json] == ["bob", "alice"]
+
+
+def test_an_account_is_changed_on_record_of_the_command_line(portal: Shell) -> None:
+    create(portal)
+    assert portal("users", "change", "ALICE", "--role", "uploader").out == "alice is uploader, enabled\n"
+    assert portal("users", "change", "alice", "--disable", "--json").json["disabled"] is True
+    with pytest.raises(InvalidGrant):
+        signs_in(portal, "alice", PASSWORD)
+    portal("users", "change", "alice", "--enable")
+    assert signs_in(portal, "alice", PASSWORD) == "uploader"
+    events = portal.record("user.updated")
+    assert len(events) == 3
+    assert all(event["actor"].startswith("system:cli/") for event in events)
+
+
+def test_the_last_administrator_stays_for_the_command_line_too(portal: Shell) -> None:
+    create(portal, "root", "admin")
+    ran = portal("users", "change", "root", "--disable")
+    assert (ran.code, ran.out, ran.err) == (3, "", "portal: Without this account nobody could run the portal.\n")
+
+
+def test_an_administrator_who_forgot_the_password_gets_in_again(portal: Shell) -> None:
+    create(portal, "root", "admin")
+    told = portal("users", "reset", "root", "--json").json
+    with pytest.raises(InvalidGrant):
+        signs_in(portal, "root", PASSWORD)
+
+    async def set_password(opened: Portal) -> None:
+        await opened.identity.registration.set_password(told["secret"], PASSWORD, NOWHERE)
+
+    portal.inside(set_password)
+    assert signs_in(portal, "root", PASSWORD) == "admin"
+    assert portal.query("SELECT count(*) FROM invitations") == [(0,)]
+    assert told["secret"] not in str(portal.query("SELECT body FROM audit"))
+
+
+def test_sessions_are_ended_and_authenticators_removed(portal: Shell) -> None:
+    create(portal)
+    signs_in(portal, "alice", PASSWORD)
+    assert portal("users", "logout", "alice").out == "alice is signed out everywhere\n"
+    assert portal.query("SELECT u.epoch - s.epoch FROM users u JOIN sessions s ON s.user_id = u.id") == [(1,)]
+    ran = portal("users", "reset-totp", "alice")
+    assert (ran.code, ran.err) == (3, "portal: This account has no authenticator, or none to confirm.\n")
+
+
+@pytest.mark.parametrize("command", ["reset", "reset-totp", "logout"])
+@pytest.mark.parametrize("name", ["nobody", "two words", ""])
+def test_who_is_not_there_is_not_found(portal: Shell, command: str, name: str) -> None:
+    ran = portal("users", command, name)
+    assert (ran.code, ran.out) == (3, "")

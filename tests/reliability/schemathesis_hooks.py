@@ -9,9 +9,12 @@ import schemathesis
 
 
 @schemathesis.hook.apply_to(method="POST")  # type: ignore[attr-defined, untyped-decorator]  # typed as less than it is
-def filter_body(_context: schemathesis.HookContext, body: Any) -> bool:
-    """POST bodies are forms, and forms have no types: `true` for a text is sent as "true", `[]` is not sent at all."""
-    return not isinstance(body, dict) or not any(map(_is_lost_in_a_form, body.values()))
+def filter_body(context: schemathesis.HookContext, body: Any) -> bool:
+    """Forms have no types: `true` for a text is sent as "true", `[]` is not sent at all."""
+    said = context.operation.definition.raw["requestBody"] if context.operation else {"content": {}}
+    if "application/json" in said["content"] or not isinstance(body, dict):
+        return True
+    return not any(map(_is_lost_in_a_form, body.values()))
 
 
 def _is_lost_in_a_form(value: Any) -> bool:

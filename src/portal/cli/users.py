@@ -1,15 +1,23 @@
-"""`portal users`: accounts from the command line. Passwords come on standard input: others see arguments."""
+"""`portal users`: accounts from the command line. Passwords come on standard input: others see arguments.
+
+Comes in: names and wishes. Leaves: what was done; one-time secrets are shown once.
+"""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from portal.cli.console import Json, actor, answer, portal, settle
-from portal.core.principal import Role
-from portal.features.identity.repository import User
+from portal.core.clock import rfc3339
+from portal.core.principal import NOWHERE, Role
+from portal.features.identity.accounts import UserChanges
+from portal.features.identity.registration import OneTime
+from portal.features.identity.repository import User, UserFilters
 
 app = typer.Typer(help="Accounts.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="The account's name.")]
+_PAGE = 200
 
 
 @app.callback()
@@ -33,6 +41,57 @@ def create(
     answer(f"created {user.role.value} {user.name}", value, as_json=as_json)
 
 
+@app.command("list")
+def list_users(*, as_json: Json = False) -> None:
+    """Every account, newest first."""
+    users = settle(_listed())
+    lines = [f"{user.role.value:<10}{_state(user):<10}{user.name}" for user in users]
+    answer("\n".join(lines) or "no accounts", [_told(user) for user in users], as_json=as_json)
+
+
+@app.command("change")
+def change(
+    name: Name,
+    *,
+    role: Annotated[Role | None, typer.Option(help="What the account is for from now on.")] = None,
+    disabled: Annotated[bool | None, typer.Option("--disable/--enable", help="Whether it may sign in.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Change an account's role, disable or enable it. Ends its sessions."""
+    user = settle(_change(name, UserChanges(role, disabled)))
+    answer(f"{user.name} is {user.role.value}, {_state(user)}", _told(user), as_json=as_json)
+
+
+@app.command("reset")
+def reset(name: Name, *, as_json: Json = False) -> None:
+    """End an account's password and sessions; shows the secret with which its owner sets another."""
+    made = settle(_reset(name))
+    value = {"secret": made.secret, "expires_at": rfc3339(made.expires_at)}
+    answer(f"secret: {made.secret}   (shown this once, good until {value['expires_at']})", value, as_json=as_json)
+
+
+@app.command("reset-totp")
+def reset_totp(name: Name, *, as_json: Json = False) -> None:
+    """Remove an account's authenticator and recovery codes, and end its sessions."""
+    settle(_reset_totp(name))
+    answer(f"{name} signs in without a code", {"name": name}, as_json=as_json)
+
+
+@app.command("logout")
+def logout(name: Name, *, as_json: Json = False) -> None:
+    """End every session of an account."""
+    settle(_logout(name))
+    answer(f"{name} is signed out everywhere", {"name": name}, as_json=as_json)
+
+
+def _state(user: User) -> str:
+    return "disabled" if user.disabled_at else "enabled"
+
+
+def _told(user: User) -> dict[str, Any]:
+    return {"id": str(user.id), "name": user.name, "role": user.role.value, "disabled": user.disabled_at is not None}
+
+
 def _password() -> str:
     # What is not UTF-8 becomes surrogates, and those no password may have.
     return sys.stdin.buffer.readline().decode("utf-8", "surrogateescape").rstrip("\r\n")
@@ -41,3 +100,39 @@ def _password() -> str:
 async def _create(name: str, role: Role, password: str) -> User:
     async with portal() as opened:
         return await opened.identity.users.create(name, role, password, actor=actor())
+
+
+async def _listed() -> list[User]:
+    found: list[User] = []
+    after = None
+    async with portal() as opened:
+        while True:
+            page = await opened.identity.accounts.page(actor(), UserFilters(), after, _PAGE)
+            found += page.items
+            after = page.next_after
+            if after is None:
+                return found
+
+
+async def _change(name: str, changes: UserChanges) -> User:
+    async with portal() as opened:
+        user = await opened.identity.users.named(name)
+        return await opened.identity.accounts.change(actor(), user.id, None, changes, NOWHERE)
+
+
+async def _reset(name: str) -> OneTime:
+    async with portal() as opened:
+        user = await opened.identity.users.named(name)
+        return await opened.identity.accounts.reset_password(actor(), user.id, NOWHERE)
+
+
+async def _reset_totp(name: str) -> None:
+    async with portal() as opened:
+        user = await opened.identity.users.named(name)
+        await opened.identity.accounts.reset_totp(actor(), user.id, NOWHERE)
+
+
+async def _logout(name: str) -> None:
+    async with portal() as opened:
+        user = await opened.identity.users.named(name)
+        await opened.identity.accounts.end_sessions(actor(), user.id, NOWHERE)

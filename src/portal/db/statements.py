@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from sqlalchemy import RowMapping
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,7 +20,28 @@ async def insert_unless_taken(
     return (await connection.execute(statement, values)).rowcount == 1
 
 
+async def insert_or_hold(
+    connection: AsyncConnection, table: Any, values: dict[str, Any], *, unique: Sequence[str]
+) -> RowMapping:
+    """The row that has these `unique` columns, new or as it was; nobody else changes it until the transaction ends.
+
+    To insert, then to look with a lock, would find nothing where the row is deleted in between.
+    """
+    statement = _insert_or_touch(connection.dialect.name, table, tuple(unique))
+    return (await connection.execute(statement, values)).mappings().one()
+
+
+@cache
+def _insert_or_touch(name: str, table: Any, unique: tuple[str, ...]) -> Any:
+    statement = _dialect(name).insert(table)
+    same = {column: statement.excluded[column] for column in unique}
+    return statement.on_conflict_do_update(index_elements=unique, set_=same).returning(table)
+
+
 @cache
 def _insert(name: str, table: Any, unique: tuple[str, ...]) -> Any:
-    dialect = postgresql if name == "postgresql" else sqlite
-    return dialect.insert(table).on_conflict_do_nothing(index_elements=unique or None)
+    return _dialect(name).insert(table).on_conflict_do_nothing(index_elements=unique or None)
+
+
+def _dialect(name: str) -> Any:
+    return postgresql if name == "postgresql" else sqlite

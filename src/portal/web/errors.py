@@ -59,7 +59,17 @@ class TooSlow(PortalError):
     status, code, title = 408, "too_slow", "The body came too slowly; nothing of it was kept."
 
 
-BODY_ERRORS: tuple[type[PortalError], ...] = (InvalidInput, UnsupportedMediaType, TooSlow, TooLarge)
+class ValidationFailed(PortalError):
+    status, code, title = 422, "validation_failed", "A field or parameter is missing, unknown or not acceptable."
+
+
+BODY_ERRORS: tuple[type[PortalError], ...] = (
+    InvalidInput,
+    UnsupportedMediaType,
+    TooSlow,
+    TooLarge,
+    ValidationFailed,
+)
 """What any route that takes JSON may answer."""
 
 
@@ -71,10 +81,6 @@ class InvalidTokenRequest(InvalidInput):
     def __init__(self, error: str = "invalid_request", detail: str | None = None) -> None:
         super().__init__(detail)
         self.error = error
-
-
-class _Invalid(PortalError):
-    status, code, title = 422, "validation_failed", "A field or parameter is missing, unknown or not acceptable."
 
 
 def problem(error: PortalError, request_id: str | None) -> Response:
@@ -123,7 +129,7 @@ async def _on_portal_error(request: Request, error: PortalError) -> Response:
 
 async def _on_validation_error(request: Request, error: RequestValidationError) -> Response:
     told = "; ".join(f"{_place(item)}: {item['msg']}" for item in error.errors()[:_MAX_TOLD])
-    return problem(_Invalid(_printable(told)), request_id_of(request))
+    return problem(ValidationFailed(_printable(told)), request_id_of(request))
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:

@@ -1,7 +1,6 @@
 """Authenticators on both databases: a code is asked for, counts once, and nothing else gets in."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pyotp
@@ -53,8 +52,8 @@ async def ada(users: Users) -> User:
 
 
 @pytest.fixture
-async def phone(ada: User, owner: Owner, sessions: Sessions, hands: Clock) -> AsyncIterator[Phone]:
-    yield await enrolled(owner, await signed_in(sessions, ada.name), hands)
+async def phone(ada: User, owner: Owner, sessions: Sessions, hands: Clock) -> Phone:
+    return await enrolled(owner, await signed_in(sessions, ada.name), hands)
 
 
 async def enrolled(owner: Owner, principal: Principal, hands: Clock) -> Phone:
@@ -166,7 +165,17 @@ async def test_the_code_that_confirmed_is_used_up(ada: User, owner: Owner, sessi
     assert await refused(sessions, phone.code())
 
 
-NO_CODES = ["0", "000000000000", "１２３４５６", "\0", "\ud800", "abcdef", "-" * 23, "x" * 5000, "' OR 1=1"]
+NO_CODES = [
+    "0",
+    "000000000000",
+    "\uff11\uff12\uff13\uff14\uff15\uff16",
+    "\0",
+    "\ud800",
+    "abcdef",
+    "-" * 23,
+    "x" * 5000,
+    "' OR 1=1",
+]
 
 
 async def test_what_is_no_code_is_a_wrong_one(phone: Phone, sessions: Sessions) -> None:
@@ -218,7 +227,7 @@ async def test_a_recovery_code_is_good_once_however_it_is_typed(
 
 
 async def test_of_many_who_use_one_recovery_code_at_once_one_gets_in(phone: Phone, sessions: Sessions) -> None:
-    for number, code in enumerate(phone.codes):
+    for number, code in enumerate(phone.codes[:5]):
         here = Origin(None, f"192.0.2.{number}")
         done, wrong = await at_once([sign_in(sessions, code, origin=here) for _ in range(3)])
         assert (len(done), {type(error) for error in wrong}) == (1, {InvalidGrant})

@@ -44,7 +44,7 @@ def anybody(database: Database, hasher: PasswordHasher) -> Registration:
 
 @pytest.fixture
 async def context(hasher: PasswordHasher) -> Context:
-    counting: Any = Context(hasher._context)
+    counting = Context(hasher._context)
     hasher._context = counting
     return counting
 

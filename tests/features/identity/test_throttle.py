@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -33,7 +32,7 @@ def hands(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 async def ada(users: Users, hands: Clock) -> User:
-    assert hands
+    assert hands.now.tzinfo is not None
     return await make(users, "Ada")
 
 
@@ -41,7 +40,7 @@ async def ada(users: Users, hands: Clock) -> User:
 async def context(hasher: PasswordHasher, ada: User) -> Context:
     """Counts what is judged; the hash that stands for unknown users is made."""
     await hasher.verify(ada.name, None)
-    counting: Any = Context(hasher._context)
+    counting = Context(hasher._context)
     hasher._context = counting
     return counting
 

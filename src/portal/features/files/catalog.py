@@ -19,6 +19,7 @@ from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import policy
+from portal.features.authz.standing import INBOX
 from portal.features.cases import standing
 from portal.features.files import repository
 from portal.features.files.listing import Filters, list_page
@@ -167,6 +168,7 @@ async def require_place(connection: AsyncConnection, principal: Principal, case_
     Raises NotFound, Forbidden, CaseReadOnly.
     """
     if case_id is None:
+        policy.require_on(principal, Action.FILE_CREATE, INBOX)
         return
     await standing.hold(connection, case_id)
     await require_in(connection, principal, Action.FILE_CREATE, case_id)

@@ -48,16 +48,13 @@ class Owner:
     async def change_password(
         self, principal: Principal, current: str, code: str | None, new: str, origin: Origin
     ) -> None:
-        """Ends every other session. Raises what `Proofs.prove` and `PasswordHasher.hash` raise."""
-        user = await self._user(principal)
-        made = await self._hasher.hash(new, name=user.name)
-
-        async def change(connection: AsyncConnection, user: User) -> None:
+        """Ends every other session. Raises what `Proofs.prove` and `PasswordHasher.hash` raise, Conflict."""
+        user = await self._proved(principal, current, code, origin, _themselves)
+        made = await self._hasher.hash(new, name=user.name)  # work that only a proof sets going
+        async with self._database.write() as connection:
             await put_password(connection, user, made)
             await repository.move_session(connection, principal.credential_id, user.epoch + 1)
             await _on_record(connection, EventKind.PASSWORD_CHANGED, principal, origin)
-
-        await self._proofs.prove(Typed(user.name, current, code), origin, change)
 
     async def enrol_totp(self, principal: Principal, password: str, origin: Origin) -> Enrolment:
         """A secret that counts for nothing until it is confirmed. Raises AlreadyEnrolled, and as `Proofs.prove`."""
@@ -106,3 +103,7 @@ class Owner:
 
 async def _on_record(connection: AsyncConnection, kind: EventKind, principal: Principal, origin: Origin) -> None:
     await record.write(connection, Event(kind, principal.actor, str(principal.user_id), origin))
+
+
+async def _themselves(_: AsyncConnection, user: User) -> User:
+    return user

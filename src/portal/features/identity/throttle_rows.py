@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.db.statements import insert_unless_taken
+from portal.db.statements import insert_or_hold, insert_unless_taken
 from portal.features.identity.models import KnownAddressRow, ThrottleRow
 
 _rows: Any = ThrottleRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
@@ -24,10 +24,12 @@ async def hold(
     connection: AsyncConnection, subjects: Collection[bytes], moment: datetime
 ) -> dict[bytes, tuple[int, datetime]]:
     """Failures and the last of them; nobody else counts these until the transaction ends. Always in one order."""
+    held = {}
     for subject in sorted(subjects):
-        await insert_unless_taken(connection, _rows, {"subject": subject, "failures": 0, "last_at": moment})
-    held = select(_rows).where(_rows.c.subject.in_(subjects)).order_by(_rows.c.subject).with_for_update()
-    return {row["subject"]: (row["failures"], row["last_at"]) for row in (await connection.execute(held)).mappings()}
+        new = {"subject": subject, "failures": 0, "last_at": moment}
+        row = await insert_or_hold(connection, _rows, new, unique=["subject"])
+        held[subject] = (row["failures"], row["last_at"])
+    return held
 
 
 async def charge(connection: AsyncConnection, failures: Mapping[bytes, int], moment: datetime) -> None:
