@@ -31,10 +31,15 @@ from portal.crypto.layout import Layout
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit.record import Recorder
+from portal.features.authz.standing import CaseRole
+from portal.features.cases import service as cases_service
+from portal.features.cases.register import NewCase
+from portal.features.cases.service import Cases
+from portal.features.cases.views import CaseView
 from portal.features.files import repository
 from portal.features.files import service as files_service
 from portal.features.files.catalog import Catalog
-from portal.features.files.delivery import Deliveries, Extent
+from portal.features.files.delivery import Deliveries, Delivery, Extent
 from portal.features.files.intake import Intake
 from portal.features.files.maintenance import Maintenance
 from portal.features.files.service import Files
@@ -174,6 +179,7 @@ class House:
     strongbox: Strongbox
     sessions: Sessions
     files: Files
+    cases: Cases
 
     @property
     def intake(self) -> Intake:
@@ -211,6 +217,19 @@ class House:
             assert await accounts.add_user(connection, user)
             await accounts.add_session(connection, session)
         return Principal(f"user:{user.id}", role, user.id, session.id)
+
+    async def open_case(self, lead: Principal, **members: Principal) -> CaseView:
+        """A new case of `lead`, with members by role."""
+        case = await self.cases.register.open(lead, NewCase("a case"), ORIGIN)
+        for role, member in members.items():
+            await self.let_in(lead, case.id, member, CaseRole(role))
+        return case
+
+    async def let_in(self, lead: Principal, case_id: UUID, member: Principal, role: CaseRole) -> None:
+        async with self.database.read() as connection:
+            account = await accounts.user_by_id(connection, member.user_id)
+        assert account is not None
+        await self.cases.members.add(lead, case_id, account.name, role, ORIGIN)
 
     async def hand_in(
         self, principal: Principal, content: bytes = CONTENT, *, key: str | None = None, **said: Any
@@ -258,6 +277,12 @@ class House:
         """How many connections of the pool are in use."""
         checked_out: int = self.database.engine.sync_engine.pool.checkedout()  # type: ignore[attr-defined]
         return checked_out
+
+
+async def drink(delivery: Delivery, into: bytearray) -> None:
+    """Read what is left."""
+    async for chunk in delivery.chunks:
+        into += chunk
 
 
 def whole(file: FileView) -> Extent:
@@ -340,7 +365,8 @@ def house(engine: AsyncEngine, tmp_path: Path) -> House:
         max_upload_bytes=MAX_BYTES,
     )
     identity = identity_service.build(resources, PasswordHasher(memory_kib=8, passes=1, lanes=1))
-    return House(database, store, strongbox, identity.sessions, files_service.build(resources, identity))
+    files, cases = files_service.build(resources, identity), cases_service.build(resources)
+    return House(database, store, strongbox, identity.sessions, files, cases)
 
 
 @pytest.fixture

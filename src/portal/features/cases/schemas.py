@@ -16,7 +16,7 @@ _TITLE: JsonDict = {"pattern": r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x
 
 
 def _one_line(text: str) -> str:
-    if not text.strip() or any(character in "\n\t" for character in text):
+    if not text.strip(" ") or any(character in "\n\t" for character in text):
         raise ValueError("write one line that says something")
     return text
 

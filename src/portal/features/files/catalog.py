@@ -154,7 +154,10 @@ async def held(connection: AsyncConnection, principal: Principal, action: Action
     if file.case_id is None:
         return file
     await standing.hold(connection, file.case_id)
-    return await allowed(connection, principal, action, file_id)
+    now = await allowed(connection, principal, action, file_id)
+    if now.case_id != file.case_id:
+        raise PreconditionFailed  # it was moved while we waited: another case is held than it lies in
+    return now
 
 
 def text_of(case_id: UUID | None) -> str | None:

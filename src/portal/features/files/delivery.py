@@ -14,15 +14,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import log
-from portal.core.errors import (
-    Forbidden,
-    IntegrityError,
-    NotFound,
-    NotSignedIn,
-    PortalError,
-    Quarantined,
-    Unavailable,
-)
+from portal.core.errors import Forbidden, IntegrityError, NotFound, NotSignedIn, Quarantined
 from portal.core.principal import Action, Origin, Principal
 from portal.core.tasks import kept, uninterrupted
 from portal.db.unit_of_work import Database, DatabaseAway
@@ -92,7 +84,7 @@ class Deliveries:
         try:
             async with self._database.write() as connection:
                 file = await _deliverable(connection, principal, file_id)
-                sealed = file.sealed(await repository.parts(connection, file_id))
+                sealed = file.sealed(await repository.parts(connection, file))
                 extent = Extent(0, 0) if sealed is None else choose(file)  # what it says is nothing to choose from
                 said: dict[str, Detail] = {"start": extent.start, "length": extent.length}
                 started = Event(EventKind.FILE_DOWNLOAD_STARTED, principal.actor, str(file_id), origin, said)
@@ -123,9 +115,9 @@ class Deliveries:
             outcome = "revoked"
             raise
         except IntegrityError:
-            if (change := await self._change_of(file)) is not None:  # while we read: no damage
+            if await self._is_gone(file):  # deleted while we read: no damage
                 outcome = "revoked"
-                raise change from None
+                raise NotFound from None
             outcome = "damaged"
             _log.error("file_damaged", file_id=str(file.id), sent=sent, exc_info=True)
             raise
@@ -137,16 +129,13 @@ class Deliveries:
             ended = Event(EventKind.FILE_DOWNLOAD_ENDED, started.actor, started.subject, started.origin, details)
             await uninterrupted(self._recorder.outcome(ended))
 
-    async def _change_of(self, file: FileView) -> PortalError | None:
-        """What became of the file, if it was deleted or moved."""
+    async def _is_gone(self, file: FileView) -> bool:
         try:
             async with self._database.read() as connection:
                 now = await repository.find(connection, file.id)
         except DatabaseAway:
-            return None  # nothing says so
-        if now is None or not now.listed:
-            return NotFound()
-        return None if now.record == file.record else Unavailable("The file was moved; ask again.")
+            return False  # nothing says so
+        return now is None or not now.listed
 
     async def _plaintext(self, sealed: SealedFile | None, extent: Extent) -> AsyncGenerator[bytes, None]:
         if sealed is None:

@@ -6,6 +6,7 @@ from portal.core import errors
 from portal.core.errors import PortalError
 from portal.features.authz.policy import CaseReadOnly
 from portal.features.files.intake import InFlight, KeyReused, UploadLost
+from portal.features.files.repository import FileMoved
 from portal.features.files.schemas import MAX_DESCRIPTION
 from portal.web.documents import BINARY
 from portal.web.errors import TooSlow, UnsupportedMediaType
@@ -15,7 +16,7 @@ READ: list[type[PortalError]] = [errors.NotSignedIn, errors.InsufficientScope, e
 CHANGE: list[type[PortalError]] = [*READ, errors.Forbidden, CaseReadOnly]
 WRITE: list[type[PortalError]] = [*CHANGE, errors.PreconditionFailed, errors.PreconditionRequired]
 JSON: list[type[PortalError]] = [errors.InvalidInput, UnsupportedMediaType, TooSlow, errors.TooLarge]
-CONTENT: list[type[PortalError]] = [*READ, errors.Forbidden, errors.Quarantined, errors.IntegrityError]
+CONTENT: list[type[PortalError]] = [*READ, errors.Forbidden, errors.Quarantined, errors.IntegrityError, FileMoved]
 UPLOAD: list[type[PortalError]] = [
     errors.InvalidInput,
     UnsupportedMediaType,

@@ -22,6 +22,7 @@ from portal.features.files import repository
 from portal.features.files.catalog import expire, remove_bytes
 from portal.features.files.intake import LEASE
 from portal.features.files.models import Status
+from portal.features.files.repository import FileMoved
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedFile, TinkPart
 from portal.strongbox.strongbox import Strongbox
@@ -121,7 +122,7 @@ class Maintenance:
         return True
 
     async def _check(self, file_id: UUID, *, deep: bool) -> Checked:
-        file, name = None, ""
+        name = ""
         try:
             async with self._database.read() as connection:
                 file = await repository.find(connection, file_id)
@@ -130,21 +131,12 @@ class Maintenance:
             name = file.name
             sealed = await self._sealed(file)
             return Checked(file_id, name, await (self._read_whole if deep else self._check_lengths)(sealed), None)
+        except FileMoved:
+            return await self._check(file_id, deep=deep)
         except IntegrityError:
-            if file is not None and await self._was_moved(file):
-                return await self._check(file_id, deep=deep)
             return Checked(file_id, name, 0, await self._damaged(file_id))
         except PortalError as error:
             return Checked(file_id, name, 0, f"not checked: {error.code}")
-
-    async def _was_moved(self, file: FileView) -> bool:
-        """Whether its keys changed while we looked: what did not fit together was of two moments."""
-        try:
-            async with self._database.read() as connection:
-                now = await repository.find(connection, file.id)
-        except PortalError:
-            return False
-        return now is not None and now.listed and now.record != file.record
 
     async def _damaged(self, file_id: UUID) -> str | None:
         """Put the damage on record; None where the file was deleted while we looked."""
@@ -156,7 +148,7 @@ class Maintenance:
 
     async def _sealed(self, file: FileView) -> SealedFile:
         async with self._database.read() as connection:
-            sealed = file.sealed(await repository.parts(connection, file.id))
+            sealed = file.sealed(await repository.parts(connection, file))
         if sealed is None:
             raise IntegrityError
         return sealed

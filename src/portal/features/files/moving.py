@@ -35,7 +35,7 @@ class Moves:
         """Raises NotFound, Forbidden, CaseReadOnly, PreconditionFailed, IntegrityError, Unavailable."""
         async with self._database.read() as connection:  # judged before a key provider is asked for anything
             before = await _judged(connection, principal, file_id, target)
-            sealed = before.sealed(await repository.parts(connection, file_id))
+            sealed = before.sealed(await repository.parts(connection, before))
         if sealed is None:
             raise IntegrityError
         moved = await self._strongbox.rewrap(sealed, scope_of(target))

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
-from portal.core.errors import IntegrityError
+from portal.core.errors import IntegrityError, Unavailable
 from portal.crypto.format import Place
 from portal.db.statements import insert_unless_taken
 from portal.features.authz.standing import Standing
@@ -38,7 +38,7 @@ _files: Any = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds i
 _blobs: Any = BlobRow.__table__  # type: ignore[attr-defined]
 COLUMNS = [_files.c[name] for name in FileView.__slots__]
 _VIEW_TYPES = {column.name: column.type.python_type for column in COLUMNS}
-_BLOB_TYPES = {column.name: column.type.python_type for column in _blobs.c}
+_PART_TYPES = {column.name: column.type.python_type for column in _blobs.c} | {"file_record": bytes}
 _COMPLETE = [
     _blobs.c[name].is_not(None)
     for name in ("data_key_id", "wrapped_key", "commitment", "plain_length", "stored_length")
@@ -53,11 +53,21 @@ _FIND_FOR = (
     .select_from(standing.joined(_files, _files.c.case_id))
     .where(_files.c.id == bindparam("file"))
 )
-_PARTS = select(_blobs).where(_blobs.c.file_id == bindparam("file"), *_COMPLETE).order_by(_blobs.c.part)
+_PARTS = (
+    select(_blobs, _files.c.record.label("file_record"))
+    .join(_files, _files.c.id == _blobs.c.file_id)
+    .where(_blobs.c.file_id == bindparam("file"), *_COMPLETE)
+    .order_by(_blobs.c.part)
+)
 _ADD_BLOB = insert(_blobs)
 _STORE_PART = update(_blobs).where(_blobs.c.id == bindparam("blob"))
 _CHANGE = update(_files).where(_files.c.id == bindparam("file"), _files.c.status == bindparam("expected"))
 _FINISH = _CHANGE.returning(*COLUMNS)
+
+
+class FileMoved(Unavailable):
+    code, title = "file_moved", "The file was just moved; ask again."
+    retry_after = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +117,14 @@ async def find_by_idempotency_key(connection: AsyncConnection, owner_id: UUID, k
     return _first(await connection.execute(statement))
 
 
-async def parts(connection: AsyncConnection, file_id: UUID) -> tuple[SealedPart, ...]:
+async def parts(connection: AsyncConnection, file: FileView) -> tuple[SealedPart, ...]:
     """The file's sealed parts in order; parts whose key is gone are left out: the file record misses them.
 
-    Raises IntegrityError for rows that say what cannot be.
+    Raises IntegrityError for rows that say what cannot be; FileMoved where they are not those of `file` any more.
     """
-    found = await connection.execute(_PARTS, {"file": file_id})
+    rows = _possible(await connection.execute(_PARTS, {"file": file.id}), _PART_TYPES)
+    if any(row["file_record"] != file.record for row in rows):
+        raise FileMoved
     return tuple(
         SealedPart(
             place=Place(row["file_id"], row["id"], row["part"], row["key_generation"]),
@@ -122,7 +134,7 @@ async def parts(connection: AsyncConnection, file_id: UUID) -> tuple[SealedPart,
             plain_length=row["plain_length"],
             stored_length=row["stored_length"],
         )
-        for row in _possible(found, _BLOB_TYPES)
+        for row in rows
     )
 
 

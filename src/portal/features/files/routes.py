@@ -37,6 +37,7 @@ from portal.features.files.described import (
 )
 from portal.features.files.listing import Filters
 from portal.features.files.names import checked_name, download_name
+from portal.features.files.repository import FileMoved
 from portal.features.files.schemas import (
     NAME,
     BreakGlass,
@@ -164,7 +165,7 @@ async def delete_file(
 @router.post(
     "/files/{file_id}/move",
     summary="Move a file to a case or inbox",
-    responses={**TAGGED, **documented(*JSON, *WRITE, errors.IntegrityError)},
+    responses={**TAGGED, **documented(*JSON, *WRITE, errors.IntegrityError, FileMoved)},
     openapi_extra=taken_as_json(FileMove),
 )
 async def move_file(

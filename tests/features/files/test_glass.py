@@ -1,0 +1,146 @@
+"""Breaking glass: for administrators, with a reason, for fifteen minutes, one file, and in front of the case's lead."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from portal.core.errors import Forbidden, NotFound
+from portal.core.ids import new_id
+from portal.core.principal import Principal, Role
+from portal.features.authz.standing import CaseRole, CaseStatus
+from portal.features.cases.register import CaseChanges
+from portal.features.cases.views import CaseView
+from portal.features.files import delivery
+from portal.features.files.glass import LASTS
+
+from .conftest import CONTENT, ORIGIN, House, drink, whole
+
+REASON = "Court order 26/1187."
+
+
+@pytest.fixture
+async def case(house: House, analyst: Principal) -> CaseView:
+    return await house.open_case(analyst)
+
+
+@pytest.fixture
+async def admin(house: House) -> Principal:
+    return await house.principal(Role.ADMIN)
+
+
+async def test_who_gave_a_reason_reads_that_file_and_the_lead_sees_it(
+    house: House, analyst: Principal, admin: Principal, case: CaseView
+) -> None:
+    file, other = await house.hand_in(analyst, case_id=case.id), await house.hand_in(analyst, case_id=case.id)
+    with pytest.raises(Forbidden):
+        await house.fetch(admin, file.id)
+    until = await house.files.glass.smash(admin, file.id, REASON, ORIGIN)
+    assert await house.fetch(admin, file.id) == CONTENT
+    assert (await house.deliveries.describe(admin, file.id)).id == file.id
+    for refused in (house.fetch(admin, other.id), house.fetch(await house.principal(Role.ADMIN), file.id)):
+        with pytest.raises(Forbidden):
+            await refused
+    (shown,) = await house.cases.register.broken_glass(analyst, case.id)
+    assert (shown.file_id, shown.user_id, shown.reason, shown.expires_at) == (file.id, admin.user_id, REASON, until)
+    (event,) = await house.record("file.glass_broken")
+    assert (event["actor"], event["subject"]) == (admin.actor, str(file.id))
+    assert {event["details"]["case"], event["details"]["reason"]} == {str(case.id), REASON}
+    (started,) = await house.record("file.download_started")
+    assert started["actor"] == admin.actor
+
+
+async def test_it_opens_nothing_else(house: House, analyst: Principal, admin: Principal, case: CaseView) -> None:
+    file, elsewhere = await house.hand_in(analyst, case_id=case.id), await house.open_case(admin)
+    await house.files.glass.smash(admin, file.id, REASON, ORIGIN)
+    with pytest.raises(Forbidden):
+        await house.files.moves.move(admin, file.id, None, elsewhere.id, ORIGIN)
+    with pytest.raises(Forbidden):
+        await house.hand_in(admin, case_id=case.id)
+
+
+async def test_it_lasts_a_quarter_of_an_hour(
+    house: House, analyst: Principal, admin: Principal, case: CaseView, later: Callable[[timedelta], None]
+) -> None:
+    file = await house.hand_in(analyst, case_id=case.id)
+    await house.files.glass.smash(admin, file.id, REASON, ORIGIN)
+    later(LASTS - timedelta(minutes=1))
+    assert await house.fetch(admin, file.id) == CONTENT
+    later(LASTS + timedelta(minutes=1))
+    with pytest.raises(Forbidden):
+        await house.fetch(admin, file.id)
+    assert len(await house.cases.register.broken_glass(analyst, case.id)) == 1  # what was, stays to be seen
+
+
+async def test_a_download_ends_with_it(
+    house: House,
+    analyst: Principal,
+    admin: Principal,
+    case: CaseView,
+    later: Callable[[timedelta], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = await house.hand_in(analyst, case_id=case.id)
+    await house.files.glass.smash(admin, file.id, REASON, ORIGIN)
+    monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 0.0)
+    running = await house.deliveries.start(admin, file.id, ORIGIN, whole)
+    got = bytearray(await anext(running.chunks))
+    later(LASTS + timedelta(seconds=1))
+    with pytest.raises(Forbidden):
+        await drink(running, got)
+    assert len(got) < len(CONTENT)
+
+
+async def test_it_ends_where_the_file_leaves(
+    house: House, analyst: Principal, admin: Principal, case: CaseView
+) -> None:
+    file, other = await house.hand_in(analyst, case_id=case.id), await house.open_case(analyst)
+    await house.files.glass.smash(admin, file.id, REASON, ORIGIN)
+    for target in (other.id, None):
+        await house.files.moves.move(analyst, file.id, None, target, ORIGIN)
+        with pytest.raises(Forbidden):
+            await house.fetch(admin, file.id)
+    assert len(await house.cases.register.broken_glass(analyst, case.id)) == 1
+    assert await house.cases.register.broken_glass(analyst, other.id) == []
+
+
+@pytest.mark.parametrize("account", ["analyst", "uploader", "auditor"])
+async def test_it_ends_with_the_account_that_may(
+    house: House, analyst: Principal, admin: Principal, case: CaseView, account: str
+) -> None:
+    file = await house.hand_in(analyst, case_id=case.id)
+    await house.files.glass.smash(admin, file.id, REASON, ORIGIN)
+    demoted = Principal(admin.actor, Role(account), admin.user_id, admin.credential_id)
+    with pytest.raises((NotFound, Forbidden)):
+        await house.fetch(demoted, file.id)
+
+
+async def test_nobody_else_breaks_glass(house: House, analyst: Principal, case: CaseView) -> None:
+    file = await house.hand_in(analyst, case_id=case.id)
+    reader, stranger, auditor = [await house.principal(role) for role in (Role.ANALYST, Role.ANALYST, Role.AUDITOR)]
+    await house.let_in(analyst, case.id, reader, CaseRole.READER)
+    refused = {analyst: Forbidden, reader: Forbidden, stranger: NotFound, auditor: Forbidden}
+    for who, error in refused.items():
+        with pytest.raises(error):
+            await house.files.glass.smash(who, file.id, REASON, ORIGIN)
+    assert await house.record("file.glass_broken") == []
+
+
+async def test_nobody_breaks_an_inbox_or_what_is_not_there(house: House, analyst: Principal, admin: Principal) -> None:
+    file = await house.hand_in(analyst)
+    with pytest.raises(Forbidden):
+        await house.files.glass.smash(admin, file.id, REASON, ORIGIN)
+    with pytest.raises(NotFound):
+        await house.files.glass.smash(admin, new_id(), REASON, ORIGIN)
+    with pytest.raises(Forbidden):
+        await house.fetch(admin, file.id)
+
+
+async def test_a_case_that_is_over_is_still_read_that_way(
+    house: House, analyst: Principal, admin: Principal, case: CaseView
+) -> None:
+    file = await house.hand_in(analyst, case_id=case.id)
+    for status in (CaseStatus.CLOSED, CaseStatus.ARCHIVED):
+        await house.cases.register.update(analyst, case.id, None, CaseChanges(status=status), ORIGIN)
+    await house.files.glass.smash(admin, file.id, REASON, ORIGIN)
+    assert await house.fetch(admin, file.id) == CONTENT
