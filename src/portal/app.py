@@ -9,28 +9,49 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Lifespan, Scope
 
 from portal import config
-from portal.bootstrap import Portal, open_portal
+from portal.bootstrap import Portal, open_counters, open_portal
 from portal.config import Settings
 from portal.core import log, memory, tasks
 from portal.core.errors import PortalError
+from portal.core.rates import RouteClass
 from portal.features.files import routes as files_routes
 from portal.features.identity import routes as identity_routes
 from portal.web import API, documents, errors, health
+from portal.web.limits import Limits, RateLimitHeaders
 from portal.web.middleware import BodyCare, Bugs, Gate, RequestContext, SecurityHeaders
 from portal.web.streaming import BrokenOff
 from portal.web.watchdog import BodyWatchdog
 
 FEATURES: tuple[APIRouter, ...] = (identity_routes.router, files_routes.router)
+RATED: Mapping[RouteClass | None, tuple[str, ...]] = {
+    RouteClass.SIGN_IN: ("create_token",),
+    RouteClass.UPLOAD: ("upload_file", "upload_raw"),
+    RouteClass.DOWNLOAD: ("download_file",),
+    RouteClass.READ: ("head_file", "list_files", "read_file", "read_me"),
+    RouteClass.CHANGE: ("delete_file", "logout", "update_file"),
+    None: ("healthz", "readyz", "openapi", "docs", "asset"),  # never limited
+}
+"""Every route, by what it is to whoever counts. A route without a line here stops the start."""
 SWEEP_SECONDS = 60
 
-_EXPOSED = ("Content-Disposition", "Content-Range", "ETag", "Location", "Repr-Digest", "Retry-After", "X-Request-ID")
+_EXPOSED = (
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Repr-Digest",
+    "Retry-After",
+    "X-Request-ID",
+)
 _ALLOWED = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-Range", "Range", "Repr-Digest")
 _DESCRIPTION = (
     "An encrypted file portal: what is handed in is hashed, scanned and sealed on the way; only ciphertext is stored."
@@ -48,6 +69,7 @@ def serve_app() -> FastAPI:
 
 def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
     """The app; its lifespan opens the portal. Opens nothing itself."""
+    limits = Limits(settings.rates, RATED, open_counters(settings))
     app = FastAPI(
         title="portal",
         version=version("portal"),
@@ -56,22 +78,25 @@ def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
         redirect_slashes=False,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
+        dependencies=[Depends(limits.arrive)],
         lifespan=_lifespan(settings, variables),
         middleware=_middleware(settings),
     )
+    app.state.limits = limits
     errors.install(app)
     for router in FEATURES:
         app.include_router(router, prefix=API)
     app.include_router(health.router(lambda: _checks(app)))
     if settings.serves_docs:
-        documents.install(app, description=_DESCRIPTION, bodies=files_routes.BODIES)
+        documents.install(app, description=_DESCRIPTION, bodies=files_routes.BODIES, limits=limits)
+    limits.require_classes(route.name or "" for route in iter_route_contexts(app.routes))
     return app
 
 
 def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[FastAPI]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_portal(settings, variables) as portal:
+        async with contextlib.aclosing(app.state.limits), open_portal(settings, variables) as portal:
             for warning in filter(None, (scanner.warning for scanner in portal.resources.scanners)):
                 _log.warning("scanner_warning", text=warning)
             app.state.portal = portal
@@ -103,6 +128,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
             allow_headers=_ALLOWED,
             expose_headers=_EXPOSED,
         ),
+        Middleware(RateLimitHeaders),
         Middleware(Bugs),
         Middleware(BodyWatchdog, patience=settings.patience),
         Middleware(BodyCare, streams=_streams),

@@ -14,6 +14,7 @@
     ├── RangeNotSatisfiable     416  the range lies outside the file
     ├── Unprocessable           422  well-formed, but not acceptable
     ├── PreconditionRequired    428  If-Match is missing
+    ├── RateLimited             429  too many requests; a later one may pass
     ├── IntegrityError          500  stored bytes are not what was sealed: one message, whatever is wrong
     ├── Unavailable             503  a part the portal needs is away; a later try may pass
     ├── StorageFull             507  no room for the bytes
@@ -33,7 +34,7 @@ class PortalError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Something went wrong on our side."
-    retry_after: ClassVar[int | None] = None  # seconds
+    retry_after: int | None = None  # seconds
 
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail or self.title)
@@ -95,6 +96,16 @@ class Unprocessable(PortalError):
 
 class PreconditionRequired(PortalError):
     status, code, title = 428, "precondition_required", "Send If-Match with the version you read."
+
+
+class RateLimited(PortalError):
+    """`seconds` later there may be another."""
+
+    status, code, title = 429, "rate_limited", "There were too many requests; wait before the next one."
+
+    def __init__(self, seconds: int = 60) -> None:
+        super().__init__()
+        self.retry_after = seconds
 
 
 class IntegrityError(PortalError):

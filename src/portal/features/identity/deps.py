@@ -16,6 +16,7 @@ from portal.core.principal import Origin, Principal
 from portal.features.identity.service import Identity
 from portal.web import API
 from portal.web.errors import InvalidTokenRequest, UnsupportedMediaType, request_id_of
+from portal.web.limits import Limits
 
 Resolver = Callable[[str], Awaitable[Principal]]
 """Gives the principal of a credential, or raises NotSignedIn."""
@@ -34,7 +35,17 @@ bearer = OAuth2PasswordBearer(
 
 
 async def _principal(request: Request, token: Annotated[str | None, Security(bearer)]) -> Principal:
-    resolvers: Sequence[Resolver] = request.app.state.resolvers
+    limits: Limits = request.app.state.limits
+    try:
+        principal = await _resolved(request.app.state.resolvers, token)
+    except NotSignedIn:
+        await limits.admit(request, None)
+        raise
+    await limits.admit(request, principal.actor)
+    return principal
+
+
+async def _resolved(resolvers: Sequence[Resolver], token: str | None) -> Principal:
     if not token:
         raise NotSignedIn
     for resolve in resolvers[:-1]:
