@@ -1,8 +1,8 @@
 """What every suite shares: a migrated database of either kind, and a strongbox over memory twins.
 
 Postgres is real: the server named by PORTAL_TEST_POSTGRES (a URL of a superuser), else the one that the development
-dependencies carry. Redis is real too (`redis-server`).
-Where one does not start, its tests are skipped and the run says so, unless PORTAL_TEST_NO_SKIP is set.
+dependencies carry; so is Redis, which is Debian's. Where one does not start, its tests are skipped and the run says so,
+unless PORTAL_TEST_NO_SKIP is set.
 """
 
 import asyncio

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+import re
 import uuid
 from collections.abc import AsyncIterator
 from hashlib import sha256
@@ -233,8 +234,9 @@ def test_the_document_tells_of_the_limits_where_there_are_any() -> None:
             limited = said["operationId"] in names
             seen.add(limited)
             assert ("429" in said["responses"]) is limited
-            for answer in said["responses"].values():
-                assert ({"RateLimit", "RateLimit-Policy"} <= set(answer["headers"])) is limited
+            for status in {"200", "201", "204", "401", "429"} & said["responses"].keys():
+                headers = set(said["responses"][status]["headers"])
+                assert ({"RateLimit", "RateLimit-Policy"} <= headers) is limited
             if limited:
                 assert set(said["responses"]["429"]["headers"]) >= {"Retry-After"}
     assert seen == {True, False}
@@ -264,11 +266,9 @@ async def counting(app: FastAPI) -> AsyncIterator[FastAPI]:
 
 
 async def test_two_apps_on_one_redis_hold_one_limit_exactly(own_redis: OwnRedis) -> None:
-    async with (
-        counting(make(own_redis.url, sign_in="25/day")) as one,
-        counting(make(own_redis.url, sign_in="25/day")) as other,
-    ):
-        answers = await asyncio.gather(*(Caller(app).sign_in() for app in (one, other) for _ in range(50)))
+    apps = [make(own_redis.url, sign_in="25/day") for _ in range(2)]
+    async with counting(apps[0]), counting(apps[1]):
+        answers = await asyncio.gather(*(Caller(app).sign_in() for app in apps for _ in range(50)))
     assert sorted(statuses(*answers)) == [415] * 25 + [429] * 75
 
 
@@ -277,11 +277,11 @@ async def test_a_key_names_nobodys_token(own_redis: OwnRedis) -> None:
         await Caller(app, "ada-1").ask()
         await Caller(app, "guess").ask()
         await Caller(app, "ada-1", address="2001:db8::1").sign_in()
-    kinds = {tuple(key.split(":")[:2]) + (":".join(key.split(":")[3:]),) for key in own_redis.ask("KEYS", "*")}
-    assert kinds == {
-        ("portal", "change", f"user:{ADA}"),
-        ("portal", "change", "address:192.0.2.1"),
-        ("portal", "sign_in", "address:2001:db8::/64"),
+    keys = {re.sub(r":\d+:", ":", key, count=1) for key in own_redis.ask("KEYS", "*")}
+    assert keys == {
+        f"portal:change:user:{ADA}",
+        "portal:change:address:192.0.2.1",
+        "portal:sign_in:address:2001:db8::/64",
     }
 
 
@@ -315,10 +315,8 @@ async def test_a_redis_that_was_emptied_gives_nobody_a_second_helping(own_redis:
 
 async def test_redis_counts_again_when_it_is_back(own_redis: OwnRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counters, "PAUSE_SECONDS", 0.0)
-    async with (
-        counting(make(own_redis.url, change="3/day")) as app,
-        counting(make(own_redis.url, change="3/day")) as other,
-    ):
+    app, other = (make(own_redis.url, change="3/day") for _ in range(2))
+    async with counting(app), counting(other):
         own_redis.end()
         assert statuses(await Caller(app, "ada-1").ask()) == [204]
         own_redis.start()
