@@ -11,6 +11,7 @@ from portal.cli import app as cli
 from portal.config import Settings
 from portal.core.errors import PortalError
 from portal.core.principal import Action, Role
+from portal.core.rates import BY_ADDRESS, DEFAULTS, RouteClass
 from portal.features.audit.events import EventKind
 from portal.features.authz import policy
 
@@ -72,6 +73,14 @@ def test_the_access_tables_are_the_policy(title: str, table: dict[Action, frozen
     header, _, *written = rows(section)
     said = {row[0]: {role for role, cell in zip(header[1:], row[1:], strict=True) if cell == "yes"} for row in written}
     assert said == {action.value: {role.value for role in roles} for action, roles in table.items()}
+
+
+def test_the_rates_that_are_written_down_are_the_ones_in_force() -> None:
+    written = {
+        row[0].strip("`"): (row[2].strip("`"), row[3]) for row in rows(page("limits.md")) if row[0].startswith("`")
+    }
+    by = {kind: "address" if kind in BY_ADDRESS else "caller" for kind in RouteClass}
+    assert written == {kind.value: (str(rate), by[kind]) for kind, rate in DEFAULTS.items()}
 
 
 def test_every_command_is_in_the_readme() -> None:

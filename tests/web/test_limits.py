@@ -118,6 +118,23 @@ async def test_every_limited_route_refuses_one_more_than_its_class_allows(route_
     assert "retry-after" not in first.headers
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "route_class"),
+    [
+        ("PUT", "/upload/a.bin", RouteClass.UPLOAD),
+        ("POST", "/files", RouteClass.UPLOAD),
+        ("PATCH", f"/files/{ADA}", RouteClass.CHANGE),
+    ],
+)
+async def test_a_caller_who_is_known_is_refused_before_the_body_too(
+    method: str, path: str, route_class: RouteClass
+) -> None:
+    app = make(**{route_class: "1/day"})
+    await app.state.limits.count(route_class, f"user:{ADA}")
+    answer = await Caller(app, "ada-2").ask(method, f"/api/v1{path}", content=Unread(), headers=UNREAD)
+    assert answer.status_code == 429
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/openapi.json", "/docs", "/docs/favicon.png"])
 async def test_what_orchestrators_and_readers_ask_for_is_never_limited(path: str) -> None:
     caller = Caller(make(**dict.fromkeys(RouteClass, "1/day")))

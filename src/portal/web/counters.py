@@ -1,7 +1,7 @@
 """Counters of requests: in this process, and in a Redis that several processes share. The only door to `limits`.
 
 Comes in: a key and its window of time. Leaves: how often it was counted there. Redis is a help and never a need: it has
-a quarter of a second to answer; one that does not is left alone for some seconds, and `None` says so. Why this is
+half a second to answer; one that does not is left alone for some seconds, and `None` says so. Why this is
 `limits.aio` and not slowapi: docs/adr/0009. Next: `limits`, which counts in this process first and always.
 """
 
@@ -18,8 +18,9 @@ from portal.core.secrets import Secret
 
 ANSWER_SECONDS = 0.25
 PAUSE_SECONDS = 5.0
+_SOCKET_SECONDS = 1.0  # only for what is not an answer, such as closing
 _KEYS = 100_000  # of one process: some 25 MiB at the most
-_CONNECTIONS = 20
+_CONNECTIONS = 8
 _log = log.get(__name__)
 
 
@@ -84,8 +85,16 @@ class SharedCounters:
         await self._pool.aclose()
 
     async def _ask(self, key: str, seconds: int) -> int:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return await self._storage.incr(key, seconds)
+        """Waits twice as long where nothing comes: a process that was kept from running finds timer and answer at once,
+        and must not take its own sleep for the silence of Redis.
+        """
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(None) as bound:
+            timer = loop.call_later(ANSWER_SECONDS, lambda: bound.reschedule(loop.time() + ANSWER_SECONDS))
+            try:
+                return int(await self._storage.incr(key, seconds))  # of what is no Redis, anything may come
+            finally:
+                timer.cancel()
 
     def _may_ask(self) -> bool:
         """While Redis is away one request asks now and then, and the others go on without."""
@@ -115,9 +124,11 @@ def _pool(url: Secret) -> BlockingConnectionPool:
         return BlockingConnectionPool.from_url(
             url.reveal().decode(),
             max_connections=_CONNECTIONS,
-            timeout=ANSWER_SECONDS,
-            socket_timeout=ANSWER_SECONDS,
-            socket_connect_timeout=ANSWER_SECONDS,
+            timeout=_SOCKET_SECONDS,
+            socket_timeout=_SOCKET_SECONDS,
+            socket_connect_timeout=_SOCKET_SECONDS,
+            protocol=2,  # 3 greets first, for what nobody needs here; so does a driver that tells its name
+            driver_info=None,
         )
     except (TypeError, ValueError):  # its words may hold the URL, which may hold a password
         raise ConfigError("PORTAL_RATE_LIMIT_URL must be a redis:, rediss: or unix: URL") from None
