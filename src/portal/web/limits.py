@@ -72,7 +72,7 @@ class Limits:
 
     def covers(self, name: str) -> bool:
         """Whether the route of this name has a class."""
-        return self._classes[name] is not None
+        return self._classes.get(name) is not None
 
     async def arrive(self, request: Request) -> None:
         """A dependency of every route. Raises RateLimited where addresses are counted."""
