@@ -1,7 +1,8 @@
 """What every suite shares: a migrated database of either kind, and a strongbox over memory twins.
 
 Postgres is real: the server named by PORTAL_TEST_POSTGRES (a URL of a superuser), else the one that the development
-dependencies carry. Where neither starts, its tests are skipped and the run says so, unless PORTAL_TEST_NO_SKIP is set.
+dependencies carry; so is Redis, which is Debian's. Where one does not start, its tests are skipped and the run says so,
+unless PORTAL_TEST_NO_SKIP is set.
 """
 
 import asyncio
@@ -22,6 +23,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from portal import schema
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
+
+from . import own_redis as own_redis_server
+from .own_redis import OwnRedis
 
 hypothesis_settings.register_profile("portal", deadline=None)  # tests never time
 hypothesis_settings.load_profile("portal")
@@ -121,6 +125,18 @@ async def engine(database_url: URL) -> AsyncIterator[AsyncEngine]:
 @pytest.fixture
 async def database(engine: AsyncEngine) -> Database:
     return Database(engine)
+
+
+@pytest.fixture
+def own_redis() -> Iterator[OwnRedis]:
+    """A Redis that the test may stop."""
+    program = own_redis_server.program()
+    if program is None:
+        skip("no redis-server: install it, or let .ci/run do it")
+    with tempfile.TemporaryDirectory(prefix="portal-redis-") as folder:
+        server = OwnRedis(program, Path(folder))
+        yield server
+        server.end()
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

@@ -11,6 +11,7 @@ from portal import config
 from portal.bootstrap import open_resources
 from portal.config import Settings
 from portal.core.errors import ConfigError
+from portal.core.rates import DEFAULTS, Rate, RouteClass
 from portal.core.shipped import env_example
 
 MASTER, SECRET, OLDER = (sha256(name.encode()).hexdigest() for name in ("master", "secret", "older"))
@@ -23,7 +24,7 @@ PRODUCTION = {
     "DB_SSL_MODE": "require",
 }
 NO_DOTENV = Path("/nonexistent/.env")
-SECRET_FIELDS = ("database_url", "master_key", "secret_key")
+SECRET_FIELDS = ("database_url", "master_key", "rate_limit_url", "secret_key")
 
 BOTH = "env:PORTAL_MASTER_KEY,env:PORTAL_OLD_KEY"
 
@@ -72,6 +73,8 @@ NONSENSE = {
     "MAX_UPLOAD_BYTES": "0",
     "GRACE_SECONDS": "-1",
     "TRUSTED_PROXIES": "10.0.0.0/8,the proxy",
+    "RATE_LIMITS": "upload=lots",
+    "RATE_LIMIT_URL": "memcached://h:11211",
     "DOCS": "2",
 }
 
@@ -170,7 +173,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("field", SECRET_FIELDS)
 def test_every_secret_can_come_from_a_file(tmp_path: Path, field: str) -> None:
-    value = "postgresql://u:p@h/d" if field == "database_url" else OLDER
+    value = {"database_url": "postgresql://u:p@h/d", "rate_limit_url": "rediss://:p@h:6379/0"}.get(field, OLDER)
     (tmp_path / "secret").write_text(f"{value}\n")
     rest = {name: text for name, text in KEYS.items() if name != field.upper()}
     settings = load({**rest, f"{field.upper()}_FILE": str(tmp_path / "secret")})
@@ -386,9 +389,22 @@ def test_no_refusal_shows_a_secret(changes: dict[str, str]) -> None:
 
 
 def test_settings_do_not_show_their_secrets() -> None:
-    settings = load({**KEYS, "DATABASE_URL": f"postgresql://u:{CANARY}@h/d"})
+    urls = {"DATABASE_URL": f"postgresql://u:{CANARY}@h/d", "RATE_LIMIT_URL": f"redis://:{CANARY}@h"}
+    settings = load({**KEYS, **urls})
     shown = repr(settings) + str(settings) + f"{settings.secret_keys}" + settings.model_dump_json()
     assert not any(secret in shown for secret in (CANARY, MASTER, SECRET, bytes.fromhex(SECRET).decode("latin-1")))
+
+
+def test_rates_are_said_in_one_setting_and_the_rest_stays() -> None:
+    assert load().rates == DEFAULTS
+    said = load({**KEYS, "RATE_LIMITS": "sign_in=10/minute, read=off"}).rates
+    assert said == {**DEFAULTS, RouteClass.SIGN_IN: Rate(10, "minute"), RouteClass.READ: None}
+
+
+@pytest.mark.parametrize("url", [f"http://:{CANARY}@h", CANARY, f"redis:{CANARY}", f"memory://{CANARY}"])
+def test_a_store_of_rates_that_nothing_knows_is_refused_and_not_shown(url: str) -> None:
+    (problem,) = refused({**KEYS, "RATE_LIMIT_URL": url})
+    assert problem == "PORTAL_RATE_LIMIT_URL must be a redis:, rediss: or unix: URL"
 
 
 def test_settings_do_not_change() -> None:

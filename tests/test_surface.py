@@ -16,7 +16,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 
 import portal
 from portal import config
-from portal.app import create_app
+from portal.app import RATED, create_app
 from portal.config import Settings
 from portal.core.principal import Permission
 from portal.features.identity.callers import Callers
@@ -133,6 +133,12 @@ def routes(app: FastAPI) -> list[tuple[str, str, str]]:
 def test_the_routes_are_the_ones_written_down(app: FastAPI) -> None:
     assert len(routes(app)) == len(set(routes(app))) == len(SURFACE)
     assert set(routes(app)) == {(method, path, name) for method, path, name, _ in SURFACE}
+
+
+def test_every_route_has_one_class_of_rates_and_no_other_name_has() -> None:
+    rated = [name for names in RATED.values() for name in names]
+    assert sorted(rated) == sorted(name for _, _, name, _ in SURFACE)
+    assert {name for _, _, name, who in SURFACE if who == TOKEN} <= set(rated) - set(RATED[None])
 
 
 class Unread:

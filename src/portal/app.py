@@ -9,23 +9,25 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Lifespan, Scope
 
 from portal import config
-from portal.bootstrap import Portal, open_portal
+from portal.bootstrap import Portal, open_counters, open_portal
 from portal.config import Settings
 from portal.core import log, memory, tasks
 from portal.core.errors import PortalError
+from portal.core.rates import RouteClass
 from portal.features.cases import routes as cases_routes
 from portal.features.files import routes as files_routes
 from portal.features.identity import accounts_routes, owner_routes
 from portal.features.identity import routes as identity_routes
 from portal.features.tokens import routes as tokens_routes
 from portal.web import API, documents, errors, health
+from portal.web.limits import Limits, RateLimitHeaders
 from portal.web.middleware import BodyCare, Bugs, Gate, RequestContext, SecurityHeaders
 from portal.web.streaming import BrokenOff
 from portal.web.watchdog import BodyWatchdog
@@ -45,9 +47,40 @@ BODIES = (
     *cases_routes.BODIES,
     *files_routes.BODIES,
 )
+RATED: Mapping[RouteClass | None, tuple[str, ...]] = {
+    RouteClass.SIGN_IN: ("create_token",),
+    RouteClass.REGISTER: ("register",),
+    RouteClass.REDEEM: ("set_password",),
+    RouteClass.UPLOAD: ("upload_file", "upload_raw"),
+    RouteClass.DOWNLOAD: ("download_file",),
+    RouteClass.READ: (
+        *("head_file", "list_files", "read_file", "read_me"),
+        *("list_cases", "read_case", "list_members", "list_break_glass"),
+        *("list_users", "read_user", "list_invitations", "list_api_tokens"),
+    ),
+    RouteClass.CHANGE: (
+        *("delete_file", "update_file", "move_file", "break_glass"),
+        *("open_case", "update_case", "delete_case", "add_member", "change_member", "remove_member"),
+        *("logout", "logout_all", "change_password", "enrol_totp", "confirm_totp", "remove_totp"),
+        *("create_user", "update_user", "reset_password", "reset_totp", "logout_user"),
+        *("create_invitation", "revoke_invitation", "create_api_token", "revoke_api_token"),
+    ),
+    None: ("healthz", "readyz", "openapi", "docs", "asset"),  # never limited
+}
+"""Every route, by what it is to whoever counts. A route without a line here stops the start."""
 SWEEP_SECONDS = 60
 
-_EXPOSED = ("Content-Disposition", "Content-Range", "ETag", "Location", "Repr-Digest", "Retry-After", "X-Request-ID")
+_EXPOSED = (
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Repr-Digest",
+    "Retry-After",
+    "X-Request-ID",
+)
 _ALLOWED = (
     "Authorization",
     "Content-Type",
@@ -74,6 +107,7 @@ def serve_app() -> FastAPI:
 
 def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
     """The app; its lifespan opens the portal. Opens nothing itself."""
+    limits = Limits(settings.rates, RATED, open_counters(settings))
     app = FastAPI(
         title="portal",
         version=version("portal"),
@@ -82,22 +116,25 @@ def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
         redirect_slashes=False,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
+        dependencies=[Depends(limits.arrive)],
         lifespan=_lifespan(settings, variables),
         middleware=_middleware(settings),
     )
+    app.state.limits = limits
     errors.install(app)
     for router in FEATURES:
         app.include_router(router, prefix=API)
     app.include_router(health.router(lambda: _checks(app)))
     if settings.serves_docs:
-        documents.install(app, description=_DESCRIPTION, bodies=BODIES)
+        documents.install(app, description=_DESCRIPTION, bodies=BODIES, limits=limits)
+    limits.require_classes(route.name or "" for route in iter_route_contexts(app.routes))
     return app
 
 
 def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[FastAPI]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_portal(settings, variables) as portal:
+        async with contextlib.aclosing(app.state.limits), open_portal(settings, variables) as portal:
             for warning in filter(None, (scanner.warning for scanner in portal.resources.scanners)):
                 _log.warning("scanner_warning", text=warning)
             app.state.portal = portal
@@ -131,6 +168,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
             allow_headers=_ALLOWED,
             expose_headers=_EXPOSED,
         ),
+        Middleware(RateLimitHeaders),
         Middleware(Bugs),
         Middleware(BodyWatchdog, patience=settings.patience),
         Middleware(BodyCare, streams=_streams),

@@ -15,6 +15,7 @@ from portal.backends.scanners.registry import open_scanners
 from portal.config import Settings
 from portal.core.errors import ConfigError
 from portal.core.principal import CredentialKind
+from portal.core.secrets import Secret
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
 from portal.features.cases import service as cases_service
@@ -27,6 +28,7 @@ from portal.features.tokens.service import ApiTokens
 from portal.keyring.keyring import Keyring
 from portal.resources import Resources
 from portal.strongbox.strongbox import Strongbox
+from portal.web.counters import SharedCounters
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,12 @@ def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resource
         journal=settings.data_dir / "audit-journal.jsonl",
         max_upload_bytes=settings.max_upload_bytes,
     )
+
+
+def open_counters(settings: Settings) -> SharedCounters | None:
+    """What PORTAL_RATE_LIMIT_URL names, if anything. Raises ConfigError. Nothing has been asked yet."""
+    url = settings.rate_limit_url.get_secret_value()
+    return SharedCounters(Secret(url.encode())) if url else None
 
 
 @asynccontextmanager

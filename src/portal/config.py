@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL
 
 from portal.core.errors import ConfigError
 from portal.core.patience import Patience
+from portal.core.rates import Rates, parse_rates
 from portal.core.secrets import Secret, parse_key
 from portal.db.engine import SslMode, is_local, parse_url
 
@@ -28,6 +29,7 @@ PREFIX = "PORTAL_"
 KEY_URL_SCHEME = "env:"
 _KNOWN_DEFAULTS = frozenset({"changeme", "change-me", "secret", "password", "portal", "default", "example"})
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}", re.ASCII)
+_REDIS = re.compile(r"(redis|rediss|unix)://.")
 _MIN_DISTINCT = 8  # a key with fewer different bytes is a pattern, not a key
 
 
@@ -64,6 +66,8 @@ class Settings(BaseModel):
     head_seconds: int = Field(15, ge=1, le=3600, description="how long a request's head may take to arrive")
     stall_seconds: int = Field(60, ge=1, le=3600, description="how long a body or a reader may fall short of the rate")
     bytes_per_second: int = Field(1024, ge=1, le=1 << 30, description="the least that a body or a reader must move")
+    rate_limits: Words = Field((), description="rates of route classes that differ: upload=50/minute,read=off")
+    rate_limit_url: SecretStr = Field(SecretStr(""), description="Redis in which several workers count together")
     log_file: Path | None = Field(None, description="JSON log with rotation; standard error if empty")
     docs: bool | None = Field(None, description="serve /docs and /openapi.json; on in development if unset")
 
@@ -74,6 +78,11 @@ class Settings(BaseModel):
     @property
     def patience(self) -> Patience:
         return Patience(self.head_seconds, self.stall_seconds, self.bytes_per_second)
+
+    @property
+    def rates(self) -> Rates:
+        """Every class's rate. Raises ConfigError."""
+        return parse_rates(self.rate_limits)
 
     @property
     def log_level(self) -> int:
@@ -174,6 +183,16 @@ def _problems(settings: Settings, variables: Mapping[str, str]) -> list[str]:
         problems += _master_key_problems(name, variables.get(name, ""), settings.secret_keys)
     if _database_url(settings) is None:
         problems.append("PORTAL_DATABASE_URL must be a sqlite: or postgresql: URL")
+    return problems + _rate_problems(settings)
+
+
+def _rate_problems(settings: Settings) -> list[str]:
+    url = settings.rate_limit_url.get_secret_value()
+    problems = [] if not url or _REDIS.match(url) else ["PORTAL_RATE_LIMIT_URL must be a redis:, rediss: or unix: URL"]
+    try:
+        parse_rates(settings.rate_limits)
+    except ConfigError as error:
+        problems += error.problems
     return problems
 
 

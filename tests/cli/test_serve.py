@@ -14,6 +14,7 @@ import uvicorn
 from portal.core.patience import Patience
 from portal.web.connection import Connection
 
+from ..own_redis import OwnRedis
 from .conftest import Shell
 
 Calls = list[dict[str, Any]]
@@ -109,6 +110,26 @@ def test_a_database_that_is_away_is_one_line_and_another_code(
     assert (ran.code, ran.out) == (69, "")
     assert ran.err == "portal: The database is away; try again.\n"
     assert served == []
+
+
+def test_a_redis_that_is_away_is_one_line_and_gives_no_password_away(
+    portal: Shell, served: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORTAL_RATE_LIMIT_URL", "unix://:c4n4ry@/nonexistent/redis.sock")
+    ran = portal("serve")
+    assert (ran.code, ran.out) == (69, "")
+    assert ran.err == "portal: PORTAL_RATE_LIMIT_URL: Redis does not answer as it should (ConnectionError).\n"
+    assert served == []
+    assert portal("sweep").code == 0
+
+
+def test_a_redis_that_answers_is_used(
+    portal: Shell, served: Calls, own_redis: OwnRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORTAL_RATE_LIMIT_URL", own_redis.url)
+    ran = portal("serve")
+    assert (ran.code, ran.err, len(served)) == (0, "", 1)
+    assert own_redis.ask("KEYS", "*") == ["portal:check"]
 
 
 def test_several_workers_do_not_share_a_log_file(portal: Shell, served: Calls, monkeypatch: pytest.MonkeyPatch) -> None:

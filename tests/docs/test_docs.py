@@ -13,6 +13,7 @@ from portal.cli import app as cli
 from portal.config import Settings
 from portal.core.errors import PortalError
 from portal.core.principal import Role
+from portal.core.rates import BY_ADDRESS, DEFAULTS, RouteClass
 from portal.features.audit.events import EventKind
 from portal.features.authz import policy
 from portal.features.authz.standing import CaseRole, CaseStatus, Stand, Tlp
@@ -117,6 +118,14 @@ def test_what_colours_allow_is_the_policy() -> None:
     header, said = table("Colours")
     assert header == ["links"]
     assert said == {str(tlp): marks([tlp], policy.LINKS) for tlp in Tlp}
+
+
+def test_the_rates_that_are_written_down_are_the_ones_in_force() -> None:
+    written = {
+        row[0].strip("`"): (row[2].strip("`"), row[3]) for row in rows(page("limits.md")) if row[0].startswith("`")
+    }
+    by = {kind: "address" if kind in BY_ADDRESS else "caller" for kind in RouteClass}
+    assert written == {kind.value: (str(rate), by[kind]) for kind, rate in DEFAULTS.items()}
 
 
 def test_every_command_is_in_the_readme() -> None:

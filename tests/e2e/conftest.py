@@ -24,10 +24,12 @@ import pytest
 from portal import config, schema
 from portal.bootstrap import open_resources
 from portal.core.principal import Role
+from portal.core.rates import RouteClass
 from portal.features.identity import service as identity
 from portal.features.identity.passwords import PasswordHasher
 
 PASSWORD = "correct horse battery staple"
+PLENTY = ",".join(f"{name}=100000000/minute" for name in RouteClass)  # of everything: most tests are about other things
 ORIGIN = "https://desk.example.org"  # may call the portal that a proxy fronts
 _START_ATTEMPTS = 1200  # a minute: machines may be busy, and what ended is seen at once
 _STOP_SECONDS = 20
@@ -182,7 +184,7 @@ def _make(folder: Path, settings: dict[str, str]) -> Served:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL_")}
     inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling all it imports takes a portal longer than starting
     keys = {"MASTER_KEY": secrets.token_hex(32), "SECRET_KEY": secrets.token_hex(32)}
-    given = {f"PORTAL_{name}": value for name, value in {**keys, **settings}.items()}
+    given = {f"PORTAL_{name}": value for name, value in {"RATE_LIMITS": PLENTY, **keys, **settings}.items()}
     return Served(folder, inherited | given | {"PORTAL_DATA_DIR": str(folder / "var")})
 
 

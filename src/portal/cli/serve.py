@@ -6,6 +6,7 @@ Comes in: settings. Leaves: uvicorn, until a signal.
 import resource
 import signal
 import sys
+from contextlib import aclosing
 from functools import partial
 from typing import Annotated
 
@@ -13,7 +14,7 @@ import typer
 import uvicorn
 
 from portal import config
-from portal.bootstrap import open_portal
+from portal.bootstrap import open_counters, open_portal
 from portal.cli.console import Exit, settle
 from portal.core import log
 from portal.core.errors import ConfigError
@@ -64,4 +65,7 @@ def _take_all_descriptors() -> None:
 async def _prove(settings: config.Settings, variables: dict[str, str]) -> None:
     """Every problem is one line here, instead of a traceback in a worker."""
     async with open_portal(settings, variables):
-        pass
+        counters = open_counters(settings)
+        if counters is not None:
+            async with aclosing(counters):
+                await counters.check()

@@ -17,6 +17,7 @@
     ├── Unprocessable           422  well-formed, but not acceptable
     ├── PreconditionRequired    428  If-Match is missing
     ├── TooManyAttempts         429  too many failed sign-ins: wait
+    ├── RateLimited             429  too many requests; a later one may pass
     ├── IntegrityError          500  stored bytes are not what was sealed: one message, whatever is wrong
     ├── Unavailable             503  a part the portal needs is away; a later try may pass
     ├── StorageFull             507  no room for the bytes
@@ -106,6 +107,16 @@ class Unprocessable(PortalError):
 
 class PreconditionRequired(PortalError):
     status, code, title = 428, "precondition_required", "Send If-Match with the version you read."
+
+
+class RateLimited(PortalError):
+    """`seconds` later there may be another."""
+
+    status, code, title = 429, "rate_limited", "There were too many requests; wait before the next one."
+
+    def __init__(self, seconds: int = 60) -> None:
+        super().__init__()
+        self.retry_after = seconds
 
 
 class TooManyAttempts(PortalError):

@@ -1,4 +1,4 @@
-"""HTTP plumbing any feature may use: errors, middleware, bodies, multipart, streaming, conditions, documents, health.
+"""HTTP plumbing any feature may use: errors, middleware, limits, bodies, multipart, streaming, conditions, documents, …
 
 Knows no feature. Pure ASGI throughout: Starlette's BaseHTTPMiddleware would turn a download that broke in the middle
 into one that ended well.

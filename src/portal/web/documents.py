@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from portal.core.errors import InvalidInput, NotFound
 from portal.web.errors import Problem, documented
+from portal.web.limits import Limits, tell_of_limits
 from portal.web.middleware import HeadTooLarge, TargetTooLong
 from portal.web.streaming import OCTET_STREAM
 
@@ -44,7 +45,7 @@ def taken_as_json(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def install(app: FastAPI, *, description: str, bodies: Sequence[type[BaseModel]] = ()) -> None:
+def install(app: FastAPI, *, description: str, limits: Limits, bodies: Sequence[type[BaseModel]] = ()) -> None:
     """Serve the documents. Call it after every route is in place. `bodies` are models that dependencies parse."""
     document = get_openapi(
         title=app.title,
@@ -63,6 +64,8 @@ def install(app: FastAPI, *, description: str, bodies: Sequence[type[BaseModel]]
     _point_validation_errors_at_problems(document)
     for operations in document["paths"].values():
         for operation in operations.values():
+            if limits.covers(operation["operationId"]):
+                tell_of_limits(operation)
             _tell_what_every_route_shares(operation)
     app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
     app.include_router(_router(document), include_in_schema=False)

@@ -44,7 +44,8 @@ def folder(tmp_path: Path, sqlite_template: Path) -> Path:
 @pytest.fixture
 async def app(folder: Path) -> AsyncIterator[FastAPI]:
     """A portal that is open, with passwords that cost nothing, and two accounts of which one is disabled."""
-    made = create_app(*config.load(KEYS | {"PORTAL_DATA_DIR": str(folder)}, folder / ".env"))
+    said = {"PORTAL_DATA_DIR": str(folder), "PORTAL_RATE_LIMITS": "sign_in=off"}
+    made = create_app(*config.load(KEYS | said, folder / ".env"))
     async with made.router.lifespan_context(made):
         database: Database = made.state.portal.resources.database
         made.state.identity.sessions._proofs._hasher = hasher = PasswordHasher(memory_kib=8, passes=1, lanes=1)

@@ -4,6 +4,7 @@ Comes in: the Authorization or X-API-Token header. Leaves: a Principal whose cre
 route names. What the principal may do with which object is the services' to ask.
 """
 
+from collections.abc import Awaitable
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Security
@@ -18,6 +19,7 @@ from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.web import API
 from portal.web.conditions import expected_version
 from portal.web.errors import request_id_of
+from portal.web.limits import Limits
 
 bearer = OAuth2PasswordBearer(
     tokenUrl=f"{API}/auth/token",
@@ -52,9 +54,8 @@ async def _origin(request: Request) -> Origin:
 async def _credential(
     token: Annotated[str | None, Security(bearer)], key: Annotated[str | None, Security(api_key)]
 ) -> str:
-    if bool(token) == bool(key):
-        raise NotSignedIn  # none, or two that may say different things
-    return token or key or ""
+    """None that anybody has, where there is none, or two that may say different things."""
+    return "" if token and key else token or key or ""
 
 
 From = Annotated[Origin, Depends(_origin)]
@@ -64,8 +65,20 @@ _Credential = Annotated[str, Security(_credential)]
 async def principal_of(request: Request, asked: SecurityScopes, origin: From, credential: _Credential) -> Principal:
     """The caller, whose credential has the permissions that the route asks of it."""
     callers: Callers = request.app.state.callers
-    principal = await callers.resolve(credential, origin)
+    principal = await _admitted(request, callers.resolve(credential, origin))
     policy.require_permissions(principal, map(Permission, asked.scopes))
+    return principal
+
+
+async def _admitted(request: Request, resolving: Awaitable[Principal]) -> Principal:
+    """Counted by the account that the credential stands for, or by address where it stands for none."""
+    limits: Limits = request.app.state.limits
+    try:
+        principal = await resolving
+    except (NotSignedIn, TotpEnrolmentRequired):
+        await limits.admit(request, None)
+        raise
+    await limits.admit(request, principal.actor.partition("/")[0])  # all its tokens together
     return principal
 
 
@@ -75,7 +88,7 @@ async def enrolling(request: Request, asked: SecurityScopes, origin: From, crede
         return await principal_of(request, asked, origin, credential)
     except TotpEnrolmentRequired:
         identity: Identity = request.app.state.identity
-        return await identity.sessions.resolve_to_enrol(credential)
+        return await _admitted(request, identity.sessions.resolve_to_enrol(credential))
 
 
 async def _identity(request: Request) -> Identity:

@@ -1,0 +1,134 @@
+"""Counters of requests: in this process, and in a Redis that several processes share. The only door to `limits`.
+
+Comes in: a key and its window of time. Leaves: how often it was counted there. Redis is a help and never a need: it has
+half a second to answer; one that does not is left alone for some seconds, and `None` says so. Why this is
+`limits.aio` and not slowapi: docs/adr/0009. Next: `limits`, which counts in this process first and always.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+
+from limits.aio.storage import RedisStorage
+from redis.asyncio import BlockingConnectionPool
+
+from portal.core import log, tasks
+from portal.core.errors import ConfigError, Unavailable
+from portal.core.secrets import Secret
+
+ANSWER_SECONDS = 0.25
+PAUSE_SECONDS = 5.0
+_SOCKET_SECONDS = 1.0  # only for what is not an answer, such as closing
+_KEYS = 100_000  # of one process: some 25 MiB at the most
+_CONNECTIONS = 8
+_log = log.get(__name__)
+
+
+class RateStoreAway(Unavailable):
+    code, title = "rate_store_away", "The Redis of PORTAL_RATE_LIMIT_URL does not answer."
+
+
+class OwnCounters:
+    """This process's. Whoever was not seen for longest is forgotten first, so that many callers cost no memory."""
+
+    def __init__(self, keys: int = _KEYS) -> None:
+        self._keys = keys
+        self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def add(self, key: str, window: int) -> int:
+        """Count once more; how often that was in this window."""
+        last, count = self._counts.pop(key, (window, 0))
+        count = count + 1 if last == window else 1
+        self._counts[key] = window, count
+        if len(self._counts) > self._keys:
+            self._counts.popitem(last=False)
+        return count
+
+
+class SharedCounters:
+    """Those of every process with the same Redis."""
+
+    def __init__(self, url: Secret) -> None:
+        """Connects to nothing yet. Raises ConfigError."""
+        self._pool = _pool(url)
+        self._storage = RedisStorage(
+            "async+redis://",
+            implementation="redispy",
+            key_prefix="portal",
+            connection_pool=self._pool,  # type: ignore[arg-type]  # documented, but not in its types
+        )
+        self._away = False
+        self._ask_at = 0.0
+
+    async def add(self, key: str, seconds: int) -> int | None:
+        """Count once more under a key that nobody needs after `seconds`; None while Redis is away."""
+        if not self._may_ask():
+            return None
+        try:
+            count = await self._ask(key, seconds)
+        except Exception as error:  # noqa: BLE001  # whatever it is, a request must not fail for want of a counter
+            self._give_up(error)
+            return None
+        self._be_glad()
+        return count
+
+    async def check(self) -> None:
+        """Raises RateStoreAway: for the start, which is the time to find out that the URL is wrong."""
+        try:
+            await self._ask("check", 1)
+        except Exception as error:  # noqa: BLE001  # its words may hold the URL, which may hold a password
+            name = type(error).__name__
+            raise RateStoreAway(f"PORTAL_RATE_LIMIT_URL: Redis does not answer as it should ({name}).") from None
+
+    async def aclose(self) -> None:
+        """Let go of every connection. Idempotent."""
+        await self._pool.aclose()
+
+    async def _ask(self, key: str, seconds: int) -> int:
+        """Waits twice as long where nothing comes: a process that was kept from running finds timer and answer at once,
+        and must not take its own sleep for the silence of Redis.
+        """
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(None) as bound:
+            timer = loop.call_later(ANSWER_SECONDS, lambda: bound.reschedule(loop.time() + ANSWER_SECONDS))
+            try:
+                return int(await self._storage.incr(key, seconds))  # of what is no Redis, anything may come
+            finally:
+                timer.cancel()
+
+    def _may_ask(self) -> bool:
+        """While Redis is away one request asks now and then, and the others go on without."""
+        if not self._away:
+            return True
+        now = time.monotonic()
+        if now < self._ask_at:
+            return False
+        self._ask_at = now + PAUSE_SECONDS
+        return True
+
+    def _give_up(self, error: Exception) -> None:
+        self._ask_at = time.monotonic() + PAUSE_SECONDS
+        if not self._away:
+            self._away = True
+            _log.warning("rate_store_away", error=type(error).__name__)
+            tasks.aside(self._pool.disconnect(inuse_connections=False))  # they may be as dead as this one
+
+    def _be_glad(self) -> None:
+        if self._away:
+            self._away = False
+            _log.info("rate_store_back")
+
+
+def _pool(url: Secret) -> BlockingConnectionPool:
+    try:
+        return BlockingConnectionPool.from_url(
+            url.reveal().decode(),
+            max_connections=_CONNECTIONS,
+            timeout=_SOCKET_SECONDS,
+            socket_timeout=_SOCKET_SECONDS,
+            socket_connect_timeout=_SOCKET_SECONDS,
+            protocol=2,  # 3 greets first, for what nobody needs here; so does a driver that tells its name
+            driver_info=None,
+        )
+    except (TypeError, ValueError):  # its words may hold the URL, which may hold a password
+        raise ConfigError("PORTAL_RATE_LIMIT_URL must be a redis:, rediss: or unix: URL") from None

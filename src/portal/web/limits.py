@@ -1,0 +1,169 @@
+"""Rate limits: every route has a class, every class a rate, and every answer says how much of it is left.
+
+Comes in: a request that the router has given to a route. Leaves: the same request, or `RateLimited` before a byte of
+its body was read. Whoever shows a credential is counted by whom it stands for, everybody else by their address; where
+secrets are guessed, everybody is. `Limits.arrive` runs before every other dependency and counts addresses; `admit` is
+called by whoever finds out who is calling. Next: `counters`.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+from fastapi import Request
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from portal.core.errors import RateLimited
+from portal.core.rates import BY_ADDRESS, Rate, Rates, RouteClass
+from portal.web.counters import OwnCounters, SharedCounters
+from portal.web.errors import documented
+
+_STATE = "rate_standing"
+_HOST_BITS = 64  # of an IPv6 address: one customer has them all
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a caller stands: this was request number `count`, and `seconds` later everything starts again."""
+
+    route_class: RouteClass
+    rate: Rate
+    count: int
+    seconds: int
+
+    @property
+    def exceeded(self) -> bool:
+        return self.count > self.rate.amount
+
+    def headers(self) -> dict[str, str]:
+        """As draft-ietf-httpapi-ratelimit-headers-10 writes them."""
+        left = max(0, self.rate.amount - self.count)
+        return {
+            "RateLimit-Policy": f'"{self.route_class}";q={self.rate.amount};w={self.rate.seconds}',
+            "RateLimit": f'"{self.route_class}";r={left};t={self.seconds}',
+        }
+
+
+class Limits:
+    """The limits of one app. `routes` has the names of each class's routes; those under None are never limited."""
+
+    def __init__(
+        self,
+        rates: Rates,
+        routes: Mapping[RouteClass | None, Iterable[str]],
+        shared: SharedCounters | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._rates = rates
+        self._classes = {name: route_class for route_class, names in routes.items() for name in names}
+        self._own = OwnCounters()
+        self._shared = shared
+        self._clock = clock
+
+    def require_classes(self, names: Iterable[str]) -> None:
+        """Raises RuntimeError for a route that nobody has given a class."""
+        unknown = sorted(set(names) - self._classes.keys())
+        if unknown:
+            raise RuntimeError(f"routes without a rate: {', '.join(unknown)}")
+
+    def covers(self, name: str) -> bool:
+        """Whether the route of this name has a class."""
+        return self._classes.get(name) is not None
+
+    async def arrive(self, request: Request) -> None:
+        """A dependency of every route. Raises RateLimited where addresses are counted."""
+        route_class = self._class_of(request)
+        if route_class in BY_ADDRESS:
+            await self._count(request, route_class, _by_address(request))
+
+    async def admit(self, request: Request, actor: str | None) -> None:
+        """Count a request whose credential stands for `actor`, or for nobody. Raises RateLimited."""
+        route_class = self._class_of(request)
+        if route_class is not None and route_class not in BY_ADDRESS:
+            await self._count(request, route_class, actor or _by_address(request))
+
+    async def count(self, route_class: RouteClass, who: str) -> Standing | None:
+        """One more request of `who`; None where there is no limit.
+
+        Windows begin by the clock, so that every process means the same one, and its end need not be asked for. The
+        larger count is believed: this process's own goes on where Redis left, was emptied, or is asked no more.
+        """
+        rate = self._rates[route_class]
+        if rate is None:
+            return None
+        window, passed = divmod(self._clock(), rate.seconds)
+        count = self._own.add(f"{route_class}:{who}", int(window))
+        if self._shared is not None and count <= rate.amount:
+            shared = await self._shared.add(f"{route_class}:{int(window)}:{who}", rate.seconds)
+            count = max(count, shared or 0)
+        return Standing(route_class, rate, count, math.ceil(rate.seconds - passed))
+
+    async def check(self) -> None:
+        """Raises RateStoreAway."""
+        if self._shared is not None:
+            await self._shared.check()
+
+    async def aclose(self) -> None:
+        if self._shared is not None:
+            await self._shared.aclose()
+
+    def _class_of(self, request: Request) -> RouteClass | None:
+        return self._classes[request.scope["route"].name]
+
+    async def _count(self, request: Request, route_class: RouteClass, who: str) -> None:
+        standing = await self.count(route_class, who)
+        if standing is None:
+            return
+        request.scope["state"][_STATE] = standing
+        if standing.exceeded:
+            raise RateLimited(standing.seconds)
+
+
+class RateLimitHeaders:
+    """Tells every caller that was counted where they stand, in pure ASGI: on errors and streams as well."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def telling(message: Message) -> None:
+            if message["type"] == "http.response.start" and (standing := scope["state"].get(_STATE)) is not None:
+                MutableHeaders(scope=message).update(standing.headers())
+            await send(message)
+
+        await self._app(scope, receive, telling)
+
+
+def tell_of_limits(operation: dict[str, Any]) -> None:
+    """What the OpenAPI says of a route that is limited."""
+    for status, answer in documented(RateLimited).items():
+        operation["responses"].setdefault(str(status), answer)
+    for answer in operation["responses"].values():
+        answer["headers"] = answer.get("headers", {}) | _DOCUMENTED
+
+
+def _by_address(request: Request) -> str:
+    """The caller's address as the middleware judged it; of IPv6 the network that one customer has."""
+    text = request.scope["state"].get("address")
+    if text is None:
+        return "address:unknown"
+    address = ip_address(text)
+    if isinstance(address, IPv6Address):
+        return f"address:{IPv6Address(int(address) >> _HOST_BITS << _HOST_BITS)}/{_HOST_BITS}"
+    return f"address:{address}"
+
+
+_DOCUMENTED = {
+    "RateLimit-Policy": {
+        "schema": {"type": "string"},
+        "description": 'The limit: `"read";q=3000;w=60` is 3,000 requests in 60 seconds.',
+    },
+    "RateLimit": {
+        "schema": {"type": "string"},
+        "description": 'What is left: `"read";r=2999;t=42` is 2,999 requests in the next 42 seconds.',
+    },
+}
