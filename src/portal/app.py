@@ -22,6 +22,7 @@ from portal.core import log, memory, tasks
 from portal.core.errors import PortalError
 from portal.core.rates import RouteClass
 from portal.features.cases import routes as cases_routes
+from portal.features.files import rights_routes
 from portal.features.files import routes as files_routes
 from portal.features.identity import accounts_routes, owner_routes
 from portal.features.identity import routes as identity_routes
@@ -39,6 +40,7 @@ FEATURES: tuple[APIRouter, ...] = (
     tokens_routes.router,
     cases_routes.router,
     files_routes.router,
+    rights_routes.router,
 )
 BODIES = (
     *owner_routes.BODIES,
@@ -46,6 +48,7 @@ BODIES = (
     *tokens_routes.BODIES,
     *cases_routes.BODIES,
     *files_routes.BODIES,
+    *rights_routes.BODIES,
 )
 RATED: Mapping[RouteClass | None, tuple[str, ...]] = {
     RouteClass.SIGN_IN: ("create_token",),
@@ -56,10 +59,10 @@ RATED: Mapping[RouteClass | None, tuple[str, ...]] = {
     RouteClass.READ: (
         *("head_file", "list_files", "read_file", "read_me"),
         *("list_cases", "read_case", "list_members", "list_break_glass"),
-        *("list_users", "read_user", "list_invitations", "list_api_tokens"),
+        *("list_users", "read_user", "list_invitations", "list_api_tokens", "list_grants"),
     ),
     RouteClass.CHANGE: (
-        *("delete_file", "update_file", "move_file", "break_glass"),
+        *("delete_file", "update_file", "move_file", "break_glass", "give_grant", "revoke_grant"),
         *("open_case", "update_case", "delete_case", "add_member", "change_member", "remove_member"),
         *("logout", "logout_all", "change_password", "enrol_totp", "confirm_totp", "remove_totp"),
         *("create_user", "update_user", "reset_password", "reset_totp", "logout_user"),

@@ -16,7 +16,15 @@ ME, SESSION = UUID(int=1), UUID(int=3)
 YES, FORBIDDEN, NOT_FOUND, READ_ONLY = None, Forbidden, NotFound, CaseReadOnly
 ROLES = ("admin", "analyst", "uploader", "auditor")
 OUTSIDE = ("files.create", "files.list", "cases.create", "cases.list", "users.manage")
-ABOUT_FILES = ("files.read", "files.download", "files.update", "files.delete", "files.move", "files.break_glass")
+ABOUT_FILES: tuple[str, ...] = (
+    "files.read",
+    "files.download",
+    "files.update",
+    "files.delete",
+    "files.move",
+    "files.break_glass",
+)
+ABOUT_FILES += ("files.grants.list", "files.grants.set", "files.grants.revoke")
 
 Answer = type[PortalError] | None
 
@@ -37,6 +45,9 @@ IN_MY_INBOX = {
     "files.delete": (YES, YES, YES, FORBIDDEN),
     "files.move": (YES, YES, YES, FORBIDDEN),
     "files.break_glass": (FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN),
+    "files.grants.list": (YES, YES, YES, YES),
+    "files.grants.set": (YES, YES, YES, FORBIDDEN),
+    "files.grants.revoke": (YES, YES, YES, FORBIDDEN),
 }
 IN_ANOTHERS_INBOX = {
     "files.read": (YES, NOT_FOUND, NOT_FOUND, YES),
@@ -45,6 +56,9 @@ IN_ANOTHERS_INBOX = {
     "files.delete": (YES, NOT_FOUND, NOT_FOUND, FORBIDDEN),
     "files.move": (FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN),
     "files.break_glass": (FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN),
+    "files.grants.list": (YES, NOT_FOUND, NOT_FOUND, YES),
+    "files.grants.set": (FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN),
+    "files.grants.revoke": (YES, NOT_FOUND, NOT_FOUND, FORBIDDEN),
 }
 # action: for an analyst who is lead, contributor, reader, uploader or no member; for an admin, for an auditor
 MEMBERS = ("lead", "contributor", "reader", "uploader", "nobody", "admin", "auditor")
@@ -66,6 +80,9 @@ IN_A_CASE = {
     "cases.members.remove": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN, NOT_FOUND, YES, FORBIDDEN),
     "cases.members.leave": (YES, YES, YES, YES, NOT_FOUND, FORBIDDEN, FORBIDDEN),
     "cases.break_glass.list": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN, NOT_FOUND, YES, YES),
+    "files.grants.list": (YES, FORBIDDEN, FORBIDDEN, NOT_FOUND, NOT_FOUND, YES, YES),
+    "files.grants.set": (YES, FORBIDDEN, FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN, FORBIDDEN),
+    "files.grants.revoke": (YES, FORBIDDEN, FORBIDDEN, NOT_FOUND, NOT_FOUND, YES, FORBIDDEN),
 }
 HANDED_IN_BY_AN_UPLOADER = {
     "files.read": YES,
@@ -74,10 +91,11 @@ HANDED_IN_BY_AN_UPLOADER = {
     "files.delete": FORBIDDEN,
     "files.move": FORBIDDEN,
     "files.break_glass": FORBIDDEN,
+    **dict.fromkeys(("files.grants.list", "files.grants.set", "files.grants.revoke"), FORBIDDEN),
 }
 READING = {"files.list", "files.read", "files.download", "files.break_glass"}
-READING |= {"cases.read", "cases.members.list", "cases.break_glass.list"}
-LEAVING = {"cases.status", "cases.members.remove", "cases.members.leave"}
+READING |= {"files.grants.list", "cases.read", "cases.members.list", "cases.break_glass.list"}
+LEAVING = {"cases.status", "cases.members.remove", "cases.members.leave", "files.grants.revoke"}
 
 
 def cells(names: Sequence[str], table: Mapping[str, Sequence[Answer]]) -> list[tuple[str, str, Answer]]:
@@ -215,7 +233,10 @@ def test_breaking_glass_opens_for_administrators_alone() -> None:
 @pytest.mark.parametrize("action", sorted(set(policy.STANDINGS)))
 @pytest.mark.parametrize("status", CaseStatus)
 def test_a_closed_case_is_read_only_and_an_archived_one_keeps_even_its_members(status: CaseStatus, action: str) -> None:
-    taken = {"closed": READING | LEAVING | {"cases.members.set"}, "archived": READING | LEAVING}.get(status)
+    taken = {
+        "closed": READING | LEAVING | {"cases.members.set", "files.grants.set"},
+        "archived": READING | LEAVING,
+    }.get(status)
     for role in ("analyst", "admin"):
         live = answer_on(role, action, Standing(theirs=True, case=case("lead")))
         now = answer_on(role, action, Standing(theirs=True, case=case("lead", status)))
@@ -324,3 +345,21 @@ def test_glass_is_broken_by_a_person_who_is_signed_in() -> None:
     policy.require_on(principal("admin"), Action.FILE_DOWNLOAD, broken)
     with pytest.raises(Forbidden):
         policy.require_on(replace(principal("admin"), kind=CredentialKind.TOKEN), Action.FILE_DOWNLOAD, broken)
+
+
+@pytest.mark.parametrize(
+    ("role", "reads"), [("admin", True), ("analyst", True), ("uploader", False), ("auditor", False)]
+)
+def test_a_grant_opens_one_file_to_who_reads_files_at_all(role: str, *, reads: bool) -> None:
+    assert policy.may_be_granted(Role(role)) is reads
+    for granted in (Standing(theirs=False, granted=True), Standing(theirs=False, case=case(None), granted=True)):
+        assert (answer_on(role, "files.download", granted) is YES) is reads
+        without = replace(granted, granted=False)
+        for action in set(ABOUT_FILES) - {"files.read", "files.download"}:
+            refused = answer_on(role, action, without)
+            assert answer_on(role, action, granted) == (FORBIDDEN if refused is NOT_FOUND and reads else refused)
+
+
+def test_a_grant_is_worth_nothing_out_of_a_case_that_is_red() -> None:
+    red = replace(case(None), tlp=Tlp.RED)
+    assert answer_on("analyst", "files.read", Standing(theirs=False, case=red, granted=True)) is NOT_FOUND

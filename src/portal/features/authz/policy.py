@@ -20,7 +20,7 @@ class CaseReadOnly(Conflict):
 _EVERYONE = frozenset(Role)
 _TEAM = frozenset({Stand.LEAD, Stand.CONTRIBUTOR, Stand.READER})
 _WATCHERS = frozenset({Stand.AUDITOR, Stand.ADMIN})
-_SEES_FILES = _TEAM | _WATCHERS | {Stand.OWNER, Stand.UPLOADER}
+_SEES_FILES = _TEAM | _WATCHERS | {Stand.OWNER, Stand.UPLOADER, Stand.GRANTEE}
 _MANAGES = frozenset({Stand.LEAD, Stand.ADMIN})
 
 ROLES: dict[Action, frozenset[Role]] = {
@@ -36,11 +36,15 @@ STANDINGS: dict[Action, frozenset[Stand]] = {
     Action.FILE_CREATE: frozenset({Stand.OWNER, Stand.LEAD, Stand.CONTRIBUTOR, Stand.UPLOADER}),
     Action.FILE_LIST: _SEES_FILES,
     Action.FILE_READ: _SEES_FILES,
-    Action.FILE_DOWNLOAD: _TEAM | {Stand.OWNER, Stand.BREAK_GLASS},  # an administrator manages without reading
+    Action.FILE_DOWNLOAD: _TEAM
+    | {Stand.OWNER, Stand.BREAK_GLASS, Stand.GRANTEE},  # an administrator manages without reading
     Action.FILE_UPDATE: frozenset({Stand.OWNER, Stand.LEAD, Stand.CONTRIBUTOR, Stand.ADMIN}),
     Action.FILE_DELETE: _MANAGES | {Stand.OWNER},
     Action.FILE_MOVE: frozenset({Stand.OWNER, Stand.LEAD}),  # who moves a file chooses who reads it
     Action.FILE_BREAK_GLASS: frozenset({Stand.ADMIN}),
+    Action.GRANT_LIST: _WATCHERS | {Stand.OWNER, Stand.LEAD},
+    Action.GRANT_SET: frozenset({Stand.OWNER, Stand.LEAD}),
+    Action.GRANT_REVOKE: _MANAGES | {Stand.OWNER},
     Action.CASE_READ: _TEAM | _WATCHERS | {Stand.UPLOADER},
     Action.CASE_UPDATE: _MANAGES,
     Action.CASE_STATUS: _MANAGES,
@@ -61,25 +65,29 @@ MEMBERSHIPS: dict[Role, dict[CaseRole, Stand]] = {
 }
 """What a membership is worth to an account: never more than the account's role."""
 
+GRANTEES: frozenset[Role] = frozenset({Role.ADMIN, Role.ANALYST})
+"""Accounts that may be let read a single file: others never read."""
+
 _READING = frozenset(
     {
         Action.FILE_LIST,
         Action.FILE_READ,
         Action.FILE_DOWNLOAD,
         Action.FILE_BREAK_GLASS,
+        Action.GRANT_LIST,
         Action.CASE_READ,
         Action.MEMBER_LIST,
         Action.GLASS_LIST,
     }
 )
-_LEAVING = frozenset({Action.CASE_STATUS, Action.MEMBER_REMOVE, Action.MEMBER_LEAVE})
+_LEAVING = frozenset({Action.CASE_STATUS, Action.MEMBER_REMOVE, Action.MEMBER_LEAVE, Action.GRANT_REVOKE})
 _ALL = frozenset(STANDINGS)
 
 TAKES: dict[CaseStatus, frozenset[Action]] = {
     CaseStatus.OPEN: _ALL,
     CaseStatus.IN_PROGRESS: _ALL,
     CaseStatus.ON_HOLD: _ALL,
-    CaseStatus.CLOSED: _READING | _LEAVING | {Action.MEMBER_SET},
+    CaseStatus.CLOSED: _READING | _LEAVING | {Action.MEMBER_SET, Action.GRANT_SET},
     CaseStatus.ARCHIVED: _READING | _LEAVING,
 }
 """What can be done to a case in each status, and to what lies in it."""
@@ -111,12 +119,13 @@ GRANTABLE: frozenset[Permission] = frozenset(Permission) - {Permission.ACCOUNT, 
 class Sight:
     """Whose files a listing shows: the user's own, and all of the cases in which they are one of `roles`.
 
-    No user: everybody's. Of one case alone, where `case_id` says so.
+    No user: everybody's. Of one case alone, where `case_id` says so. `granted`: single files too that they may read.
     """
 
     user_id: UUID | None
     roles: frozenset[CaseRole]
     case_id: UUID | None = None
+    granted: bool = False
 
 
 EVERYTHING = Sight(None, frozenset())
@@ -161,7 +170,7 @@ def stands(principal: Principal, standing: Standing) -> frozenset[Stand]:
     by_role = {Role.ADMIN: Stand.ADMIN, Role.AUDITOR: Stand.AUDITOR}.get(principal.role, Stand.NOBODY)
     may_break = principal.role is Role.ADMIN and principal.kind is CredentialKind.SESSION  # a person gave the reason
     glass = Stand.BREAK_GLASS if standing.broke_glass and may_break else Stand.NOBODY
-    return frozenset({by_role, glass, _tie(principal.role, standing)})
+    return frozenset({by_role, glass, _grantee(principal, standing), _tie(principal.role, standing)})
 
 
 def sight(principal: Principal) -> Sight:
@@ -169,12 +178,17 @@ def sight(principal: Principal) -> Sight:
     worth = MEMBERSHIPS[principal.role]
     whole = frozenset(role for role, stand in worth.items() if stand is not Stand.UPLOADER)
     user_id = None if principal.role in {Role.ADMIN, Role.AUDITOR} else principal.user_id
-    return Sight(user_id, whole, principal.case_id)
+    return Sight(user_id, whole, principal.case_id, may_be_granted(principal.role))
 
 
 def sees_every_case(principal: Principal) -> bool:
     """Whether a listing shows the cases of others, too."""
     return principal.role in {Role.ADMIN, Role.AUDITOR}
+
+
+def may_be_granted(role: Role) -> bool:
+    """Whether an account of `role` gets anything by a grant."""
+    return role in GRANTEES
 
 
 def may_be(role: Role, case_role: CaseRole) -> bool:
@@ -185,6 +199,11 @@ def may_be(role: Role, case_role: CaseRole) -> bool:
 def links_allowed(tlp: Tlp) -> bool:
     """Whether a case of that colour may be shared with people without an account."""
     return tlp in LINKS
+
+
+def _grantee(principal: Principal, standing: Standing) -> Stand:
+    red = standing.case is not None and standing.case.tlp is Tlp.RED  # for members alone
+    return Stand.GRANTEE if standing.granted and may_be_granted(principal.role) and not red else Stand.NOBODY
 
 
 def _tie(role: Role, standing: Standing) -> Stand:

@@ -49,6 +49,7 @@ class Stand(StrEnum):
     AUDITOR = "auditor"
     ADMIN = "admin"
     BREAK_GLASS = "break_glass"
+    GRANTEE = "grantee"
     NOBODY = "nobody"
 
 
@@ -66,12 +67,13 @@ class InCase:
 class Standing:
     """What ties a caller to one object. `theirs`: a file that they handed in, or a case itself.
 
-    `broke_glass`: they gave a reason to read it, not long ago.
+    `broke_glass`: they gave a reason to read it, not long ago. `granted`: somebody let them read this one file.
     """
 
     theirs: bool
     case: InCase | None = None
     broke_glass: bool = False
+    granted: bool = False
 
 
 INBOX = Standing(theirs=True)

@@ -6,7 +6,7 @@ from fastapi import Depends, Header, Query, Request
 
 from portal.core.principal import Action, Principal
 from portal.features.authz import policy
-from portal.features.files.schemas import BreakGlass, FileMove, FilePatch, ListQuery, NothingElse, UploadQuery
+from portal.features.files.schemas import BreakGlass, FileMove, FilePatch, GrantNew, ListQuery, NothingElse, UploadQuery
 from portal.features.files.service import Files
 from portal.features.identity.deps import Administers, ChangesFiles, UploadsFiles
 from portal.web.bodies import json_body
@@ -34,11 +34,16 @@ async def _glass(request: Request, _: Administers) -> BreakGlass:
     return await json_body(request, BreakGlass)
 
 
+async def _grant(request: Request, _: ChangesFiles) -> GrantNew:
+    return await json_body(request, GrantNew)
+
+
 WithFiles = Annotated[Files, Depends(_files)]
 HandsIn = Annotated[Principal, Depends(_hands_in)]
 Patch = Annotated[FilePatch, Depends(_patch)]
 MoveBody = Annotated[FileMove, Depends(_move)]
 GlassBody = Annotated[BreakGlass, Depends(_glass)]
+GrantBody = Annotated[GrantNew, Depends(_grant)]
 Listing = Annotated[ListQuery, Query()]
 NoQuery = Annotated[NothingElse, Query()]
 Upload = Annotated[UploadQuery, Query()]

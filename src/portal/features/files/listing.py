@@ -11,13 +11,16 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, or_, select, true, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.core import clock
 from portal.features.authz.policy import EVERYTHING, Sight
-from portal.features.cases.models import MemberRow
-from portal.features.files import repository
+from portal.features.authz.standing import Tlp
+from portal.features.cases.models import CaseRow, MemberRow
+from portal.features.files import grant_rows, repository
 from portal.features.files.models import FileRow, Kind
 from portal.features.files.views import FileView
 
 _files: Any = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
+_cases: Any = CaseRow.__table__  # type: ignore[attr-defined]
 _members: Any = MemberRow.__table__  # type: ignore[attr-defined]
 
 
@@ -69,10 +72,19 @@ def _seen(sight: Sight) -> list[ColumnElement[bool]]:
     mine = _files.c.owner_id == sight.user_id
     cases = select(_members.c.case_id).where(_members.c.user_id == sight.user_id)
     whole = cases.where(_members.c.role.in_([role.value for role in sight.roles]))
-    return [
+    seen = [
         within & mine & or_(_files.c.case_id.is_(None), _files.c.case_id.in_(cases)),
         within & ~mine & _files.c.case_id.in_(whole),
     ]
+    return [*seen, within & ~mine & _granted(sight.user_id, whole)] if sight.granted else seen
+
+
+def _granted(user_id: UUID, whole: Any) -> ColumnElement[bool]:
+    """Single files that they may read, but for those of the cases that they see anyway, and of those for members."""
+    red = select(_cases.c.id).where(_cases.c.tlp == Tlp.RED.value)
+    granted = grant_rows.granted(_files.c.id, user_id, clock.now())
+    elsewhere = or_(_files.c.case_id.is_(None), _files.c.case_id.not_in(whole) & _files.c.case_id.not_in(red))
+    return elsewhere & granted
 
 
 def _newest(statement: Select[Any], table: Any, limit: int) -> Select[Any]:

@@ -18,7 +18,7 @@ from portal.core.errors import IntegrityError, NotFound, PortalError
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
-from portal.features.files import repository
+from portal.features.files import grant_rows, repository
 from portal.features.files.catalog import expire, remove_bytes
 from portal.features.files.intake import LEASE
 from portal.features.files.models import Status
@@ -67,6 +67,7 @@ class Maintenance:
                 break
             after = files[-1].id
         async with self._database.write() as connection:
+            await grant_rows.forget_over(connection, clock.now())
             await repository.expire_idempotency_keys(connection, clock.now() - IDEMPOTENCY_KEPT)
         return settled
 

@@ -80,6 +80,18 @@ class FileRow(SQLModel, table=True):
     request_digest: str | None = Field(default=None, max_length=64)
 
 
+class GrantRow(SQLModel, table=True):
+    """An account's right to read one file for a while. It ends where the file is moved."""
+
+    __tablename__ = "file_grants"
+
+    file_id: UUID = Field(foreign_key="files.id", primary_key=True)
+    user_id: UUID = Field(foreign_key="users.id", primary_key=True, index=True)
+    granted_by: UUID = Field(foreign_key="users.id")
+    created_at: datetime
+    expires_at: datetime
+
+
 class BlobRow(SQLModel, table=True):
     """One part of a file. What is known only after sealing is empty before it; a destroyed key leaves NULL."""
 

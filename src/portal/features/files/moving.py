@@ -15,7 +15,7 @@ from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.cases import standing
-from portal.features.files import repository
+from portal.features.files import grant_rows, repository
 from portal.features.files.catalog import allowed, change, require_in, text_of
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedFile
@@ -57,6 +57,7 @@ async def _apply(connection: AsyncConnection, before: FileView, target: UUID | N
     place = {"case_id": target, "scope": moved.scope, "data_key_id": moved.data_key_id, "record": moved.record}
     if not await repository.update_details(connection, before.id, before.version, place):
         return False
+    await grant_rows.remove(connection, before.id)  # who had let whom read it had the say where it was
     for part in moved.parts:
         await repository.store_part(connection, part)
     return True

@@ -30,6 +30,7 @@ from portal.crypto.format import Place
 from portal.db.statements import insert_unless_taken
 from portal.features.authz.standing import Standing
 from portal.features.cases import standing
+from portal.features.files import grant_rows
 from portal.features.files.models import BlobRow, FileRow, Kind, Status
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedPart
@@ -43,13 +44,19 @@ _COMPLETE = [
     _blobs.c[name].is_not(None)
     for name in ("data_key_id", "wrapped_key", "commitment", "plain_length", "stored_length")
 ]
-_STANDING_TYPES = _VIEW_TYPES | dict.fromkeys(("case_status", "case_tlp", "case_role"), str) | {"broke_glass": bool}
+_STANDING_TYPES = _VIEW_TYPES | dict.fromkeys(("case_status", "case_tlp", "case_role"), str)
+_STANDING_TYPES |= {"in_case_id": UUID, "broke_glass": bool, "granted": bool}
 LISTED = (Status.READY.value, Status.QUARANTINED.value)
 
 # What every upload and download asks is made once; values come with each call.
 _FIND = select(*COLUMNS).where(_files.c.id == bindparam("file"))
 _FIND_FOR = (
-    select(*COLUMNS, *standing.COLUMNS, standing.broke_glass(_files.c.id, _files.c.case_id).label("broke_glass"))
+    select(
+        *COLUMNS,
+        *standing.COLUMNS,
+        standing.broke_glass(_files.c.id, _files.c.case_id).label("broke_glass"),
+        grant_rows.granted(_files.c.id, bindparam("caller"), bindparam("moment")).label("granted"),
+    )
     .select_from(standing.joined(_files, _files.c.case_id))
     .where(_files.c.id == bindparam("file"))
 )
@@ -109,7 +116,9 @@ async def find_for(connection: AsyncConnection, file_id: UUID, user_id: UUID) ->
     if not rows:
         return None
     file = _view(rows[0])
-    return file, Standing(file.owner_id == user_id, standing.in_case(rows[0]), rows[0]["broke_glass"])
+    return file, Standing(
+        file.owner_id == user_id, standing.in_case(rows[0]), rows[0]["broke_glass"], rows[0]["granted"]
+    )
 
 
 async def find_by_idempotency_key(connection: AsyncConnection, owner_id: UUID, key: str) -> FileView | None:

@@ -11,7 +11,6 @@ from portal.features.files.arrivals import FormArrival, RawArrival
 from portal.features.files.catalog import Changes
 from portal.features.files.delivery import Extent
 from portal.features.files.deps import (
-    GlassBody,
     HandsIn,
     IdempotencyKey,
     Listing,
@@ -40,23 +39,21 @@ from portal.features.files.names import checked_name, download_name
 from portal.features.files.repository import FileMoved
 from portal.features.files.schemas import (
     NAME,
-    BreakGlass,
     FileMove,
     FileOut,
     FilePage,
     FilePatch,
-    GlassBroken,
     ListQuery,
 )
 from portal.features.files.views import FileView
-from portal.features.identity.deps import Administers, ChangesFiles, Downloads, From, IfMatch, ReadsFiles
+from portal.features.identity.deps import ChangesFiles, Downloads, From, IfMatch, ReadsFiles
 from portal.web import API, conditions
 from portal.web.documents import taken_as_json
 from portal.web.errors import documented
 from portal.web.streaming import OCTET_STREAM, DownloadResponse, attachment, primed
 
 router = APIRouter(tags=["files"])
-BODIES = (FilePatch, FileMove, BreakGlass)  # models that `deps` parse: FastAPI does not see them
+BODIES = (FilePatch, FileMove)  # models that `deps` parse: FastAPI does not see them
 
 
 @router.post(
@@ -181,21 +178,6 @@ async def move_file(
     view = await files.moves.move(principal, file_id, version, body.case, origin)
     response.headers["ETag"] = conditions.version_tag(view.version)
     return FileOut.of(view)
-
-
-@router.post(
-    "/files/{file_id}/break-glass",
-    status_code=201,
-    summary="Read a case's file as administrator",
-    response_description="The right to download it, for a while.",
-    responses=documented(*JSON, *READ, errors.Forbidden),
-    openapi_extra=taken_as_json(BreakGlass),
-)
-async def break_glass(
-    file_id: UUID, body: GlassBody, principal: Administers, files: WithFiles, origin: From
-) -> GlassBroken:
-    """Gives fifteen minutes. The reason is on record, and shown to the case's leads."""
-    return GlassBroken(expires_at=await files.glass.smash(principal, file_id, body.reason, origin))
 
 
 @router.get(

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from portal.backends.scanners.base import Outcome
+from portal.features.files.grant_rows import Grant
 from portal.features.files.models import Kind, Status
 from portal.features.files.names import MAX_NAME_BYTES, NAME_PATTERN
 from portal.features.files.views import FileView
@@ -119,6 +120,50 @@ class GlassBroken(BaseModel):
     model_config = ConfigDict(json_schema_extra={"example": {"expires_at": "2026-11-21T12:15:00.000000Z"}})
 
     expires_at: Moment
+
+
+_GRANT: JsonDict = {
+    "user_id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
+    "name": "bob",
+    "granted_by": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
+    "created_at": "2026-11-21T12:00:00.000000Z",
+    "expires_at": "2026-11-22T12:00:00.000000Z",
+}
+
+
+class GrantNew(BaseModel):
+    """Whom to let read a file, and for how long."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"example": {"name": "bob", "expires_in_hours": 24}}
+    )
+
+    name: Text = Field(min_length=1, max_length=64, description="The account's user name.")
+    expires_in_hours: int = Field(24, ge=1, le=24 * 366)
+
+
+class GrantOut(BaseModel):
+    """An account that may read a file for a while."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _GRANT})
+
+    user_id: UUID
+    name: str
+    granted_by: UUID
+    created_at: Moment
+    expires_at: Moment
+
+    @classmethod
+    def of(cls, grant: Grant) -> "GrantOut":
+        return cls(**{name: getattr(grant, name) for name in cls.model_fields})
+
+
+class GrantList(BaseModel):
+    """Everybody who may read a file by a grant, in the order they were given."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_GRANT]}})
+
+    items: list[GrantOut]
 
 
 class UploadQuery(BaseModel):

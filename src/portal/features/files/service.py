@@ -7,6 +7,7 @@ from portal.features.audit.record import Recorder
 from portal.features.files.catalog import Catalog
 from portal.features.files.delivery import Deliveries
 from portal.features.files.glass import BreakGlass
+from portal.features.files.granting import Grants
 from portal.features.files.intake import Intake
 from portal.features.files.maintenance import Maintenance
 from portal.features.files.moving import Moves
@@ -23,6 +24,7 @@ class Files:
     catalog: Catalog
     moves: Moves
     glass: BreakGlass
+    grants: Grants
     maintenance: Maintenance
     recorder: Recorder
     cursors: Cursors
@@ -39,6 +41,7 @@ def build(resources: Resources, identity: Identity) -> Files:
         catalog=Catalog(database, strongbox),
         moves=Moves(database, strongbox),
         glass=BreakGlass(database),
+        grants=Grants(database),
         maintenance=Maintenance(database, strongbox),
         recorder=recorder,
         cursors=Cursors(resources.secret_keys),

@@ -1,0 +1,72 @@
+"""Grants: one file is shown to one account more, for a while.
+
+Comes in: a principal, a file, a name. Leaves: who may read the file. A grant opens the entry and the content, nothing
+else, and ends with its time, with a move of the file, or when it is taken back; transfers under way see that.
+"""
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core import clock
+from portal.core.errors import NotFound, Unprocessable
+from portal.core.principal import Action, Origin, Principal
+from portal.db.unit_of_work import Database
+from portal.features.audit import record
+from portal.features.audit.events import Event, EventKind
+from portal.features.authz import policy
+from portal.features.files import grant_rows
+from portal.features.files.catalog import allowed, held
+from portal.features.files.grant_rows import Grant
+from portal.features.identity import repository as accounts
+from portal.features.identity.names import is_name, name_key
+from portal.features.identity.repository import User
+
+
+class GrantRefused(Unprocessable):
+    """One answer for who is not there, disabled, or of another kind: owners are told no more of accounts."""
+
+    code, title = "grant_refused", "There is no account of that name that could be let read a file."
+
+
+class Grants:
+    """Safe for concurrent use."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def list(self, principal: Principal, file_id: UUID) -> list[Grant]:
+        """Those in force. Raises NotFound, Forbidden."""
+        async with self._database.read() as connection:
+            await allowed(connection, principal, Action.GRANT_LIST, file_id)
+            return await grant_rows.live(connection, file_id, clock.now())
+
+    async def give(self, principal: Principal, file_id: UUID, name: str, lasts: timedelta, origin: Origin) -> Grant:
+        """Let an account read the file; given again it lasts anew. Raises NotFound, Forbidden, GrantRefused."""
+        now = clock.now()
+        async with self._database.write() as connection:
+            await held(connection, principal, Action.GRANT_SET, file_id)
+            user = await _account(connection, name)
+            grant = Grant(user.id, user.name, principal.user_id, now, now + lasts)
+            await grant_rows.put(connection, file_id, grant)
+            details = {"user": str(user.id), "until": clock.rfc3339(grant.expires_at)}
+            event = Event(EventKind.FILE_GRANTED, principal.actor, str(file_id), origin, dict(details))
+            await record.write(connection, event)
+        return grant
+
+    async def take_back(self, principal: Principal, file_id: UUID, user_id: UUID, origin: Origin) -> None:
+        """Raises NotFound, Forbidden."""
+        async with self._database.write() as connection:
+            await held(connection, principal, Action.GRANT_REVOKE, file_id)
+            if not await grant_rows.remove(connection, file_id, user_id):
+                raise NotFound
+            event = Event(EventKind.FILE_GRANT_REVOKED, principal.actor, str(file_id), origin, {"user": str(user_id)})
+            await record.write(connection, event)
+
+
+async def _account(connection: AsyncConnection, name: str) -> User:
+    user = await accounts.user_by_name(connection, name_key(name)) if is_name(name) else None
+    if user is None or user.disabled_at is not None or not policy.may_be_granted(user.role):
+        raise GrantRefused
+    return user

@@ -1,0 +1,173 @@
+"""Grants on both databases: one file, one account more, entry and content, until it ends."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from portal.core.errors import Forbidden, NotFound, PortalError
+from portal.core.ids import new_id
+from portal.core.principal import Principal, Role
+from portal.features.authz.standing import CaseRole, Tlp
+from portal.features.cases.register import CaseChanges
+from portal.features.files import delivery
+from portal.features.files.catalog import Changes
+from portal.features.files.granting import GrantRefused
+from portal.features.files.listing import Filters
+from portal.features.identity import repository as accounts
+
+from .conftest import CONTENT, ORIGIN, House, drink, whole
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+async def bob(house: House) -> Principal:
+    return await house.principal()
+
+
+async def name_of(house: House, who: Principal) -> str:
+    async with house.database.read() as connection:
+        user = await accounts.user_by_id(connection, who.user_id)
+    assert user is not None
+    return user.name
+
+
+async def give(house: House, by: Principal, file_id: UUID, to: Principal, lasts: timedelta = DAY) -> None:
+    await house.files.grants.give(by, file_id, await name_of(house, to), lasts, ORIGIN)
+
+
+async def seen(house: House, who: Principal) -> list[UUID]:
+    return [file.id for file in (await house.catalog.list(who, Filters(), None, 50)).items]
+
+
+async def refusal(work: Awaitable[object]) -> type[PortalError] | None:
+    try:
+        await work
+    except PortalError as error:
+        return type(error)
+    return None
+
+
+async def test_whoever_was_let_reads_the_entry_and_the_content_and_finds_it_in_the_list(
+    house: House, analyst: Principal, bob: Principal
+) -> None:
+    file, other = await house.hand_in(analyst), await house.hand_in(analyst)
+    assert await refusal(house.fetch(bob, file.id)) is NotFound
+    await give(house, analyst, file.id, bob)
+    assert await house.fetch(bob, file.id) == CONTENT
+    assert (await house.catalog.get(bob, file.id)).id == file.id
+    assert await seen(house, bob) == [file.id]
+    assert await refusal(house.fetch(bob, other.id)) is NotFound
+    (shown,) = await house.files.grants.list(analyst, file.id)
+    assert (shown.user_id, shown.granted_by) == (bob.user_id, analyst.user_id)
+    (event,) = await house.record("file.granted")
+    assert (event["actor"], event["subject"], event["details"]["user"]) == (
+        analyst.actor,
+        str(file.id),
+        str(bob.user_id),
+    )
+
+
+async def test_it_opens_nothing_else(house: House, analyst: Principal, bob: Principal) -> None:
+    file, carol = await house.hand_in(analyst), await house.principal()
+    await give(house, analyst, file.id, bob)
+    for work in (
+        house.catalog.update(bob, file.id, None, Changes(description="mine"), ORIGIN),
+        house.catalog.delete(bob, file.id, None, ORIGIN),
+        house.files.moves.move(bob, file.id, None, None, ORIGIN),
+        house.files.grants.list(bob, file.id),
+        give(house, bob, file.id, carol),
+        house.files.grants.take_back(bob, file.id, bob.user_id, ORIGIN),
+    ):
+        assert await refusal(work) is Forbidden
+    assert await refusal(house.fetch(carol, file.id)) is NotFound
+
+
+async def test_it_ends_with_its_time_and_can_be_given_anew(
+    house: House, analyst: Principal, bob: Principal, later: Callable[[timedelta], None]
+) -> None:
+    file = await house.hand_in(analyst)
+    await give(house, analyst, file.id, bob)
+    later(DAY)
+    assert await refusal(house.fetch(bob, file.id)) is NotFound
+    assert await seen(house, bob) == await house.files.grants.list(analyst, file.id) == []
+    await give(house, analyst, file.id, bob)
+    assert await house.fetch(bob, file.id) == CONTENT
+    later(DAY * 3)
+    await house.maintenance.sweep()
+    assert await house.rows("file_grants") == []
+
+
+async def take_back(house: House, by: Principal, file_id: UUID, bob: Principal) -> None:
+    await house.files.grants.take_back(by, file_id, bob.user_id, ORIGIN)
+
+
+async def move(house: House, by: Principal, file_id: UUID, _: Principal) -> None:
+    await house.files.moves.move(by, file_id, None, (await house.open_case(by)).id, ORIGIN)
+
+
+@pytest.mark.parametrize("end", [take_back, move])
+async def test_what_ends_it_takes_a_running_download_along(
+    house: House,
+    analyst: Principal,
+    bob: Principal,
+    end: Callable[..., Awaitable[None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 0.0)
+    file = await house.hand_in(analyst)
+    await give(house, analyst, file.id, bob)
+    running = await house.deliveries.start(bob, file.id, ORIGIN, whole)
+    got = bytearray(await anext(running.chunks))
+    await end(house, analyst, file.id, bob)
+    with pytest.raises(NotFound):
+        await drink(running, got)
+    assert len(got) < len(CONTENT)
+    assert await seen(house, bob) == []
+
+
+async def test_a_lead_grants_out_of_a_case_and_nobody_below_one(
+    house: House, analyst: Principal, bob: Principal
+) -> None:
+    contributor = await house.principal()
+    case = await house.open_case(analyst)
+    await house.let_in(analyst, case.id, contributor, CaseRole.CONTRIBUTOR)
+    file = await house.hand_in(contributor, case_id=case.id)
+    assert await refusal(give(house, contributor, file.id, bob)) is Forbidden
+    await give(house, analyst, file.id, bob)
+    assert await house.fetch(bob, file.id) == CONTENT
+    assert await seen(house, bob) == [file.id]
+    await house.let_in(analyst, case.id, bob, CaseRole.READER)
+    assert await seen(house, bob) == [file.id]  # once, though two ways lead there
+
+
+async def test_a_case_that_turns_red_is_for_its_members_alone(house: House, analyst: Principal, bob: Principal) -> None:
+    case = await house.open_case(analyst)
+    file = await house.hand_in(analyst, case_id=case.id)
+    await give(house, analyst, file.id, bob)
+    await house.cases.register.update(analyst, case.id, None, CaseChanges(tlp=Tlp.RED), ORIGIN)
+    assert await refusal(house.fetch(bob, file.id)) is NotFound
+    assert await seen(house, bob) == []
+    assert await house.fetch(analyst, file.id) == CONTENT
+
+
+@pytest.mark.parametrize("role", [Role.UPLOADER, Role.AUDITOR])
+async def test_accounts_that_never_read_are_granted_nothing(house: House, analyst: Principal, role: Role) -> None:
+    file, other = await house.hand_in(analyst), await house.principal(role)
+    assert await refusal(give(house, analyst, file.id, other)) is GrantRefused
+    assert await house.files.grants.list(analyst, file.id) == []
+
+
+@pytest.mark.parametrize("name", ["nobody at all", "", "a\x00b", "x" * 400])
+async def test_who_is_not_there_is_refused_in_the_same_words(house: House, analyst: Principal, name: str) -> None:
+    file = await house.hand_in(analyst)
+    with pytest.raises(GrantRefused):
+        await house.files.grants.give(analyst, file.id, name, DAY, ORIGIN)
+
+
+async def test_taking_back_what_was_not_given(house: House, analyst: Principal) -> None:
+    file = await house.hand_in(analyst)
+    assert await refusal(house.files.grants.take_back(analyst, file.id, new_id(), ORIGIN)) is NotFound
+    assert await house.record("file.grant_revoked") == []
