@@ -33,8 +33,8 @@ FEATURES: tuple[APIRouter, ...] = (identity_routes.router, files_routes.router)
 RATED: Mapping[RouteClass | None, tuple[str, ...]] = {
     RouteClass.SIGN_IN: ("create_token",),
     RouteClass.UPLOAD: ("upload_file", "upload_raw"),
-    RouteClass.DOWNLOAD: ("download_file",),
-    RouteClass.READ: ("head_file", "list_files", "read_file", "read_me"),
+    RouteClass.DOWNLOAD: ("download_file", "head_file"),
+    RouteClass.READ: ("list_files", "read_file", "read_me"),
     RouteClass.CHANGE: ("delete_file", "logout", "update_file"),
     None: ("healthz", "readyz", "openapi", "docs", "asset"),  # never limited
 }
