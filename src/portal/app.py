@@ -55,9 +55,9 @@ RATED: Mapping[RouteClass | None, tuple[str, ...]] = {
     RouteClass.REGISTER: ("register",),
     RouteClass.REDEEM: ("set_password",),
     RouteClass.UPLOAD: ("upload_file", "upload_raw"),
-    RouteClass.DOWNLOAD: ("download_file",),
+    RouteClass.DOWNLOAD: ("download_file", "head_file"),
     RouteClass.READ: (
-        *("head_file", "list_files", "read_file", "read_me"),
+        *("list_files", "read_file", "read_me"),
         *("list_cases", "read_case", "list_members", "list_break_glass"),
         *("list_users", "read_user", "list_invitations", "list_api_tokens", "list_grants"),
     ),

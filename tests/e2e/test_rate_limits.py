@@ -75,9 +75,9 @@ def test_every_answer_tells_what_is_left(make_portal: MakePortal) -> None:
             (analyst.get(f"{path}/content", headers={"Range": "bytes=0-1"}), 206, "download", 6),
             (analyst.get(path), 200, "read", 6),
             (analyst.get("/files"), 200, "read", 5),
-            (analyst.head(f"{path}/content"), 200, "read", 4),
-            (analyst.get(f"/files/{secrets.token_hex(16)}"), 404, "read", 3),
-            (analyst.get("/files?limit=none"), 422, "read", 2),
+            (analyst.head(f"{path}/content"), 200, "download", 5),
+            (analyst.get(f"/files/{secrets.token_hex(16)}"), 404, "read", 4),
+            (analyst.get("/files?limit=none"), 422, "read", 3),
             (analyst.patch(path, content=b"{"), 415, "change", 5),
             (analyst.delete(path, headers={"If-Match": "*"}), 204, "change", 4),
         ]
