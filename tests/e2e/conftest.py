@@ -126,6 +126,52 @@ class Served:
             return [json.loads(body) for (body,) in connection.execute("SELECT body FROM audit ORDER BY seq")]
 
 
+DESK = {
+    "lead": "analyst",
+    "contributor": "analyst",
+    "reader": "analyst",
+    "hands_in": "uploader",
+    "stranger": "analyst",
+    "outside": "uploader",
+    "auditor": "auditor",
+    "admin": "admin",
+}
+"""Accounts by name, and the members that `Desk.open_case` makes of some."""
+
+
+@dataclass
+class Desk:
+    """A portal, and a client of everybody at it."""
+
+    portal: Served
+    clients: dict[str, httpx.Client]
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, who: str) -> httpx.Client:
+        return self.clients[who]
+
+    def id_of(self, who: str) -> str:
+        if who not in self.ids:
+            self.ids[who] = self[who].get("/users/me").json()["id"]
+        return self.ids[who]
+
+    def open_case(self) -> dict[str, Any]:
+        """A case of the lead's with a contributor, a reader and somebody who hands in."""
+        case: dict[str, Any] = self["lead"].post("/cases", json={"title": "the title of a case"}).json()
+        for name, role in {"contributor": "contributor", "reader": "reader", "hands_in": "uploader"}.items():
+            added = self["lead"].post(f"/cases/{case['id']}/members", json={"name": name, "role": role})
+            assert added.status_code == 201, added.text
+        return case
+
+    def hand_in(self, case: dict[str, Any] | None, content: bytes = b"the case's") -> dict[str, Any]:
+        """A file of the lead's, in a case or in their inbox."""
+        params = {} if case is None else {"case": case["id"]}
+        answer = self["lead"].put(f"/upload/{secrets.token_hex(8)}", content=content, params=params)
+        assert answer.status_code == 201, answer.text
+        entry: dict[str, Any] = answer.json()
+        return entry
+
+
 MakePortal = Callable[..., Served]
 
 
@@ -165,6 +211,17 @@ def fronted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def analyst(portal: Served) -> Iterator[httpx.Client]:
     with portal.client("analyst") as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """People around cases, at a portal that tests of one worker share."""
+    folder = tmp_path_factory.mktemp("desk") / "portal"
+    with contextlib.ExitStack() as stack:
+        portal = stack.enter_context(running(folder, {"MAX_UPLOAD_BYTES": str(64 << 20)}, **DESK))
+        clients = {name: stack.enter_context(portal.client(name)) for name in DESK}
+        clients["anonymous"] = stack.enter_context(httpx.Client(base_url=f"{portal.url}/api/v1", verify=_TLS))
+        yield Desk(portal, clients)
 
 
 @contextmanager

@@ -114,10 +114,11 @@ def _kind(fields: dict[str, str]) -> Kind:
 
 
 def _case(fields: dict[str, str]) -> UUID | None:
-    text = fields.get("case", "")
-    if text and not _UUID.fullmatch(text):
+    if "case" not in fields:
+        return None
+    if not _UUID.fullmatch(fields["case"]):
         raise Unprocessable("case is a case's id.")
-    return UUID(text) if text else None
+    return UUID(fields["case"])
 
 
 def _description(fields: dict[str, str]) -> str:

@@ -29,7 +29,7 @@ _EXAMPLE: JsonDict = {
     "status": "ready",
     "scan_verdict": "not_scanned",
     "owner_id": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
-    "case_id": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
+    "case": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
     "created_at": "2026-11-21T12:00:00.000000Z",
 }
 
@@ -50,7 +50,7 @@ class FileOut(BaseModel):
     status: Status
     scan_verdict: Outcome
     owner_id: UUID = Field(description="Who handed it in.")
-    case_id: UUID | None = Field(description="The case it belongs to; null in its owner's inbox.")
+    case: UUID | None = Field(description="The case it belongs to; null in its owner's inbox.")
     created_at: Moment
 
     @classmethod
@@ -68,7 +68,7 @@ class FileOut(BaseModel):
             status=file.status,
             scan_verdict=Outcome(file.verdict or Outcome.NOT_SCANNED),
             owner_id=file.owner_id,
-            case_id=file.case_id,
+            case=file.case_id,
             created_at=file.created_at,
         )
 
