@@ -299,7 +299,7 @@ async def test_an_authenticator_is_removed_with_the_password_and_a_code_alone(
     for password, code in ((PASSWORD, "000000"), ("a wrong password", phone.code()), (PASSWORD, "")):
         with pytest.raises(InvalidGrant):
             await owner.remove_totp(principal, password, code, HERE)
-    with pytest.raises(TotpRequired):
+    with pytest.raises(AlreadyEnrolled):
         await owner.enrol_totp(principal, PASSWORD, HERE)
     await owner.remove_totp(principal, PASSWORD, phone.code(), HERE)
     assert await sign_in(sessions, None) == "analyst"
