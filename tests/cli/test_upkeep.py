@@ -9,6 +9,7 @@ import pytest
 from portal.bootstrap import Portal
 from portal.core import clock
 from portal.core.ids import new_id
+from portal.core.principal import NOWHERE, Role
 from portal.crypto.format import Place
 from portal.features.audit.events import Event, EventKind
 from portal.features.files import repository
@@ -134,3 +135,13 @@ def test_without_tables_nothing_is_looked_at(keyed: Shell, command: tuple[str, .
     ran = keyed(*command)
     assert (ran.code, ran.out) == (78, "")
     assert "portal db upgrade" in ran.err
+
+
+def test_a_sweep_forgets_invitations_that_are_over(portal: Shell) -> None:
+    async def invite(opened: Portal) -> None:
+        for lasts in (timedelta(hours=-1), timedelta(hours=1)):
+            await opened.identity.accounts.invite("system:cli/test", Role.ANALYST, lasts, NOWHERE)
+
+    portal.inside(invite)
+    assert portal("sweep").code == 0
+    assert portal.query("SELECT count(*) FROM invitations") == [(1,)]

@@ -20,6 +20,8 @@ CHATTY = ("aiosqlite", "alembic", "asyncio", "python_multipart", "sqlalchemy")
 LEAKS = {
     "a token": JWT,
     "a token in a sentence": f"refused {JWT}, try again",
+    "a one-time secret": f"pinv_{CANARY}0123456789012345678",
+    "what an authenticator scans": f"otpauth://totp/portal:ada?secret={CANARY}&issuer=portal",
     "a bearer": f"Bearer {CANARY}",
     "a header": f"Authorization: bearer   {CANARY}",
     "a header as JSON": json.dumps({"authorization": f"Bearer {CANARY}"}),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, event, inspect
+from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal import schema
@@ -41,6 +41,24 @@ async def test_migrations_make_exactly_the_declared_tables(engine: AsyncEngine) 
 async def test_upgrade_is_safe_to_repeat(engine: AsyncEngine) -> None:
     await schema.upgrade(engine)
     await schema.require_current(engine)
+
+
+async def test_the_accounts_of_an_older_release_come_along_and_back(engine: AsyncEngine) -> None:
+    await schema.downgrade(engine, "0001")
+    insert = (
+        "INSERT INTO users (id, name, name_key, password_hash, role, epoch, created_at) "
+        "VALUES ('0190f3a27c117d538e0c5a1d2f3b4c5d', 'ada', 'ada', 'hash', 'admin', 3, '2026-11-21 12:00:00')"
+    )
+    async with engine.begin() as connection:
+        await connection.execute(text(insert))
+    await schema.upgrade(engine)
+    async with engine.begin() as connection:
+        (user,) = await connection.execute(text("SELECT epoch, version, totp_since FROM users"))
+    assert tuple(user) == (3, 1, None)
+    await schema.downgrade(engine, "0001")
+    async with engine.begin() as connection:
+        assert (await connection.execute(text("SELECT name, epoch FROM users"))).all() == [("ada", 3)]
+    await schema.upgrade(engine)
 
 
 class CutOff(Exception):

@@ -224,7 +224,7 @@ def test_an_authenticator_is_asked_for_from_its_confirmation_to_its_removal(made
         assert problem(token(made, "ada", totp=totp.now())) == (400, "invalid_grant")  # it confirmed already
         assert token(made, "ada", totp=codes[0]).status_code == 200
         assert problem(token(made, "ada", totp=codes[0])) == (400, "invalid_grant")
-        assert problem(ada.post("/users/me/totp", json={"password": PASSWORD})) == (400, "totp_required")
+        assert problem(ada.post("/users/me/totp", json={"password": PASSWORD})) == (409, "totp_enrolled")
         removal = {"password": PASSWORD, "totp": codes[1]}
         assert ada.post("/users/me/totp/remove", json=removal).status_code == 204
     assert token(made, "ada").status_code == 200

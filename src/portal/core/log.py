@@ -17,7 +17,7 @@ import structlog
 
 _MAX_BYTES = 64 << 20
 _KEPT = 10
-_JWT = re.compile(r"eyJ[\w-]{5,}\.[\w-]+\.[\w-]*")
+_TOKEN = re.compile(r"eyJ[\w-]{5,}\.[\w-]+\.[\w-]*|pinv_[\w-]{20,}|otpauth://\S+")
 _CREDENTIAL = re.compile(r"(?i)\b(bearer|basic)\s+[^\s\"']+|://[^/\s:@]*:[^@\s/]+@")
 
 
@@ -84,7 +84,7 @@ def _redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Muta
 
 def _clean(value: Any) -> Any:
     if isinstance(value, str):
-        return _CREDENTIAL.sub("***", _JWT.sub("***", value))
+        return _CREDENTIAL.sub("***", _TOKEN.sub("***", value))
     if isinstance(value, dict):
         return {key: _clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -49,5 +49,5 @@ def accounts(database: Database, sessions: Sessions, factors: Factors) -> Accoun
 
 
 @pytest.fixture
-def owner(database: Database, hasher: PasswordHasher, proofs: Proofs, factors: Factors, sessions: Sessions) -> Owner:
-    return Owner(database, hasher, proofs, factors, sessions)
+def owner(database: Database, hasher: PasswordHasher, proofs: Proofs, factors: Factors) -> Owner:
+    return Owner(database, hasher, proofs, factors)

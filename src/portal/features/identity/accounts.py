@@ -112,15 +112,16 @@ class Accounts:
         async with self._database.write() as connection:
             actor = await self._actor(connection, by)
             await self._factors.remove(connection, await users.found(connection, user_id))
-            user = await users.found(connection, user_id)
-            await self._sessions.end_all(connection, user, actor, origin)
+            await repository.end_sessions(connection, user_id)
             await record.write(connection, Event(EventKind.TOTP_REMOVED, actor, str(user_id), origin))
 
     async def end_sessions(self, by: By, user_id: UUID, origin: Origin) -> None:
         """Raises Forbidden, NotFound."""
         async with self._database.write() as connection:
             actor = await self._actor(connection, by)
-            await self._sessions.end_all(connection, await users.found(connection, user_id), actor, origin)
+            await users.found(connection, user_id)
+            await repository.end_sessions(connection, user_id)
+            await record.write(connection, Event(EventKind.SESSIONS_ENDED, actor, str(user_id), origin))
 
     async def invite(self, by: By, role: Role, lasts: timedelta, origin: Origin) -> tuple[Invitation, OneTime]:
         """Good for one account. Raises Forbidden."""

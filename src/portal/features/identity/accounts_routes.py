@@ -141,7 +141,7 @@ async def reset_totp(user_id: UUID, principal: RunsAccounts, identity: WithIdent
     status_code=204,
     summary="End an account's sessions",
     response_description="Every session is over.",
-    responses=documented(*_ONE, errors.Conflict),
+    responses=documented(*_ONE),
 )
 async def logout_user(user_id: UUID, principal: RunsAccounts, identity: WithIdentity, origin: From) -> Response:
     """Within a second, running downloads too."""

@@ -71,15 +71,17 @@ class Factors:
         if not await self._take(connection, user, "".join(code.split())):
             raise InvalidGrant
         if not await repository.change_user(connection, user, totp_since=clock.now()):
-            raise AlreadyEnrolled
+            raise Conflict
         codes = [new_recovery_code() for _ in range(RECOVERY_CODES)]
         await factor_rows.add_codes(connection, user.id, map(recovery_digest, codes))
         return codes
 
     async def remove(self, connection: AsyncConnection, user: User) -> None:
-        """With its recovery codes. Raises NotEnrolled."""
-        if user.totp_since is None or not await repository.change_user(connection, user, totp_since=None):
+        """With its recovery codes. Raises NotEnrolled, Conflict."""
+        if user.totp_since is None:
             raise NotEnrolled
+        if not await repository.change_user(connection, user, totp_since=None):
+            raise Conflict
         await factor_rows.remove(connection, user.id)
 
     async def _take(self, connection: AsyncConnection, user: User, code: str) -> bool:

@@ -13,12 +13,11 @@ from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity import repository
-from portal.features.identity.factors import Factors
+from portal.features.identity.factors import AlreadyEnrolled, Factors
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.proofs import Proofs, Then, Typed
 from portal.features.identity.registration import put_password
 from portal.features.identity.repository import User
-from portal.features.identity.sessions import Sessions
 from portal.features.identity.totp import otpauth_uri
 from portal.features.identity.users import found
 
@@ -36,14 +35,11 @@ class Enrolment:
 class Owner:
     """Everybody's own account."""
 
-    def __init__(
-        self, database: Database, hasher: PasswordHasher, proofs: Proofs, factors: Factors, sessions: Sessions
-    ) -> None:
+    def __init__(self, database: Database, hasher: PasswordHasher, proofs: Proofs, factors: Factors) -> None:
         self._database = database
         self._hasher = hasher
         self._proofs = proofs
         self._factors = factors
-        self._sessions = sessions
 
     async def change_password(
         self, principal: Principal, current: str, code: str | None, new: str, origin: Origin
@@ -63,7 +59,7 @@ class Owner:
             secret = await self._factors.enrol(connection, user)
             return Enrolment(secret, otpauth_uri(secret, user.name))
 
-        return await self._proved(principal, password, None, origin, enrol)
+        return await self._proved_to_enrol(principal, password, origin, enrol)
 
     async def confirm_totp(self, principal: Principal, password: str, code: str, origin: Origin) -> list[str]:
         """From now on a code is asked for. The recovery codes, to show once. Raises what `Factors.confirm` raises."""
@@ -73,7 +69,7 @@ class Owner:
             await _on_record(connection, EventKind.TOTP_CONFIRMED, principal, origin)
             return codes
 
-        return await self._proved(principal, password, None, origin, confirm)
+        return await self._proved_to_enrol(principal, password, origin, confirm)
 
     async def remove_totp(self, principal: Principal, password: str, code: str, origin: Origin) -> None:
         """Raises NotEnrolled, what `Proofs.prove` raises."""
@@ -87,8 +83,14 @@ class Owner:
     async def end_all_sessions(self, principal: Principal, origin: Origin) -> None:
         """This one too."""
         async with self._database.write() as connection:
-            user = await found(connection, principal.user_id)
-            await self._sessions.end_all(connection, user, principal.actor, origin)
+            await repository.end_sessions(connection, principal.user_id)
+            await _on_record(connection, EventKind.SESSIONS_ENDED, principal, origin)
+
+    async def _proved_to_enrol(self, principal: Principal, password: str, origin: Origin, then: Then[_T]) -> _T:
+        """Who has an authenticator is told so, and not asked for a code of it."""
+        if (await self._user(principal)).totp_since is not None:
+            raise AlreadyEnrolled
+        return await self._proved(principal, password, None, origin, then)
 
     async def _proved(
         self, principal: Principal, password: str, code: str | None, origin: Origin, then: Then[_T]

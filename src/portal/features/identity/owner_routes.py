@@ -40,6 +40,7 @@ _PROOF: list[type[PortalError]] = [
     errors.NotSignedIn,
     errors.InsufficientScope,
     errors.InvalidGrant,
+    errors.Conflict,
     errors.TooManyAttempts,
     errors.Unprocessable,
     errors.Unavailable,
@@ -84,7 +85,7 @@ async def set_password(given: SettingPassword, identity: WithIdentity, origin: F
     status_code=204,
     summary="Change your password",
     response_description="The password is changed; every other session is over.",
-    responses=documented(*_PROOF, errors.TotpRequired, TotpEnrolmentRequired, errors.Conflict, *_PASSWORD),
+    responses=documented(*_PROOF, errors.TotpRequired, TotpEnrolmentRequired, *_PASSWORD),
     openapi_extra=taken_as_json(PasswordChange),
 )
 async def change_password(principal: WithAccount, given: NewPassword, identity: WithIdentity, origin: From) -> Response:
@@ -130,7 +131,7 @@ async def confirm_totp(
     status_code=204,
     summary="Remove your authenticator",
     response_description="The authenticator and its recovery codes are gone.",
-    responses=documented(*_PROOF, TotpEnrolmentRequired, NotEnrolled),
+    responses=documented(*_PROOF, errors.TotpRequired, TotpEnrolmentRequired, NotEnrolled),
     openapi_extra=taken_as_json(CodeProof),
 )
 async def remove_totp(principal: WithAccount, given: RemovalProof, identity: WithIdentity, origin: From) -> Response:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.core.errors import InvalidGrant, TooManyAttempts, TotpRequired, Unavailable, Unprocessable
+from portal.core.errors import InvalidGrant, PortalError, TooManyAttempts, TotpRequired, Unavailable, Unprocessable
 from portal.core.principal import Origin
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
@@ -58,6 +58,9 @@ class Proofs:
         except InvalidGrant:
             await self._refuse(typed.name, origin, factor="wrong")
             raise
+        except PortalError:  # it was proven, and something else is in the way
+            await self._give_back(attempt)
+            raise
 
     async def _begin(self, attempt: Attempt, name: str, origin: Origin) -> User | None:
         """The user, if there is one who may sign in; and the charge."""
@@ -80,8 +83,7 @@ class Proofs:
             await self._refuse(typed.name, origin)
             raise
         except Unavailable:
-            async with self._database.write() as connection:
-                await self._throttle.give_back(connection, attempt)
+            await self._give_back(attempt)
             raise
         if not right:
             await self._refuse(typed.name, origin)
@@ -96,6 +98,10 @@ class Proofs:
             done = await then(connection, now)
             await self._throttle.forgive(connection, attempt, now)
             return done
+
+    async def _give_back(self, attempt: Attempt) -> None:
+        async with self._database.write() as connection:
+            await self._throttle.give_back(connection, attempt)
 
     async def _refuse(self, name: str, origin: Origin, *, given_back: Attempt | None = None, **details: Detail) -> None:
         said: dict[str, Detail] = {"grant": "password", "name": name[:_SHOWN_NAME], **details}

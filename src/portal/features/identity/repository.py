@@ -107,6 +107,12 @@ async def change_user(connection: AsyncConnection, user: User, **values: object)
     return done.rowcount == 1
 
 
+async def end_sessions(connection: AsyncConnection, user_id: UUID) -> None:
+    """Every session of the user is of an older epoch from here on, whatever else is going on."""
+    newer = {"epoch": _users.c.epoch + 1, "version": _users.c.version + 1}
+    await connection.execute(update(_users).where(_users.c.id == user_id).values(**newer))
+
+
 async def hold_administrators(connection: AsyncConnection) -> set[UUID]:
     """The enabled ones, none of whom anybody else can change until the transaction ends."""
     enabled = select(_users.c.id).where(_users.c.role == Role.ADMIN.value, _users.c.disabled_at.is_(None))

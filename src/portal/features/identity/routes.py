@@ -5,7 +5,6 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from portal.core.errors import (
-    Conflict,
     InsufficientScope,
     InvalidGrant,
     NotSignedIn,
@@ -113,7 +112,7 @@ async def logout(principal: Enrols, identity: WithIdentity, origin: From) -> Res
     summary="Sign out everywhere",
     status_code=204,
     response_description="Every session of the account is over.",
-    responses=documented(NotSignedIn, Conflict, Unavailable),
+    responses=documented(NotSignedIn, Unavailable),
 )
 async def logout_all(principal: Enrols, identity: WithIdentity, origin: From) -> Response:
     """Ends every session of the account, this one too; running downloads within a second."""

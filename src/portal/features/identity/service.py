@@ -58,7 +58,7 @@ def build(resources: Resources, hasher: PasswordHasher | None = None, rules: Rul
         sessions=sessions,
         callers=callers,
         accounts=Accounts(database, sessions, factors),
-        owner=Owner(database, hasher, proofs, factors, sessions),
+        owner=Owner(database, hasher, proofs, factors),
         registration=Registration(database, hasher, rules.registration),
         cursors=Cursors(keys),
     )

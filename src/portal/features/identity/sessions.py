@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
-from portal.core.errors import Conflict, Forbidden, InvalidGrant, NotSignedIn
+from portal.core.errors import Forbidden, InvalidGrant, NotSignedIn
 from portal.core.ids import new_id
 from portal.core.principal import NOWHERE, Origin, Principal, Role
 from portal.db.unit_of_work import Database
@@ -97,12 +97,6 @@ class Sessions:
             await repository.revoke(connection, principal.credential_id, clock.now())
             ended = Event(EventKind.SIGN_OUT, principal.actor, str(principal.credential_id), origin)
             await record.write(connection, ended)
-
-    async def end_all(self, connection: AsyncConnection, user: User, actor: str, origin: Origin) -> None:
-        """Every session of a user, in the caller's transaction. Raises Conflict where the user just changed."""
-        if not await repository.change_user(connection, user, epoch=user.epoch + 1):
-            raise Conflict
-        await record.write(connection, Event(EventKind.SESSIONS_ENDED, actor, str(user.id), origin))
 
     def claims(self, _: str) -> bool:
         """Access tokens have no mark: what no other kind claims is taken for one."""

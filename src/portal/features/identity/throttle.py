@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,6 +27,7 @@ FREE_HERE, FREE_ADDRESS, FREE_ACCOUNT = 5, 100, 20  # failures that cost no wait
 LONGEST = timedelta(minutes=15)
 FORGOTTEN = timedelta(hours=24)
 KNOWN_FOR = timedelta(days=90)
+_NOBODY = UUID(int=0)  # asked about like anybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Throttle:
         held = await throttle_rows.hold(connection, attempt.subjects, now)
         counts = {subject: 0 if now - at > FORGOTTEN else count for subject, (count, at) in held.items()}
         free = {attempt.here: FREE_HERE}
-        if user is None or not await throttle_rows.is_known(connection, user.id, attempt.address):
+        if not await throttle_rows.is_known(connection, _NOBODY if user is None else user.id, attempt.address):
             free |= {attempt.address: FREE_ADDRESS, attempt.account: FREE_ACCOUNT}
         wait = max(_left(counts[subject], allowed, held[subject][1], now) for subject, allowed in free.items())
         if wait <= 0:
