@@ -113,6 +113,8 @@ def test_a_token_is_bound_to_its_networks(portal: Served, analyst: httpx.Client)
         {"expires_in_days": "30"},
         {"networks": ["192.0.2.1/24"]},
         {"networks": ["everywhere"]},
+        {"networks": [False]},
+        {"networks": [7]},
         {"name": ""},
         {"name": "a\x00b"},
         {"owner_id": NOT_THERE},

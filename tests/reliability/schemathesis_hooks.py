@@ -1,6 +1,7 @@
-"""Which requests Schemathesis leaves out: the ones that are wrong in its own process alone.
+"""What Schemathesis leaves out: requests that are wrong in its own process alone, and the second way to sign in.
 
-Comes in: a body it made. Leaves: whether to send it. Loaded by the `schemathesis` program, not by pytest.
+Comes in: the document, or a body it made. Leaves: the document it reads, or whether to send that body. Loaded by the
+`schemathesis` program, not by pytest.
 """
 
 from typing import Any
@@ -15,6 +16,15 @@ def filter_body(context: schemathesis.HookContext, body: Any) -> bool:
     if "application/json" in said["content"] or not isinstance(body, dict):
         return True
     return not any(map(_is_lost_in_a_form, body.values()))
+
+
+@schemathesis.hook
+def before_load_schema(_: schemathesis.HookContext, document: dict[str, Any]) -> None:
+    """Of two ways to prove who one is it takes one away, and wonders that the other will do."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            security = operation.get("security", [])
+            operation["security"] = [way for way in security if len(security) < 2 or "api_token" not in way]
 
 
 def _is_lost_in_a_form(value: Any) -> bool:

@@ -4,7 +4,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from portal.core.principal import Permission
@@ -26,6 +26,15 @@ _EXAMPLE: JsonDict = {
 }
 
 
+def _written(value: object) -> object:
+    if not isinstance(value, str):  # the library would take a number, or false, for an address
+        raise ValueError("write the network as text")  # noqa: TRY004  # what pydantic takes for a refusal
+    return value
+
+
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_written)]
+
+
 class ApiTokenIn(BaseModel):
     """A token to be made."""
 
@@ -42,13 +51,11 @@ class ApiTokenIn(BaseModel):
     )
 
     name: Text = Field(min_length=1, max_length=100, description="What it is for: shown in lists and on record.")
-    permissions: set[Permission] = Field(
+    permissions: list[Permission] = Field(
         min_length=1, description="What it may be used for, of what its owner may; `files:upload` alone hands in only."
     )
     expires_in_days: Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)] = 90
-    networks: list[IPv4Network | IPv6Network] = Field(
-        [], max_length=16, description="Where it may be used from; anywhere if empty."
-    )
+    networks: list[Network] = Field([], max_length=16, description="Where it may be used from; anywhere if empty.")
     case_id: UUID | None = Field(None, description="The one case it is for: nothing outside of it can be reached.")
 
 
