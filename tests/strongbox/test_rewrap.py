@@ -7,10 +7,11 @@ import pytest
 from portal.backends.blobs.memory import MemoryStore
 from portal.core.errors import IntegrityError
 from portal.core.ids import new_id
+from portal.core.principal import NO_CASE
 from portal.strongbox.model import SealedFile
 from portal.strongbox.strongbox import Strongbox
 
-from .sealing import CASE, NO_CASE, OTHER_CASE, THREE_SEGMENTS, damaged, read, recipe, seal_file, with_part
+from .sealing import CASE, OTHER_CASE, THREE_SEGMENTS, damaged, read, recipe, seal_file, with_part
 
 PARTS = (recipe(THREE_SEGMENTS), recipe(1, 1), recipe(300, 2))
 
