@@ -1,18 +1,20 @@
 """Files in cases: handed in under the case's own keys, and there for its members, whoever handed them in."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from portal.core.errors import Forbidden, IntegrityError, NotFound, PortalError
 from portal.core.ids import new_id
 from portal.core.principal import Principal, Role
 from portal.features.authz.policy import CaseReadOnly
 from portal.features.authz.standing import CaseRole, CaseStatus
+from portal.features.cases import standing
 from portal.features.cases.register import CaseChanges, CaseNotEmpty
 from portal.features.cases.views import CaseView
 from portal.features.files import delivery
@@ -344,6 +346,28 @@ async def test_an_upload_and_the_closing_of_its_case_have_an_order_a_hundred_tim
         await asyncio.gather(upload, close(house, analyst, case), return_exceptions=True)
         listed = await names(house, analyst, case_id=case.id)
         assert listed == ([] if isinstance(upload.exception(), CaseReadOnly) else ["evidence.bin"])
+
+
+@pytest.mark.parametrize("verb", ["update", "delete", "move", "hand_in"])
+async def test_a_change_waits_for_the_closing_of_its_case(
+    house: House, analyst: Principal, case: CaseView, verb: str
+) -> None:
+    file = await house.hand_in(analyst, case_id=case.id)
+    attempts: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
+        "update": lambda: house.catalog.update(analyst, file.id, None, Changes(name="x"), ORIGIN),
+        "delete": lambda: house.catalog.delete(analyst, file.id, None, ORIGIN),
+        "move": lambda: house.files.moves.move(analyst, file.id, None, None, ORIGIN),
+        "hand_in": lambda: house.hand_in(analyst, case_id=case.id),
+    }
+    async with house.database.write() as connection:
+        await standing.hold(connection, case.id, alone=True)
+        await connection.execute(text("UPDATE cases SET status = 'closed'"))
+        attempt = asyncio.create_task(attempts[verb]())
+        done, _ = await asyncio.wait([attempt], timeout=0.3)  # time enough for one that does not wait
+        assert not done
+    with pytest.raises(CaseReadOnly):
+        await attempt
+    assert await house.found(file.id) == file
 
 
 async def test_an_upload_and_the_end_of_its_case_never_both_happen_a_hundred_times(

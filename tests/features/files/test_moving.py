@@ -313,3 +313,28 @@ async def test_a_deleted_file_is_not_moved(house: House, analyst: Principal) -> 
     await house.catalog.delete(analyst, file.id, None, ORIGIN)
     with pytest.raises(NotFound):
         await move(house, analyst, file, case.id)
+
+
+@pytest.mark.parametrize("what", ["member of the target", "member of the source", "the target closed"])
+async def test_a_right_that_ends_while_keys_are_wrapped_moves_nothing(
+    house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    lead = await house.principal()
+    source, target = await house.open_case(lead), await house.open_case(lead, contributor=analyst)
+    await house.let_in(lead, source.id, analyst, LEAD)
+    file = await house.hand_in(analyst, case_id=source.id)
+    real = house.strongbox.rewrap
+
+    async def meanwhile(*given: Any) -> Any:
+        if what == "the target closed":
+            await house.cases.register.update(lead, target.id, None, CaseChanges(status=CaseStatus.CLOSED), ORIGIN)
+        else:
+            left = target if what == "member of the target" else source
+            await house.cases.members.remove(lead, left.id, analyst.user_id, ORIGIN)
+        return await real(*given)
+
+    monkeypatch.setattr(house.strongbox, "rewrap", meanwhile)
+    with pytest.raises((NotFound, CaseReadOnly)):
+        await move(house, analyst, file, target.id)
+    assert await house.found(file.id) == file
+    assert await house.record("file.moved") == []

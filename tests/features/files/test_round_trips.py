@@ -55,6 +55,27 @@ async def test_a_download_is_two_transactions_of_three_and_one_statements(
     assert seen == {"statements": 3 + 1, "commits": 2}
 
 
+async def test_a_download_of_a_case_asks_no_more_than_one_of_an_inbox(
+    house: House, analyst: Principal, sync_engine: Engine
+) -> None:
+    file = await house.hand_in(analyst, case_id=(await house.open_case(analyst)).id)
+    await house.fetch(analyst, file.id)
+    with counted(sync_engine) as seen:
+        await house.fetch(analyst, file.id)
+    assert seen == {"statements": 3 + 1, "commits": 2}
+
+
+async def test_an_upload_to_a_case_asks_how_one_stands_to_it_in_both_transactions(
+    house: House, analyst: Principal, sync_engine: Engine
+) -> None:
+    case = await house.open_case(analyst)
+    await house.hand_in(analyst, case_id=case.id)
+    with counted(sync_engine) as seen:
+        await house.hand_in(analyst, case_id=case.id)
+    held = 2 if sync_engine.dialect.name == "postgresql" else 1  # where there is more than one writer, it is held first
+    assert seen == {"statements": 2 + 4 + 2 * held, "commits": 2}
+
+
 async def test_who_is_calling_is_one_statement(house: House, analyst: Principal, sync_engine: Engine) -> None:
     with counted(sync_engine) as seen:
         async with house.database.read() as connection:
