@@ -24,6 +24,8 @@ from portal.features.cases import routes as cases_routes
 from portal.features.files import routes as files_routes
 from portal.features.identity import accounts_routes, owner_routes
 from portal.features.identity import routes as identity_routes
+from portal.features.links import routes as links_routes
+from portal.features.links import shared_routes
 from portal.features.tokens import routes as tokens_routes
 from portal.web import API, documents, errors, health
 from portal.web.middleware import BodyCare, Bugs, Gate, RequestContext, SecurityHeaders
@@ -37,6 +39,8 @@ FEATURES: tuple[APIRouter, ...] = (
     tokens_routes.router,
     cases_routes.router,
     files_routes.router,
+    links_routes.router,
+    shared_routes.router,
 )
 BODIES = (
     *owner_routes.BODIES,
@@ -44,6 +48,8 @@ BODIES = (
     *tokens_routes.BODIES,
     *cases_routes.BODIES,
     *files_routes.BODIES,
+    *links_routes.BODIES,
+    *shared_routes.BODIES,
 )
 SWEEP_SECONDS = 60
 
@@ -105,6 +111,7 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
             app.state.tokens = portal.tokens
             app.state.cases = portal.cases
             app.state.files = portal.files
+            app.state.links = portal.links
             app.state.callers = portal.identity.callers
             sweeper = asyncio.create_task(_sweep_forever(portal))
             try:
@@ -142,7 +149,8 @@ def _streams(scope: Scope) -> bool:
     """Whether the route streams its body, with a cap of its own."""
     method: str = scope["method"]
     path: str = scope["path"]
-    return (method == "POST" and path == f"{API}/files") or (method == "PUT" and path.startswith(f"{API}/upload/"))
+    forms, bodies = (f"{API}/files", f"{API}/shared/files"), (f"{API}/upload/", f"{API}/shared/upload/")
+    return (method == "POST" and path in forms) or (method == "PUT" and path.startswith(bodies))
 
 
 def _checks(app: FastAPI) -> health.Checks:
@@ -162,6 +170,7 @@ async def _sweep_forever(portal: Portal) -> None:
             portal.files.maintenance.sweep,
             portal.identity.accounts.sweep,
             portal.tokens.sweep,
+            portal.links.visits.sweep,
         ):
             try:
                 await work()

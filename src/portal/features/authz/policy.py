@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from portal.core.errors import Conflict, Forbidden, InsufficientScope, NotFound
-from portal.core.principal import Action, CredentialKind, Permission, Principal, Role
+from portal.core.principal import EVERY_PERMISSION, Action, CredentialKind, Permission, Principal, Role
 from portal.features.authz.standing import CaseRole, CaseStatus, Stand, Standing, Tlp
 
 
 class CaseReadOnly(Conflict):
     code, title = "case_read_only", "The case is closed or archived; reopen it first."
+
+
+class TlpForbidsLinks(Conflict):
+    code, title = "tlp_forbids_links", "The case's TLP colour lets nothing go to people without an account."
 
 
 _EVERYONE = frozenset(Role)
@@ -29,6 +33,7 @@ ROLES: dict[Action, frozenset[Role]] = {
     Action.CASE_CREATE: frozenset({Role.ADMIN, Role.ANALYST}),
     Action.CASE_LIST: _EVERYONE,
     Action.USER_MANAGE: frozenset({Role.ADMIN}),
+    Action.LINK_LIST: _EVERYONE,
 }
 """What an account's role lets it ask for at all, before there is an object."""
 
@@ -50,6 +55,11 @@ STANDINGS: dict[Action, frozenset[Stand]] = {
     Action.MEMBER_REMOVE: _MANAGES,
     Action.MEMBER_LEAVE: _TEAM | {Stand.UPLOADER},
     Action.GLASS_LIST: _WATCHERS | {Stand.LEAD},
+    Action.LINK_FILES: _TEAM | {Stand.OWNER},  # whoever may download them, but for a reason given
+    Action.LINK_CASE: frozenset({Stand.LEAD}),
+    Action.LINK_UPLOAD: frozenset({Stand.OWNER, Stand.LEAD, Stand.CONTRIBUTOR}),
+    Action.CASE_LINK_LIST: _WATCHERS | {Stand.LEAD},
+    Action.CASE_LINK_REVOKE: _MANAGES,
 }
 """What each standing lets a caller do to an object. Whoever has two may do what either lets them."""
 
@@ -70,9 +80,10 @@ _READING = frozenset(
         Action.CASE_READ,
         Action.MEMBER_LIST,
         Action.GLASS_LIST,
+        Action.CASE_LINK_LIST,
     }
 )
-_LEAVING = frozenset({Action.CASE_STATUS, Action.MEMBER_REMOVE, Action.MEMBER_LEAVE})
+_LEAVING = frozenset({Action.CASE_STATUS, Action.MEMBER_REMOVE, Action.MEMBER_LEAVE, Action.CASE_LINK_REVOKE})
 _ALL = frozenset(STANDINGS)
 
 TAKES: dict[CaseStatus, frozenset[Action]] = {
@@ -100,10 +111,11 @@ LINKS: frozenset[Tlp] = frozenset({Tlp.CLEAR, Tlp.GREEN, Tlp.AMBER})
 ACCOUNTS: dict[Action, frozenset[Role]] = {
     Action.TOKEN_LIST: frozenset({Role.ADMIN, Role.AUDITOR}),
     Action.TOKEN_REVOKE: frozenset({Role.ADMIN}),
+    Action.LINK_REVOKE: frozenset({Role.ADMIN}),
 }
 """What each role may do to what belongs to the account of another; with their own everybody may."""
 
-GRANTABLE: frozenset[Permission] = frozenset(Permission) - {Permission.ACCOUNT, Permission.ADMINISTER}
+GRANTABLE: frozenset[Permission] = EVERY_PERMISSION - {Permission.ACCOUNT, Permission.ADMINISTER}
 """What an API token may be made for: accounts, credentials and the portal itself are for persons, signed in."""
 
 
@@ -145,8 +157,8 @@ def require(principal: Principal, action: Action) -> None:
 
 def require_on(principal: Principal, action: Action, standing: Standing) -> None:
     """For one object. Raises Forbidden where the caller may know of it, else NotFound; CaseReadOnly."""
-    if principal.case_id is not None and (standing.case is None or standing.case.id != principal.case_id):
-        raise NotFound  # outside of the one case that its credential is for
+    if not _reaches(principal, standing):
+        raise NotFound
     held = stands(principal, standing)
     if not held & STANDINGS[action]:
         raise Forbidden if held & STANDINGS[_known_by(action)] else NotFound
@@ -154,6 +166,12 @@ def require_on(principal: Principal, action: Action, standing: Standing) -> None
         raise CaseReadOnly
     if standing.case is None and action is Action.FILE_BREAK_GLASS:
         raise Forbidden("Nobody but its owner reads an inbox: there is no lead to show it to.")
+
+
+def require_links(standing: Standing) -> None:
+    """That something may go from a case to people without an account. Raises TlpForbidsLinks."""
+    if standing.case is not None and not links_allowed(standing.case.tlp):
+        raise TlpForbidsLinks
 
 
 def stands(principal: Principal, standing: Standing) -> frozenset[Stand]:
@@ -173,7 +191,7 @@ def sight(principal: Principal) -> Sight:
 
 
 def sees_every_case(principal: Principal) -> bool:
-    """Whether a listing shows the cases of others, too."""
+    """Whether a listing shows the cases of others, too; and their links."""
     return principal.role in {Role.ADMIN, Role.AUDITOR}
 
 
@@ -185,6 +203,15 @@ def may_be(role: Role, case_role: CaseRole) -> bool:
 def links_allowed(tlp: Tlp) -> bool:
     """Whether a case of that colour may be shared with people without an account."""
     return tlp in LINKS
+
+
+def _reaches(principal: Principal, standing: Standing) -> bool:
+    """Whether the object lies where the caller's credential is good at all. A link never leaves its own place."""
+    case_id = None if standing.case is None else standing.case.id
+    if principal.kind is CredentialKind.LINK:
+        coloured = standing.case is not None and not links_allowed(standing.case.tlp)
+        return case_id == principal.case_id and not coloured
+    return principal.case_id is None or case_id == principal.case_id
 
 
 def _tie(role: Role, standing: Standing) -> Stand:
@@ -200,5 +227,7 @@ def _tie(role: Role, standing: Standing) -> Stand:
 
 def _known_by(action: Action) -> Action:
     """The action that says whether a caller may know of the object."""
+    if action is Action.CASE_LINK_REVOKE:
+        return Action.CASE_LINK_LIST
     about_files = action.value.startswith("files.") and action is not Action.FILE_CREATE
     return Action.FILE_READ if about_files else Action.CASE_READ

@@ -9,8 +9,8 @@ from typing import Annotated
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, SecurityScopes
 
-from portal.core.errors import NotSignedIn
-from portal.core.principal import Action, Origin, Permission, Principal
+from portal.core.errors import InsufficientScope, NotSignedIn
+from portal.core.principal import Action, CredentialKind, Origin, Permission, Principal
 from portal.features.authz import policy
 from portal.features.identity.callers import Callers
 from portal.features.identity.service import Identity
@@ -65,6 +65,8 @@ async def principal_of(request: Request, asked: SecurityScopes, origin: From, cr
     """The caller, whose credential has the permissions that the route asks of it."""
     callers: Callers = request.app.state.callers
     principal = await callers.resolve(credential, origin)
+    if principal.kind is CredentialKind.LINK:  # even where no permission is asked: nobody's account is behind it
+        raise InsufficientScope
     policy.require_permissions(principal, map(Permission, asked.scopes))
     return principal
 
