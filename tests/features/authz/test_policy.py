@@ -15,7 +15,7 @@ from portal.features.authz.standing import CaseRole, CaseStatus, InCase, Stand, 
 ME, SESSION = UUID(int=1), UUID(int=3)
 YES, FORBIDDEN, NOT_FOUND, READ_ONLY = None, Forbidden, NotFound, CaseReadOnly
 ROLES = ("admin", "analyst", "uploader", "auditor")
-OUTSIDE = ("files.create", "files.list", "cases.create", "cases.list", "users.manage")
+OUTSIDE = ("files.create", "files.list", "cases.create", "cases.list", "users.manage", "links.list")
 ABOUT_FILES = ("files.read", "files.download", "files.update", "files.delete", "files.move", "files.break_glass")
 
 Answer = type[PortalError] | None
@@ -27,6 +27,7 @@ WITHOUT_OBJECT = {
     "cases.create": (YES, YES, FORBIDDEN, FORBIDDEN),
     "cases.list": (YES, YES, YES, YES),
     "users.manage": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN),
+    "links.list": (YES, YES, YES, YES),
 }
 IN_MY_INBOX = {
     "files.create": (YES, YES, YES, FORBIDDEN),
@@ -37,6 +38,8 @@ IN_MY_INBOX = {
     "files.delete": (YES, YES, YES, FORBIDDEN),
     "files.move": (YES, YES, YES, FORBIDDEN),
     "files.break_glass": (FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN),
+    "links.give_files": (YES, YES, YES, FORBIDDEN),
+    "links.collect": (YES, YES, YES, FORBIDDEN),
 }
 IN_ANOTHERS_INBOX = {
     "files.read": (YES, NOT_FOUND, NOT_FOUND, YES),
@@ -45,6 +48,7 @@ IN_ANOTHERS_INBOX = {
     "files.delete": (YES, NOT_FOUND, NOT_FOUND, FORBIDDEN),
     "files.move": (FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN),
     "files.break_glass": (FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN),
+    "links.give_files": (FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN),
 }
 # action: for an analyst who is lead, contributor, reader, uploader or no member; for an admin, for an auditor
 MEMBERS = ("lead", "contributor", "reader", "uploader", "nobody", "admin", "auditor")
@@ -66,6 +70,11 @@ IN_A_CASE = {
     "cases.members.remove": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN, NOT_FOUND, YES, FORBIDDEN),
     "cases.members.leave": (YES, YES, YES, YES, NOT_FOUND, FORBIDDEN, FORBIDDEN),
     "cases.break_glass.list": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN, NOT_FOUND, YES, YES),
+    "links.give_files": (YES, YES, YES, FORBIDDEN, NOT_FOUND, FORBIDDEN, FORBIDDEN),
+    "links.give_case": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN, NOT_FOUND, FORBIDDEN, FORBIDDEN),
+    "links.collect": (YES, YES, FORBIDDEN, FORBIDDEN, NOT_FOUND, FORBIDDEN, FORBIDDEN),
+    "cases.links.list": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN, NOT_FOUND, YES, YES),
+    "cases.links.revoke": (YES, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, YES, FORBIDDEN),
 }
 HANDED_IN_BY_AN_UPLOADER = {
     "files.read": YES,
@@ -76,8 +85,8 @@ HANDED_IN_BY_AN_UPLOADER = {
     "files.break_glass": FORBIDDEN,
 }
 READING = {"files.list", "files.read", "files.download", "files.break_glass"}
-READING |= {"cases.read", "cases.members.list", "cases.break_glass.list"}
-LEAVING = {"cases.status", "cases.members.remove", "cases.members.leave"}
+READING |= {"cases.read", "cases.members.list", "cases.break_glass.list", "cases.links.list"}
+LEAVING = {"cases.status", "cases.members.remove", "cases.members.leave", "cases.links.revoke"}
 
 
 def cells(names: Sequence[str], table: Mapping[str, Sequence[Answer]]) -> list[tuple[str, str, Answer]]:
@@ -145,8 +154,12 @@ def test_a_credential_has_every_permission_that_is_asked_or_goes_no_further() ->
 
 
 def test_a_sign_in_has_every_permission_and_a_token_never_the_account() -> None:
-    policy.require_permissions(principal("auditor"), Permission)
-    assert frozenset(Permission) - {Permission.ACCOUNT, Permission.ADMINISTER} == policy.GRANTABLE
+    links_own = {Permission.LINK_DOWNLOAD, Permission.LINK_UPLOAD}
+    policy.require_permissions(principal("auditor"), set(Permission) - links_own)
+    for permission in links_own:
+        with pytest.raises(InsufficientScope):
+            policy.require_permissions(principal("admin"), [permission])
+    assert frozenset(Permission) - links_own - {Permission.ACCOUNT, Permission.ADMINISTER} == policy.GRANTABLE
 
 
 @pytest.mark.parametrize(
@@ -159,7 +172,11 @@ def test_a_sign_in_has_every_permission_and_a_token_never_the_account() -> None:
     ],
 )
 def test_what_belongs_to_the_account_of_another(role: str, listed: Answer, revoked: Answer) -> None:
-    for action, answer in ((Action.TOKEN_LIST, listed), (Action.TOKEN_REVOKE, revoked)):
+    for action, answer in (
+        (Action.TOKEN_LIST, listed),
+        (Action.TOKEN_REVOKE, revoked),
+        (Action.LINK_REVOKE, revoked),
+    ):
         policy.require_of(principal(role), action, ME)
         if answer is None:
             policy.require_of(principal(role), action, UUID(int=2))
@@ -324,3 +341,43 @@ def test_glass_is_broken_by_a_person_who_is_signed_in() -> None:
     policy.require_on(principal("admin"), Action.FILE_DOWNLOAD, broken)
     with pytest.raises(Forbidden):
         policy.require_on(replace(principal("admin"), kind=CredentialKind.TOKEN), Action.FILE_DOWNLOAD, broken)
+
+
+def linked(role: str, case_id: UUID | None) -> Principal:
+    return replace(principal(role), kind=CredentialKind.LINK, case_id=case_id)
+
+
+@pytest.mark.parametrize("tlp", Tlp)
+def test_a_link_reaches_its_own_case_and_only_while_its_colour_allows_links(tlp: Tlp) -> None:
+    within = Standing(theirs=True, case=replace(case("lead"), id=CASE, tlp=tlp))
+    if tlp in {Tlp.CLEAR, Tlp.GREEN, Tlp.AMBER}:
+        policy.require_on(linked("analyst", CASE), Action.FILE_DOWNLOAD, within)
+        policy.require_links(within)
+    else:
+        with pytest.raises(NotFound):
+            policy.require_on(linked("analyst", CASE), Action.FILE_DOWNLOAD, within)
+        with pytest.raises(policy.TlpForbidsLinks):
+            policy.require_links(within)
+    for elsewhere in (ANOTHER, None):
+        with pytest.raises(NotFound):
+            policy.require_on(linked("analyst", elsewhere), Action.FILE_DOWNLOAD, within)
+
+
+def test_a_link_to_an_inbox_does_not_follow_a_file_into_a_case() -> None:
+    policy.require_on(linked("analyst", None), Action.FILE_DOWNLOAD, Standing(theirs=True))
+    with pytest.raises(NotFound):
+        policy.require_on(linked("analyst", None), Action.FILE_DOWNLOAD, Standing(theirs=True, case=case("lead")))
+    with pytest.raises(NotFound):
+        policy.require_on(linked("analyst", CASE), Action.FILE_DOWNLOAD, Standing(theirs=True))
+
+
+def test_a_link_never_has_a_reason_to_break_glass() -> None:
+    broken = Standing(theirs=False, case=replace(case(None), id=CASE), broke_glass=True)
+    with pytest.raises(Forbidden):
+        policy.require_on(linked("admin", CASE), Action.FILE_DOWNLOAD, broken)
+
+
+def test_who_may_give_a_file_away_is_who_may_download_it_without_a_reason() -> None:
+    assert policy.STANDINGS[Action.LINK_FILES] == policy.STANDINGS[Action.FILE_DOWNLOAD] - {Stand.BREAK_GLASS}
+    assert policy.STANDINGS[Action.LINK_CASE] <= policy.STANDINGS[Action.LINK_FILES]
+    assert policy.STANDINGS[Action.LINK_UPLOAD] <= policy.STANDINGS[Action.FILE_CREATE]

@@ -208,9 +208,10 @@ def links_allowed(tlp: Tlp) -> bool:
 def _reaches(principal: Principal, standing: Standing) -> bool:
     """Whether the object lies where the caller's credential is good at all. A link never leaves its own place."""
     case_id = None if standing.case is None else standing.case.id
+    if principal.kind is CredentialKind.LINK and standing.case is not None:
+        return principal.case_id is not None and case_id == principal.case_id and links_allowed(standing.case.tlp)
     if principal.kind is CredentialKind.LINK:
-        coloured = standing.case is not None and not links_allowed(standing.case.tlp)
-        return case_id == principal.case_id and not coloured
+        return principal.case_id is None
     return principal.case_id is None or case_id == principal.case_id
 
 

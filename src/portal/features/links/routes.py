@@ -101,7 +101,7 @@ async def list_case_links(case_id: UUID, principal: WithAccount, links: WithLink
 
 
 @router.delete(
-    "/links/{link_id}",
+    "/links/{link_id:uuid}",
     status_code=204,
     summary="Revoke a link",
     response_description="The link is over.",

@@ -75,7 +75,7 @@ class SharedOut(BaseModel):
                 "bytes_left": 1 << 30,
                 "kinds": [],
                 "files": [_FILE],
-                "next_cursor": None,
+                "next_cursor": "Xk3…",
             }
         }
     )
