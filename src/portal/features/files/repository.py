@@ -43,7 +43,8 @@ _COMPLETE = [
     _blobs.c[name].is_not(None)
     for name in ("data_key_id", "wrapped_key", "commitment", "plain_length", "stored_length")
 ]
-_STANDING_TYPES = _VIEW_TYPES | dict.fromkeys(("case_status", "case_tlp", "case_role"), str) | {"broke_glass": bool}
+_STANDING_TYPES = _VIEW_TYPES | dict.fromkeys(("case_status", "case_tlp", "case_role"), str)
+_STANDING_TYPES |= {"in_case_id": UUID, "broke_glass": bool}
 LISTED = (Status.READY.value, Status.QUARANTINED.value)
 
 # What every upload and download asks is made once; values come with each call.
