@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from portal.core import clock
-from portal.core.errors import NotSignedIn, PortalError, TooManyAttempts
+from portal.core.errors import NotSignedIn, PortalError, TooManyAttempts, Unprocessable
 from portal.core.principal import CredentialKind, Permission, Principal, Role
 from portal.features.authz.standing import CaseRole, CaseStatus, Tlp
 from portal.features.links.making import MARK
@@ -94,6 +94,32 @@ async def test_a_password_that_is_sent_costs_the_same_work_for_a_link_that_is_no
     assert asked == [True, False]
     await desk.visit(guarded, PASSWORD)
     assert asked == [True, False, True]
+
+
+async def test_what_can_be_no_password_is_on_record_and_costs_nothing_for_anybody(
+    desk: Desk, house: House, lead: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await desk.upload_link(lead, password=PASSWORD)
+    monkeypatch.setattr(desk.visits._hasher, "_in_thread", None)
+    for secret in (made.secret, MARK.make()):
+        with pytest.raises(Unprocessable):
+            await desk.visits.redeem(secret, "é" * 1024, ORIGIN)
+    assert len(await house.record("link.refused")) == 2
+
+
+async def test_a_link_that_ends_while_its_password_is_judged_is_refused(
+    desk: Desk, lead: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await desk.upload_link(lead, password=PASSWORD)
+    real = desk.visits._hasher.verify
+
+    async def verify(password: str, known: str | None) -> bool:
+        await desk.making.revoke(lead, made.link.id, ORIGIN)
+        return await real(password, known)
+
+    monkeypatch.setattr(desk.visits._hasher, "verify", verify)
+    await refused(desk, made.secret, PASSWORD)
+    assert await desk.house.rows("link_sessions") == []
 
 
 async def test_wrong_passwords_wait_and_never_longer_than_a_quarter_of_an_hour(

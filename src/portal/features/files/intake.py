@@ -44,8 +44,7 @@ _ASK_SECONDS = 1.0  # how often a database that is away is asked what became of 
 _ASK_TIMES = int(LEASE.total_seconds() / _ASK_SECONDS)  # from then on the row is anybody's to settle
 _DELIVERABLE = {Outcome.CLEAN, Outcome.NOT_SCANNED}
 
-Counted = Callable[[AsyncConnection, FileView], Awaitable[None]]
-"""Awaited in transaction 2 with the file as it is settled; what it raises leaves nothing of it."""
+Counted = Callable[[AsyncConnection, FileView], Awaitable[None]]  # in transaction 2; what it raises leaves nothing
 
 _log = log.get(__name__)
 

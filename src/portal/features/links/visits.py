@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
-from portal.core.errors import Forbidden, NotSignedIn, TooManyAttempts
+from portal.core.errors import Forbidden, NotSignedIn, TooManyAttempts, Unprocessable
 from portal.core.ids import new_id
 from portal.core.marked import Mark
 from portal.core.principal import Origin, Principal
@@ -46,18 +46,12 @@ class Visits:
         """Uses nothing up. Raises LinkRefused, TooManyAttempts, Unprocessable, Unavailable."""
         digest = MARK.digest(secret)
         found = await self._look(digest, password, origin)
-        if not await self._is_right(found, password):
+        try:
+            await self._require_password(found, password)
+            return await self._settle(digest, found, origin)
+        except (LinkRefused, Unprocessable):
             await self._refuse(found, origin)
-            raise LinkRefused
-        redeemed = None
-        async with self._database.write() as connection:
-            now = await _good(connection, digest)  # it may have ended while the password was judged
-            if found is not None and now is not None and now.password_hash == found.password_hash:
-                redeemed = await _begin(connection, now, origin)
-        if redeemed is None:
-            await self._refuse(found, origin)
-            raise LinkRefused
-        return redeemed
+            raise
 
     async def visit(self, token: str) -> Visit:
         """Who holds a token. Raises NotSignedIn."""
@@ -100,13 +94,20 @@ class Visits:
             raise TooManyAttempts(wait)
         return found
 
-    async def _is_right(self, found: Redeemable | None, password: str | None) -> bool:
-        """The same work for a link that is there and for one that is not."""
+    async def _require_password(self, found: Redeemable | None, password: str | None) -> None:
+        """The same work for a link that is there and for one that is not. Raises LinkRefused, Unprocessable."""
         if found is not None and found.password_hash is None:
-            return True
-        if password is None:
-            return False
-        return await self._hasher.verify(password, None if found is None else found.password_hash)
+            return
+        known = None if found is None else found.password_hash
+        if password is None or not await self._hasher.verify(password, known):
+            raise LinkRefused
+
+    async def _settle(self, digest: bytes | None, found: Redeemable | None, origin: Origin) -> Redeemed:
+        async with self._database.write() as connection:
+            now = await _good(connection, digest)  # it may have ended while the password was judged
+            if found is None or now is None or now.password_hash != found.password_hash:
+                raise LinkRefused
+            return await _begin(connection, now, origin)
 
     async def _refuse(self, found: Redeemable | None, origin: Origin) -> None:
         subject = None if found is None else str(found.live.link.id)
