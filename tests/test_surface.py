@@ -18,7 +18,7 @@ import portal
 from portal import config
 from portal.app import RATED, create_app
 from portal.config import Settings
-from portal.core.principal import Permission
+from portal.core.principal import EVERY_PERMISSION
 from portal.features.identity.callers import Callers
 from portal.web.errors import PROBLEM_JSON, Problem
 from portal.web.middleware import RequestContext
@@ -72,6 +72,17 @@ SURFACE = {
     ("DELETE", "/api/v1/files/{file_id}/grants/{user_id}", "revoke_grant", TOKEN),
     ("GET", "/api/v1/files/{file_id}/content", "download_file", TOKEN),
     ("HEAD", "/api/v1/files/{file_id}/content", "head_file", TOKEN),
+    ("POST", "/api/v1/links/download", "make_download_link", TOKEN),
+    ("POST", "/api/v1/links/upload", "make_upload_link", TOKEN),
+    ("GET", "/api/v1/links", "list_links", TOKEN),
+    ("GET", "/api/v1/cases/{case_id}/links", "list_case_links", TOKEN),
+    ("DELETE", "/api/v1/links/{link_id:uuid}", "revoke_link", TOKEN),
+    ("POST", "/api/v1/links/redeem", "redeem_link", OPEN),
+    ("GET", "/api/v1/shared", "read_shared", TOKEN),
+    ("GET", "/api/v1/shared/files/{file_id}/content", "download_shared", TOKEN),
+    ("HEAD", "/api/v1/shared/files/{file_id}/content", "head_shared", TOKEN),
+    ("POST", "/api/v1/shared/files", "upload_shared", TOKEN),
+    ("PUT", "/api/v1/shared/upload/{filename:path}", "upload_shared_raw", TOKEN),
     ("GET", "/healthz", "healthz", OPEN),
     ("GET", "/readyz", "readyz", OPEN),
     ("GET", "/openapi.json", "openapi", OPEN),
@@ -162,7 +173,7 @@ async def test_a_caller_without_a_token_gets_no_further_than_written_down(
 ) -> None:
     url = re.sub(r"\{\w+_id(:uuid)?\}", SOME_ID, path).replace("{filename:path}", "a.bin")
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
-        content = Unread() if method in {"POST", "PUT"} and "/auth/" not in path else None
+        content = Unread() if method in {"POST", "PUT"} and who == TOKEN else None
         answer = await client.request(method, url, content=content)
     assert (answer.status_code == 401) is (who == TOKEN)
     if who == TOKEN:
@@ -213,6 +224,16 @@ SCOPES = {
     "delete_file": "files:change",
     "download_file": "download:raw",
     "head_file": "download:raw",
+    **dict.fromkeys(
+        ("make_download_link", "make_upload_link", "list_links", "list_case_links", "revoke_link"), "account"
+    ),
+}
+OF_LINKS = {
+    "read_shared": "",
+    "download_shared": "link:download",
+    "head_shared": "link:download",
+    "upload_shared": "link:upload",
+    "upload_shared_raw": "link:upload",
 }
 
 
@@ -221,11 +242,12 @@ def test_the_document_says_which_permissions_a_token_needs(document: dict[str, A
     for _, _, operation in operations(document):
         asked = {name: " ".join(scopes) for entry in operation["security"] for name, scopes in entry.items()}
         if asked:
-            assert set(asked) == {"password", "api_token"}
-            (said[operation["operationId"]],) = set(asked.values())
-    assert said == SCOPES
+            (scope,) = set(asked.values())
+            said[operation["operationId"]] = (set(asked), scope)
+    of_accounts = {name: ({"password", "api_token"}, scope) for name, scope in SCOPES.items()}
+    assert said == of_accounts | {name: ({"link"}, scope) for name, scope in OF_LINKS.items()}
     flow = document["components"]["securitySchemes"]["password"]["flows"]["password"]
-    assert set(flow["scopes"]) == {permission.value for permission in Permission}
+    assert set(flow["scopes"]) == {permission.value for permission in EVERY_PERMISSION}
 
 
 def test_every_operation_has_a_summary_a_tag_and_a_short_id_of_its_own(document: dict[str, Any]) -> None:
@@ -258,9 +280,13 @@ def test_every_error_of_our_own_has_an_example_per_code(document: dict[str, Any]
 
 
 def test_uploads_document_every_code_of_422(document: dict[str, Any]) -> None:
-    for said in (document["paths"]["/api/v1/files"]["post"], document["paths"]["/api/v1/upload/{filename}"]["put"]):
-        examples = said["responses"]["422"]["content"][PROBLEM_JSON]["examples"]
-        assert {"unprocessable", "idempotency_mismatch"} <= set(examples)
+    for under, more in (("/api/v1", "idempotency_mismatch"), ("/api/v1/shared", "kind_refused")):
+        for said in (
+            document["paths"][f"{under}/files"]["post"],
+            document["paths"][f"{under}/upload/{{filename}}"]["put"],
+        ):
+            examples = said["responses"]["422"]["content"][PROBLEM_JSON]["examples"]
+            assert {"unprocessable", more} <= set(examples)
 
 
 def test_every_route_for_the_signed_in_documents_that_it_may_refuse_them(document: dict[str, Any]) -> None:
@@ -313,7 +339,7 @@ def schemas(node: Any) -> Iterator[dict[str, Any]]:
 
 def test_every_binary_schema_says_so_in_both_spellings(document: dict[str, Any]) -> None:
     found = list(schemas(document))
-    assert len(found) == 4  # one form field, one raw body, one whole and one partial download
+    assert len(found) == 2 * 4  # one form field, one raw body, one whole and one partial download, also by a link
     for schema in found:
         assert schema == {
             "type": "string",

@@ -26,6 +26,8 @@ from portal.features.files import rights_routes
 from portal.features.files import routes as files_routes
 from portal.features.identity import accounts_routes, owner_routes
 from portal.features.identity import routes as identity_routes
+from portal.features.links import routes as links_routes
+from portal.features.links import shared_routes
 from portal.features.tokens import routes as tokens_routes
 from portal.web import API, documents, errors, health
 from portal.web.limits import Limits, RateLimitHeaders
@@ -41,6 +43,8 @@ FEATURES: tuple[APIRouter, ...] = (
     cases_routes.router,
     files_routes.router,
     rights_routes.router,
+    links_routes.router,
+    shared_routes.router,
 )
 BODIES = (
     *owner_routes.BODIES,
@@ -49,17 +53,20 @@ BODIES = (
     *cases_routes.BODIES,
     *files_routes.BODIES,
     *rights_routes.BODIES,
+    *links_routes.BODIES,
+    *shared_routes.BODIES,
 )
 RATED: Mapping[RouteClass | None, tuple[str, ...]] = {
     RouteClass.SIGN_IN: ("create_token",),
     RouteClass.REGISTER: ("register",),
-    RouteClass.REDEEM: ("set_password",),
-    RouteClass.UPLOAD: ("upload_file", "upload_raw"),
-    RouteClass.DOWNLOAD: ("download_file", "head_file"),
+    RouteClass.REDEEM: ("set_password", "redeem_link"),
+    RouteClass.UPLOAD: ("upload_file", "upload_raw", "upload_shared", "upload_shared_raw"),
+    RouteClass.DOWNLOAD: ("download_file", "head_file", "download_shared", "head_shared"),
     RouteClass.READ: (
         *("list_files", "read_file", "read_me"),
         *("list_cases", "read_case", "list_members", "list_break_glass"),
         *("list_users", "read_user", "list_invitations", "list_api_tokens", "list_grants"),
+        *("list_links", "list_case_links", "read_shared"),
     ),
     RouteClass.CHANGE: (
         *("delete_file", "update_file", "move_file", "break_glass", "give_grant", "revoke_grant"),
@@ -67,6 +74,7 @@ RATED: Mapping[RouteClass | None, tuple[str, ...]] = {
         *("logout", "logout_all", "change_password", "enrol_totp", "confirm_totp", "remove_totp"),
         *("create_user", "update_user", "reset_password", "reset_totp", "logout_user"),
         *("create_invitation", "revoke_invitation", "create_api_token", "revoke_api_token"),
+        *("make_download_link", "make_upload_link", "revoke_link"),
     ),
     None: ("healthz", "readyz", "openapi", "docs", "asset"),  # never limited
 }
@@ -145,6 +153,7 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
             app.state.tokens = portal.tokens
             app.state.cases = portal.cases
             app.state.files = portal.files
+            app.state.links = portal.links
             app.state.callers = portal.identity.callers
             sweeper = asyncio.create_task(_sweep_forever(portal))
             try:
@@ -183,7 +192,8 @@ def _streams(scope: Scope) -> bool:
     """Whether the route streams its body, with a cap of its own."""
     method: str = scope["method"]
     path: str = scope["path"]
-    return (method == "POST" and path == f"{API}/files") or (method == "PUT" and path.startswith(f"{API}/upload/"))
+    forms, bodies = (f"{API}/files", f"{API}/shared/files"), (f"{API}/upload/", f"{API}/shared/upload/")
+    return (method == "POST" and path in forms) or (method == "PUT" and path.startswith(bodies))
 
 
 def _checks(app: FastAPI) -> health.Checks:
@@ -203,6 +213,7 @@ async def _sweep_forever(portal: Portal) -> None:
             portal.files.maintenance.sweep,
             portal.identity.accounts.sweep,
             portal.tokens.sweep,
+            portal.links.visits.sweep,
         ):
             try:
                 await work()

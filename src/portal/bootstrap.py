@@ -24,6 +24,8 @@ from portal.features.files import service as files_service
 from portal.features.files.service import Files
 from portal.features.identity import service as identity_service
 from portal.features.identity.service import Identity, Rules
+from portal.features.links import service as links_service
+from portal.features.links.service import Links
 from portal.features.tokens.service import ApiTokens
 from portal.keyring.keyring import Keyring
 from portal.resources import Resources
@@ -40,6 +42,7 @@ class Portal:
     tokens: ApiTokens
     cases: Cases
     files: Files
+    links: Links
 
 
 def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resources:
@@ -80,7 +83,9 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         tokens = ApiTokens(resources.database)
         identity.callers.add(CredentialKind.TOKEN, tokens)
         cases, files = cases_service.build(resources), files_service.build(resources, identity)
-        yield Portal(resources, identity, tokens, cases, files)
+        links = links_service.build(resources, identity, files)
+        identity.callers.add(CredentialKind.LINK, links.visits)
+        yield Portal(resources, identity, tokens, cases, files, links)
     finally:
         await resources.aclose()
 

@@ -6,10 +6,10 @@ from portal.features.audit import models as audit
 from portal.features.cases import models as cases
 from portal.features.files import models as files
 from portal.features.identity import models as identity
+from portal.features.links import models as links
 from portal.features.tokens import models as tokens
 from portal.keyring import models as keyring
 
-__all__ = ["audit", "files", "identity", "keyring", "metadata", "tokens"]
-__all__ = ["audit", "cases", "files", "identity", "keyring", "metadata"]
+__all__ = ["audit", "cases", "files", "identity", "keyring", "links", "metadata", "tokens"]
 
 metadata = SQLModel.metadata

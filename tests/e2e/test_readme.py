@@ -22,13 +22,25 @@ def test_the_curl_session_about_accounts_works_as_written(make_portal: MakePorta
     portal = make_portal()
     portal.prepare(admin="admin")
     portal.start()
-    *_, listed = paste("docs/access.md", portal, tmp_path).split('{"items":')
+    *_, listed = paste("docs/access.md", portal, tmp_path, about="Accounts").split('{"items":')
     assert '"name":"alice","role":"auditor"' in listed
 
 
-def paste(page: str, portal: Served, folder: Path) -> str:
-    """What the session of a page prints."""
-    (session,) = re.findall(r"<!-- session: .*? -->\n```sh\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+def test_the_curl_session_about_links_works_as_written(make_portal: MakePortal, tmp_path: Path) -> None:
+    portal = make_portal()
+    portal.prepare(alice="analyst")
+    portal.start()
+    done = paste("docs/access.md", portal, tmp_path, about="Links")
+    assert '"message":"The logs, please."' in done
+    assert '"name":"firewall.log","size":17' in done
+    assert done.endswith("the same bytes\nlink_used_up\nnot_signed_in\n")
+
+
+def paste(page: str, portal: Served, folder: Path, *, about: str = "") -> str:
+    """What the session of a page prints; of several, the one under "`about` with curl"."""
+    text = (ROOT / page).read_text()
+    text = text.split(f"\n## {about} with curl\n")[1].split("\n## ")[0] if about else text
+    (session,) = re.findall(r"<!-- session: .*? -->\n```sh\n(.*?)```", text, re.DOTALL)
     script = session.replace("127.0.0.1:8000", f"127.0.0.1:{portal.port}").replace("paste it here", PASSWORD)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],

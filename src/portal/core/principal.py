@@ -48,10 +48,20 @@ class Action(StrEnum):
     GLASS_LIST = "cases.break_glass.list"
     TOKEN_LIST = "tokens.list"  # noqa: S105  # a word, no secret
     TOKEN_REVOKE = "tokens.revoke"  # noqa: S105
+    LINK_LIST = "links.list"
+    LINK_REVOKE = "links.revoke"
+    LINK_FILES = "links.give_files"
+    LINK_CASE = "links.give_case"
+    LINK_UPLOAD = "links.collect"
+    CASE_LINK_LIST = "cases.links.list"
+    CASE_LINK_REVOKE = "cases.links.revoke"
 
 
 class Permission(StrEnum):
-    """What a credential may be used for: the OAuth2 scopes of the API. Its owner's role has the last word."""
+    """What a credential may be used for: the OAuth2 scopes of the API. Its owner's role has the last word.
+
+    The last two are links' alone: nobody who has an account has them.
+    """
 
     FILES_READ = "files:read"
     FILES_UPLOAD = "files:upload"
@@ -62,9 +72,12 @@ class Permission(StrEnum):
     CASES_CHANGE = "cases:change"
     ACCOUNT = "account"
     ADMINISTER = "administer"
+    LINK_DOWNLOAD = "link:download"
+    LINK_UPLOAD = "link:upload"
 
 
-EVERY_PERMISSION: Final = frozenset(Permission)
+OF_LINKS: Final = frozenset({Permission.LINK_DOWNLOAD, Permission.LINK_UPLOAD})
+EVERY_PERMISSION: Final = frozenset(Permission) - OF_LINKS
 
 
 class CredentialKind(StrEnum):
@@ -72,14 +85,15 @@ class CredentialKind(StrEnum):
 
     SESSION = "session"
     TOKEN = "token"  # noqa: S105  # a word, no secret
+    LINK = "link"
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
     """A caller whose identity has been proven. `actor` is what the audit record says.
 
-    `credential_id` is the session or token that it was proven with; `permissions` are what that may be used for, and
-    `case_id` the only case, if there is one.
+    `credential_id` is the session, token or link that it was proven with; `permissions` are what that may be used for,
+    and `case_id` the only case, if there is one. Behind a link nobody is known: role and user are its maker's.
     """
 
     actor: str

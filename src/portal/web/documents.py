@@ -53,7 +53,7 @@ def install(app: FastAPI, *, description: str, limits: Limits, bodies: Sequence[
         description=description,
         routes=app.routes,
         servers=[{"url": "/"}],
-        tags=[{"name": name} for name in ("auth", "users", "tokens", "cases", "files", "health")],
+        tags=[{"name": name} for name in ("auth", "users", "tokens", "cases", "files", "links", "shared", "health")],
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     models: tuple[type[BaseModel], ...] = (Problem, *bodies)

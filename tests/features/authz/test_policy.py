@@ -15,7 +15,7 @@ from portal.features.authz.standing import CaseRole, CaseStatus, InCase, Stand, 
 ME, SESSION = UUID(int=1), UUID(int=3)
 YES, FORBIDDEN, NOT_FOUND, READ_ONLY = None, Forbidden, NotFound, CaseReadOnly
 ROLES = ("admin", "analyst", "uploader", "auditor")
-OUTSIDE = ("files.create", "files.list", "cases.create", "cases.list", "users.manage")
+OUTSIDE = ("files.create", "files.list", "cases.create", "cases.list", "users.manage", "links.list")
 ABOUT_FILES: tuple[str, ...] = (
     "files.read",
     "files.download",
@@ -35,6 +35,7 @@ WITHOUT_OBJECT = {
     "cases.create": (YES, YES, FORBIDDEN, FORBIDDEN),
     "cases.list": (YES, YES, YES, YES),
     "users.manage": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN),
+    "links.list": (YES, YES, YES, YES),
 }
 IN_MY_INBOX = {
     "files.create": (YES, YES, YES, FORBIDDEN),
@@ -48,6 +49,8 @@ IN_MY_INBOX = {
     "files.grants.list": (YES, YES, YES, YES),
     "files.grants.set": (YES, YES, YES, FORBIDDEN),
     "files.grants.revoke": (YES, YES, YES, FORBIDDEN),
+    "links.give_files": (YES, YES, YES, FORBIDDEN),
+    "links.collect": (YES, YES, YES, FORBIDDEN),
 }
 IN_ANOTHERS_INBOX = {
     "files.read": (YES, NOT_FOUND, NOT_FOUND, YES),
@@ -59,6 +62,7 @@ IN_ANOTHERS_INBOX = {
     "files.grants.list": (YES, NOT_FOUND, NOT_FOUND, YES),
     "files.grants.set": (FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN),
     "files.grants.revoke": (YES, NOT_FOUND, NOT_FOUND, FORBIDDEN),
+    "links.give_files": (FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN),
 }
 # action: for an analyst who is lead, contributor, reader, uploader or no member; for an admin, for an auditor
 MEMBERS = ("lead", "contributor", "reader", "uploader", "nobody", "admin", "auditor")
@@ -83,6 +87,11 @@ IN_A_CASE = {
     "files.grants.list": (YES, FORBIDDEN, FORBIDDEN, NOT_FOUND, NOT_FOUND, YES, YES),
     "files.grants.set": (YES, FORBIDDEN, FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN, FORBIDDEN),
     "files.grants.revoke": (YES, FORBIDDEN, FORBIDDEN, NOT_FOUND, NOT_FOUND, YES, FORBIDDEN),
+    "links.give_files": (YES, YES, FORBIDDEN, FORBIDDEN, NOT_FOUND, FORBIDDEN, FORBIDDEN),
+    "links.give_case": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN, NOT_FOUND, FORBIDDEN, FORBIDDEN),
+    "links.collect": (YES, YES, FORBIDDEN, FORBIDDEN, NOT_FOUND, FORBIDDEN, FORBIDDEN),
+    "cases.links.list": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN, NOT_FOUND, YES, YES),
+    "cases.links.revoke": (YES, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, YES, FORBIDDEN),
 }
 HANDED_IN_BY_AN_UPLOADER = {
     "files.read": YES,
@@ -94,8 +103,8 @@ HANDED_IN_BY_AN_UPLOADER = {
     **dict.fromkeys(("files.grants.list", "files.grants.set", "files.grants.revoke"), FORBIDDEN),
 }
 READING = {"files.list", "files.read", "files.download", "files.break_glass"}
-READING |= {"files.grants.list", "cases.read", "cases.members.list", "cases.break_glass.list"}
-LEAVING = {"cases.status", "cases.members.remove", "cases.members.leave", "files.grants.revoke"}
+READING |= {"files.grants.list", "cases.read", "cases.members.list", "cases.break_glass.list", "cases.links.list"}
+LEAVING = {"cases.status", "cases.members.remove", "cases.members.leave", "files.grants.revoke", "cases.links.revoke"}
 
 
 def cells(names: Sequence[str], table: Mapping[str, Sequence[Answer]]) -> list[tuple[str, str, Answer]]:
@@ -163,8 +172,12 @@ def test_a_credential_has_every_permission_that_is_asked_or_goes_no_further() ->
 
 
 def test_a_sign_in_has_every_permission_and_a_token_never_the_account() -> None:
-    policy.require_permissions(principal("auditor"), Permission)
-    assert frozenset(Permission) - {Permission.ACCOUNT, Permission.ADMINISTER} == policy.GRANTABLE
+    links_own = {Permission.LINK_DOWNLOAD, Permission.LINK_UPLOAD}
+    policy.require_permissions(principal("auditor"), set(Permission) - links_own)
+    for permission in links_own:
+        with pytest.raises(InsufficientScope):
+            policy.require_permissions(principal("admin"), [permission])
+    assert frozenset(Permission) - links_own - {Permission.ACCOUNT, Permission.ADMINISTER} == policy.GRANTABLE
 
 
 @pytest.mark.parametrize(
@@ -177,7 +190,11 @@ def test_a_sign_in_has_every_permission_and_a_token_never_the_account() -> None:
     ],
 )
 def test_what_belongs_to_the_account_of_another(role: str, listed: Answer, revoked: Answer) -> None:
-    for action, answer in ((Action.TOKEN_LIST, listed), (Action.TOKEN_REVOKE, revoked)):
+    for action, answer in (
+        (Action.TOKEN_LIST, listed),
+        (Action.TOKEN_REVOKE, revoked),
+        (Action.LINK_REVOKE, revoked),
+    ):
         policy.require_of(principal(role), action, ME)
         if answer is None:
             policy.require_of(principal(role), action, UUID(int=2))
@@ -347,19 +364,5 @@ def test_glass_is_broken_by_a_person_who_is_signed_in() -> None:
         policy.require_on(replace(principal("admin"), kind=CredentialKind.TOKEN), Action.FILE_DOWNLOAD, broken)
 
 
-@pytest.mark.parametrize(
-    ("role", "reads"), [("admin", True), ("analyst", True), ("uploader", False), ("auditor", False)]
-)
-def test_a_grant_opens_one_file_to_who_reads_files_at_all(role: str, *, reads: bool) -> None:
-    assert policy.may_be_granted(Role(role)) is reads
-    for granted in (Standing(theirs=False, granted=True), Standing(theirs=False, case=case(None), granted=True)):
-        assert (answer_on(role, "files.download", granted) is YES) is reads
-        without = replace(granted, granted=False)
-        for action in set(ABOUT_FILES) - {"files.read", "files.download"}:
-            refused = answer_on(role, action, without)
-            assert answer_on(role, action, granted) == (FORBIDDEN if refused is NOT_FOUND and reads else refused)
-
-
-def test_a_grant_is_worth_nothing_out_of_a_case_that_is_red() -> None:
-    red = replace(case(None), tlp=Tlp.RED)
-    assert answer_on("analyst", "files.read", Standing(theirs=False, case=red, granted=True)) is NOT_FOUND
+READING |= {"files.grants.list", "cases.read", "cases.members.list", "cases.break_glass.list", "cases.links.list"}
+LEAVING = {"cases.status", "cases.members.remove", "cases.members.leave", "files.grants.revoke", "cases.links.revoke"}

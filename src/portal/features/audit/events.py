@@ -37,6 +37,11 @@ class EventKind(StrEnum):
     TOTP_REMOVED = "user.totp_removed"
     TOKEN_CREATED = "token.created"  # noqa: S105  # a word, no secret
     TOKEN_REVOKED = "token.revoked"  # noqa: S105
+    LINK_CREATED = "link.created"
+    LINK_REVOKED = "link.revoked"
+    LINK_REDEEMED = "link.redeemed"
+    LINK_REFUSED = "link.refused"
+    LINK_THROTTLED = "link.throttled"
     FILE_UPLOADED = "file.uploaded"
     FILE_UPLOAD_FAILED = "file.upload_failed"
     FILE_DOWNLOAD_STARTED = "file.download_started"

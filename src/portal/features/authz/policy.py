@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from portal.core.errors import Conflict, Forbidden, InsufficientScope, NotFound
-from portal.core.principal import Action, CredentialKind, Permission, Principal, Role
+from portal.core.principal import EVERY_PERMISSION, Action, CredentialKind, Permission, Principal, Role
 from portal.features.authz.standing import CaseRole, CaseStatus, Stand, Standing, Tlp
 
 
 class CaseReadOnly(Conflict):
     code, title = "case_read_only", "The case is closed or archived; reopen it first."
+
+
+class TlpForbidsLinks(Conflict):
+    code, title = "tlp_forbids_links", "The case's TLP colour lets nothing go to people without an account."
 
 
 _EVERYONE = frozenset(Role)
@@ -29,6 +33,7 @@ ROLES: dict[Action, frozenset[Role]] = {
     Action.CASE_CREATE: frozenset({Role.ADMIN, Role.ANALYST}),
     Action.CASE_LIST: _EVERYONE,
     Action.USER_MANAGE: frozenset({Role.ADMIN}),
+    Action.LINK_LIST: _EVERYONE,
 }
 """What an account's role lets it ask for at all, before there is an object."""
 
@@ -54,6 +59,11 @@ STANDINGS: dict[Action, frozenset[Stand]] = {
     Action.MEMBER_REMOVE: _MANAGES,
     Action.MEMBER_LEAVE: _TEAM | {Stand.UPLOADER},
     Action.GLASS_LIST: _WATCHERS | {Stand.LEAD},
+    Action.LINK_FILES: frozenset({Stand.OWNER, Stand.LEAD, Stand.CONTRIBUTOR}),  # who only reads passes nothing on
+    Action.LINK_CASE: frozenset({Stand.LEAD}),
+    Action.LINK_UPLOAD: frozenset({Stand.OWNER, Stand.LEAD, Stand.CONTRIBUTOR}),
+    Action.CASE_LINK_LIST: _WATCHERS | {Stand.LEAD},
+    Action.CASE_LINK_REVOKE: _MANAGES,
 }
 """What each standing lets a caller do to an object. Whoever has two may do what either lets them."""
 
@@ -78,9 +88,18 @@ _READING = frozenset(
         Action.CASE_READ,
         Action.MEMBER_LIST,
         Action.GLASS_LIST,
+        Action.CASE_LINK_LIST,
     }
 )
-_LEAVING = frozenset({Action.CASE_STATUS, Action.MEMBER_REMOVE, Action.MEMBER_LEAVE, Action.GRANT_REVOKE})
+_LEAVING = frozenset(
+    {
+        Action.CASE_STATUS,
+        Action.MEMBER_REMOVE,
+        Action.MEMBER_LEAVE,
+        Action.GRANT_REVOKE,
+        Action.CASE_LINK_REVOKE,
+    }
+)
 _ALL = frozenset(STANDINGS)
 
 TAKES: dict[CaseStatus, frozenset[Action]] = {
@@ -108,10 +127,11 @@ LINKS: frozenset[Tlp] = frozenset({Tlp.CLEAR, Tlp.GREEN, Tlp.AMBER})
 ACCOUNTS: dict[Action, frozenset[Role]] = {
     Action.TOKEN_LIST: frozenset({Role.ADMIN, Role.AUDITOR}),
     Action.TOKEN_REVOKE: frozenset({Role.ADMIN}),
+    Action.LINK_REVOKE: frozenset({Role.ADMIN}),
 }
 """What each role may do to what belongs to the account of another; with their own everybody may."""
 
-GRANTABLE: frozenset[Permission] = frozenset(Permission) - {Permission.ACCOUNT, Permission.ADMINISTER}
+GRANTABLE: frozenset[Permission] = EVERY_PERMISSION - {Permission.ACCOUNT, Permission.ADMINISTER}
 """What an API token may be made for: accounts, credentials and the portal itself are for persons, signed in."""
 
 
@@ -154,8 +174,8 @@ def require(principal: Principal, action: Action) -> None:
 
 def require_on(principal: Principal, action: Action, standing: Standing) -> None:
     """For one object. Raises Forbidden where the caller may know of it, else NotFound; CaseReadOnly."""
-    if principal.case_id is not None and (standing.case is None or standing.case.id != principal.case_id):
-        raise NotFound  # outside of the one case that its credential is for
+    if not _reaches(principal, standing):
+        raise NotFound
     held = stands(principal, standing)
     if not held & STANDINGS[action]:
         raise Forbidden if held & STANDINGS[_known_by(action)] else NotFound
@@ -163,6 +183,12 @@ def require_on(principal: Principal, action: Action, standing: Standing) -> None
         raise CaseReadOnly
     if standing.case is None and action is Action.FILE_BREAK_GLASS:
         raise Forbidden("Nobody but its owner reads an inbox: there is no lead to show it to.")
+
+
+def require_links(standing: Standing) -> None:
+    """That something may go from a case to people without an account. Raises TlpForbidsLinks."""
+    if standing.case is not None and not links_allowed(standing.case.tlp):
+        raise TlpForbidsLinks
 
 
 def stands(principal: Principal, standing: Standing) -> frozenset[Stand]:
@@ -182,7 +208,7 @@ def sight(principal: Principal) -> Sight:
 
 
 def sees_every_case(principal: Principal) -> bool:
-    """Whether a listing shows the cases of others, too."""
+    """Whether a listing shows the cases of others, too; and their links."""
     return principal.role in {Role.ADMIN, Role.AUDITOR}
 
 
@@ -203,7 +229,19 @@ def links_allowed(tlp: Tlp) -> bool:
 
 def _grantee(principal: Principal, standing: Standing) -> Stand:
     red = standing.case is not None and standing.case.tlp is Tlp.RED  # for members alone
-    return Stand.GRANTEE if standing.granted and may_be_granted(principal.role) and not red else Stand.NOBODY
+    passed_on = principal.kind is CredentialKind.LINK
+    holds = standing.granted and may_be_granted(principal.role)
+    return Stand.GRANTEE if holds and not red and not passed_on else Stand.NOBODY
+
+
+def _reaches(principal: Principal, standing: Standing) -> bool:
+    """Whether the object lies where the caller's credential is good at all. A link never leaves its own place."""
+    case_id = None if standing.case is None else standing.case.id
+    if principal.kind is CredentialKind.LINK and standing.case is not None:
+        return principal.case_id is not None and case_id == principal.case_id and links_allowed(standing.case.tlp)
+    if principal.kind is CredentialKind.LINK:
+        return principal.case_id is None
+    return principal.case_id is None or case_id == principal.case_id
 
 
 def _tie(role: Role, standing: Standing) -> Stand:
@@ -219,5 +257,7 @@ def _tie(role: Role, standing: Standing) -> Stand:
 
 def _known_by(action: Action) -> Action:
     """The action that says whether a caller may know of the object."""
+    if action is Action.CASE_LINK_REVOKE:
+        return Action.CASE_LINK_LIST
     about_files = action.value.startswith("files.") and action is not Action.FILE_CREATE
     return Action.FILE_READ if about_files else Action.CASE_READ

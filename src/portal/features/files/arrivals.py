@@ -15,7 +15,7 @@ from portal.core.buffer import Buffer
 from portal.core.errors import InvalidInput, Unprocessable
 from portal.features.files.models import Kind
 from portal.features.files.names import checked_name
-from portal.features.files.schemas import MAX_DESCRIPTION, UploadQuery
+from portal.features.files.schemas import MAX_DESCRIPTION, DetailsQuery
 from portal.features.files.views import Details
 from portal.web import API
 from portal.web.bodies import body_chunks, refuse_announced
@@ -25,7 +25,7 @@ from portal.web.fields import printable
 from portal.web.multipart import MultipartForm
 
 FORM_FIELDS = frozenset({"case", "description", "kind", "sha256"})
-_UPLOADS = f"{API}/upload/".encode()
+UPLOADS = f"{API}/upload/"
 _FORM_ROOM = 1 << 20  # bytes a form may have beyond its file
 _MAX_TYPE = 200
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -35,8 +35,12 @@ _HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 class RawArrival:
     """The body is the file (`curl -T`)."""
 
-    def __init__(self, request: Request, query: UploadQuery, limit: int) -> None:
-        """Raises InvalidInput, TooLarge for an announced length over `limit` bytes."""
+    def __init__(
+        self, request: Request, query: DetailsQuery, limit: int, case_id: UUID | None, *, below: str = UPLOADS
+    ) -> None:
+        """The name is what of the path lies `below`. Raises InvalidInput, TooLarge for an announced length over `limit`
+        bytes.
+        """
         refuse_announced(request, limit)
         if "content-range" in request.headers:
             raise InvalidInput("A part of a file is not a file (RFC 9110 §14.5).")
@@ -44,9 +48,9 @@ class RawArrival:
             raise UnsupportedMediaType("The body is the file itself: send it without a content coding.")
         self._request, self._limit = request, limit
         digests = ",".join(request.headers.getlist("repr-digest")) or None
-        self.case_id = query.case
+        self.case_id = case_id
         self._details = Details(query.kind, query.description, announced_digest(digests))
-        self.name = checked_name(_name_in_path(request))
+        self.name = checked_name(_name_in_path(request, below.encode()))
         self.declared_type = _declared(request.headers.get("content-type"))
 
     def chunks(self) -> AsyncIterator[Buffer]:
@@ -65,18 +69,18 @@ class FormArrival:
         self.declared_type = _declared(form.content_type)
 
     @classmethod
-    async def begin(cls, request: Request, limit: int) -> Self:
+    async def begin(cls, request: Request, limit: int, fields: frozenset[str] = FORM_FIELDS) -> Self:
         """Read up to the file. Raises InvalidInput, Unprocessable, TooLarge, ClientGone."""
         refuse_announced(request, limit + _FORM_ROOM)
         form = MultipartForm(
             request.headers.get("content-type", ""),
             body_chunks(request, limit + _FORM_ROOM),
             file_field="file",
-            fields=FORM_FIELDS,
+            fields=fields,
         )
-        fields = await form.open_file()
-        _said(fields)  # what stands before the file is judged before its first byte
-        return cls(form, _case(fields))
+        before = await form.open_file()
+        _said(before)  # what stands before the file is judged before its first byte
+        return cls(form, _case(before))
 
     def chunks(self) -> AsyncIterator[Buffer]:
         return self._form.chunks()
@@ -88,12 +92,12 @@ class FormArrival:
         return _said(fields)
 
 
-def _name_in_path(request: Request) -> str:
+def _name_in_path(request: Request, below: bytes) -> str:
     # The router's own parameter would refuse %2F; the gate proved that the raw path is UTF-8.
     raw: bytes = request.scope["raw_path"]
-    if not raw.startswith(_UPLOADS):
+    if not raw.startswith(below):
         raise InvalidInput("The path before the file name is written without escapes.")
-    return unquote_to_bytes(raw.removeprefix(_UPLOADS)).decode("utf-8")
+    return unquote_to_bytes(raw.removeprefix(below)).decode("utf-8")
 
 
 def _declared(content_type: str | None) -> str | None:

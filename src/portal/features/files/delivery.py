@@ -6,7 +6,7 @@ short transaction judges and records "started" before the first byte; the outcom
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from uuid import UUID
@@ -42,6 +42,11 @@ class Extent:
     length: int
 
 
+Choose = Callable[[FileView], Extent]
+Counted = Callable[[AsyncConnection, FileView, Extent], Awaitable[None]]
+"""Awaited in the transaction that puts "started" on record; what it raises leaves no trace of the download."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A download that was allowed and is on record. `chunks` is to be read once, and closed."""
@@ -69,23 +74,25 @@ class Deliveries:
         return file
 
     async def start(
-        self, principal: Principal, file_id: UUID, origin: Origin, choose: Callable[[FileView], Extent]
+        self, principal: Principal, file_id: UUID, origin: Origin, choose: Choose, counted: Counted | None = None
     ) -> Delivery:
         """Judge, put on record, and hand over the bytes that `choose` picks (it may refuse: then nothing happened).
 
-        Raises NotFound, Forbidden, Quarantined, IntegrityError, Unavailable.
+        Raises NotFound, Forbidden, Quarantined, IntegrityError, Unavailable, and what `choose` and `counted` raise.
         """
         # Cut off, it may be on record all the same: then its end has to be, too.
-        return await kept(self._begin(principal, file_id, origin, choose), _never_read)
+        return await kept(self._begin(principal, file_id, origin, choose, counted), _never_read)
 
     async def _begin(
-        self, principal: Principal, file_id: UUID, origin: Origin, choose: Callable[[FileView], Extent]
+        self, principal: Principal, file_id: UUID, origin: Origin, choose: Choose, counted: Counted | None
     ) -> Delivery:
         try:
             async with self._database.write() as connection:
                 file = await _deliverable(connection, principal, file_id)
                 sealed = file.sealed(await repository.parts(connection, file))
                 extent = Extent(0, 0) if sealed is None else choose(file)  # what it says is nothing to choose from
+                if counted is not None and sealed is not None:
+                    await counted(connection, file, extent)
                 said: dict[str, Detail] = {"start": extent.start, "length": extent.length}
                 started = Event(EventKind.FILE_DOWNLOAD_STARTED, principal.actor, str(file_id), origin, said)
                 await record.write(connection, started)

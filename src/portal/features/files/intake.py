@@ -9,11 +9,13 @@ import asyncio
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.backends.scanners.base import Outcome
 from portal.core import clock, log
@@ -42,6 +44,8 @@ _ASK_SECONDS = 1.0  # how often a database that is away is asked what became of 
 _ASK_TIMES = int(LEASE.total_seconds() / _ASK_SECONDS)  # from then on the row is anybody's to settle
 _DELIVERABLE = {Outcome.CLEAN, Outcome.NOT_SCANNED}
 
+Counted = Callable[[AsyncConnection, FileView], Awaitable[None]]  # in transaction 2; what it raises leaves nothing
+
 _log = log.get(__name__)
 
 
@@ -68,19 +72,25 @@ class Intake:
         self._max_bytes = max_bytes
 
     async def take_in(
-        self, principal: Principal, arrival: Arrival, origin: Origin, *, idempotency_key: str | None = None
+        self,
+        principal: Principal,
+        arrival: Arrival,
+        origin: Origin,
+        *,
+        idempotency_key: str | None = None,
+        counted: Counted | None = None,
     ) -> FileView:
         """Take one file in, or give the one that this idempotency key already brought.
 
         Raises Forbidden, NotSignedIn, TooLarge, DigestMismatch, ClientGone, StorageFull, Unavailable, InFlight,
-        KeyReused; then nothing is kept.
+        KeyReused, and what `counted` raises; then nothing is kept.
         """
         policy.require(principal, Action.FILE_CREATE)
         place = Place(file_id=new_id(), blob_id=new_id())
         try:
             earlier = await self._begin(principal, place, arrival, origin, idempotency_key)
             if earlier is None:
-                return await self._take_in(principal, place, arrival, origin)
+                return await self._take_in(principal, place, arrival, origin, counted)
         except DatabaseAway as away:
             # Whether a commit took effect is unknown: the blob stays, the row decides, and nobody waits for that.
             aside(self._find_out(principal, place, origin, away))
@@ -90,12 +100,14 @@ class Intake:
             raise
         return await self._repeat(earlier, arrival)
 
-    async def _take_in(self, principal: Principal, place: Place, arrival: Arrival, origin: Origin) -> FileView:
+    async def _take_in(
+        self, principal: Principal, place: Place, arrival: Arrival, origin: Origin, counted: Counted | None
+    ) -> FileView:
         """What is between the two transactions, and the second."""
         async with self._leased(place) as lost:
             part, findings, details = await self._seal(place, arrival, lost)
             sealed = await self._bind(scope_of(arrival.case_id), part, findings)
-            return await uninterrupted(self._settle(principal, arrival, origin, sealed, findings, details))
+            return await uninterrupted(self._settle(principal, arrival, origin, sealed, findings, details, counted))
 
     async def _begin(
         self, principal: Principal, place: Place, arrival: Arrival, origin: Origin, key: str | None
@@ -112,6 +124,7 @@ class Intake:
             created_at=now,
             lease_until=now + LEASE,
             idempotency_key=key,
+            uploaded_by=principal.actor,
         )
         async with self._database.write() as connection:
             await require_place(connection, principal, arrival.case_id)
@@ -151,6 +164,7 @@ class Intake:
         sealed: SealedFile,
         findings: Findings,
         details: Details,
+        counted: Counted | None,
     ) -> FileView:
         """Transaction 2: judged again, settled, on record, committed."""
         async with self._database.write() as connection:
@@ -163,6 +177,8 @@ class Intake:
             view = await repository.finish(connection, sealed.file_id, values)
             if view is None:
                 raise UploadLost
+            if counted is not None:
+                await counted(connection, view)
             event = Event(
                 EventKind.FILE_UPLOADED,
                 principal.actor,

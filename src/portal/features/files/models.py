@@ -45,6 +45,8 @@ class FileRow(SQLModel, table=True):
     `case_id` is where the file belongs, NULL its owner's inbox; `scope` says the same to the keys. A file that is gone
     is in no case: so a case that any file is in cannot go.
 
+    `uploaded_by` is who handed it in, as the record calls them; NULL in rows of before it was kept.
+
     `name_folded` is the name as it is searched: databases disagree on the case of letters beyond ASCII.
     """
 
@@ -58,6 +60,7 @@ class FileRow(SQLModel, table=True):
 
     id: UUID = Field(primary_key=True)
     owner_id: UUID = Field(foreign_key="users.id")
+    uploaded_by: str | None = Field(default=None, max_length=100)
     case_id: UUID | None = Field(default=None, foreign_key="cases.id")
     scope: str = Field(max_length=64)
     name: str = long_text()

@@ -90,6 +90,7 @@ class NewFile:
     lease_until: datetime
     idempotency_key: str | None
     case_id: UUID | None = None
+    uploaded_by: str | None = None
 
 
 async def add_pending(connection: AsyncConnection, new: NewFile) -> bool:

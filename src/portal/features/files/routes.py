@@ -7,9 +7,9 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from portal.core import errors
+from portal.features.files.answers import delivered, described
 from portal.features.files.arrivals import FormArrival, RawArrival
 from portal.features.files.catalog import Changes
-from portal.features.files.delivery import Extent
 from portal.features.files.deps import (
     HandsIn,
     IdempotencyKey,
@@ -35,7 +35,7 @@ from portal.features.files.described import (
     WRITE,
 )
 from portal.features.files.listing import Filters
-from portal.features.files.names import checked_name, download_name
+from portal.features.files.names import checked_name
 from portal.features.files.repository import FileMoved
 from portal.features.files.schemas import (
     NAME,
@@ -50,7 +50,7 @@ from portal.features.identity.deps import ChangesFiles, Downloads, From, IfMatch
 from portal.web import API, conditions
 from portal.web.documents import taken_as_json
 from portal.web.errors import documented
-from portal.web.streaming import OCTET_STREAM, DownloadResponse, attachment, primed
+from portal.web.streaming import DownloadResponse
 
 router = APIRouter(tags=["files"])
 BODIES = (FilePatch, FileMove)  # models that `deps` parse: FastAPI does not see them
@@ -94,7 +94,7 @@ async def upload_raw(
     idempotency_key: IdempotencyKey = None,
 ) -> FileOut:
     """The body is the file: `curl -T disk.img …/upload/`. Each call makes a new file, whatever its name."""
-    arrival = RawArrival(request, query, files.max_upload_bytes)
+    arrival = RawArrival(request, query, files.max_upload_bytes, query.case)
     view = await files.intake.take_in(principal, arrival, origin, idempotency_key=idempotency_key)
     return _created(view)  # type: ignore[return-value]
 
@@ -192,22 +192,7 @@ async def download_file(
     request: Request, file_id: UUID, principal: Downloads, files: WithFiles, origin: From
 ) -> Response:
     """Whole, or one range of it. Always an attachment; what is damaged breaks off and never ends as a success."""
-    partial = False
-
-    def choose(file: FileView) -> Extent:
-        nonlocal partial
-        size, tag = file.size or 0, conditions.content_tag(file.sha256 or "")
-        wanted = conditions.wanted_range(request.headers.get("range"), request.headers.get("if-range"), tag, size)
-        partial = wanted is not None
-        return Extent(*(wanted or (0, size)))
-
-    delivery = await files.deliveries.start(principal, file_id, origin, choose)
-    chunks = await primed(delivery.chunks)  # first: what its row says is told only after it was verified
-    headers = _content_headers(delivery.file) | {"Content-Length": str(delivery.extent.length)}
-    if partial:
-        start, length = delivery.extent.start, delivery.extent.length
-        headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{delivery.file.size}"
-    return DownloadResponse(chunks, status=206 if partial else 200, headers=headers)
+    return await delivered(request, files, principal, file_id, origin)
 
 
 @router.head(
@@ -224,9 +209,7 @@ async def download_file(
 )
 async def head_file(file_id: UUID, principal: Downloads, files: WithFiles) -> Response:
     """The headers of the whole download; nothing is decrypted or counted."""
-    view = await files.deliveries.describe(principal, file_id)
-    headers = _content_headers(view) | {"Content-Length": str(view.size or 0)}
-    return Response(status_code=200, headers=headers, media_type=OCTET_STREAM)
+    return described(await files.deliveries.describe(principal, file_id))
 
 
 def _created(view: FileView) -> Response:
@@ -243,15 +226,3 @@ def _filters(query: ListQuery) -> Filters:
         created_from=query.created_from,
         created_to=query.created_to,
     )
-
-
-def _content_headers(view: FileView) -> dict[str, str]:
-    name = download_name(view.name)
-    return {
-        "ETag": conditions.content_tag(view.sha256 or ""),
-        "Repr-Digest": conditions.repr_digest(bytes.fromhex(view.sha256 or "")),
-        "Content-Disposition": attachment(name),
-        "Accept-Ranges": "bytes",
-        "Cache-Control": "no-store, private",
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-    }

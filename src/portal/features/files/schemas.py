@@ -30,6 +30,7 @@ _EXAMPLE: JsonDict = {
     "scan_verdict": "not_scanned",
     "owner_id": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
     "case": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
+    "uploaded_by": "link:0190f3a4-2b7d-7c1f-a5e0-7d8c9b0a1f2e",
     "created_at": "2026-11-21T12:00:00.000000Z",
 }
 
@@ -49,8 +50,9 @@ class FileOut(BaseModel):
     description: str
     status: Status
     scan_verdict: Outcome
-    owner_id: UUID = Field(description="Who handed it in.")
+    owner_id: UUID = Field(description="Who handed it in, or made the link that it came by.")
     case: UUID | None = Field(description="The case it belongs to; null in its owner's inbox.")
+    uploaded_by: str | None = Field(description="`user:<id>`, `user:<id>/token:<id>` or `link:<id>`; null if unknown.")
     created_at: Moment
 
     @classmethod
@@ -69,6 +71,7 @@ class FileOut(BaseModel):
             scan_verdict=Outcome(file.verdict or Outcome.NOT_SCANNED),
             owner_id=file.owner_id,
             case=file.case_id,
+            uploaded_by=file.uploaded_by,
             created_at=file.created_at,
         )
 
@@ -166,13 +169,18 @@ class GrantList(BaseModel):
     items: list[GrantOut]
 
 
-class UploadQuery(BaseModel):
-    """What a raw upload says of its file."""
+class DetailsQuery(BaseModel):
+    """What a raw upload says of its file, wherever it goes."""
 
     model_config = ConfigDict(extra="forbid")
 
     kind: Kind = Kind.OTHER
     description: Text = Field("", max_length=MAX_DESCRIPTION)
+
+
+class UploadQuery(DetailsQuery):
+    """What a raw upload says of its file."""
+
     case: UUID | None = Field(None, description="The case to hand it in to; your own inbox without.")
 
 

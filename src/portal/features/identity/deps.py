@@ -4,14 +4,14 @@ Comes in: the Authorization or X-API-Token header. Leaves: a Principal whose cre
 route names. What the principal may do with which object is the services' to ask.
 """
 
-from collections.abc import Awaitable
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, SecurityScopes
 
-from portal.core.errors import NotSignedIn
-from portal.core.principal import Action, Origin, Permission, Principal
+from portal.core.errors import InsufficientScope, NotSignedIn
+from portal.core.principal import Action, CredentialKind, Origin, Permission, Principal
 from portal.features.authz import policy
 from portal.features.identity.callers import Callers
 from portal.features.identity.service import Identity
@@ -20,6 +20,8 @@ from portal.web import API
 from portal.web.conditions import expected_version
 from portal.web.errors import request_id_of
 from portal.web.limits import Limits
+
+_T = TypeVar("_T")
 
 bearer = OAuth2PasswordBearer(
     tokenUrl=f"{API}/auth/token",
@@ -65,21 +67,27 @@ _Credential = Annotated[str, Security(_credential)]
 async def principal_of(request: Request, asked: SecurityScopes, origin: From, credential: _Credential) -> Principal:
     """The caller, whose credential has the permissions that the route asks of it."""
     callers: Callers = request.app.state.callers
-    principal = await _admitted(request, callers.resolve(credential, origin))
+    principal = await admitted(request, callers.resolve(credential, origin), _account)
+    if principal.kind is CredentialKind.LINK:  # even where no permission is asked: nobody's account is behind it
+        raise InsufficientScope
     policy.require_permissions(principal, map(Permission, asked.scopes))
     return principal
 
 
-async def _admitted(request: Request, resolving: Awaitable[Principal]) -> Principal:
-    """Counted by the account that the credential stands for, or by address where it stands for none."""
+def _account(principal: Principal) -> str:
+    return principal.actor.partition("/")[0]  # all its tokens together
+
+
+async def admitted(request: Request, resolving: Awaitable[_T], who: Callable[[_T], str]) -> _T:
+    """Counted by `who` it is that the credential stands for, or by address where it stands for none."""
     limits: Limits = request.app.state.limits
     try:
-        principal = await resolving
+        resolved = await resolving
     except (NotSignedIn, TotpEnrolmentRequired):
         await limits.admit(request, None)
         raise
-    await limits.admit(request, principal.actor.partition("/")[0])  # all its tokens together
-    return principal
+    await limits.admit(request, who(resolved))
+    return resolved
 
 
 async def enrolling(request: Request, asked: SecurityScopes, origin: From, credential: _Credential) -> Principal:
@@ -88,7 +96,7 @@ async def enrolling(request: Request, asked: SecurityScopes, origin: From, crede
         return await principal_of(request, asked, origin, credential)
     except TotpEnrolmentRequired:
         identity: Identity = request.app.state.identity
-        return await _admitted(request, identity.sessions.resolve_to_enrol(credential))
+        return await admitted(request, identity.sessions.resolve_to_enrol(credential), _account)
 
 
 async def _identity(request: Request) -> Identity:

@@ -40,6 +40,7 @@ class Identity:
     accounts: Accounts
     owner: Owner
     registration: Registration
+    hasher: PasswordHasher
     cursors: Cursors
 
 
@@ -60,5 +61,6 @@ def build(resources: Resources, hasher: PasswordHasher | None = None, rules: Rul
         accounts=Accounts(database, sessions, factors),
         owner=Owner(database, hasher, proofs, factors),
         registration=Registration(database, hasher, rules.registration),
+        hasher=hasher,
         cursors=Cursors(keys),
     )

@@ -1,0 +1,1 @@
+"""Links: files go out to, or come in from, people without an account."""

@@ -1,0 +1,68 @@
+"""What the link routes ask for in their signatures: `MayDownload` and `MayUpload` mean a link's own token."""
+
+from typing import Annotated
+
+from fastapi import Depends, Query, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+
+from portal.core.errors import InsufficientScope
+from portal.core.principal import Permission
+from portal.features.files.schemas import DetailsQuery
+from portal.features.identity.deps import WithAccount, admitted
+from portal.features.links.schemas import DownloadLinkIn, LinkQuery, UploadLinkIn
+from portal.features.links.service import Links
+from portal.features.links.shared_schemas import RedeemIn, SharedQuery
+from portal.features.links.views import Visit
+from portal.web.bodies import json_body
+
+_bearer = HTTPBearer(
+    scheme_name="link",
+    bearerFormat="prs_…",
+    description="A link's token, from `POST /links/redeem`: good for fifteen minutes, and for the shared routes alone.",
+    auto_error=False,
+)
+
+
+async def _links(request: Request) -> Links:
+    links: Links = request.app.state.links
+    return links
+
+
+async def _visit(
+    request: Request,
+    asked: SecurityScopes,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+) -> Visit:
+    visits = (await _links(request)).visits
+    visit = await admitted(request, visits.visit(credentials.credentials if credentials else ""), _actor)
+    if not visit.principal.permissions.issuperset(asked.scopes):
+        raise InsufficientScope
+    return visit
+
+
+def _actor(visit: Visit) -> str:
+    return visit.principal.actor
+
+
+async def _download_link(request: Request, _: WithAccount) -> DownloadLinkIn:
+    return await json_body(request, DownloadLinkIn)
+
+
+async def _upload_link(request: Request, _: WithAccount) -> UploadLinkIn:
+    return await json_body(request, UploadLinkIn)
+
+
+async def _redeem(request: Request) -> RedeemIn:
+    return await json_body(request, RedeemIn)
+
+
+WithLinks = Annotated[Links, Depends(_links)]
+HoldsLink = Annotated[Visit, Security(_visit)]
+MayDownload = Annotated[Visit, Security(_visit, scopes=[Permission.LINK_DOWNLOAD])]
+MayUpload = Annotated[Visit, Security(_visit, scopes=[Permission.LINK_UPLOAD])]
+NewDownloadLink = Annotated[DownloadLinkIn, Depends(_download_link)]
+NewUploadLink = Annotated[UploadLinkIn, Depends(_upload_link)]
+Redeeming = Annotated[RedeemIn, Depends(_redeem)]
+Listing = Annotated[LinkQuery, Query()]
+Offered = Annotated[SharedQuery, Query()]
+Said = Annotated[DetailsQuery, Query()]

@@ -1,0 +1,41 @@
+"""What the OpenAPI document says of the shared routes beyond their signatures: who refuses what, and the form."""
+
+import copy
+from typing import Any
+
+from portal.core import errors
+from portal.core.errors import PortalError
+from portal.features.authz.policy import CaseReadOnly
+from portal.features.files import described
+from portal.features.files.intake import UploadLost
+from portal.features.links.views import KindRefused, LinkUsedUp
+from portal.web.errors import TooSlow, UnsupportedMediaType
+
+CONTENT = described.CONTENT
+UPLOAD: list[type[PortalError]] = [
+    errors.InvalidInput,
+    UnsupportedMediaType,
+    errors.DigestMismatch,
+    errors.NotSignedIn,
+    errors.InsufficientScope,
+    errors.Forbidden,
+    errors.NotFound,
+    TooSlow,
+    CaseReadOnly,
+    LinkUsedUp,
+    errors.TooLarge,
+    errors.Unprocessable,
+    KindRefused,
+    errors.Unavailable,
+    UploadLost,
+    errors.StorageFull,
+]
+
+
+def _without_case(body: dict[str, Any]) -> dict[str, Any]:
+    form = copy.deepcopy(body)
+    del form["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]["case"]
+    return form
+
+
+FORM_BODY = _without_case(described.FORM_BODY)

@@ -1,0 +1,49 @@
+"""Whether a link may lead where it leads: asked when it is made, and again with everything that is done with it.
+
+Comes in: the caller's connection, a principal, what a link is for. Leaves: nothing, or an error.
+"""
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core import clock
+from portal.core.errors import Conflict, Forbidden, NotFound, NotSignedIn
+from portal.core.principal import Action, Principal
+from portal.features.authz import policy
+from portal.features.authz.standing import INBOX
+from portal.features.cases import standing
+from portal.features.links import repository
+from portal.features.links.repository import LiveLink
+from portal.features.links.views import ACTIONS, LinkKind
+
+
+async def require_place(
+    connection: AsyncConnection, principal: Principal, kind: LinkKind, case_id: UUID | None
+) -> None:
+    """Raises NotFound, Forbidden, CaseReadOnly, TlpForbidsLinks."""
+    if kind is LinkKind.UPLOAD:
+        policy.require(principal, Action.FILE_CREATE)
+    stand = INBOX if case_id is None else await standing.find(connection, case_id, principal.user_id)
+    if stand is None:
+        raise NotFound
+    policy.require_on(principal, ACTIONS[kind], stand)
+    policy.require_links(stand)
+
+
+async def principal_of(connection: AsyncConnection, live: LiveLink) -> Principal:
+    """Whoever holds the link. Raises NotSignedIn where its maker could not make it any more: then it is dead."""
+    principal = live.link.principal(live.role)
+    try:
+        await require_place(connection, principal, live.link.kind, live.link.case_id)
+    except (NotFound, Forbidden, Conflict):
+        raise NotSignedIn from None
+    return principal
+
+
+async def again(connection: AsyncConnection, link_id: UUID) -> Principal:
+    """The same for a link that was good a moment ago. Raises NotSignedIn."""
+    live = await repository.live_by_id(connection, link_id, clock.now())
+    if live is None:
+        raise NotSignedIn
+    return await principal_of(connection, live)

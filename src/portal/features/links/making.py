@@ -1,0 +1,166 @@
+"""Links as their makers see them: made, listed, revoked.
+
+Comes in: a signed-in principal's wish. Leaves: a link that is shown with its secret once, or the live ones without.
+Nobody makes a link to what they may not give away themselves, and every live one is shown to whoever answers for it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core import clock
+from portal.core.errors import Forbidden, NotFound, Quarantined, Unprocessable
+from portal.core.ids import new_id
+from portal.core.marked import Mark
+from portal.core.principal import Action, Origin, Principal
+from portal.db.unit_of_work import Database
+from portal.features.audit import record
+from portal.features.audit.events import Detail, Event, EventKind
+from portal.features.authz import policy
+from portal.features.cases import standing
+from portal.features.files.catalog import held, text_of
+from portal.features.files.models import Status
+from portal.features.identity.passwords import PasswordHasher
+from portal.features.links import repository
+from portal.features.links.judging import require_place
+from portal.features.links.views import Link, LinkKind, Made, Wanted
+
+MARK = Mark("prl_")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPage:
+    """Links, newest first; `next_after` is where the next page begins, None at the end."""
+
+    items: list[Link]
+    next_after: tuple[datetime, UUID] | None
+
+
+class Making:
+    """Safe for concurrent use."""
+
+    def __init__(self, database: Database, hasher: PasswordHasher) -> None:
+        self._database = database
+        self._hasher = hasher
+
+    async def make(self, principal: Principal, wanted: Wanted, origin: Origin) -> Made:
+        """Raises NotFound, Forbidden, CaseReadOnly, TlpForbidsLinks, Quarantined, Unprocessable, Unavailable."""
+        hashed = None if wanted.password is None else await self._hasher.hash(wanted.password)
+        secret = MARK.make()
+        async with self._database.write() as connection:
+            link = _link(principal, wanted, await _place(connection, principal, wanted))
+            await repository.add(connection, link, MARK.digest(secret) or b"", hashed)
+            if wanted.file_ids:
+                await repository.offer(connection, link.id, wanted.file_ids)
+            details = _details(link) | {"files": " ".join(sorted(map(str, wanted.file_ids))) or None}
+            await record.write(
+                connection, Event(EventKind.LINK_CREATED, principal.actor, str(link.id), origin, details)
+            )
+        return Made(link, secret)
+
+    async def of_case(self, principal: Principal, case_id: UUID) -> list[Link]:
+        """The live links that lead into a case, newest first. Raises NotFound, Forbidden."""
+        async with self._database.read() as connection:
+            await _judge(connection, principal, Action.CASE_LINK_LIST, case_id)
+            return await repository.list_live(connection, clock.now(), case_id=case_id)
+
+    async def list(self, principal: Principal, after: tuple[datetime, UUID] | None, limit: int) -> LinkPage:
+        """The live links that the principal made; for an auditor or administrator everybody's."""
+        policy.require(principal, Action.LINK_LIST)
+        only = {} if policy.sees_every_case(principal) else {"made_by": principal.user_id}
+        async with self._database.read() as connection:
+            found = await repository.list_live(connection, clock.now(), after, limit + 1, **only)
+        items = found[:limit]
+        more = len(found) > limit
+        return LinkPage(items, (items[-1].created_at, items[-1].id) if more else None)
+
+    async def revoke(self, principal: Principal, link_id: UUID, origin: Origin) -> None:
+        """End a link: it is refused from the next request on, and running transfers break off. Idempotent.
+
+        Raises NotFound, Forbidden.
+        """
+        async with self._database.write() as connection:
+            link = await repository.find(connection, link_id)
+            if link is None:
+                raise NotFound
+            await _may_revoke(connection, principal, link)
+            if await repository.revoke(connection, link_id, clock.now()):
+                event = Event(EventKind.LINK_REVOKED, principal.actor, str(link_id), origin, _details(link))
+                await record.write(connection, event)
+
+
+async def _place(connection: AsyncConnection, principal: Principal, wanted: Wanted) -> UUID | None:
+    """The case that a link leads to. What allows it stays until the transaction ends."""
+    case_id = wanted.case_id
+    if wanted.kind is LinkKind.FILES:
+        case_id = await _place_of(connection, principal, wanted.file_ids)
+    if case_id is not None:
+        await standing.hold(connection, case_id)
+    await require_place(connection, principal, wanted.kind, case_id)
+    return case_id
+
+
+async def _place_of(connection: AsyncConnection, principal: Principal, file_ids: frozenset[UUID]) -> UUID | None:
+    places = set()
+    for file_id in sorted(file_ids):
+        file = await held(connection, principal, Action.LINK_FILES, file_id)
+        if file.status is Status.QUARANTINED:
+            raise Quarantined
+        places.add(file.case_id)
+    if len(places) != 1:
+        raise Unprocessable("The files of a link lie in one place: one case, or your inbox.")
+    return places.pop()
+
+
+async def _judge(connection: AsyncConnection, principal: Principal, action: Action, case_id: UUID) -> None:
+    stand = await standing.find(connection, case_id, principal.user_id)
+    if stand is None:
+        raise NotFound
+    policy.require_on(principal, action, stand)
+
+
+async def _may_revoke(connection: AsyncConnection, principal: Principal, link: Link) -> None:
+    """Its maker and administrators may, and who leads the case."""
+    try:
+        policy.require_of(principal, Action.LINK_REVOKE, link.made_by)
+    except (Forbidden, NotFound):
+        if link.case_id is None:
+            raise
+        await _judge(connection, principal, Action.CASE_LINK_REVOKE, link.case_id)
+
+
+def _link(principal: Principal, wanted: Wanted, case_id: UUID | None) -> Link:
+    now = clock.now()
+    return Link(
+        id=new_id(),
+        kind=wanted.kind,
+        made_by=principal.user_id,
+        case_id=case_id,
+        message=wanted.message,
+        created_at=now,
+        expires_at=now + wanted.lifetime,
+        revoked_at=None,
+        most=wanted.most,
+        used=0,
+        most_bytes=wanted.most_bytes,
+        used_bytes=0,
+        kinds=wanted.kinds,
+        has_password=wanted.password is not None,
+    )
+
+
+def _details(link: Link) -> dict[str, Detail]:
+    return {
+        "kind": link.kind.value,
+        "case": text_of(link.case_id),
+        "made_by": str(link.made_by),
+        "expires_at": clock.rfc3339(link.expires_at),
+        "most": link.most,
+        "used": link.used,
+        "most_bytes": link.most_bytes,
+        "used_bytes": link.used_bytes,
+        "kinds": " ".join(sorted(link.kinds)),
+        "password": link.has_password,
+    }

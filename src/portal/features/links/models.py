@@ -1,0 +1,72 @@
+"""The `links`, `link_files`, `link_sessions` and `link_deliveries` tables."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Index
+from sqlmodel import Field, SQLModel
+
+from portal.db.types import big_integer, binary, long_text
+
+
+class LinkRow(SQLModel, table=True):
+    """What somebody without an account may do, how often, until when. Of the secret only its digest is kept.
+
+    `kinds` are words with spaces between them: the kinds of files that are taken, all where there are none. `failures`
+    counts wrong passwords since the last right one. A case that is gone leaves its links behind: they open nothing.
+    """
+
+    __tablename__ = "links"
+    __table_args__ = (
+        Index("ix_links_created", "created_at", "id"),
+        Index("ix_links_made_by", "made_by", "created_at", "id"),
+        Index("ix_links_case", "case_id", "created_at", "id"),
+    )
+
+    id: UUID = Field(primary_key=True)
+    kind: str = Field(max_length=16)
+    made_by: UUID = Field(foreign_key="users.id")
+    case_id: UUID | None = None
+    digest: bytes = binary(unique=True)
+    password_hash: str | None = Field(default=None, max_length=255)
+    message: str = long_text()
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None = None
+    most: int
+    used: int
+    most_bytes: int | None = big_integer(default=None)
+    used_bytes: int = big_integer()
+    kinds: str = long_text()
+    failures: int
+    failed_at: datetime | None = None
+
+
+class LinkFileRow(SQLModel, table=True):
+    """A file that a link offers."""
+
+    __tablename__ = "link_files"
+
+    link_id: UUID = Field(primary_key=True, foreign_key="links.id")
+    file_id: UUID = Field(primary_key=True, foreign_key="files.id")
+
+
+class LinkSessionRow(SQLModel, table=True):
+    """A link that was redeemed: good for minutes, by a token of which only the digest is kept."""
+
+    __tablename__ = "link_sessions"
+
+    id: UUID = Field(primary_key=True)
+    link_id: UUID = Field(foreign_key="links.id", index=True)
+    digest: bytes = binary(unique=True)
+    created_at: datetime
+    expires_at: datetime = Field(index=True)
+
+
+class LinkDeliveryRow(SQLModel, table=True):
+    """A download that was counted: in this session the file may be resumed."""
+
+    __tablename__ = "link_deliveries"
+
+    session_id: UUID = Field(primary_key=True, foreign_key="link_sessions.id")
+    file_id: UUID = Field(primary_key=True, foreign_key="files.id")

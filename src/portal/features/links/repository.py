@@ -1,0 +1,144 @@
+"""Statements on `links` and `link_files`. Comes in: the caller's connection. Leaves: frozen views.
+
+What is used up is counted by compare-and-set: of two that race for the last use, one has it.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, delete, insert, or_, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core.errors import IntegrityError
+from portal.core.principal import Role
+from portal.features.files.models import Kind
+from portal.features.identity.models import UserRow
+from portal.features.links.models import LinkFileRow, LinkRow
+from portal.features.links.views import Link, LinkKind
+
+_links: Any = LinkRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
+_offered: Any = LinkFileRow.__table__  # type: ignore[attr-defined]
+_users: Any = UserRow.__table__  # type: ignore[attr-defined]
+COLUMNS = (
+    *(_links.c[name] for name in Link.__slots__ if name != "has_password"),
+    _links.c.password_hash.is_not(None).label("has_password"),
+    _users.c.role.label("maker_role"),
+)
+LIVE = (_links.c.revoked_at.is_(None), _links.c.expires_at > bindparam("moment"), _users.c.disabled_at.is_(None))
+WITH_MAKER = _links.join(_users, _users.c.id == _links.c.made_by)
+_FIND = select(*COLUMNS).select_from(WITH_MAKER)
+_LIVE_BY_ID = _FIND.where(_links.c.id == bindparam("link"), *LIVE)
+_TO_REDEEM = (
+    _FIND.add_columns(_links.c.password_hash, _links.c.failures, _links.c.failed_at)
+    .where(_links.c.digest == bindparam("digest"), *LIVE)
+    .with_for_update(of=_links)
+)
+_USE = (
+    update(_links)
+    .where(_links.c.id == bindparam("link"), _links.c.used < _links.c.most)
+    .where(_links.c.revoked_at.is_(None), _links.c.expires_at > bindparam("moment"))
+    .where(or_(_links.c.most_bytes.is_(None), _links.c.used_bytes + bindparam("size") <= _links.c.most_bytes))
+    .values(used=_links.c.used + 1, used_bytes=_links.c.used_bytes + bindparam("size"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveLink:
+    """A link that is good, and what its maker is now."""
+
+    link: Link
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemable:
+    """The same, with what its password is judged by. Nobody else redeems it until the transaction ends."""
+
+    live: LiveLink
+    password_hash: str | None = field(repr=False)
+    failures: int
+    failed_at: datetime | None
+
+
+async def add(connection: AsyncConnection, link: Link, digest: bytes, password_hash: str | None) -> None:
+    values = {name: getattr(link, name) for name in Link.__slots__ if name != "has_password"}
+    values |= {"digest": digest, "password_hash": password_hash, "kinds": " ".join(sorted(link.kinds)), "failures": 0}
+    await connection.execute(insert(_links).values(values | {"kind": link.kind.value}))
+
+
+async def offer(connection: AsyncConnection, link_id: UUID, file_ids: frozenset[UUID]) -> None:
+    await connection.execute(insert(_offered), [{"link_id": link_id, "file_id": file_id} for file_id in file_ids])
+
+
+async def offered(connection: AsyncConnection, link_id: UUID) -> list[UUID]:
+    """The files that were chosen, oldest first."""
+    asked = select(_offered.c.file_id).where(_offered.c.link_id == link_id).order_by(_offered.c.file_id)
+    return list((await connection.execute(asked)).scalars())
+
+
+async def find(connection: AsyncConnection, link_id: UUID) -> Link | None:
+    row = (await connection.execute(_FIND.where(_links.c.id == link_id))).one_or_none()
+    return None if row is None else live(row).link
+
+
+async def live_by_id(connection: AsyncConnection, link_id: UUID, moment: datetime) -> LiveLink | None:
+    row = (await connection.execute(_LIVE_BY_ID, {"link": link_id, "moment": moment})).one_or_none()
+    return None if row is None else live(row)
+
+
+async def to_redeem(connection: AsyncConnection, digest: bytes, moment: datetime) -> Redeemable | None:
+    row = (await connection.execute(_TO_REDEEM, {"digest": digest, "moment": moment})).one_or_none()
+    return None if row is None else Redeemable(live(row), row.password_hash, row.failures, row.failed_at)
+
+
+async def count_failures(connection: AsyncConnection, link_id: UUID, failures: int, moment: datetime | None) -> None:
+    """`moment` is when the last of them was."""
+    values = {"failures": failures, "failed_at": moment}
+    await connection.execute(update(_links).where(_links.c.id == link_id).values(values))
+
+
+async def list_live(
+    connection: AsyncConnection,
+    moment: datetime,
+    after: tuple[datetime, UUID] | None = None,
+    limit: int | None = None,
+    **only: UUID,
+) -> list[Link]:
+    """Newest first, from behind `after`; `only` those whose columns say so."""
+    statement = _FIND.where(*LIVE, *(_links.c[name] == value for name, value in only.items()))
+    if after is not None:
+        statement = statement.where(tuple_(_links.c.created_at, _links.c.id) < tuple_(*after))
+    ordered = statement.order_by(_links.c.created_at.desc(), _links.c.id.desc()).limit(limit)
+    return [live(row).link for row in await connection.execute(ordered, {"moment": moment})]
+
+
+async def use(connection: AsyncConnection, link_id: UUID, moment: datetime, size: int = 0) -> bool:
+    """Count one use, of `size` bytes where they are counted; False where that is more than is left, or it is over."""
+    done = await connection.execute(_USE, {"link": link_id, "moment": moment, "size": size})
+    return done.rowcount == 1
+
+
+async def revoke(connection: AsyncConnection, link_id: UUID, moment: datetime) -> bool:
+    """False where it was revoked before."""
+    statement = update(_links).where(_links.c.id == link_id, _links.c.revoked_at.is_(None))
+    return (await connection.execute(statement.values(revoked_at=moment))).rowcount == 1
+
+
+async def forget_over(connection: AsyncConnection, before: datetime) -> None:
+    """Drop what has been over since before `before`, and has no session any more: the record remembers it."""
+    over = select(_links.c.id).where(or_(_links.c.expires_at < before, _links.c.revoked_at < before))
+    await connection.execute(delete(_offered).where(_offered.c.link_id.in_(over)))
+    await connection.execute(delete(_links).where(_links.c.id.in_(over)))
+
+
+def live(row: Any) -> LiveLink:
+    """Raises IntegrityError for words that were edited."""
+    said = row._mapping  # noqa: SLF001  # SQLAlchemy's public name for it
+    values = {name: said[name] for name in Link.__slots__}
+    try:
+        values |= {"kind": LinkKind(said["kind"]), "kinds": frozenset(map(Kind, said["kinds"].split()))}
+        return LiveLink(Link(**values), Role(said["maker_role"]))
+    except ValueError:
+        raise IntegrityError from None

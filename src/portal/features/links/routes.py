@@ -1,0 +1,119 @@
+"""Links over HTTP, for who has an account: make, list, revoke. Only somebody who is signed in may.
+
+Next: `shared_routes` has what their holders do with them.
+"""
+
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from portal.core import errors
+from portal.core.errors import PortalError
+from portal.core.principal import Origin, Principal
+from portal.features.authz.policy import CaseReadOnly, TlpForbidsLinks
+from portal.features.identity.deps import From, WithAccount
+from portal.features.identity.passwords import PasswordGuessable, PasswordLength
+from portal.features.links.deps import Listing, NewDownloadLink, NewUploadLink, WithLinks
+from portal.features.links.schemas import (
+    DownloadLinkIn,
+    LinkList,
+    LinkOut,
+    LinkResults,
+    NewLinkOut,
+    UploadLinkIn,
+)
+from portal.features.links.service import Links
+from portal.features.links.views import Wanted
+from portal.web.documents import taken_as_json
+from portal.web.errors import BODY_ERRORS, documented
+
+router = APIRouter(tags=["links"])
+BODIES = (DownloadLinkIn, UploadLinkIn)  # models that `deps` parse: FastAPI does not see them
+
+_LISTED: list[type[PortalError]] = [errors.NotSignedIn, errors.InsufficientScope, errors.Unavailable]
+_KNOWN: list[type[PortalError]] = [*_LISTED, errors.Forbidden, errors.NotFound]
+_MAKE: list[type[PortalError]] = [
+    *BODY_ERRORS,
+    *_KNOWN,
+    CaseReadOnly,
+    TlpForbidsLinks,
+    errors.Unprocessable,
+    PasswordLength,
+    PasswordGuessable,
+]
+
+
+@router.post(
+    "/links/download",
+    status_code=201,
+    summary="Make a link to download by",
+    response_description="The link, with its secret: the only time.",
+    responses=documented(*_MAKE, errors.Quarantined),
+    openapi_extra=taken_as_json(DownloadLinkIn),
+)
+async def make_download_link(
+    principal: WithAccount, body: NewDownloadLink, links: WithLinks, origin: From, response: Response
+) -> NewLinkOut:
+    """To files that you may download, of one case or your inbox; for its lead to all of a case."""
+    return await _made(principal, body.wanted(), links, origin, response)
+
+
+@router.post(
+    "/links/upload",
+    status_code=201,
+    summary="Make a link to hand in by",
+    response_description="The link, with its secret: the only time.",
+    responses=documented(*_MAKE),
+    openapi_extra=taken_as_json(UploadLinkIn),
+)
+async def make_upload_link(
+    principal: WithAccount, body: NewUploadLink, links: WithLinks, origin: From, response: Response
+) -> NewLinkOut:
+    """Into a case that you lead or contribute to, or your inbox. Its holder reads nothing, not even what they sent."""
+    return await _made(principal, body.wanted(), links, origin, response)
+
+
+@router.get(
+    "/links",
+    summary="List live links",
+    response_description="One page, newest first.",
+    responses=documented(errors.InvalidInput, *_LISTED),
+)
+async def list_links(principal: WithAccount, links: WithLinks, query: Listing) -> LinkResults:
+    """Those you made; for an auditor or administrator everybody's. Secrets are not among what is known."""
+    bound_to = f"links{principal.user_id}"
+    after = None if query.cursor is None else links.cursors.read(query.cursor, bound_to)
+    page = await links.making.list(principal, after, query.limit)
+    following = None if page.next_after is None else links.cursors.write(page.next_after, bound_to)
+    return LinkResults(items=[LinkOut.of(link) for link in page.items], next_cursor=following)
+
+
+@router.get(
+    "/cases/{case_id}/links",
+    summary="List a case's live links",
+    response_description="Newest first.",
+    responses=documented(*_KNOWN),
+)
+async def list_case_links(case_id: UUID, principal: WithAccount, links: WithLinks) -> LinkList:
+    """For its leads, auditors and administrators, whoever made them."""
+    found = await links.making.of_case(principal, case_id)
+    return LinkList(items=[LinkOut.of(link) for link in found])
+
+
+@router.delete(
+    "/links/{link_id:uuid}",
+    status_code=204,
+    summary="Revoke a link",
+    response_description="The link is over.",
+    responses=documented(*_KNOWN),
+)
+async def revoke_link(link_id: UUID, principal: WithAccount, links: WithLinks, origin: From) -> Response:
+    """For its maker, leads of its case and administrators. At once: what is running by it breaks off."""
+    await links.making.revoke(principal, link_id, origin)
+    return Response(status_code=204)
+
+
+async def _made(principal: Principal, wanted: Wanted, links: Links, origin: Origin, response: Response) -> NewLinkOut:
+    made = await links.making.make(principal, wanted, origin)
+    response.headers["Cache-Control"] = "no-store"
+    return NewLinkOut.with_secret(made.link, made.secret)

@@ -1,0 +1,199 @@
+"""What the link routes say and take, as JSON. A secret is in one answer, once; a password's hash in none."""
+
+from datetime import timedelta
+from typing import Annotated, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
+
+from portal.features.files.models import Kind
+from portal.features.links.views import Link, LinkKind, Wanted
+from portal.web.fields import Moment, Number, Text
+
+MAX_HOURS = 90 * 24
+MAX_FILES = 100
+MAX_MESSAGE = 2000
+MAX_USES = 10_000
+MAX_BYTES = 1 << 50
+
+_AT, _UNTIL = "2026-11-21T12:00:00.000000Z", "2026-11-28T12:00:00.000000Z"
+_LINK: JsonDict = {
+    "id": "0190f3a4-2b7d-7c1f-a5e0-7d8c9b0a1f2e",
+    "kind": "upload",
+    "made_by": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
+    "case_id": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
+    "message": "Please send us the firewall's logs of 20 and 21 November.",
+    "created_at": _AT,
+    "expires_at": _UNTIL,
+    "max_uses": 5,
+    "uses": 1,
+    "max_bytes": 1 << 30,
+    "bytes": 1_048_576,
+    "kinds": ["log"],
+    "has_password": True,
+}
+
+Hours = Annotated[int, Field(strict=True, ge=1, le=MAX_HOURS, description="Until it ends.")]
+Message = Annotated[Text, Field(max_length=MAX_MESSAGE, description="Shown to whoever redeems it.")]
+Password = Annotated[
+    str | None,
+    Field(max_length=1024, json_schema_extra={"format": "password"}, repr=False, description="To be told another way."),
+]
+
+
+class DownloadLinkIn(BaseModel):
+    """A link to be made: to files of one place, or to whatever lies in a case."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "file_ids": ["0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d"],
+                "expires_in_hours": 48,
+                "max_uses": 1,
+                "message": "The report, as agreed.",
+            }
+        },
+    )
+
+    file_ids: set[UUID] | None = Field(None, min_length=1, max_length=MAX_FILES, description="These files.")
+    case_id: UUID | None = Field(None, description="Or all that lies in this case when it is asked for.")
+    expires_in_hours: Hours = 168
+    max_uses: int = Field(1, strict=True, ge=1, le=MAX_USES, description="Whole downloads, of all files together.")
+    message: Message = ""
+    password: Password = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.file_ids is None) == (self.case_id is None):
+            raise ValueError("name either file_ids or case_id")
+        return self
+
+    def wanted(self) -> Wanted:
+        return Wanted(
+            kind=LinkKind.CASE if self.file_ids is None else LinkKind.FILES,
+            lifetime=timedelta(hours=self.expires_in_hours),
+            most=self.max_uses,
+            case_id=self.case_id,
+            file_ids=frozenset(self.file_ids or ()),
+            message=self.message,
+            password=self.password,
+        )
+
+
+class UploadLinkIn(BaseModel):
+    """A link to be made: to hand in, and nothing else."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "case_id": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
+                "max_uses": 5,
+                "max_bytes": 1 << 30,
+                "kinds": ["log"],
+                "message": "Please send us the firewall's logs of 20 and 21 November.",
+            }
+        },
+    )
+
+    case_id: UUID | None = Field(None, description="Where it arrives; in your own inbox without.")
+    expires_in_hours: Hours = 168
+    max_uses: int = Field(1, strict=True, ge=1, le=MAX_USES, description="Files.")
+    max_bytes: int | None = Field(None, strict=True, ge=1, le=MAX_BYTES, description="Of all files together.")
+    kinds: set[Kind] = Field(set(), description="The kinds of files that are taken; all if empty.")
+    message: Message = ""
+    password: Password = None
+
+    def wanted(self) -> Wanted:
+        return Wanted(
+            kind=LinkKind.UPLOAD,
+            lifetime=timedelta(hours=self.expires_in_hours),
+            most=self.max_uses,
+            case_id=self.case_id,
+            most_bytes=self.max_bytes,
+            kinds=frozenset(self.kinds),
+            message=self.message,
+            password=self.password,
+        )
+
+
+class LinkOut(BaseModel):
+    """A link, without its secret."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _LINK})
+
+    id: UUID
+    kind: LinkKind
+    made_by: UUID
+    case_id: UUID | None = Field(description="Where it leads; null for its maker's inbox.")
+    message: str
+    created_at: Moment
+    expires_at: Moment
+    max_uses: int
+    uses: int = Field(description="Whole downloads, or files handed in.")
+    max_bytes: int | None
+    bytes: int = Field(description="Handed in.")
+    kinds: list[Kind]
+    has_password: bool
+
+    @classmethod
+    def of(cls, link: Link) -> "LinkOut":
+        return cls.model_validate(_told(link))
+
+
+class NewLinkOut(LinkOut):
+    """A link that was just made."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {**_LINK, "secret": "prl_7h1s1sn0t0ne…"}})
+
+    secret: str = Field(repr=False, description="To be redeemed. It is shown this once and kept nowhere.")
+
+    @classmethod
+    def with_secret(cls, link: Link, secret: str) -> "NewLinkOut":
+        return cls.model_validate(_told(link) | {"secret": secret})
+
+
+class LinkList(BaseModel):
+    """The live links of a case, newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_LINK]}})
+
+    items: list[LinkOut]
+
+
+class LinkResults(BaseModel):
+    """One page of live links, newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_LINK], "next_cursor": "Xk3…"}})
+
+    items: list[LinkOut]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
+
+
+class LinkQuery(BaseModel):
+    """Which page of a listing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Number = Field(50, ge=1, le=200, description="Links a page.")
+    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
+
+
+def _told(link: Link) -> dict[str, object]:
+    return {
+        "id": link.id,
+        "kind": link.kind,
+        "made_by": link.made_by,
+        "case_id": link.case_id,
+        "message": link.message,
+        "created_at": link.created_at,
+        "expires_at": link.expires_at,
+        "max_uses": link.most,
+        "uses": link.used,
+        "max_bytes": link.most_bytes,
+        "bytes": link.used_bytes,
+        "kinds": sorted(link.kinds),
+        "has_password": link.has_password,
+    }

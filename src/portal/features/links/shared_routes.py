@@ -1,0 +1,139 @@
+"""Links over HTTP, for who holds one: redeem it, see what it offers, download or hand in. No account is needed."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Request, Response
+
+from portal.core import errors
+from portal.features.files.answers import delivered, described
+from portal.features.files.arrivals import FORM_FIELDS, FormArrival, RawArrival
+from portal.features.files.deps import NoQuery, WithFiles
+from portal.features.files.described import CONTENT_HEADERS, DELIVERED, RANGE, RAW_BODY
+from portal.features.files.schemas import NAME
+from portal.features.identity.deps import From
+from portal.features.links.deps import HoldsLink, MayDownload, MayUpload, Offered, Redeeming, Said, WithLinks
+from portal.features.links.described import CONTENT, FORM_BODY, UPLOAD
+from portal.features.links.shared_schemas import LinkTokenOut, Receipt, RedeemIn, SharedOut
+from portal.features.links.sharing import NothingToResume
+from portal.features.links.views import Directed, LinkUsedUp
+from portal.features.links.visits import LinkRefused
+from portal.web import API
+from portal.web.documents import taken_as_json
+from portal.web.errors import BODY_ERRORS, documented
+from portal.web.streaming import DownloadResponse
+
+router = APIRouter(tags=["shared"])
+BODIES = (RedeemIn,)  # models that `deps` parse: FastAPI does not see them
+UPLOADS = f"{API}/shared/upload/"
+
+
+@router.post(
+    "/links/redeem",
+    summary="Redeem a link",
+    response_description="A token for the shared routes.",
+    responses=documented(*BODY_ERRORS, LinkRefused, errors.TooManyAttempts, errors.Unprocessable, errors.Unavailable),
+    openapi_extra=taken_as_json(RedeemIn),
+)
+async def redeem_link(body: Redeeming, links: WithLinks, origin: From, response: Response) -> LinkTokenOut:
+    """Uses nothing up. A link that is unknown, over, used up or dead and a wrong password get one answer."""
+    redeemed = await links.visits.redeem(body.secret, body.password, origin)
+    response.headers["Cache-Control"] = "no-store"
+    return LinkTokenOut(token=redeemed.token, kind=redeemed.link.kind, expires_at=redeemed.expires_at)
+
+
+@router.get(
+    "/shared",
+    summary="What the link offers",
+    response_description="A message, what is left, and files to download.",
+    responses=documented(errors.InvalidInput, errors.NotSignedIn, errors.Unavailable),
+)
+async def read_shared(visit: HoldsLink, links: WithLinks, query: Offered, response: Response) -> SharedOut:
+    """Uses nothing up. An upload link lists nothing, whatever was handed in by it."""
+    bound_to = f"shared{visit.link.id}"
+    after = None if query.cursor is None else links.cursors.read(query.cursor, bound_to)
+    offer = await links.sharing.offer(visit, after)
+    following = None if offer.next_after is None else links.cursors.write(offer.next_after, bound_to)
+    response.headers["Cache-Control"] = "no-store, private"
+    return SharedOut.of(visit.link, offer.files, following)
+
+
+@router.get(
+    "/shared/files/{file_id}/content",
+    status_code=200,
+    summary="Download a file by a link",
+    response_class=DownloadResponse,
+    responses={
+        **DELIVERED,
+        **documented(*CONTENT, LinkUsedUp, NothingToResume, errors.RangeNotSatisfiable),
+    },
+    openapi_extra=RANGE,
+)
+async def download_shared(
+    request: Request, file_id: UUID, visit: MayDownload, links: WithLinks, files: WithFiles, origin: From
+) -> Response:
+    """The whole file uses the link once. A range uses nothing, and goes on with what this token began."""
+    await links.sharing.require_offered(visit, file_id)
+    counted = links.sharing.counting_downloads(visit)
+    return await delivered(request, files, visit.principal, file_id, origin, counted)
+
+
+@router.head(
+    "/shared/files/{file_id}/content",
+    response_class=Response,
+    summary="What a download by a link would deliver",
+    responses={
+        200: {
+            "description": "The headers of the whole download.",
+            "headers": {name: {"required": True, "schema": {"type": "string"}} for name in CONTENT_HEADERS},
+        },
+        **documented(*CONTENT),
+    },
+)
+async def head_shared(file_id: UUID, visit: MayDownload, links: WithLinks, files: WithFiles) -> Response:
+    """The headers of the whole download; nothing is decrypted or used up."""
+    await links.sharing.require_offered(visit, file_id)
+    return described(await files.deliveries.describe(visit.principal, file_id))
+
+
+@router.post(
+    "/shared/files",
+    status_code=201,
+    summary="Hand in a file as a form by a link",
+    response_description="A receipt.",
+    responses=documented(*UPLOAD),
+    openapi_extra=FORM_BODY,
+)
+async def upload_shared(
+    request: Request, _: NoQuery, visit: MayUpload, links: WithLinks, files: WithFiles, origin: From
+) -> Receipt:
+    """multipart/form-data with one `file`; the other fields may stand before or after it. Never overwrites."""
+    room = visit.link.room(files.max_upload_bytes)
+    arrival = Directed(await FormArrival.begin(request, room, FORM_FIELDS - {"case"}), visit.link)
+    counted = links.sharing.counting_uploads(visit)
+    return Receipt.of(await files.intake.take_in(visit.principal, arrival, origin, counted=counted))
+
+
+@router.put(
+    "/shared/upload/{filename:path}",
+    status_code=201,
+    summary="Hand in a file as the body by a link",
+    response_description="A receipt.",
+    responses=documented(*UPLOAD),
+    openapi_extra=RAW_BODY,
+)
+async def upload_shared_raw(
+    request: Request,
+    filename: Annotated[str, Path(json_schema_extra=NAME)],  # noqa: ARG001  # documented here, read from the raw path
+    query: Said,
+    visit: MayUpload,
+    links: WithLinks,
+    files: WithFiles,
+    origin: From,
+) -> Receipt:
+    """The body is the file: `curl -T disk.img …/shared/upload/`. Each call makes a new file, whatever its name."""
+    room = visit.link.room(files.max_upload_bytes)
+    visit.link.require_kind(query.kind)  # before the first byte, where it is known
+    arrival = Directed(RawArrival(request, query, room, visit.link.case_id, below=UPLOADS), visit.link)
+    counted = links.sharing.counting_uploads(visit)
+    return Receipt.of(await files.intake.take_in(visit.principal, arrival, origin, counted=counted))

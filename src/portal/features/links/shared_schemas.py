@@ -1,0 +1,135 @@
+"""What whoever holds a link says and is told, as JSON: no id but of what can be downloaded, no name of anybody."""
+
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from portal.features.files.models import Kind
+from portal.features.files.views import FileView
+from portal.features.links.views import Link, LinkKind
+from portal.web.fields import Moment
+
+_UNTIL = "2026-11-28T12:00:00.000000Z"
+_FILE: JsonDict = {
+    "id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
+    "name": "report.pdf",
+    "size": 482_133,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+}
+
+
+class RedeemIn(BaseModel):
+    """A link's secret."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"secret": "prl_7h1s1sn0t0ne…", "password": "paper boat in winter"}},
+    )
+
+    secret: str = Field(max_length=100, repr=False)
+    password: str | None = Field(
+        None, max_length=1024, json_schema_extra={"format": "password"}, repr=False, description="Where it has one."
+    )
+
+
+class LinkTokenOut(BaseModel):
+    """A token for the shared routes."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"token": "prs_7h1s1sn0t0ne…", "kind": "files", "expires_at": "2026-11-21T12:15:00.000000Z"}
+        }
+    )
+
+    token: str = Field(repr=False, description="Send it as `Authorization: Bearer`. It is kept nowhere.")
+    kind: LinkKind
+    expires_at: Moment = Field(description="What was begun before may take longer.")
+
+
+class SharedFile(BaseModel):
+    """A file that can be downloaded."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _FILE})
+
+    id: UUID
+    name: str = Field(description="As its uploader called it: data, never a path.")
+    size: int = Field(description="Bytes of the plaintext.")
+    sha256: str = Field(description="Of the plaintext, lowercase hex.")
+
+    @classmethod
+    def of(cls, file: FileView) -> "SharedFile":
+        return cls(id=file.id, name=file.name, size=file.size or 0, sha256=file.sha256 or "")
+
+
+class SharedOut(BaseModel):
+    """What a link offers."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "kind": "files",
+                "message": "The report, as agreed.",
+                "expires_at": _UNTIL,
+                "uses_left": 1,
+                "bytes_left": 1 << 30,
+                "kinds": [],
+                "files": [_FILE],
+                "next_cursor": "Xk3…",
+            }
+        }
+    )
+
+    kind: LinkKind
+    message: str
+    expires_at: Moment
+    uses_left: int = Field(description="Whole downloads, or files to hand in.")
+    bytes_left: int | None = Field(description="To hand in; null where they are not counted.")
+    kinds: list[Kind] = Field(description="The kinds of files that are taken; all if empty.")
+    files: list[SharedFile] = Field(description="To download; an upload link lists nothing.")
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
+
+    @classmethod
+    def of(cls, link: Link, files: list[FileView], next_cursor: str | None) -> "SharedOut":
+        return cls(
+            kind=link.kind,
+            message=link.message,
+            expires_at=link.expires_at,
+            uses_left=link.most - link.used,
+            bytes_left=link.bytes_left,
+            kinds=sorted(link.kinds),
+            files=[SharedFile.of(file) for file in files],
+            next_cursor=next_cursor,
+        )
+
+
+class SharedQuery(BaseModel):
+    """Which page of what is offered."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
+
+
+class Receipt(BaseModel):
+    """What arrived. It can be shown to whoever asked for it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "name": "firewall.log",
+                "size": 1_048_576,
+                "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                "received_at": "2026-11-21T12:00:00.000000Z",
+            }
+        }
+    )
+
+    name: str
+    size: int
+    sha256: str
+    received_at: Moment
+
+    @classmethod
+    def of(cls, file: FileView) -> "Receipt":
+        return cls(name=file.name, size=file.size or 0, sha256=file.sha256 or "", received_at=file.created_at)

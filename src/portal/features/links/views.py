@@ -1,0 +1,142 @@
+"""What the services of this feature hand to each other and to the doors: frozen, no rows, no schemas."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from portal.core.errors import Conflict, Unprocessable
+from portal.core.principal import Action, CredentialKind, Permission, Principal, Role
+from portal.features.files.models import Kind
+from portal.features.files.views import Arrival, Details
+
+
+class LinkUsedUp(Conflict):
+    code, title = "link_used_up", "The link was made for no more than it has been used for."
+
+
+class KindRefused(Unprocessable):
+    code, title = "kind_refused", "The link takes files of other kinds."
+
+
+class LinkKind(StrEnum):
+    """What a link is for."""
+
+    FILES = "files"  # to download the files that were chosen
+    CASE = "case"  # to download whatever lies in the case
+    UPLOAD = "upload"  # to hand in, and nothing else
+
+
+ACTIONS = {LinkKind.FILES: Action.LINK_FILES, LinkKind.CASE: Action.LINK_CASE, LinkKind.UPLOAD: Action.LINK_UPLOAD}
+"""What a link's maker must be allowed to do where it leads: when it is made, and for as long as it is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A link to be made. Files are of one place; no case is the maker's inbox; no kinds are all kinds."""
+
+    kind: LinkKind
+    lifetime: timedelta
+    most: int
+    case_id: UUID | None = None
+    file_ids: frozenset[UUID] = frozenset()
+    most_bytes: int | None = None
+    kinds: frozenset[Kind] = frozenset()
+    message: str = ""
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link as those may see it who could revoke it: everything but its secret and its password's hash."""
+
+    id: UUID
+    kind: LinkKind
+    made_by: UUID
+    case_id: UUID | None
+    message: str
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+    most: int
+    used: int
+    most_bytes: int | None
+    used_bytes: int
+    kinds: frozenset[Kind]
+    has_password: bool
+
+    @property
+    def bytes_left(self) -> int | None:
+        """None where they are not counted."""
+        return None if self.most_bytes is None else self.most_bytes - self.used_bytes
+
+    @property
+    def used_up(self) -> bool:
+        return self.used >= self.most or self.bytes_left == 0
+
+    def room(self, most: int) -> int:
+        """How many bytes may come, of `most`. Raises LinkUsedUp."""
+        if self.used_up:
+            raise LinkUsedUp
+        return most if self.bytes_left is None else min(most, self.bytes_left)
+
+    def require_kind(self, kind: Kind) -> None:
+        """Raises KindRefused."""
+        if self.kinds and kind not in self.kinds:
+            raise KindRefused(f"The link takes files of kind: {', '.join(sorted(self.kinds))}.")
+
+    def principal(self, role: Role) -> Principal:
+        """Whoever holds the link, worth what its maker is: `role` is theirs as of now."""
+        uploads = self.kind is LinkKind.UPLOAD
+        return Principal(
+            actor=f"link:{self.id}",
+            role=role,
+            user_id=self.made_by,
+            credential_id=self.id,
+            kind=CredentialKind.LINK,
+            permissions=frozenset({Permission.LINK_UPLOAD if uploads else Permission.LINK_DOWNLOAD}),
+            case_id=self.case_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A new link, and the only time that its secret is there."""
+
+    link: Link
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """A token for a link's secret."""
+
+    link: Link
+    expires_at: datetime
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request by somebody who holds a link's token."""
+
+    link: Link
+    session_id: UUID
+    principal: Principal
+
+
+class Directed:
+    """An arrival that goes where the link leads, if it is of a kind that the link takes."""
+
+    def __init__(self, arrival: Arrival, link: Link) -> None:
+        self._arrival, self._link = arrival, link
+        self.case_id = link.case_id
+        self.name = arrival.name
+        self.declared_type = arrival.declared_type
+        self.chunks = arrival.chunks
+
+    async def details(self) -> Details:
+        """Raises KindRefused, and what the arrival raises."""
+        details = await self._arrival.details()
+        self._link.require_kind(details.kind)
+        return details

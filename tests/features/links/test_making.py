@@ -1,0 +1,214 @@
+"""Links as their makers see them: nobody gives away what is not theirs to give, and none is hidden."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from portal.core.errors import Forbidden, NotFound, PortalError, Quarantined, Unprocessable
+from portal.core.ids import new_id
+from portal.core.principal import Principal, Role
+from portal.features.authz.policy import CaseReadOnly, TlpForbidsLinks
+from portal.features.authz.standing import CaseRole, CaseStatus, Tlp
+from portal.features.links.making import MARK
+from portal.features.links.views import LinkKind, Wanted
+from portal.features.links.visits import LinkRefused
+from tests.features.files.conftest import MARKER, ORIGIN, House
+
+from .conftest import Desk
+
+ROLES = {"lead": CaseRole.LEAD, "contributor": CaseRole.CONTRIBUTOR, "reader": CaseRole.READER}
+ROLES |= {"uploader": CaseRole.UPLOADER}
+# who: may they give a file, the case, and collect?
+MAY = {
+    "lead": (None, None, None),
+    "contributor": (None, Forbidden, None),
+    "reader": (None, Forbidden, Forbidden),
+    "uploader": (NotFound, Forbidden, Forbidden),
+    "nobody": (NotFound, NotFound, NotFound),
+    "admin": (Forbidden, Forbidden, Forbidden),
+    "auditor": (Forbidden, Forbidden, Forbidden),
+}
+
+
+async def answers(desk: Desk, who: Principal, file_id: UUID, case_id: UUID) -> tuple[type[PortalError] | None, ...]:
+    found: list[type[PortalError] | None] = []
+    for making in (
+        desk.download_link(who, file_id),
+        desk.case_link(who, case_id),
+        desk.upload_link(who, case_id),
+    ):
+        try:
+            await making
+            found.append(None)
+        except PortalError as refused:
+            found.append(type(refused))
+    return tuple(found)
+
+
+@pytest.mark.parametrize("who", MAY)
+async def test_who_may_make_links_into_a_case(desk: Desk, house: House, lead: Principal, who: str) -> None:
+    case_id = await desk.case(lead)
+    file = await house.hand_in(lead, case_id=case_id)
+    maker = await house.principal(Role(who) if who in {"admin", "auditor"} else Role.ANALYST)
+    if who in ROLES:
+        await desk.joins(lead, case_id, maker, ROLES[who])
+    assert await answers(desk, maker, file.id, case_id) == MAY[who]
+    assert len(await house.rows("links")) == MAY[who].count(None)
+
+
+async def test_an_administrator_who_broke_glass_reads_and_gives_nothing_away(
+    desk: Desk, house: House, lead: Principal, admin: Principal
+) -> None:
+    file = await house.hand_in(lead, case_id=await desk.case(lead))
+    await house.files.glass.smash(admin, file.id, "a court order", ORIGIN)
+    await house.fetch(admin, file.id)
+    with pytest.raises(Forbidden):
+        await desk.download_link(admin, file.id)
+
+
+@pytest.mark.parametrize("tlp", [Tlp.RED, Tlp.AMBER_STRICT])
+async def test_a_colour_that_allows_no_links_says_so_to_who_may_know(
+    desk: Desk, house: House, lead: Principal, tlp: Tlp
+) -> None:
+    case_id = await desk.case(lead, tlp)
+    file = await house.hand_in(lead, case_id=case_id)
+    assert await answers(desk, lead, file.id, case_id) == (TlpForbidsLinks,) * 3
+    assert await answers(desk, await house.principal(), file.id, case_id) == (NotFound,) * 3
+
+
+@pytest.mark.parametrize("status", [CaseStatus.CLOSED, CaseStatus.ARCHIVED])
+async def test_a_case_that_takes_nothing_gives_nothing(
+    desk: Desk, house: House, lead: Principal, status: CaseStatus
+) -> None:
+    case_id = await desk.case(lead)
+    file = await house.hand_in(lead, case_id=case_id)
+    await desk.change(lead, case_id, status=CaseStatus.CLOSED)
+    await desk.change(lead, case_id, status=status)
+    assert await answers(desk, lead, file.id, case_id) == (CaseReadOnly,) * 3
+
+
+async def test_an_inbox_is_its_owners_to_share(desk: Desk, house: House, lead: Principal, admin: Principal) -> None:
+    file = await house.hand_in(lead)
+    await desk.download_link(lead, file.id)
+    for other, answer in ((await house.principal(), NotFound), (admin, Forbidden)):
+        with pytest.raises(answer):
+            await desk.download_link(other, file.id)
+    auditor = await house.principal(Role.AUDITOR)
+    with pytest.raises(Forbidden):
+        await desk.upload_link(auditor)
+
+
+async def test_the_files_of_a_link_lie_in_one_place(desk: Desk, house: House, lead: Principal) -> None:
+    here, there = await desk.case(lead), await desk.case(lead)
+    files = [await house.hand_in(lead, case_id=place) for place in (here, there, None)]
+    for two in (files[:2], files[1:]):
+        with pytest.raises(Unprocessable):
+            await desk.download_link(lead, *(file.id for file in two))
+    with pytest.raises(NotFound):
+        await desk.download_link(lead, files[0].id, new_id())
+    assert await house.rows("links") == []
+
+
+async def test_a_quarantined_file_is_given_to_nobody(desk: Desk, house: House, lead: Principal) -> None:
+    file = await house.hand_in(lead, MARKER.encode())
+    with pytest.raises(Quarantined):
+        await desk.download_link(lead, file.id)
+
+
+async def test_the_secret_is_kept_nowhere_and_shown_by_nothing(desk: Desk, house: House, lead: Principal) -> None:
+    made = await desk.upload_link(lead, password="a kite over the harbour")
+    redeemed = await desk.visits.redeem(made.secret, "a kite over the harbour", ORIGIN)
+    tables = ("links", "link_sessions", "link_files", "link_deliveries", "audit")
+    shown = [str(row) for table in tables for row in await house.rows(table)]
+    wanted = Wanted(LinkKind.UPLOAD, timedelta(1), 1, password="a kite over the harbour")
+    shown += map(repr, (made, redeemed, wanted, made.link))
+    assert len(shown) == 8
+    for text in shown:
+        assert made.secret not in text
+        assert redeemed.token not in text
+        assert "kite" not in text
+    assert (await desk.link_row())["digest"] == MARK.digest(made.secret)
+    assert "argon2id" not in "".join(map(str, await house.rows("audit")))
+
+
+async def test_making_and_revoking_is_on_record(desk: Desk, house: House, lead: Principal) -> None:
+    case_id = await desk.case(lead)
+    made = await desk.upload_link(lead, case_id, most=3, most_bytes=900, password="a kite over the harbour")
+    for _ in range(2):
+        await desk.making.revoke(lead, made.link.id, ORIGIN)
+    created, revoked = await house.record("link.created", "link.revoked")
+    for event in (created, revoked):
+        assert (event["actor"], event["subject"]) == (lead.actor, str(made.link.id))
+        assert event["details"]["case"] == str(case_id)
+        assert (event["details"]["most"], event["details"]["most_bytes"]) == (3, 900)
+        assert event["details"]["password"] is True
+
+
+async def test_every_live_link_is_seen_by_maker_lead_auditor_and_administrator(
+    desk: Desk, house: House, lead: Principal, admin: Principal
+) -> None:
+    case_id = await desk.case(lead)
+    maker = await house.principal()
+    await desk.joins(lead, case_id, maker, CaseRole.CONTRIBUTOR)
+    made = await desk.upload_link(maker, case_id)
+    other, auditor = await house.principal(), await house.principal(Role.AUDITOR)
+    for who, sees in ((maker, True), (lead, False), (other, False), (admin, True), (auditor, True)):
+        found = (await desk.making.list(who, None, 10)).items
+        assert [link.id for link in found] == ([made.link.id] if sees else [])
+    for who in (lead, admin, auditor):
+        assert [link.id for link in await desk.making.of_case(who, case_id)] == [made.link.id]
+    for who, answer in ((maker, Forbidden), (other, NotFound)):
+        with pytest.raises(answer):
+            await desk.making.of_case(who, case_id)
+    await desk.making.revoke(lead, made.link.id, ORIGIN)
+    assert (await desk.making.list(admin, None, 10)).items == []
+    assert await desk.making.of_case(lead, case_id) == []
+
+
+async def test_a_listing_goes_on_where_it_ended(desk: Desk, lead: Principal) -> None:
+    made = [(await desk.upload_link(lead)).link.id for _ in range(5)]
+    seen, after = [], None
+    for _ in range(3):
+        page = await desk.making.list(lead, after, 2)
+        seen += [link.id for link in page.items]
+        after = page.next_after
+    assert seen == made[::-1]
+    assert after is None
+
+
+@pytest.mark.parametrize(
+    ("who", "answer"),
+    [
+        ("maker", None),
+        ("lead", None),
+        ("admin", None),
+        ("auditor", Forbidden),
+        ("reader", NotFound),
+        ("nobody", NotFound),
+    ],
+)
+async def test_who_may_revoke(
+    desk: Desk, house: House, lead: Principal, who: str, answer: type[PortalError] | None
+) -> None:
+    case_id = await desk.case(lead)
+    maker, reader = await house.principal(), await house.principal()
+    await desk.joins(lead, case_id, maker, CaseRole.CONTRIBUTOR)
+    await desk.joins(lead, case_id, reader, CaseRole.READER)
+    made = await desk.upload_link(maker, case_id)
+    callers = {"maker": maker, "lead": lead, "reader": reader, "nobody": await house.principal()}
+    for role in (Role.ADMIN, Role.AUDITOR):
+        callers[role.value] = await house.principal(role)
+    if answer is None:
+        await desk.making.revoke(callers[who], made.link.id, ORIGIN)
+        with pytest.raises(LinkRefused):
+            await desk.visit(made)
+    else:
+        with pytest.raises(answer):
+            await desk.making.revoke(callers[who], made.link.id, ORIGIN)
+        await desk.visit(made)
+
+
+async def test_a_link_that_nobody_made_is_not_found(desk: Desk, admin: Principal) -> None:
+    with pytest.raises(NotFound):
+        await desk.making.revoke(admin, new_id(), ORIGIN)
