@@ -186,7 +186,8 @@ def test_a_deleted_file_is_gone_everywhere(portal: Served, analyst: httpx.Client
     assert rows(portal, "SELECT * FROM blobs WHERE file_id = ? AND wrapped_key IS NOT NULL", file_id) == []
     assert rows(portal, "SELECT status, record FROM files WHERE id = ?", file_id) == [("deleted", None)]
     last = events(portal, entry["id"])[-1]
-    assert (last["event"], last["details"]) == ("file.deleted", {"name": entry["name"], "sha256": entry["sha256"]})
+    assert last["event"] == "file.deleted"
+    assert last["details"] == {"name": entry["name"], "sha256": entry["sha256"], "case": None}
 
 
 def test_a_refused_change_leaves_no_trace_in_the_record(portal: Served, analyst: httpx.Client) -> None:

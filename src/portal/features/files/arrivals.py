@@ -118,11 +118,10 @@ def _kind(fields: dict[str, str]) -> Kind:
 
 
 def _case(fields: dict[str, str]) -> UUID | None:
-    if "case" not in fields:
-        return None
-    if not _UUID.fullmatch(fields["case"]):
+    text = fields.get("case", "")
+    if text and not _UUID.fullmatch(text):
         raise Unprocessable("case is a case's id.")
-    return UUID(fields["case"])
+    return UUID(text) if text else None
 
 
 def _description(fields: dict[str, str]) -> str:
