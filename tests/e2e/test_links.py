@@ -178,7 +178,7 @@ def test_what_comes_in_is_in_the_case_and_nothing_of_it_can_be_read(portal: Serv
         found = analyst.get("/files", params={"case": case_id, "name": name}).json()["items"]
         assert len(found) == 2
         for file in found:
-            assert (file["case_id"], file["uploaded_by"]) == (case_id, f"link:{made['id']}")
+            assert (file["case"], file["uploaded_by"]) == (case_id, f"link:{made['id']}")
             assert problem(client.get(f"/shared/files/{file['id']}/content")) == (403, "insufficient_scope")
             assert analyst.get(f"/files/{file['id']}/content").content == CONTENT
 

@@ -23,7 +23,7 @@ ROLES |= {"uploader": CaseRole.UPLOADER}
 MAY = {
     "lead": (None, None, None),
     "contributor": (None, Forbidden, None),
-    "reader": (None, Forbidden, Forbidden),
+    "reader": (Forbidden, Forbidden, Forbidden),
     "uploader": (NotFound, Forbidden, Forbidden),
     "nobody": (NotFound, NotFound, NotFound),
     "admin": (Forbidden, Forbidden, Forbidden),

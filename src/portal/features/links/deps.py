@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
-from portal.core.errors import InsufficientScope
+from portal.core.errors import InsufficientScope, NotSignedIn
 from portal.core.principal import Permission
 from portal.features.files.schemas import DetailsQuery
 from portal.features.identity.deps import WithAccount, admitted
@@ -33,11 +33,15 @@ async def _visit(
     asked: SecurityScopes,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> Visit:
-    visits = (await _links(request)).visits
-    visit = await admitted(request, visits.visit(credentials.credentials if credentials else ""), _actor)
+    found = _nobody() if credentials is None else (await _links(request)).visits.visit(credentials.credentials)
+    visit = await admitted(request, found, _actor)
     if not visit.principal.permissions.issuperset(asked.scopes):
         raise InsufficientScope
     return visit
+
+
+async def _nobody() -> Visit:
+    raise NotSignedIn
 
 
 def _actor(visit: Visit) -> str:
