@@ -35,7 +35,6 @@ _LINK: JsonDict = {
     "has_password": True,
 }
 
-FileIds = Annotated[list[UUID], Field(min_length=1, max_length=MAX_FILES)]
 Hours = Annotated[int, Field(strict=True, ge=1, le=MAX_HOURS, description="Until it ends.")]
 Message = Annotated[Text, Field(max_length=MAX_MESSAGE, description="Shown to whoever redeems it.")]
 Password = Annotated[
@@ -74,17 +73,17 @@ class DownloadLinkIn(BaseModel):
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         given = self.model_fields_set & {"file_ids", "case_id"}
-        if len(given) != 1 or (self.file_ids or self.case_id) is None:
+        if len(given) != 1 or ("case_id" in given and self.case_id is None):
             raise ValueError("name either file_ids or case_id")
         return self
 
     def wanted(self) -> Wanted:
         return Wanted(
-            kind=LinkKind.CASE if self.file_ids is None else LinkKind.FILES,
+            kind=LinkKind.FILES if self.file_ids else LinkKind.CASE,
             lifetime=timedelta(hours=self.expires_in_hours),
             most=self.max_uses,
             case_id=self.case_id,
-            file_ids=frozenset(self.file_ids or ()),
+            file_ids=frozenset(self.file_ids),
             message=self.message,
             password=self.password,
         )
