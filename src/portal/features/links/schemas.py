@@ -59,9 +59,7 @@ class DownloadLinkIn(BaseModel):
         },
     )
 
-    file_ids: list[UUID] | SkipJsonSchema[None] = Field(
-        None, min_length=1, max_length=MAX_FILES, description="These files."
-    )
+    file_ids: list[UUID] = Field(default_factory=list, min_length=1, max_length=MAX_FILES, description="These files.")
     case_id: UUID | SkipJsonSchema[None] = Field(
         None, description="Or all that lies in this case when it is asked for."
     )
