@@ -338,6 +338,9 @@ def test_a_password_is_asked_for_and_guesses_wait(portal: Served, analyst: httpx
     [
         ("download", {}),
         ("download", {"file_ids": []}),
+        ("download", {"file_ids": None}),
+        ("download", {"case_id": None}),
+        ("download", {"file_ids": None, "case_id": NOT_THERE}),
         ("download", {"file_ids": [NOT_THERE], "case_id": NOT_THERE}),
         ("download", {"file_ids": [NOT_THERE] * 2 + ["x"]}),
         ("download", {"case_id": NOT_THERE, "kinds": ["log"]}),

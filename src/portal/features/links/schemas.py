@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
+from pydantic.json_schema import SkipJsonSchema
 
 from portal.features.files.models import Kind
 from portal.features.links.views import Link, LinkKind, Wanted
@@ -48,17 +49,20 @@ class DownloadLinkIn(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
+            "oneOf": [{"required": ["file_ids"]}, {"required": ["case_id"]}],
             "example": {
                 "file_ids": ["0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d"],
                 "expires_in_hours": 48,
                 "max_uses": 1,
                 "message": "The report, as agreed.",
-            }
+            },
         },
     )
 
-    file_ids: set[UUID] | None = Field(None, min_length=1, max_length=MAX_FILES, description="These files.")
-    case_id: UUID | None = Field(None, description="Or all that lies in this case when it is asked for.")
+    file_ids: list[UUID] = Field(default_factory=list, min_length=1, max_length=MAX_FILES, description="These files.")
+    case_id: UUID | SkipJsonSchema[None] = Field(
+        None, description="Or all that lies in this case when it is asked for."
+    )
     expires_in_hours: Hours = 168
     max_uses: int = Field(1, strict=True, ge=1, le=MAX_USES, description="Whole downloads, of all files together.")
     message: Message = ""
@@ -66,17 +70,18 @@ class DownloadLinkIn(BaseModel):
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
-        if (self.file_ids is None) == (self.case_id is None):
+        given = self.model_fields_set & {"file_ids", "case_id"}
+        if len(given) != 1 or ("case_id" in given and self.case_id is None):
             raise ValueError("name either file_ids or case_id")
         return self
 
     def wanted(self) -> Wanted:
         return Wanted(
-            kind=LinkKind.CASE if self.file_ids is None else LinkKind.FILES,
+            kind=LinkKind.FILES if self.file_ids else LinkKind.CASE,
             lifetime=timedelta(hours=self.expires_in_hours),
             most=self.max_uses,
             case_id=self.case_id,
-            file_ids=frozenset(self.file_ids or ()),
+            file_ids=frozenset(self.file_ids),
             message=self.message,
             password=self.password,
         )
@@ -102,7 +107,7 @@ class UploadLinkIn(BaseModel):
     expires_in_hours: Hours = 168
     max_uses: int = Field(1, strict=True, ge=1, le=MAX_USES, description="Files.")
     max_bytes: int | None = Field(None, strict=True, ge=1, le=MAX_BYTES, description="Of all files together.")
-    kinds: set[Kind] = Field(set(), description="The kinds of files that are taken; all if empty.")
+    kinds: list[Kind] = Field([], max_length=16, description="The kinds of files that are taken; all if empty.")
     message: Message = ""
     password: Password = None
 
