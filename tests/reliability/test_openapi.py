@@ -38,7 +38,8 @@ CALLERS = {  # (phases, about how many requests one run makes for every example 
     "admin": ("fuzzing,stateful", 10),
 }
 OPEN = {"healthz", "readyz"}
-CLOSED = {"register", "set_password"}  # nobody can register here, and nobody has a secret
+CLOSED = {"register", "set_password", "redeem_link"}  # nobody can register here, and nobody has a secret
+CLOSED |= {"read_shared", "download_shared", "head_shared", "upload_shared", "upload_shared_raw"}
 # Whoever is signed in would guess their own password here, and be told to wait for as long as guessers are.
 GUESSED_AT = {"change_password", "enrol_totp", "confirm_totp", "remove_totp"}
 ENDED_BY = {"reset_password", "update_user"}  # an administrator comes upon itself, and could not sign in any more
@@ -47,9 +48,13 @@ ADMINISTRATION = {
     *("create_invitation", "list_invitations", "revoke_invitation", "break_glass"),
 }
 CHANGES = {"upload_file", "upload_raw", "update_file", "delete_file", "move_file", "give_grant", "revoke_grant"}
+CHANGES |= {"make_download_link", "make_upload_link", "revoke_link"}
 CHANGES |= {"open_case", "update_case", "delete_case", "add_member", "change_member", "remove_member"}
 # No chain that it makes leads there.
-UNLIKELY = {"change_member", "remove_member", "move_file", "give_grant", "revoke_grant", "revoke_api_token"}
+UNLIKELY = {
+    *("change_member", "remove_member", "move_file", "give_grant", "revoke_grant", "revoke_api_token"),
+    *("make_download_link", "make_upload_link", "revoke_link"),
+}
 _MAX_ROUNDS = 1000
 _PATIENCE_SECONDS = 3600
 
