@@ -5,8 +5,10 @@ and objects, each made by whom it belongs to when it is first named.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,7 +18,7 @@ from portal.core.secrets import parse_key
 from portal.features.authz.policy import GRANTABLE
 from portal.features.identity.tokens import AccessTokens
 
-from .conftest import PASSWORD, Served
+from .conftest import PASSWORD, Served, running
 
 ACCOUNTS = {
     "othr": "analyst",
@@ -168,6 +170,14 @@ class Objects(dict[str, str]):
 
 def _word() -> str:
     return f"{MARK}-{secrets.token_hex(6)}"
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[World]:
+    """A world while the block runs; who is invited may register."""
+    everybody = ACCOUNTS | OTHERS
+    with running(folder / "portal", {"REGISTRATION": "invite"}, **everybody) as portal, closing(World(portal)) as world:
+        yield world
 
 
 def spent(world: World) -> dict[str, str]:
