@@ -247,6 +247,14 @@ def test_breaking_glass_opens_for_administrators_alone() -> None:
         assert answer_on("admin", action, broken) == answer_on("admin", action, plain)
 
 
+def test_who_was_granted_a_file_knows_of_it_and_cannot_pass_it_on() -> None:
+    for place in (None, case(None)):
+        granted = Standing(theirs=False, case=place, granted=True)
+        for action in {*ABOUT_FILES, "links.give_files"} - {"files.read", "files.download"}:
+            assert answer_on("analyst", action, granted) is FORBIDDEN
+            assert answer_on("uploader", action, granted) is NOT_FOUND
+
+
 @pytest.mark.parametrize("action", sorted(set(policy.STANDINGS)))
 @pytest.mark.parametrize("status", CaseStatus)
 def test_a_closed_case_is_read_only_and_an_archived_one_keeps_even_its_members(status: CaseStatus, action: str) -> None:

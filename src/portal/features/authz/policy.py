@@ -260,4 +260,4 @@ def _known_by(action: Action) -> Action:
     if action is Action.CASE_LINK_REVOKE:
         return Action.CASE_LINK_LIST
     about_files = action.value.startswith("files.") and action is not Action.FILE_CREATE
-    return Action.FILE_READ if about_files else Action.CASE_READ
+    return Action.FILE_READ if about_files or action is Action.LINK_FILES else Action.CASE_READ

@@ -1,0 +1,120 @@
+"""The rows of the access matrix as requests, and answers in its words.
+
+Comes in: a row, and the objects of `matrix_world`. Leaves: a `Question` to ask as anybody, and what the portal told.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+
+from portal import config
+from portal.app import create_app
+
+from .matrix_table import CODES, LOOKS_FOR, SAYS, TABLE
+from .matrix_world import ANY, MARK, Objects, World
+from .seen import problem, rows
+
+HEADER, *LINES = [line.split() for line in TABLE.splitlines() if line]
+ROWS = {" ".join(line[len(HEADER) :]): dict(zip(HEADER, line, strict=False)) for line in LINES}
+WORDS = {
+    (401, "not_signed_in"): "401",
+    (403, "forbidden"): "403",
+    (404, "not_found"): "404",
+    (403, "insufficient_scope"): "less",
+}
+ASIDE = {"audit", "sessions", "sign_in_throttles", "known_addresses", "sqlite_sequence"}
+"""Tables that a refusal may leave something in: the record, sign-ins, and wrong passwords."""
+
+
+@cache
+def app() -> FastAPI:
+    """One that opens nothing."""
+    keys = {f"PORTAL_{name}": sha256(name.encode()).hexdigest() for name in ("MASTER_KEY", "SECRET_KEY")}
+    return create_app(*config.load(keys, Path("/nonexistent/.env")))
+
+
+@cache
+def routes() -> dict[str, tuple[str, str]]:
+    """Method and path of every route that the app has, by its name."""
+    shown: Any = list(iter_route_contexts(app().routes))
+    found = [(str(route.name), method, route.path) for route in shown for method in route.methods]
+    assert len({name for name, _, _ in found}) == len(found) > 50
+    return {name: (method, path) for name, method, path in found}
+
+
+def method_of(row: str) -> str:
+    return routes()[row.split(maxsplit=1)[0]][0]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request of one row, with its objects named by their ids."""
+
+    method: str
+    path: str
+    says: dict[str, Any]
+    about: str | None
+
+    def ask(self, client: httpx.Client, **more: Any) -> httpx.Response:
+        """`more` stands beside what the row says, or in its place."""
+        sent = {"headers": ANY, **self.says, **more}
+        return client.request(self.method, client.base_url.join(self.path), **sent)
+
+
+def question(row: str, objects: Objects) -> Question:
+    operation, *named = row.split()
+    method, template = routes()[operation]
+    names = iter(named)
+    path = re.sub(r"{.+?}", lambda _: objects[next(names)], template)
+    says = filled(SAYS.get(row, SAYS.get(operation, {})), objects)
+    return Question(method, path, says, objects[LOOKS_FOR[row]] if row in LOOKS_FOR else None)
+
+
+def filled(node: Any, objects: Objects) -> Any:
+    """What is sent, with ids where objects are named."""
+    match node:
+        case dict():
+            return {key: filled(value, objects) for key, value in node.items()}
+        case list():
+            return [filled(value, objects) for value in node]
+        case str():
+            return node.format_map(objects)
+        case _:
+            return node
+
+
+def told(row: str, asked: Question, answer: httpx.Response) -> str:
+    """An answer, in the words of the table. None sets a cookie, and no refusal tells what it refuses."""
+    assert "set-cookie" not in answer.headers
+    if answer.is_success:
+        found = "seen" if asked.about and asked.about in answer.text else "none"
+        return found if asked.about else str(answer.status_code)
+    assert MARK not in answer.text
+    assert (answer.status_code == 401) == answer.headers.get("www-authenticate", "").startswith("Bearer")
+    if asked.method == "HEAD":
+        return str(answer.status_code)
+    status, code = problem(answer)
+    return WORDS.get((status, code), str(status) if code == CODES.get(row) else f"{status} {code}")
+
+
+def succeeds(cell: str) -> bool:
+    return cell in {"seen", "none"} or cell.startswith("2")
+
+
+def written(world: World) -> dict[str, set[Any]]:
+    """Every row that a refusal has to leave as it is. When a token was last used is no change of it."""
+    tables = [name for (name,) in rows(world.portal, "SELECT name FROM sqlite_master WHERE type = 'table'")]
+    found = {}
+    for table in set(tables) - ASIDE:
+        columns = [column for _, column, *_ in rows(world.portal, f"PRAGMA table_info({table})")]  # ours
+        kept = ", ".join(column for column in columns if column != "last_used_at")
+        found[table] = set(rows(world.portal, f"SELECT {kept} FROM {table}"))  # noqa: S608  # the table's own names
+    assert found["files"]
+    return found

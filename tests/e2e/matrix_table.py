@@ -1,0 +1,210 @@
+"""The access matrix as data: what every kind of caller gets from every route.
+
+A row is a route by its operation id, then the objects that its path names, in order; further words tell rows of one
+route apart. A cell is the status. `401`, `403` and `404` are `not_signed_in`, `forbidden` and `not_found`; `less` is
+403 `insufficient_scope`; the code of another refusal stands in `CODES`. `seen` and `none` are 200, with the object that
+the row is about and without it. Next: `matrix_world` has the callers and the objects, `test_matrix` asks.
+"""
+
+from typing import Any
+
+REASON = "Court order 26/1187 of 21 November."
+CALLERS = {
+    "anon": "nobody: no credential at all, or one that is good for nothing",
+    "othr": "an analyst without any tie",
+    "own": "an analyst with a file in their inbox, a link to it, and an API token",
+    "lead": "of the case: an analyst, as the next three",
+    "ctrb": "a contributor to it, who made a link to its file",
+    "read": "a reader of it",
+    "hand": "an uploader of it, who hands in",
+    "upl": "an account that is an uploader, without any tie",
+    "aud": "an auditor",
+    "adm": "an administrator",
+    "grnt": "an analyst who was granted both files",
+    "tok": "an API token of the owner's, with every permission that one can have",
+    "upto": "an API token of the lead's, to hand in alone",
+    "conf": "an API token of the lead's, with every permission, for another case",
+    "dlnk": "the token of the lead's link to the case's file",
+    "ulnk": "the token of the lead's link to hand in to the case",
+}
+"""The columns."""
+
+WRONG = "not the password of anybody"
+
+TABLE = """
+anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
+
+401  200  200  200  200  200  200  200  200  200  200  200  200  200  less less  read_me
+401  204  204  204  204  204  204  204  204  204  204  less less less less less  logout
+401  204  204  204  204  204  204  204  204  204  204  less less less less less  logout_all
+401  400  400  400  400  400  400  400  400  400  400  less less less less less  change_password
+401  201  201  201  201  201  201  201  201  201  201  less less less less less  enrol_totp
+401  400  400  400  400  400  400  400  400  400  400  less less less less less  confirm_totp
+401  400  400  400  400  400  400  400  400  400  400  less less less less less  remove_totp
+
+401  403  403  403  403  403  403  403  403  201  403  less less less less less  create_user
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  list_users
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  read_user user
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  read_user me
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  update_user user
+401  403  403  403  403  403  403  403  403  409  403  less less less less less  update_user me
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  reset_password user
+401  403  403  403  403  403  403  403  403  409  403  less less less less less  reset_totp user
+401  403  403  403  403  403  403  403  403  204  403  less less less less less  logout_user user
+401  403  403  403  403  403  403  403  403  201  403  less less less less less  create_invitation
+401  403  403  403  403  403  403  403  403  seen 403  less less less less less  list_invitations
+401  403  403  403  403  403  403  403  403  204  403  less less less less less  revoke_invitation invitation
+
+401  201  201  201  201  201  201  201  201  201  201  less less less less less  create_api_token
+401  none seen none none none none none none none none less less less less less  list_api_tokens
+401  404  seen 404  404  404  404  404  seen seen 404  less less less less less  list_api_tokens of owner
+401  404  204  404  404  404  404  404  403  204  404  less less less less less  revoke_api_token token
+401  204  204  204  204  204  204  204  204  204  204  less less less less less  revoke_api_token own_token
+
+401  201  201  201  201  201  201  403  403  201  201  201  less 403  less less  open_case
+401  none none seen seen seen seen none seen seen none none less none less less  list_cases
+401  404  404  200  200  200  200  404  200  200  404  404  less 404  less less  read_case case
+401  404  404  200  403  403  403  404  403  200  404  404  less 404  less less  update_case case
+401  404  404  200  403  403  403  404  403  200  404  404  less 404  less less  update_case case closing
+401  404  404  204  403  403  403  404  403  204  404  404  less 404  less less  delete_case case
+401  404  404  409  403  403  403  404  403  409  404  404  less 404  less less  delete_case full_case
+401  404  404  seen seen seen 403  404  seen seen 404  404  less 404  less less  list_members case
+401  404  404  201  403  403  403  404  403  201  404  404  less 404  less less  add_member case
+401  404  404  200  403  403  403  404  403  200  404  404  less 404  less less  change_member case member
+401  404  404  403  403  403  403  404  403  403  404  404  less 404  less less  change_member case me
+401  404  404  204  403  403  403  404  403  204  404  404  less 404  less less  remove_member case member
+401  404  404  409  204  204  204  404  403  403  404  404  less 404  less less  remove_member case me
+401  404  404  200  403  403  403  404  200  200  404  404  less 404  less less  list_break_glass case
+401  404  404  seen 403  403  403  404  seen seen 404  less less less less less  list_case_links case
+
+401  201  201  201  201  201  201  201  403  201  201  201  201  404  less less  upload_file
+401  404  404  201  201  403  201  404  403  403  404  404  201  404  less less  upload_file into case
+401  201  201  201  201  201  201  201  403  201  201  201  201  404  less less  upload_raw fresh
+401  404  404  201  201  403  201  404  403  403  404  404  201  404  less less  upload_raw fresh case
+401  none seen none none none none none seen seen seen seen less none less less  list_files inbox_file
+401  none none seen seen seen none none seen seen seen none less none less less  list_files case_file
+401  404  404  seen seen seen none 404  seen seen 404  404  less 404  less less  list_files of case
+
+401  404  200  404  404  404  404  404  200  200  200  200  less 404  less less  read_file inbox_file
+401  404  200  404  404  404  404  404  403  200  403  200  less 404  less less  update_file inbox_file
+401  404  204  404  404  404  404  404  403  204  403  204  less 404  less less  delete_file inbox_file
+401  404  200  404  404  404  404  404  403  403  403  200  less 404  less less  move_file inbox_file
+401  404  403  404  404  404  404  404  403  403  403  less less less less less  break_glass inbox_file
+401  404  200  404  404  404  404  404  403  403  200  200  less 404  less less  download_file inbox_file
+401  404  200  404  404  404  404  404  403  403  200  200  less 404  less less  head_file inbox_file
+401  404  seen 404  404  404  404  404  seen seen 403  seen less 404  less less  list_grants inbox_file
+401  404  201  404  404  404  404  404  403  403  403  201  less 404  less less  give_grant inbox_file
+401  404  204  404  404  404  404  404  403  204  403  204  less 404  less less  revoke_grant inbox_file grant
+
+401  404  404  200  200  200  404  404  200  200  200  404  less 404  less less  read_file case_file
+401  404  404  200  200  403  404  404  403  200  403  404  less 404  less less  update_file case_file
+401  404  404  204  403  403  404  404  403  204  403  404  less 404  less less  delete_file case_file
+401  404  404  200  403  403  404  404  403  403  403  404  less 404  less less  move_file case_file
+401  404  404  403  403  403  404  404  403  201  403  less less less less less  break_glass case_file
+401  404  404  200  200  200  404  404  403  403  200  404  less 404  less less  download_file case_file
+401  404  404  200  200  200  404  404  403  403  200  404  less 404  less less  head_file case_file
+401  404  404  seen 403  403  404  404  seen seen 403  404  less 404  less less  list_grants case_file
+401  404  404  201  403  403  404  404  403  403  403  404  less 404  less less  give_grant case_file
+401  404  404  204  403  403  404  404  403  204  403  404  less 404  less less  revoke_grant case_file case_grant
+
+401  404  201  404  404  404  404  404  403  403  403  less less less less less  make_download_link to inbox_file
+401  404  404  201  201  403  404  404  403  403  403  less less less less less  make_download_link to case_file
+401  404  404  201  403  403  403  404  403  403  404  less less less less less  make_download_link to case
+401  201  201  201  201  201  201  201  403  201  201  less less less less less  make_upload_link
+401  404  404  201  201  403  403  404  403  403  404  less less less less less  make_upload_link into case
+401  none seen none none none none none seen seen none less less less less less  list_links link
+401  none none none seen none none none seen seen none less less less less less  list_links case_link
+401  404  204  404  404  404  404  404  403  204  404  less less less less less  revoke_link link
+401  404  404  204  204  404  404  404  403  204  404  less less less less less  revoke_link case_link
+
+401  401  401  401  401  401  401  401  401  401  401  401  401  401  seen none  read_shared
+401  401  401  401  401  401  401  401  401  401  401  401  401  401  200  less  download_shared case_file
+401  401  401  401  401  401  401  401  401  401  401  401  401  401  404  less  download_shared inbox_file
+401  401  401  401  401  401  401  401  401  401  401  401  401  401  200  less  head_shared case_file
+401  401  401  401  401  401  401  401  401  401  401  401  401  401  404  less  head_shared inbox_file
+401  401  401  401  401  401  401  401  401  401  401  401  401  401  less 201   upload_shared
+401  401  401  401  401  401  401  401  401  401  401  401  401  401  less 201   upload_shared_raw fresh
+
+200  200  200  200  200  200  200  200  200  200  200  200  200  200  200  200   create_token
+403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403   register
+403  403  403  403  403  403  403  403  403  403  403  403  403  403  403  403   set_password
+200  200  200  200  200  200  200  200  200  200  200  200  200  200  200  200   redeem_link
+200  200  200  200  200  200  200  200  200  200  200  200  200  200  200  200   healthz
+200  200  200  200  200  200  200  200  200  200  200  200  200  200  200  200   readyz
+200  200  200  200  200  200  200  200  200  200  200  200  200  200  200  200   openapi
+200  200  200  200  200  200  200  200  200  200  200  200  200  200  200  200   docs
+200  200  200  200  200  200  200  200  200  200  200  200  200  200  200  200   asset stylesheet
+"""
+
+CODES = {
+    "change_password": "invalid_grant",
+    "confirm_totp": "invalid_grant",
+    "remove_totp": "invalid_grant",
+    "update_user me": "last_administrator",
+    "reset_totp user": "totp_not_enrolled",
+    "delete_case full_case": "case_not_empty",
+    "remove_member case me": "last_lead",
+    "register": "invitation_refused",
+    "set_password": "invitation_refused",
+}
+"""What a refusal is called that the rows do not say themselves: these routes refuse for more than one reason."""
+
+SAYS: dict[str, dict[str, Any]] = {
+    "create_token": {"data": {"grant_type": "password", "username": "signs_in", "password": "{password}"}},
+    "register": {"json": {"name": "{fresh}", "password": "{password}"}},
+    "set_password": {"json": {"secret": "made up", "password": "{password}"}},
+    "change_password": {"json": {"current_password": WRONG, "new_password": "{password}"}},
+    "enrol_totp": {"json": {"password": "{password}"}},
+    "confirm_totp": {"json": {"password": WRONG, "totp": "123456"}},
+    "remove_totp": {"json": {"password": WRONG, "totp": "123456"}},
+    "create_user": {"json": {"name": "{fresh}", "role": "uploader"}},
+    "update_user": {"json": {"role": "auditor"}},
+    "create_invitation": {"json": {"role": "admin"}},
+    "create_api_token": {"json": {"name": "a script", "permissions": ["files:read"]}},
+    "list_api_tokens of owner": {"params": {"owner_id": "{owner}"}},
+    "open_case": {"json": {"title": "{fresh}"}},
+    "list_cases": {"params": {"limit": "200"}},
+    "update_case": {"json": {"title": "x"}},
+    "update_case case closing": {"json": {"status": "closed"}},
+    "add_member": {"json": {"name": "{newcomer}", "role": "reader"}},
+    "change_member": {"json": {"role": "contributor"}},
+    "upload_file": {"files": {"file": "x"}},
+    "upload_file into case": {"data": {"case": "{case}"}, "files": {"file": "x"}},
+    "upload_raw": {"content": "x"},
+    "upload_raw fresh case": {"content": "x", "params": {"case": "{case}"}},
+    "list_files": {"params": {"limit": "200"}},
+    "list_files of case": {"params": {"case": "{case}"}},
+    "update_file": {"json": {"description": "x"}},
+    "move_file inbox_file": {"json": {"case": "{owners_case}"}},
+    "move_file case_file": {"json": {"case": "{leads_case}"}},
+    "break_glass": {"json": {"reason": REASON}},
+    "give_grant": {"json": {"name": "{newcomer}"}},
+    "make_download_link to inbox_file": {"json": {"file_ids": ["{inbox_file}"]}},
+    "make_download_link to case_file": {"json": {"file_ids": ["{case_file}"]}},
+    "make_download_link to case": {"json": {"case_id": "{case}"}},
+    "make_upload_link": {"json": {}},
+    "make_upload_link into case": {"json": {"case_id": "{case}"}},
+    "list_links": {"params": {"limit": "200"}},
+    "redeem_link": {"json": {"secret": "{link_secret}"}},
+    "upload_shared": {"files": {"file": "x"}},
+    "upload_shared_raw": {"content": "x"},
+}
+"""What a row sends beside its path: by the whole row, or else by its route. Objects stand in braces."""
+
+LOOKS_FOR = {
+    "list_invitations": "invitation",
+    "list_api_tokens": "token",
+    "list_api_tokens of owner": "token",
+    "list_cases": "case",
+    "list_members case": "member",
+    "list_case_links case": "case_link",
+    "list_files inbox_file": "inbox_file",
+    "list_files case_file": "case_file",
+    "list_files of case": "case_file",
+    "list_grants inbox_file": "grant",
+    "list_grants case_file": "case_grant",
+    "list_links link": "link",
+    "list_links case_link": "case_link",
+    "read_shared": "case_file",
+}
+"""The object that is seen, or is not."""

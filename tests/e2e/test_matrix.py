@@ -1,0 +1,78 @@
+"""Every route for every kind of caller: what `matrix_table` says, no more and no less, on a real server."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from .matrix_asks import HEADER, LINES, ROWS, method_of, question, routes, succeeds, told, written
+from .matrix_table import CALLERS, CODES, LOOKS_FOR, SAYS
+from .matrix_world import Objects, World, opened, spent
+
+SPENT = [
+    "a session that signed out",
+    "an access token that ended",
+    "a disabled user's session",
+    "a disabled user's API token",
+    "an API token that was revoked",
+    "a refresh token",
+    "a password",
+    "the secret of an invitation",
+    "the secret of a new account",
+    "the secret of a link",
+    "the token of a link that was revoked",
+]
+ENDS_SESSIONS = {"logout", "logout_all"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with opened(tmp_path_factory.mktemp("matrix")) as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def credentials(world: World) -> dict[str, str]:
+    return spent(world)
+
+
+def in_short(row: str, cell: str) -> str:
+    """A cell as HEAD can say it: without a code."""
+    return "403" if cell == "less" and method_of(row) == "HEAD" else cell
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_cell_of_the_matrix_is_as_written(world: World, row: str) -> None:
+    cells = ROWS[row]
+    asked = {who: question(row, Objects(world, who, world.shared)) for who in cells if not succeeds(cells[who])}
+    before = written(world)
+    answers = {who: told(row, said, said.ask(world.clients[who])) for who, said in asked.items()}
+    after = written(world)
+    for who in cells.keys() - asked.keys():
+        safe = method_of(row) in {"GET", "HEAD"}
+        said = question(row, Objects(world, who, world.shared if safe else None))
+        answers[who] = told(row, said, said.ask(world.clients[who]))
+        if row in ENDS_SESSIONS:
+            world.sign_in_again(who)
+    assert answers == {who: in_short(row, cell) for who, cell in cells.items()}
+    assert after == before
+
+
+@pytest.mark.parametrize("what", SPENT)
+def test_what_is_good_for_nothing_is_nobody_everywhere(world: World, credentials: dict[str, str], what: str) -> None:
+    asked = {row: question(row, Objects(world, "anon", world.shared)) for row in ROWS}
+    with world.holding(credentials[what]) as client:
+        answers = {row: told(row, said, said.ask(client)) for row, said in asked.items()}
+    assert answers == {row: cells["anon"] for row, cells in ROWS.items()}
+
+
+def test_every_route_has_a_row_and_every_row_a_route() -> None:
+    assert {row.split()[0] for row in ROWS} == set(routes())
+
+
+def test_every_word_of_the_table_means_something(credentials: dict[str, str]) -> None:
+    assert list(CALLERS) == HEADER
+    assert len(ROWS) == len(LINES)
+    assert {len(cells) for cells in ROWS.values()} == {len(CALLERS)}
+    assert {key for said in (CODES, LOOKS_FOR) for key in said} <= ROWS.keys()
+    assert SAYS.keys() <= ROWS.keys() | set(routes())
+    assert list(credentials) == SPENT
