@@ -193,7 +193,7 @@ def spent(world: World) -> dict[str, str]:
         "a refresh token": _pair(portal, "signs_in")["refresh_token"],
         "a password": PASSWORD,
         "the secret of an invitation": done(admin.post("/invitations", json={"role": "admin"}))["secret"],
-        "the secret of a new account": done(admin.post("/users", json={"name": "new", "role": "uploader"}))["secret"],
+        "the secret of a new account": done(admin.post("/users", json={"name": "new", "role": "admin"}))["secret"],
         **_of_links(world),
     }
 
