@@ -18,7 +18,7 @@ from portal import config
 from portal.app import create_app
 
 from .matrix_table import CODES, LOOKS_FOR, SAYS, TABLE
-from .matrix_world import ANY, MARK, Objects, World
+from .matrix_world import ANY, CONTENT, MARK, Objects, World
 from .seen import problem, rows
 
 HEADER, *LINES = [line.split() for line in TABLE.splitlines() if line]
@@ -93,6 +93,7 @@ def filled(node: Any, objects: Objects) -> Any:
 def told(row: str, asked: Question, answer: httpx.Response) -> str:
     """An answer, in the words of the table. None sets a cookie, and no refusal tells what it refuses."""
     assert "set-cookie" not in answer.headers
+    assert (CONTENT in answer.text) == (answer.is_success and row.startswith("download_"))
     if answer.is_success:
         found = "seen" if asked.about and asked.about in answer.text else "none"
         return found if asked.about else str(answer.status_code)

@@ -34,6 +34,7 @@ ACCOUNTS = {
 }
 OTHERS = {"signs_in": "uploader", "ended": "analyst"}  # whom no column is about
 MARK = "seldom-seen-word"  # in every name and title: no refusal tells it
+CONTENT = "what downloads give and nothing else"
 ANY = {"If-Match": "*"}
 
 
@@ -137,7 +138,7 @@ class Objects(dict[str, str]):
         return done(self._clients[who].post(path, json=body))
 
     def _file(self, who: str, **params: str) -> str:
-        entry = done(self._clients[who].put(f"/upload/{_word()}", content=MARK, params=params))
+        entry = done(self._clients[who].put(f"/upload/{_word()}", content=CONTENT, params=params))
         self._made(who, f"/files/{entry['id']}/grants", name="grnt")
         return str(entry["id"])
 
@@ -192,7 +193,7 @@ def spent(world: World) -> dict[str, str]:
         "a refresh token": _pair(portal, "signs_in")["refresh_token"],
         "a password": PASSWORD,
         "the secret of an invitation": done(admin.post("/invitations", json={"role": "admin"}))["secret"],
-        "the secret of a new account": done(admin.post("/users", json={"name": "new", "role": "uploader"}))["secret"],
+        "the secret of a new account": done(admin.post("/users", json={"name": "new", "role": "admin"}))["secret"],
         **_of_links(world),
     }
 

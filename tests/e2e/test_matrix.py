@@ -65,6 +65,17 @@ def test_what_is_good_for_nothing_is_nobody_everywhere(world: World, credentials
     assert answers == {row: cells["anon"] for row, cells in ROWS.items()}
 
 
+@pytest.mark.parametrize("who", ["tok", "upto", "conf"])
+def test_an_api_token_is_worth_the_same_in_either_header(world: World, who: str) -> None:
+    token = world.clients[who].headers["authorization"].removeprefix("Bearer ")
+    rows = [row for row, cells in ROWS.items() if not succeeds(cells[who]) or method_of(row) in {"GET", "HEAD"}]
+    asked = {row: question(row, Objects(world, who, world.shared)) for row in rows}
+    with world.holding(None) as client:
+        client.headers["X-API-Token"] = token
+        answers = {row: told(row, said, said.ask(client)) for row, said in asked.items()}
+    assert answers == {row: in_short(row, ROWS[row][who]) for row in rows}
+
+
 def test_every_route_has_a_row_and_every_row_a_route() -> None:
     assert {row.split()[0] for row in ROWS} == set(routes())
 

@@ -163,6 +163,21 @@ async def test_the_last_administrator_stays_whoever_asks(
     assert (await accounts.change(root, root.user_id, None, DEMOTED, HERE)).role is Role.AUDITOR
 
 
+async def test_an_administrator_without_a_password_is_none_to_leave_the_portal_to(
+    root: Principal, accounts: Accounts, users: Users, ada: User
+) -> None:
+    new, _ = await accounts.create(root, "new", Role.ADMIN, HERE)  # the secret would die with root's rights
+    with pytest.raises(LastAdministrator):
+        await accounts.change(root, root.user_id, None, DEMOTED, HERE)
+    await accounts.change(root, new.id, None, DISABLED, HERE)
+    await accounts.change(root, ada.id, None, UserChanges(role=Role.ADMIN), HERE)
+    await accounts.reset_password(root, ada.id, HERE)
+    with pytest.raises(LastAdministrator):
+        await accounts.change(root, root.user_id, None, DISABLED, HERE)
+    await make(users, "able", Role.ADMIN)
+    assert (await accounts.change(root, root.user_id, None, DEMOTED, HERE)).role is Role.AUDITOR
+
+
 async def test_of_administrators_who_end_each_other_at_once_one_is_always_left(
     accounts: Accounts, users: Users, sessions: Sessions, database: Database
 ) -> None:

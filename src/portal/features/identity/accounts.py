@@ -73,7 +73,7 @@ class Accounts:
 
     async def create(self, by: By, name: str, role: Role, origin: Origin) -> tuple[User, OneTime]:
         """With the secret for setting its first password. Raises Unprocessable, UserTaken, Forbidden."""
-        user = users.new_user(name, role, users.NO_PASSWORD)
+        user = users.new_user(name, role, repository.NO_PASSWORD)
         async with self._database.write() as connection:
             actor = await self._actor(connection, by)
             await users.add(connection, user, actor, origin)
@@ -89,7 +89,7 @@ class Accounts:
             role, disabled = _wanted(user, changes)
             if version not in {None, user.version}:
                 raise PreconditionFailed
-            if administrators == {user.id} and (disabled or role is not Role.ADMIN):
+            if administrators <= {user.id} and _ends_an_administrator(user, role, disabled=disabled):
                 raise LastAdministrator
             if (role, disabled) != (user.role, user.disabled_at is not None):
                 await self._put(connection, user, role, disabled=disabled)
@@ -101,7 +101,7 @@ class Accounts:
         async with self._database.write() as connection:
             actor = await self._actor(connection, by)
             user = await users.found(connection, user_id)
-            await put_password(connection, user, users.NO_PASSWORD)
+            await put_password(connection, user, repository.NO_PASSWORD)
             await throttle_rows.forget_addresses(connection, user.id)
             _, secret = await issue(connection, user_id=user.id, by=_maker(by), lasts=PASSWORD_SECRET_LASTS)
             await record.write(connection, Event(EventKind.PASSWORD_RESET, actor, str(user.id), origin))
@@ -176,6 +176,11 @@ def _maker(by: By) -> UUID | None:
 def _wanted(user: User, changes: UserChanges) -> tuple[Role, bool]:
     disabled = user.disabled_at is not None if changes.disabled is None else changes.disabled
     return changes.role or user.role, disabled
+
+
+def _ends_an_administrator(user: User, role: Role, *, disabled: bool) -> bool:
+    was = user.role is Role.ADMIN and user.disabled_at is None
+    return was and (disabled or role is not Role.ADMIN)
 
 
 def _updated(actor: str, user: User, role: Role, origin: Origin, *, disabled: bool) -> Event:

@@ -12,6 +12,8 @@ from portal.core.principal import Role
 from portal.db.statements import insert_unless_taken
 from portal.features.identity.models import SessionRow, UserRow
 
+NO_PASSWORD = ""  # the hash of an account whose owner has not set one
+
 _users: Any = UserRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
 _sessions: Any = SessionRow.__table__  # type: ignore[attr-defined]
 _LIVE_USER = (  # asked with every request: made once
@@ -114,9 +116,14 @@ async def end_sessions(connection: AsyncConnection, user_id: UUID) -> None:
 
 
 async def hold_administrators(connection: AsyncConnection) -> set[UUID]:
-    """The enabled ones, none of whom anybody else can change until the transaction ends."""
-    enabled = select(_users.c.id).where(_users.c.role == Role.ADMIN.value, _users.c.disabled_at.is_(None))
-    held = enabled.order_by(_users.c.id).with_for_update(key_share=True)  # SQLite holds everybody already
+    """The enabled ones who can sign in, none of whom anybody else can change until the transaction ends."""
+    able = (_users.c.disabled_at.is_(None), _users.c.password_hash != NO_PASSWORD)
+    held = (
+        select(_users.c.id)
+        .where(_users.c.role == Role.ADMIN.value, *able)
+        .order_by(_users.c.id)
+        .with_for_update(key_share=True)
+    )  # SQLite holds everybody already
     return set((await connection.execute(held)).scalars())
 
 

@@ -16,8 +16,6 @@ from portal.features.identity.names import MAX_NAME, is_name, name_key
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.repository import User
 
-NO_PASSWORD = ""  # the hash of an account whose owner has not set one
-
 
 class UserTaken(Conflict):
     code, title = "user_taken", "There is already a user of that name."
