@@ -18,7 +18,7 @@ from fastapi import APIRouter, FastAPI
 from portal import config
 from portal.app import FEATURES, RATED, create_app
 from portal.core.errors import NotSignedIn
-from portal.core.principal import Principal, Role
+from portal.core.principal import Origin, Principal, Role
 from portal.core.rates import DEFAULTS, Rate, RouteClass
 from portal.web import counters
 from portal.web.counters import SharedCounters
@@ -40,7 +40,7 @@ class Clock:
         return self.now
 
 
-async def resolve(token: str) -> Principal:
+async def resolve(token: str, _: Origin) -> Principal:
     if token not in TOKENS:
         raise NotSignedIn
     return Principal(f"user:{TOKENS[token]}", Role.ANALYST, TOKENS[token], uuid.uuid4())
@@ -55,7 +55,7 @@ def make(url: str = "", proxies: str = "", **rates: str) -> FastAPI:
     said = ",".join(f"{name}={rate}" for name, rate in rates.items())
     given = {"PORTAL_RATE_LIMITS": said, "PORTAL_RATE_LIMIT_URL": url, "PORTAL_TRUSTED_PROXIES": proxies}
     app = create_app(*config.load(KEYS | given, Path("/nonexistent/.env")))
-    app.state.resolvers = (resolve,)
+    app.state.callers = SimpleNamespace(resolve=resolve)
     app.state.identity = SimpleNamespace(sessions=SimpleNamespace(sign_out=end_session))
     return app
 
