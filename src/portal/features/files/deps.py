@@ -8,8 +8,7 @@ from portal.core.principal import Action, Principal
 from portal.features.authz import policy
 from portal.features.files.schemas import BreakGlass, FileMove, FilePatch, GrantNew, ListQuery, NothingElse, UploadQuery
 from portal.features.files.service import Files
-from portal.features.identity.deps import Administers, ChangesFiles, UploadsFiles
-from portal.web.bodies import json_body
+from portal.features.identity.deps import Administers, ChangesFiles, UploadsFiles, json_of
 
 
 async def _files(request: Request) -> Files:
@@ -22,28 +21,12 @@ async def _hands_in(principal: UploadsFiles) -> Principal:
     return principal
 
 
-async def _patch(request: Request, _: ChangesFiles) -> FilePatch:
-    return await json_body(request, FilePatch)
-
-
-async def _move(request: Request, _: ChangesFiles) -> FileMove:
-    return await json_body(request, FileMove)
-
-
-async def _glass(request: Request, _: Administers) -> BreakGlass:
-    return await json_body(request, BreakGlass)
-
-
-async def _grant(request: Request, _: ChangesFiles) -> GrantNew:
-    return await json_body(request, GrantNew)
-
-
 WithFiles = Annotated[Files, Depends(_files)]
 HandsIn = Annotated[Principal, Depends(_hands_in)]
-Patch = Annotated[FilePatch, Depends(_patch)]
-MoveBody = Annotated[FileMove, Depends(_move)]
-GlassBody = Annotated[BreakGlass, Depends(_glass)]
-GrantBody = Annotated[GrantNew, Depends(_grant)]
+Patch = Annotated[FilePatch, json_of(FilePatch, ChangesFiles)]
+MoveBody = Annotated[FileMove, json_of(FileMove, ChangesFiles)]
+GlassBody = Annotated[BreakGlass, json_of(BreakGlass, Administers)]
+GrantBody = Annotated[GrantNew, json_of(GrantNew, ChangesFiles)]
 Listing = Annotated[ListQuery, Query()]
 NoQuery = Annotated[NothingElse, Query()]
 Upload = Annotated[UploadQuery, Query()]

@@ -1,20 +1,17 @@
 """What identity's routes take, read after it is known who sends it: the token request, JSON bodies, queries."""
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 from urllib.parse import parse_qsl
 
 from fastapi import Depends, Query, Request
-from pydantic import BaseModel
 
-from portal.core.principal import Principal
 from portal.features.identity import deps, schemas
-from portal.web.bodies import json_body
+from portal.features.identity.deps import json_of
 from portal.web.errors import InvalidTokenRequest, UnsupportedMediaType
 
 _FORM = "application/x-www-form-urlencoded"
 _MAX_FORM_BYTES = 16 << 10
 _MAX_FIELDS = 16
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 async def _token_form(request: Request) -> dict[str, str]:
@@ -33,30 +30,14 @@ async def _token_form(request: Request) -> dict[str, str]:
     return dict(pairs)
 
 
-def _json(model: type[_Model], who: Any = None) -> Any:
-    """The body as `model`; `who` is the principal's annotation in the route's own signature, asked for once."""
-
-    async def read(request: Request) -> _Model:
-        return await json_body(request, model)
-
-    if who is None:
-        return Depends(read)
-    asked = who.__metadata__[0]
-
-    async def read_after(request: Request, _: Principal = asked) -> _Model:
-        return await json_body(request, model)
-
-    return Depends(read_after)
-
-
 TokenForm = Annotated[dict[str, str], Depends(_token_form)]
 Listing = Annotated[schemas.AccountQuery, Query()]
-NewUser = Annotated[schemas.UserCreate, _json(schemas.UserCreate, deps.RunsAccounts)]
-Patch = Annotated[schemas.UserPatch, _json(schemas.UserPatch, deps.RunsAccounts)]
-NewInvitation = Annotated[schemas.InvitationCreate, _json(schemas.InvitationCreate, deps.RunsAccounts)]
-NewPassword = Annotated[schemas.PasswordChange, _json(schemas.PasswordChange, deps.WithAccount)]
-Proof = Annotated[schemas.PasswordProof, _json(schemas.PasswordProof, deps.Enrols)]
-EnrolmentProof = Annotated[schemas.CodeProof, _json(schemas.CodeProof, deps.Enrols)]
-RemovalProof = Annotated[schemas.CodeProof, _json(schemas.CodeProof, deps.WithAccount)]
-Registering = Annotated[schemas.Register, _json(schemas.Register)]
-SettingPassword = Annotated[schemas.PasswordSet, _json(schemas.PasswordSet)]
+NewUser = Annotated[schemas.UserCreate, json_of(schemas.UserCreate, deps.RunsAccounts)]
+Patch = Annotated[schemas.UserPatch, json_of(schemas.UserPatch, deps.RunsAccounts)]
+NewInvitation = Annotated[schemas.InvitationCreate, json_of(schemas.InvitationCreate, deps.RunsAccounts)]
+NewPassword = Annotated[schemas.PasswordChange, json_of(schemas.PasswordChange, deps.WithAccount)]
+Proof = Annotated[schemas.PasswordProof, json_of(schemas.PasswordProof, deps.Enrols)]
+EnrolmentProof = Annotated[schemas.CodeProof, json_of(schemas.CodeProof, deps.Enrols)]
+RemovalProof = Annotated[schemas.CodeProof, json_of(schemas.CodeProof, deps.WithAccount)]
+Registering = Annotated[schemas.Register, json_of(schemas.Register)]
+SettingPassword = Annotated[schemas.PasswordSet, json_of(schemas.PasswordSet)]

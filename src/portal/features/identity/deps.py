@@ -5,10 +5,11 @@ route names. What the principal may do with which object is the services' to ask
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, SecurityScopes
+from pydantic import BaseModel
 
 from portal.core.errors import InsufficientScope, NotSignedIn
 from portal.core.principal import Action, CredentialKind, Origin, Permission, Principal
@@ -17,11 +18,13 @@ from portal.features.identity.callers import Callers
 from portal.features.identity.service import Identity
 from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.web import API
+from portal.web.bodies import json_body
 from portal.web.conditions import expected_version
 from portal.web.errors import request_id_of
 from portal.web.limits import Limits
 
 _T = TypeVar("_T")
+_Model = TypeVar("_Model", bound=BaseModel)
 
 bearer = OAuth2PasswordBearer(
     tokenUrl=f"{API}/auth/token",
@@ -122,6 +125,22 @@ ChangesCases = Annotated[Principal, Security(principal_of, scopes=[Permission.CA
 WithAccount = Annotated[Principal, Security(principal_of, scopes=[Permission.ACCOUNT])]
 Enrols = Annotated[Principal, Security(enrolling, scopes=[Permission.ACCOUNT])]
 Administers = Annotated[Principal, Security(principal_of, scopes=[Permission.ADMINISTER])]
+
+
+def json_of(model: type[_Model], who: Any = None) -> Any:
+    """The body as `model`; `who` is the principal's annotation in the route's own signature, asked for once."""
+
+    async def read(request: Request) -> _Model:
+        return await json_body(request, model)
+
+    if who is None:
+        return Depends(read)
+    asked = who.__metadata__[0]
+
+    async def read_after(request: Request, _: Principal = asked) -> _Model:
+        return await json_body(request, model)
+
+    return Depends(read_after)
 
 
 async def _runs_accounts(principal: Administers) -> Principal:

@@ -8,12 +8,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityS
 from portal.core.errors import InsufficientScope, NotSignedIn
 from portal.core.principal import Permission
 from portal.features.files.schemas import DetailsQuery
-from portal.features.identity.deps import WithAccount, admitted
+from portal.features.identity.deps import WithAccount, admitted, json_of
 from portal.features.links.schemas import DownloadLinkIn, LinkQuery, UploadLinkIn
 from portal.features.links.service import Links
 from portal.features.links.shared_schemas import RedeemIn, SharedQuery
 from portal.features.links.views import Visit
-from portal.web.bodies import json_body
 
 _bearer = HTTPBearer(
     scheme_name="link",
@@ -48,25 +47,13 @@ def _actor(visit: Visit) -> str:
     return visit.principal.actor
 
 
-async def _download_link(request: Request, _: WithAccount) -> DownloadLinkIn:
-    return await json_body(request, DownloadLinkIn)
-
-
-async def _upload_link(request: Request, _: WithAccount) -> UploadLinkIn:
-    return await json_body(request, UploadLinkIn)
-
-
-async def _redeem(request: Request) -> RedeemIn:
-    return await json_body(request, RedeemIn)
-
-
 WithLinks = Annotated[Links, Depends(_links)]
 HoldsLink = Annotated[Visit, Security(_visit)]
 MayDownload = Annotated[Visit, Security(_visit, scopes=[Permission.LINK_DOWNLOAD])]
 MayUpload = Annotated[Visit, Security(_visit, scopes=[Permission.LINK_UPLOAD])]
-NewDownloadLink = Annotated[DownloadLinkIn, Depends(_download_link)]
-NewUploadLink = Annotated[UploadLinkIn, Depends(_upload_link)]
-Redeeming = Annotated[RedeemIn, Depends(_redeem)]
+NewDownloadLink = Annotated[DownloadLinkIn, json_of(DownloadLinkIn, WithAccount)]
+NewUploadLink = Annotated[UploadLinkIn, json_of(UploadLinkIn, WithAccount)]
+Redeeming = Annotated[RedeemIn, json_of(RedeemIn)]
 Listing = Annotated[LinkQuery, Query()]
 Offered = Annotated[SharedQuery, Query()]
 Said = Annotated[DetailsQuery, Query()]

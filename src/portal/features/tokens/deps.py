@@ -4,10 +4,9 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
-from portal.features.identity.deps import WithAccount
+from portal.features.identity.deps import WithAccount, json_of
 from portal.features.tokens.schemas import ApiTokenIn, ApiTokenQuery
 from portal.features.tokens.service import ApiTokens
-from portal.web.bodies import json_body
 
 
 async def _tokens(request: Request) -> ApiTokens:
@@ -15,10 +14,6 @@ async def _tokens(request: Request) -> ApiTokens:
     return tokens
 
 
-async def _wanted(request: Request, _: WithAccount) -> ApiTokenIn:
-    return await json_body(request, ApiTokenIn)
-
-
 WithTokens = Annotated[ApiTokens, Depends(_tokens)]
-NewToken = Annotated[ApiTokenIn, Depends(_wanted)]
+NewToken = Annotated[ApiTokenIn, json_of(ApiTokenIn, WithAccount)]
 Whose = Annotated[ApiTokenQuery, Query()]
