@@ -14,10 +14,10 @@ from uuid import UUID
 
 from portal.core.clock import rfc3339
 from portal.core.errors import InvalidInput
+from portal.core.page import After
 from portal.core.secrets import PurposeKey, Secret, purpose_keys
 
 _MAC = 16
-_After = tuple[datetime, UUID]
 
 
 class Cursors:
@@ -26,11 +26,11 @@ class Cursors:
     def __init__(self, secret_keys: Sequence[Secret]) -> None:
         self._keys = purpose_keys(secret_keys, "list cursor")
 
-    def write(self, after: _After, filters: str) -> str:
+    def write(self, after: After, filters: str) -> str:
         body = json.dumps([rfc3339(after[0]), after[1].hex]).encode()
         return base64.urlsafe_b64encode(_mac(self._keys[0], body, filters) + body).decode().rstrip("=")
 
-    def read(self, cursor: str, filters: str) -> _After:
+    def read(self, cursor: str, filters: str) -> After:
         """Raises InvalidInput for a cursor that was changed, made up, or made for other filters."""
         try:
             raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)

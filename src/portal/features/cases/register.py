@@ -5,7 +5,6 @@ and is on record with before and after.
 """
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core import clock
 from portal.core.errors import Conflict, NotFound, PreconditionFailed
 from portal.core.ids import new_id
+from portal.core.page import After, Page, page_of
 from portal.core.principal import Action, Origin, Principal
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
@@ -55,14 +55,6 @@ class CaseChanges:
     status: CaseStatus | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CasePage:
-    """Cases, newest first; `next_after` is where the next page begins, None at the end."""
-
-    items: list[CaseView]
-    next_after: tuple[datetime, UUID] | None
-
-
 class Register:
     """Safe for concurrent use."""
 
@@ -102,17 +94,15 @@ class Register:
             return await roster.all_glass(connection, case_id)
 
     async def list(
-        self, principal: Principal, status: CaseStatus | None, after: tuple[datetime, UUID] | None, limit: int
-    ) -> CasePage:
+        self, principal: Principal, status: CaseStatus | None, after: After | None, limit: int
+    ) -> Page[CaseView]:
         """The cases that the principal is a member of; for an auditor or administrator everybody's."""
         policy.require(principal, Action.CASE_LIST)
         member = None if policy.sees_every_case(principal) else principal.user_id
         filters = CaseFilters(member, status, only=principal.case_id)
         async with self._database.read() as connection:
             found = await repository.list_page(connection, filters, after, limit + 1)
-        items = found[:limit]
-        more = len(found) > limit
-        return CasePage(items, (items[-1].created_at, items[-1].id) if more else None)
+        return page_of(found, limit)
 
     async def get(self, principal: Principal, case_id: UUID) -> CaseView:
         """Raises NotFound."""

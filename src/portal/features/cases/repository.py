@@ -1,7 +1,6 @@
 """Statements on `cases` and `case_numbers`. Comes in: the caller's connection. Leaves: frozen views."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -12,6 +11,7 @@ from sqlalchemy.exc import IntegrityError as ConstraintError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import IntegrityError
+from portal.core.page import After
 from portal.features.authz.standing import CaseStatus, Tlp
 from portal.features.cases.models import CaseRow, GlassRow, MemberRow, NumberRow
 from portal.features.cases.views import CaseView, Severity
@@ -49,7 +49,7 @@ async def find(connection: AsyncConnection, case_id: UUID) -> CaseView | None:
 
 
 async def list_page(
-    connection: AsyncConnection, filters: CaseFilters, after: tuple[datetime, UUID] | None, limit: int
+    connection: AsyncConnection, filters: CaseFilters, after: After | None, limit: int
 ) -> list[CaseView]:
     """Newest first, from behind `after`."""
     statement = select(*_columns)

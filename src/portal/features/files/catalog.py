@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import log
 from portal.core.errors import NotFound, PreconditionFailed, StorageFull, Unavailable
+from portal.core.page import After, Page, page_of
 from portal.core.principal import NOWHERE, Action, Origin, Principal
 from portal.core.tasks import uninterrupted
 from portal.db.unit_of_work import Database
@@ -40,14 +41,6 @@ class Changes:
     description: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Files, newest first; `next_after` is where the next page begins, None at the end."""
-
-    items: list[FileView]
-    next_after: tuple[datetime, UUID] | None
-
-
 class Catalog:
     """Safe for concurrent use."""
 
@@ -55,9 +48,7 @@ class Catalog:
         self._database = database
         self._strongbox = strongbox
 
-    async def list(
-        self, principal: Principal, filters: Filters, after: tuple[datetime, UUID] | None, limit: int
-    ) -> Page:
+    async def list(self, principal: Principal, filters: Filters, after: After | None, limit: int) -> Page[FileView]:
         """What the principal may know of, narrowed by `filters`. `filters.seen_by` is set here, not by the caller."""
         policy.require(principal, Action.FILE_LIST)
         narrowed = replace(filters, seen_by=policy.sight(principal))
@@ -65,9 +56,7 @@ class Catalog:
             if filters.case_id is not None:
                 await require_in(connection, principal, Action.FILE_LIST, filters.case_id)
             found = await list_page(connection, narrowed, after, limit + 1)
-        items = found[:limit]
-        more = len(found) > limit
-        return Page(items, (items[-1].created_at, items[-1].id) if more else None)
+        return page_of(found, limit)
 
     async def get(self, principal: Principal, file_id: UUID) -> FileView:
         """Raises NotFound."""

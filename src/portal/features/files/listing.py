@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Select, or_, select, true, tuple_, union_a
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
+from portal.core.page import After
 from portal.features.authz.policy import EVERYTHING, Sight
 from portal.features.authz.standing import Tlp
 from portal.features.cases.models import CaseRow, MemberRow
@@ -37,9 +38,7 @@ class Filters:
     created_to: datetime | None = None
 
 
-async def list_page(
-    connection: AsyncConnection, filters: Filters, after: tuple[datetime, UUID] | None, limit: int
-) -> list[FileView]:
+async def list_page(connection: AsyncConnection, filters: Filters, after: After | None, limit: int) -> list[FileView]:
     """Newest first, from behind `after`."""
     statement = select(*repository.COLUMNS).where(_files.c.status.in_(repository.LISTED), *_matching(filters))
     if after is not None:

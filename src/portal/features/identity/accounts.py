@@ -5,13 +5,14 @@ one-time secrets, on record with before and after. There is always an administra
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
 from portal.core.errors import Conflict, NotFound, PreconditionFailed
+from portal.core.page import After, Page, page_of
 from portal.core.principal import Action, Origin, Principal, Role
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
@@ -41,14 +42,6 @@ class UserChanges:
     disabled: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UserList:
-    """Users, newest first; `next_after` is where the next page begins, None at the end."""
-
-    items: list[User]
-    next_after: tuple[datetime, UUID] | None
-
-
 class Accounts:
     """The accounts of one portal, as its administrators see them."""
 
@@ -57,13 +50,12 @@ class Accounts:
         self._sessions = sessions
         self._factors = factors
 
-    async def page(self, by: By, filters: UserFilters, after: tuple[datetime, UUID] | None, limit: int) -> UserList:
+    async def page(self, by: By, filters: UserFilters, after: After | None, limit: int) -> Page[User]:
         """Raises Forbidden."""
         async with self._database.read() as connection:
             await self._actor(connection, by)
             found = await repository.list_users(connection, filters, after, limit + 1)
-        items = found[:limit]
-        return UserList(items, (items[-1].created_at, items[-1].id) if len(found) > limit else None)
+        return page_of(found, limit)
 
     async def get(self, by: By, user_id: UUID) -> User:
         """Raises Forbidden, NotFound."""

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Select, bindparam, exists, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.core.page import After
 from portal.core.principal import Role
 from portal.db.statements import insert_unless_taken
 from portal.features.identity.models import SessionRow, UserRow
@@ -84,9 +85,7 @@ async def user_by_id(connection: AsyncConnection, user_id: UUID) -> User | None:
     return await _one(connection, select(_users).where(_users.c.id == user_id))
 
 
-async def list_users(
-    connection: AsyncConnection, filters: UserFilters, after: tuple[datetime, UUID] | None, limit: int
-) -> list[User]:
+async def list_users(connection: AsyncConnection, filters: UserFilters, after: After | None, limit: int) -> list[User]:
     """Newest first, from behind `after`."""
     statement = select(_users)
     if filters.role is not None:

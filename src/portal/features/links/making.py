@@ -4,8 +4,6 @@ Comes in: a signed-in principal's wish. Leaves: a link that is shown with its se
 Nobody makes a link to what they may not give away themselves, and every live one is shown to whoever answers for it.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,6 +12,7 @@ from portal.core import clock
 from portal.core.errors import Forbidden, NotFound, Quarantined, Unprocessable
 from portal.core.ids import new_id
 from portal.core.marked import Mark
+from portal.core.page import After, Page, page_of
 from portal.core.principal import Action, Origin, Principal
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
@@ -28,14 +27,6 @@ from portal.features.links.judging import require_place
 from portal.features.links.views import Link, LinkKind, Made, Wanted
 
 MARK = Mark("prl_")
-
-
-@dataclass(frozen=True, slots=True)
-class LinkPage:
-    """Links, newest first; `next_after` is where the next page begins, None at the end."""
-
-    items: list[Link]
-    next_after: tuple[datetime, UUID] | None
 
 
 class Making:
@@ -66,15 +57,13 @@ class Making:
             await _judge(connection, principal, Action.CASE_LINK_LIST, case_id)
             return await repository.list_live(connection, clock.now(), case_id=case_id)
 
-    async def list(self, principal: Principal, after: tuple[datetime, UUID] | None, limit: int) -> LinkPage:
+    async def list(self, principal: Principal, after: After | None, limit: int) -> Page[Link]:
         """The live links that the principal made; for an auditor or administrator everybody's."""
         policy.require(principal, Action.LINK_LIST)
         only = {} if policy.sees_every_case(principal) else {"made_by": principal.user_id}
         async with self._database.read() as connection:
             found = await repository.list_live(connection, clock.now(), after, limit + 1, **only)
-        items = found[:limit]
-        more = len(found) > limit
-        return LinkPage(items, (items[-1].created_at, items[-1].id) if more else None)
+        return page_of(found, limit)
 
     async def revoke(self, principal: Principal, link_id: UUID, origin: Origin) -> None:
         """End a link: it is refused from the next request on, and running transfers break off. Idempotent.

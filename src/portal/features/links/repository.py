@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, delete, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import IntegrityError
+from portal.core.page import After
 from portal.core.principal import Role
 from portal.features.files.models import Kind
 from portal.features.identity.models import UserRow
@@ -102,7 +103,7 @@ async def count_failures(connection: AsyncConnection, link_id: UUID, failures: i
 async def list_live(
     connection: AsyncConnection,
     moment: datetime,
-    after: tuple[datetime, UUID] | None = None,
+    after: After | None = None,
     limit: int | None = None,
     **only: UUID,
 ) -> list[Link]:

@@ -5,13 +5,13 @@ transactions, so that nothing goes out or comes in that was not counted. Next: t
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
 from portal.core.errors import Conflict, Forbidden, NotFound
+from portal.core.page import After
 from portal.core.principal import Action
 from portal.db.unit_of_work import Database
 from portal.features.files import delivery, intake
@@ -35,7 +35,7 @@ class Offer:
     """What can be downloaded; `next_after` is where the next page begins, None at the end."""
 
     files: list[FileView]
-    next_after: tuple[datetime, UUID] | None = None
+    next_after: After | None = None
 
 
 class Sharing:
@@ -45,7 +45,7 @@ class Sharing:
         self._database = database
         self._catalog = catalog
 
-    async def offer(self, visit: Visit, after: tuple[datetime, UUID] | None) -> Offer:
+    async def offer(self, visit: Visit, after: After | None) -> Offer:
         """The files that the link offers now. An upload link shows none."""
         if visit.link.kind is LinkKind.UPLOAD:
             return Offer([])
