@@ -20,7 +20,6 @@ from portal.features.cases import roster, standing
 from portal.features.cases.register import found
 from portal.features.cases.views import Member
 from portal.features.identity import repository as accounts
-from portal.features.identity.names import is_name, name_key
 from portal.features.identity.repository import User
 
 
@@ -104,7 +103,7 @@ def _somebody_else(principal: Principal, user_id: UUID) -> None:
 
 
 async def _account(connection: AsyncConnection, name: str, role: CaseRole) -> User:
-    user = await accounts.user_by_name(connection, name_key(name)) if is_name(name) else None
+    user = await accounts.user_by_name(connection, name)
     if user is None or user.disabled_at is not None or not policy.may_be(user.role, role):
         raise MemberRefused
     return user

@@ -20,7 +20,6 @@ from portal.features.files import grant_rows
 from portal.features.files.catalog import allowed, held
 from portal.features.files.grant_rows import Grant
 from portal.features.identity import repository as accounts
-from portal.features.identity.names import is_name, name_key
 from portal.features.identity.repository import User
 
 
@@ -66,7 +65,7 @@ class Grants:
 
 
 async def _account(connection: AsyncConnection, name: str) -> User:
-    user = await accounts.user_by_name(connection, name_key(name)) if is_name(name) else None
+    user = await accounts.user_by_name(connection, name)
     if user is None or user.disabled_at is not None or not policy.may_be_granted(user.role):
         raise GrantRefused
     return user

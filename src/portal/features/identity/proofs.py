@@ -17,7 +17,6 @@ from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.identity import repository
 from portal.features.identity.factors import Factors
-from portal.features.identity.names import is_name, name_key
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.repository import User
 from portal.features.identity.throttle import Attempt, Throttle
@@ -66,7 +65,7 @@ class Proofs:
         """The user, if there is one who may sign in; and the charge."""
         async with self._database.write() as connection:
             # Nobody has a name that is none, and a database need not be asked about a NUL.
-            user = await repository.user_by_name(connection, name_key(name)) if is_name(name) else None
+            user = await repository.user_by_name(connection, name)
             wait = await self._throttle.begin(connection, attempt, user)
             if wait:
                 details: dict[str, Detail] = {"name": name[:_SHOWN_NAME], "seconds": wait}

@@ -12,6 +12,7 @@ from portal.core.page import After
 from portal.core.principal import Role
 from portal.db.statements import insert_unless_taken
 from portal.features.identity.models import SessionRow, UserRow
+from portal.features.identity.names import is_name, name_key
 
 NO_PASSWORD = ""  # the hash of an account whose owner has not set one
 
@@ -77,8 +78,11 @@ async def any_user(connection: AsyncConnection) -> bool:
     return bool((await connection.execute(select(exists().select_from(_users)))).scalar())
 
 
-async def user_by_name(connection: AsyncConnection, name_key: str) -> User | None:
-    return await _one(connection, select(_users).where(_users.c.name_key == name_key))
+async def user_by_name(connection: AsyncConnection, name: str) -> User | None:
+    """None too for what nobody can be called: a database need not be asked about a NUL."""
+    if not is_name(name):
+        return None
+    return await _one(connection, select(_users).where(_users.c.name_key == name_key(name)))
 
 
 async def user_by_id(connection: AsyncConnection, user_id: UUID) -> User | None:

@@ -80,7 +80,7 @@ class Users:
     async def named(self, name: str) -> User:
         """Raises NotFound."""
         async with self._database.read() as connection:
-            user = await repository.user_by_name(connection, name_key(name)) if is_name(name) else None
+            user = await repository.user_by_name(connection, name)
         if user is None:
             raise NotFound
         return user
