@@ -10,7 +10,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal.core.errors import ConfigError
-from portal.db.engine import READ_ONLY, SslMode, _ssl, is_local, make_engine, parse_url
+from portal.db.engine import SslMode, _ssl, is_local, make_engine, parse_url
+from portal.db.sqlite import only_reads
 
 CANARY = "c4n4ry"
 
@@ -36,9 +37,9 @@ async def test_sqlite_keeps_what_it_acknowledged_and_no_copy_of_what_it_destroye
 
 async def test_every_connection_of_sqlite_is_set_up(tmp_path: Path) -> None:
     engine = make_engine(parse_url(f"sqlite:///{tmp_path / 'portal.db'}"), "disable")
-    reader = engine.execution_options(**{READ_ONLY: True})
     try:
-        async with reader.connect() as one, reader.connect() as two:
+        async with engine.begin() as one, engine.begin() as two:
+            only_reads(two)  # one of them may write at a time
             found = [(await c.exec_driver_sql("PRAGMA synchronous")).scalar_one() for c in (one, two)]
     finally:
         await engine.dispose()
@@ -47,11 +48,11 @@ async def test_every_connection_of_sqlite_is_set_up(tmp_path: Path) -> None:
 
 async def test_sqlite_takes_the_write_lock_before_the_first_statement(tmp_path: Path) -> None:
     engine = make_engine(parse_url(f"sqlite:///{tmp_path / 'portal.db'}"), "disable")
-    reader = engine.execution_options(**{READ_ONLY: True})
     try:
         async with engine.begin() as writer:
             await writer.exec_driver_sql("CREATE TABLE t (x INTEGER)")
-        async with engine.begin() as writer, reader.begin() as reading:  # a reader waits for no writer
+        async with engine.begin() as writer, engine.begin() as reading:  # a reader waits for no writer
+            only_reads(reading)
             await writer.exec_driver_sql("SELECT 1")
             assert (await reading.exec_driver_sql("SELECT count(*) FROM t")).scalar_one() == 0
             await reading.exec_driver_sql("PRAGMA busy_timeout = 0")
@@ -73,8 +74,8 @@ async def test_postgres_is_as_durable_as_it_can_be(postgres: URL) -> None:
 @pytest.mark.parametrize(
     ("given", "driver"),
     [
-        ("sqlite:///x.db", "sqlite+aiosqlite"),
-        ("sqlite+aiosqlite:///x.db", "sqlite+aiosqlite"),
+        ("sqlite:///x.db", "sqlite+portal"),
+        ("sqlite+aiosqlite:///x.db", "sqlite+portal"),
         ("postgres://u:p@h/d", "postgresql+asyncpg"),
         ("postgresql://u:p@h:5432/d", "postgresql+asyncpg"),
         ("postgresql+asyncpg://u:p@h/d", "postgresql+asyncpg"),

@@ -4,13 +4,12 @@ Comes in: a database URL (it may hold a password: a secret everywhere). Leaves: 
 """
 
 import os
-import sqlite3
 import ssl
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from sqlalchemy import event
-from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -19,11 +18,9 @@ from portal.core.errors import ConfigError
 from portal.db import sqlite
 
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
-READ_ONLY: Final = "portal_read_only"  # execution option: BEGIN without taking SQLite's write lock
-
 _DRIVERS: Final = {
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "sqlite": sqlite.DRIVER,
+    "sqlite+aiosqlite": sqlite.DRIVER,
     "postgres": "postgresql+asyncpg",
     "postgresql": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",
@@ -79,20 +76,17 @@ def make_engine(url: URL, ssl_mode: SslMode) -> AsyncEngine:
 
 
 def _sqlite(url: URL) -> AsyncEngine:
+    # Listeners of the pool alone: one of the engine's or the dialect's would be looked for at every statement.
+    file = _OneFile(Path(url.database or ""))
     engine = create_async_engine(
         url,
-        connect_args={"async_creator_fn": sqlite.connect},
+        connect_args={"async_creator_fn": file.connect},
         hide_parameters=True,
         pool_size=_POOL_SIZE,
         max_overflow=0,
         pool_timeout=_POOL_WAIT_SECONDS,
         pool_use_lifo=True,  # what wrote last has the pages that the next one needs
     )
-    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-    event.listen(engine.sync_engine, "begin", _begin_sqlite)
-    event.listen(engine.sync_engine, "handle_error", _give_up_read_only)
-    file = _OneFile(Path(url.database or ""))
-    event.listen(engine.sync_engine, "do_connect", file.before_connect)
     event.listen(engine.sync_engine, "connect", file.connected)
     event.listen(engine.sync_engine, "checkout", file.checkout)
     return engine
@@ -109,10 +103,11 @@ class _OneFile:
         self._path = path
         self._found = False
 
-    def before_connect(self, *_: Any) -> None:
+    def connect(self, path: str, **options: Any) -> sqlite.Connection:
         """Raises FileNotFoundError where there was a file and is none."""
         if self._found:
             self._path.stat()
+        return sqlite.connect(path, _pragmas(), **options)
 
     def connected(self, _: DBAPIConnection, entry: Any) -> None:
         entry.info["file"] = self._path.stat()
@@ -120,42 +115,22 @@ class _OneFile:
 
     def checkout(self, _: DBAPIConnection, entry: Any, __: Any) -> None:
         """Raises DisconnectionError, which gives a new connection, for one whose file is not there any more."""
-        if not (self._path.exists() and os.path.samestat(self._path.stat(), entry.info["file"])):
+        try:
+            same = os.path.samestat(os.stat(self._path), entry.info["file"])  # noqa: PTH116  # for every transaction
+        except OSError:
+            same = False
+        if not same:
             raise DisconnectionError
 
 
-def _prepare_sqlite(connection: DBAPIConnection, _: Any) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves
-    cursor = connection.cursor()
-    for pragma in (
+def _pragmas() -> tuple[str, ...]:
+    return (
         f"busy_timeout={_BUSY_SECONDS * 1000}",
         "journal_mode=WAL",
         "synchronous=FULL",  # an acknowledged commit survives a power cut
         "foreign_keys=ON",
         "secure_delete=ON",  # a destroyed key leaves no copy in free pages
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Any) -> None:
-    # A deferred transaction that turns into a writer fails at once with "database is locked": writers say so first.
-    read_only = connection.get_execution_options().get(READ_ONLY, False)
-    connection.exec_driver_sql(sqlite.BEGIN_TO_READ if read_only else sqlite.BEGIN_TO_WRITE)
-
-
-def _give_up_read_only(context: ExceptionContext) -> None:
-    """What SQLite could not open for writing it opened for reading: the next one who asks gets a new connection.
-
-    After any other error the connection stays: one that lost an fsync writes the same place again at its next commit,
-    while a new one would believe what was written there and build on it.
-    """
-    code = getattr(context.original_exception, "sqlite_errorcode", sqlite3.SQLITE_OK)
-    if code & 0xFF != sqlite3.SQLITE_READONLY:  # the rest of the code says why
-        return
-    if context.execution_context is not None and context.execution_context.cursor is not None:
-        context.execution_context.cursor.close()  # as long as a statement is left, SQLite keeps its files open
-    context.is_disconnect = True
+    )
 
 
 def _ssl(mode: SslMode) -> ssl.SSLContext | str:

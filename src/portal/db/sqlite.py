@@ -1,8 +1,8 @@
-"""SQLite's connections: aiosqlite's, with one call into their thread for each statement. The only door to `aiosqlite`.
+"""SQLite: its dialect and its connections, with one call into their thread for each statement. The only door to
+`aiosqlite`.
 
-Comes in: a database file. Leaves: what SQLAlchemy's dialect takes for an aiosqlite connection. Waking a thread costs
-more than most statements: so rows are fetched where they were found, and BEGIN goes along with the first statement.
-Next: `engine`.
+Comes in: a database file. Leaves: what SQLAlchemy takes for a dialect. Waking a thread costs more than most statements:
+so rows are fetched where they were found, and BEGIN goes along with the first statement. Next: `engine`.
 """
 
 import sqlite3
@@ -11,15 +11,57 @@ from functools import partial
 from typing import Any, Final, Self
 
 import aiosqlite
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-BEGIN_TO_READ: Final = "BEGIN"
-BEGIN_TO_WRITE: Final = "BEGIN IMMEDIATE"
-_BEGINNINGS: Final = {BEGIN_TO_READ, BEGIN_TO_WRITE}
+DRIVER: Final = "sqlite+portal"
+_BEGIN_TO_READ: Final = "BEGIN"
+# A deferred transaction that turns into a writer fails at once with "database is locked": writers say so first.
+_BEGIN_TO_WRITE: Final = "BEGIN IMMEDIATE"
 
 
-def connect(path: str, **options: Any) -> "Connection":
+class Dialect(SQLiteDialect_aiosqlite):
+    """SQLAlchemy's own, where every transaction is begun as one that writes unless `only_reads` is said of it."""
+
+    supports_statement_cache = True
+
+    def do_begin(self, dbapi_connection: Any) -> None:
+        dbapi_connection.driver_connection.will_begin(_BEGIN_TO_WRITE)
+
+    def is_disconnect(self, e: Any, connection: Any, cursor: Any) -> bool:
+        """What SQLite could not open for writing it opened for reading: then the next one who asks gets a new one.
+
+        After any other error the connection stays: one that lost an fsync writes the same place again at its next
+        commit, while a new one would believe what was written there and build on it.
+        """
+        code = getattr(e, "sqlite_errorcode", sqlite3.SQLITE_OK)
+        return code & 0xFF == sqlite3.SQLITE_READONLY or super().is_disconnect(e, connection, cursor)
+
+
+registry.register(DRIVER.replace("+", "."), __name__, Dialect.__name__)
+
+
+def only_reads(connection: AsyncConnection) -> None:
+    """Let the transaction that was just begun take no write lock."""
+    driver: Any = connection.sync_connection.connection.driver_connection  # type: ignore[union-attr]  # it is begun
+    driver.will_begin(_BEGIN_TO_READ)
+
+
+def connect(path: str, pragmas: Sequence[str], **options: Any) -> "Connection":
     """A connection that opens when it is awaited. `options` are sqlite3's."""
-    return Connection(partial(sqlite3.connect, path, **options), iter_chunk_size=1)
+    return Connection(partial(_opened, path, pragmas, options), iter_chunk_size=1)
+
+
+def _opened(path: str, pragmas: Sequence[str], options: dict[str, Any]) -> sqlite3.Connection:
+    connection: sqlite3.Connection = sqlite3.connect(path, **options, isolation_level=None)  # we say BEGIN ourselves
+    try:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}").close()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 class Connection(aiosqlite.Connection):
@@ -31,17 +73,16 @@ class Connection(aiosqlite.Connection):
         self._beginning: str | None = None  # said when there is something to do
         self._reads = False
 
+    def will_begin(self, beginning: str) -> None:
+        """A transaction begins, with the first statement."""
+        self._beginning, self._reads = beginning, beginning == _BEGIN_TO_READ
+
     def cursor(self) -> "Cursor":  # type: ignore[override]  # no call into the thread, and it is its own context manager
         return Cursor(self)
 
     async def run(self, operation: str, parameters: Any, *, many: bool = False) -> "Result":
         """Execute, with what must be said before, and fetch. Raises what sqlite3 raises."""
-        if operation in _BEGINNINGS:
-            self._beginning = operation
-            return NOTHING
         beginning, self._beginning = self._beginning, None
-        if beginning is not None:
-            self._reads = beginning == BEGIN_TO_READ
         execute: Callable[..., Awaitable[Result]] = self._execute
         return await execute(_run, self._conn, beginning, operation, parameters, many)
 

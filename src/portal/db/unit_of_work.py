@@ -6,7 +6,7 @@ opens a unit of work owns it; repositories are handed its connection and never c
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from portal.core.errors import StorageFull, Unavailable
-from portal.db.engine import READ_ONLY
+from portal.db import sqlite
 
 # SQLSTATE classes that a later try may not meet: connection, rollback, resources, state, intervention, system.
 _PASSING = {"08", "40", "53", "55", "57", "58"}
@@ -32,10 +32,8 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        self._writer = engine
-        self._reader = engine.execution_options(**{READ_ONLY: True})
-        # SQLite has one writer at a time, and those who wait for it look now and then, in no order: we queue instead.
-        self._queue = asyncio.Lock() if engine.dialect.name == "sqlite" else None
+        self._is_sqlite = engine.dialect.name == "sqlite"
+        self._queue = asyncio.Lock()
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -43,13 +41,15 @@ class Database:
 
         SQLite's write lock is taken with the first statement.
         """
-        async with translated(), self._turn(), self._writer.begin() as connection:
+        async with translated(), self._turn(), self.engine.begin() as connection:
             yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A transaction for reading, which takes no write lock. Raises DatabaseAway."""
-        async with translated(), self._reader.begin() as connection:
+        async with translated(), self.engine.begin() as connection:
+            if self._is_sqlite:
+                sqlite.only_reads(connection)
             yield connection
 
     async def check(self) -> None:
@@ -59,14 +59,15 @@ class Database:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._writer.dispose()
+        await self.engine.dispose()
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        if self._queue is None:
+        """SQLite has one writer at a time, and who waits for it looks now and then, in no order: we queue instead."""
+        if not self._is_sqlite:
             yield
             return
-        async with asyncio.timeout(_TURN_SECONDS):
+        async with asyncio.timeout(_TURN_SECONDS) if self._queue.locked() else nullcontext():
             await self._queue.acquire()
         try:
             yield
