@@ -35,16 +35,16 @@ from portal.web.middleware import BodyCare, Bugs, Gate, RequestContext, Security
 from portal.web.streaming import BrokenOff
 from portal.web.watchdog import BodyWatchdog
 
-FEATURES: tuple[APIRouter, ...] = (
+FEATURES: tuple[APIRouter, ...] = (  # asked one after the other whose a path is: what is asked for most comes first
+    files_routes.router,
+    shared_routes.router,
     identity_routes.router,
     owner_routes.router,
     accounts_routes.router,
     tokens_routes.router,
     cases_routes.router,
-    files_routes.router,
     rights_routes.router,
     links_routes.router,
-    shared_routes.router,
 )
 BODIES = (
     *owner_routes.BODIES,
