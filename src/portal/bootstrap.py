@@ -62,6 +62,7 @@ def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resource
         secret_keys=settings.secret_keys,
         journal=settings.data_dir / "audit-journal.jsonl",
         max_upload_bytes=settings.max_upload_bytes,
+        row_bytes=settings.row_bytes,
     )
 
 

@@ -60,6 +60,7 @@ class Settings(BaseModel):
     cors_origins: Words = Field((), description="origins whose pages may call the API")
     trusted_proxies: Words = Field((), description="addresses or networks whose X-Forwarded-For is believed")
     max_upload_bytes: int = Field(64 << 30, gt=0, le=1 << 44, description="largest file, in bytes")
+    row_bytes: int = Field(1 << 16, ge=0, le=1 << 20, description="up to this size a file lies sealed in the database")
     registration: Literal["closed", "invite", "open"] = Field("closed", description="who may make an account")
     require_admin_totp: bool = Field(False, description="an administrator without an authenticator can only enrol one")
     grace_seconds: int = Field(30, ge=0, le=3600, description="how long a stop waits for running transfers")

@@ -13,7 +13,9 @@ from portal.strongbox.strongbox import Strongbox
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """`journal` is where audit outcomes wait while the database is away; `max_upload_bytes` caps one file."""
+    """`journal` is where audit outcomes wait while the database is away; `max_upload_bytes` caps one file; up to
+    `row_bytes` it lies in the database.
+    """
 
     database: Database
     store: BlobStore
@@ -23,6 +25,7 @@ class Resources:
     secret_keys: tuple[Secret, ...] = field(repr=False)
     journal: Path
     max_upload_bytes: int
+    row_bytes: int
 
     async def check(self) -> None:
         """Raises the first PortalError of a part that is away. Wants a current database."""

@@ -56,6 +56,7 @@ class Arriving:
     name: str
     declared_type: str | None = None
     case_id: UUID | None = None
+    announced: int | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         if self.content:

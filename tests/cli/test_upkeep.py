@@ -13,7 +13,6 @@ from portal.core.principal import NOWHERE, Role
 from portal.crypto.format import Place
 from portal.features.audit.events import Event, EventKind
 from portal.features.files import repository
-from portal.features.files.repository import NewFile
 
 from .conftest import Shell, sign_up
 
@@ -24,11 +23,11 @@ def crash(shell: Shell, *, lease: timedelta) -> None:
     """What an upload leaves whose process died."""
 
     async def leave(portal: Portal) -> None:
-        principal, now = await sign_up(portal), clock.now()
-        new = NewFile(new_id(), principal.user_id, "none", "half", None, now, now + lease, None)
+        principal, now, file_id = await sign_up(portal), clock.now(), new_id()
+        new = {"id": file_id, "owner_id": principal.user_id, "scope": "none", "name": "half", "created_at": now}
         async with portal.resources.database.write() as connection:
-            assert await repository.add_pending(connection, new)
-            await repository.add_blob(connection, Place(new.id, new_id()), "file")
+            assert await repository.add(connection, {**new, "lease_until": now + lease})
+            await repository.add_blob(connection, Place(file_id, new_id()), "file")
 
     shell.inside(leave)
 

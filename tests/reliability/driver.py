@@ -27,13 +27,14 @@ from sqlalchemy import text
 
 from portal import config
 from portal.bootstrap import Portal, open_portal
-from portal.core import log, tasks
+from portal.core import clock, log, tasks
 from portal.core.errors import PortalError
 from portal.core.ids import new_id
 from portal.core.principal import NOWHERE, Principal
 from portal.crypto.format import Place
 from portal.features.files import repository
 from portal.features.files.delivery import Extent
+from portal.features.files.upload import Upload
 from portal.features.files.views import Details, FileView
 
 CHUNK = 100_000
@@ -47,6 +48,7 @@ class Arriving:
     """
 
     name, declared_type, case_id = "noise.bin", None, None
+    announced = None
 
     def __init__(self, size: int, limit: int | None = None) -> None:
         self._content = random.Random(size).randbytes(size)  # noqa: S311  # noise, no secret
@@ -115,8 +117,9 @@ class Driver:
     async def strand(self, size: str) -> Answer:
         """Leave an upload as a crash between its blob and its last transaction does."""
         place, arrival, intake = Place(file_id=new_id(), blob_id=new_id()), Arriving(int(size)), self._files.intake
-        await intake._begin(self._principal, place, arrival, NOWHERE, None)
-        await intake._seal(place, arrival, asyncio.Event())
+        upload = Upload(self._principal, arrival, NOWHERE, place, clock.now())
+        await intake._begin(upload)
+        await intake._seal(upload, asyncio.Event())
         return {}
 
     async def strand_delete(self, file_id: str) -> Answer:

@@ -18,7 +18,6 @@ from portal.core.principal import NO_CASE
 from portal.crypto.format import Place
 from portal.features.files import repository
 from portal.features.files.models import Status
-from portal.features.files.repository import NewFile
 from portal.strongbox.model import SealedFile, SealedPart
 
 from ..e2e.conftest import Served
@@ -48,9 +47,10 @@ async def _hand_in(portal: Served, owner_id: UUID, parts: tuple[bytes, ...]) -> 
 
 async def _begin(opened: Portal, owner_id: UUID, places: list[Place]) -> None:
     now = clock.now()
-    new = NewFile(places[0].file_id, owner_id, NO_CASE, "parts.bin", None, now, now + timedelta(minutes=5), None)
+    new = {"id": places[0].file_id, "owner_id": owner_id, "scope": NO_CASE, "name": "parts.bin", "created_at": now}
+    new["lease_until"] = now + timedelta(minutes=5)
     async with opened.resources.database.write() as connection:
-        await repository.add_pending(connection, new)
+        await repository.add(connection, new)
         for place in places:
             await repository.add_blob(connection, place, opened.resources.store.label)
 

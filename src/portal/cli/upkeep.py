@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from portal.cli.console import Exit, Json, answer, portal, progress, settle
-from portal.features.files.intake import LEASE
+from portal.features.files.lease import LEASE
 from portal.features.files.maintenance import Checked
 
 _SPAN = re.compile(r"(\d{1,5})([smhd])", re.ASCII)

@@ -42,14 +42,14 @@ class Line:
         """Put `run` on the line when the one before is through. It must not change until the next is taken."""
         await self._through()
         if len(run) <= _INLINE:
-            self._observers.feed(run)
+            self._observers.feed(run, last=last)
             await self._observers.scan(run)
             await self._seal(run, last=last)
             return
         self._busy = [
             asyncio.ensure_future(self._seal(run, last=last)),
             asyncio.ensure_future(self._observers.scan(run)),
-            asyncio.get_running_loop().run_in_executor(None, self._observers.feed, run),
+            asyncio.get_running_loop().run_in_executor(None, partial(self._observers.feed, run, last=last)),
         ]
         await asyncio.sleep(0)  # all of it begins now, not when the caller waits for the first time
         if last:

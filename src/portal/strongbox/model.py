@@ -21,7 +21,10 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class SealedPart:
-    """One blob of a file, as its row remembers it. Lengths are in bytes."""
+    """One blob of a file, as its row remembers it. Lengths are in bytes.
+
+    `content` has the whole sealed blob where the row itself has it, and no store.
+    """
 
     place: Place
     data_key_id: UUID
@@ -29,6 +32,7 @@ class SealedPart:
     commitment: bytes
     plain_length: int
     stored_length: int
+    content: bytes | None = field(repr=False, default=None)
 
     @property
     def key(self) -> str:

@@ -19,23 +19,27 @@ class Observers:
     def __init__(self, scanners: Sequence[Scanner]) -> None:
         self._digest = hashlib.sha256()
         self._sniffer = Sniffer()
+        self._type = ""
         self._scans = [scanner.open() for scanner in scanners]
         self._size = 0
 
-    def feed(self, chunk: Buffer) -> None:
+    def feed(self, chunk: Buffer, *, last: bool) -> None:
         """Digest and type; for any one thread at a time."""
         self._size += len(chunk)
         self._digest.update(chunk)
         self._sniffer.feed(chunk)
+        if last:
+            self._type = self._sniffer.finish()
 
     async def scan(self, chunk: Buffer) -> None:
         for scan in self._scans:
             await scan.feed(chunk)
 
     async def finish(self) -> Findings:
+        """After the last chunk."""
         scans, self._scans = self._scans, []
         verdict = worst([await scan.finish() for scan in scans])
-        return Findings(self._size, self._digest.digest(), self._sniffer.finish(), verdict)
+        return Findings(self._size, self._digest.digest(), self._type, verdict)
 
     async def abort(self) -> None:
         """Idempotent; does nothing after `finish`."""

@@ -15,6 +15,7 @@ from portal.core.errors import IntegrityError
 from portal.core.tasks import uninterrupted
 from portal.crypto import blob
 from portal.crypto.layout import STREAM_HEADER_SIZE, Layout
+from portal.strongbox.in_row import source_of
 from portal.strongbox.model import SealedFile, SealedPart
 
 _T = TypeVar("_T")
@@ -58,12 +59,14 @@ class Reader:
                 yield wanted
 
     async def _opener(self, part: SealedPart, file_key: bytes) -> blob.BlobOpener:
-        stat = await self._store.stat(part.key)
+        stat = await source_of(part, self._store).stat(part.key)
         if stat is None or stat.length != part.stored_length:
             raise IntegrityError
         if blob.plain_length(self._layout, stat.length) != part.plain_length:
             raise IntegrityError
-        preamble = b"".join([piece async for piece in self._store.get(part.key, 0, blob.PREAMBLE_SIZE, bytes)])
+        preamble = b"".join(
+            [piece async for piece in source_of(part, self._store).get(part.key, 0, blob.PREAMBLE_SIZE, bytes)]
+        )
         opener = blob.BlobOpener(preamble, part.place, file_key, self._layout, part.plain_length)
         if opener.commitment != part.commitment:
             raise IntegrityError
@@ -81,7 +84,7 @@ class Reader:
         final, size = blob.segment_range(self._layout, last, part.plain_length)
         lead = STREAM_HEADER_SIZE if first == 0 else 0  # read along, so that pieces end where segments do
         opening = _Opening(opener, first, lead)
-        pieces = self._store.get(part.key, start - lead, final + size - start + lead, opening.feed)
+        pieces = source_of(part, self._store).get(part.key, start - lead, final + size - start + lead, opening.feed)
         async with aclosing(one_ahead(pieces)) as runs:
             async for run in runs:
                 for plain in run:

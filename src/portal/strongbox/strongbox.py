@@ -4,6 +4,7 @@ Comes in: chunks and a `Place`, or a `SealedFile` from the rows. Leaves: a blob 
 Nothing is visible in the store before `approve` agreed and the blob was committed.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -17,7 +18,8 @@ from portal.crypto.format import BOUND_SIZE, HEAD_SIZE, Place
 from portal.crypto.keyset import keyset_json
 from portal.crypto.layout import PRODUCTION, Layout
 from portal.crypto.stream import SegmentCutter
-from portal.keyring.keyring import Keyring
+from portal.keyring.keyring import DataKey, Keyring
+from portal.strongbox.in_row import source_of
 from portal.strongbox.line import RUN, Line
 from portal.strongbox.model import Findings, SealedFile, SealedPart, TinkPart
 from portal.strongbox.observe import Observers
@@ -60,9 +62,31 @@ class Strongbox:
         except BaseException:
             await uninterrupted(_abandon(writer, observers))
             raise
-        wrapped = wrap.wrap_file_key(file_key, data_key.key, data_key.id, place)
-        stored = blob.stored_length(self._layout, findings.size)
-        return SealedPart(place, data_key.id, wrapped, sealer.commitment, findings.size, stored), findings
+        return self._sealed(place, data_key, file_key, sealer.commitment, findings.size), findings
+
+    async def seal_whole(self, place: Place, scope: str, content: Buffer) -> tuple[SealedPart, Findings]:
+        """Seal what is in memory into the part itself: the store has nothing of it. For small files.
+
+        Raises Unavailable.
+        """
+        data_key = await self._keyring.active(scope)
+        file_key = wrap.new_key()
+        sealer = blob.BlobSealer(place, file_key, self._layout)
+        observers = Observers(self._scanners)
+        try:
+            sealed = await asyncio.to_thread(_observed_and_sealed, content, observers, sealer)
+            await observers.scan(content)
+            findings = await observers.finish()
+        except BaseException:
+            await uninterrupted(observers.abort())
+            raise
+        part = self._sealed(place, data_key, file_key, sealer.commitment, findings.size)
+        return replace(part, content=sealed), findings
+
+    async def has_length(self, part: SealedPart) -> bool:
+        """Whether the bytes of `part` are as many as its row says. Raises Unavailable."""
+        stat = await source_of(part, self.store).stat(part.key)
+        return stat is not None and stat.length == part.stored_length
 
     async def record(self, file: SealedFile) -> bytes:
         """The file record for what the rows are about to say."""
@@ -120,21 +144,33 @@ class Strongbox:
                     await line.take(segment)
             await line.take(cutter.finish(), last=True)
 
+    def _sealed(
+        self, place: Place, data_key: DataKey, file_key: bytes, commitment: bytes, plain_length: int
+    ) -> SealedPart:
+        wrapped = wrap.wrap_file_key(file_key, data_key.key, data_key.id, place)
+        stored_length = blob.stored_length(self._layout, plain_length)
+        return SealedPart(place, data_key.id, wrapped, commitment, plain_length, stored_length)
+
     async def _file_key(self, file: SealedFile, part: SealedPart) -> bytes:
         data_key = await self._keyring.get(part.data_key_id, file.scope)
         return wrap.unwrap_file_key(part.wrapped_key, data_key.key, data_key.id, part.place)
 
     async def _tink_part(self, file: SealedFile, part: SealedPart) -> TinkPart:
         file_key = await self._file_key(file, part)
-        length = part.stored_length - HEAD_SIZE
+        length, store = part.stored_length - HEAD_SIZE, source_of(part, self.store)
         return TinkPart(
             blob_key=part.key,
             key=file_key,
             keyset=keyset_json(file_key, self._layout),
-            associated_data=b"".join([piece async for piece in self.store.get(part.key, 0, BOUND_SIZE, bytes)]),
-            stream=lambda: self.store.get(part.key, HEAD_SIZE, length, bytes),
+            associated_data=b"".join([piece async for piece in store.get(part.key, 0, BOUND_SIZE, bytes)]),
+            stream=lambda: store.get(part.key, HEAD_SIZE, length, bytes),
             length=length,
         )
+
+
+def _observed_and_sealed(content: Buffer, observers: Observers, sealer: blob.BlobSealer) -> bytes:
+    observers.feed(content, last=True)
+    return sealer.preamble + sealer.seal(content, last=True)
 
 
 async def _abandon(writer: BlobWriter, observers: Observers) -> None:

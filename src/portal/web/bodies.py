@@ -20,10 +20,15 @@ _ROOM_BYTES = 1 << 20
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
+def announced_length(request: Request) -> int | None:
+    """The body's length in bytes, where it is known beforehand."""
+    length = request.headers.get("content-length")
+    return None if length is None else int(length)
+
+
 def refuse_announced(request: Request, limit: int) -> None:
     """Judge Content-Length before the first byte is read. Raises TooLarge."""
-    length = request.headers.get("content-length")
-    if length is not None and int(length) > limit:
+    if (announced_length(request) or 0) > limit:
         raise TooLarge
 
 
@@ -46,8 +51,7 @@ async def body_chunks(request: Request, limit: int) -> AsyncIterator[Buffer]:
 def _offer_room(request: Request) -> None:
     """Where the server can, it puts a large body straight into memory of ours."""
     rooms = request.scope.get("extensions", {}).get(ROOM)
-    announced = int(request.headers.get("content-length", 0))
-    if rooms is not None and announced > _ROOM_BYTES:
+    if rooms is not None and (announced_length(request) or 0) > _ROOM_BYTES:
         rooms["view"] = memoryview(bytearray(_ROOM_BYTES))
 
 

@@ -54,6 +54,7 @@ from portal.resources import Resources
 from portal.strongbox.strongbox import Strongbox
 
 MAX_BYTES = 5_000
+ROW_BYTES = 2_000
 MARKER = "a marker for tests"
 LAYOUT = Layout(256)  # segments so small that little content has many
 CONTENT = bytes(range(256)) * 4
@@ -157,6 +158,7 @@ class Bytes:
     fails: Exception | None = None
     meanwhile: Callable[[], Awaitable[None]] = nothing
     piece: int = 300
+    announced: int | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         for at in range(0, len(self.content), self.piece):
@@ -363,6 +365,7 @@ def house(engine: AsyncEngine, tmp_path: Path) -> House:
         secret_keys=(Secret(bytes(range(32))),),
         journal=tmp_path / "journal.jsonl",
         max_upload_bytes=MAX_BYTES,
+        row_bytes=ROW_BYTES,
     )
     identity = identity_service.build(resources, PasswordHasher(memory_kib=8, passes=1, lanes=1))
     files, cases = files_service.build(resources, identity), cases_service.build(resources)

@@ -19,8 +19,9 @@ from portal.features.cases.register import CaseChanges, CaseNotEmpty
 from portal.features.cases.views import CaseView
 from portal.features.files import delivery
 from portal.features.files.catalog import Changes
-from portal.features.files.intake import InFlight, KeyReused
+from portal.features.files.intake import InFlight
 from portal.features.files.listing import Filters
+from portal.features.files.upload import KeyReused
 from portal.features.files.views import FileView
 
 from .conftest import CONTENT, MARKER, ORIGIN, House, drink, whole

@@ -30,10 +30,12 @@ from portal.core.principal import Principal, Role
 from portal.db.unit_of_work import DatabaseAway
 from portal.features.audit import record
 from portal.features.audit.events import Event
-from portal.features.files import intake, repository
-from portal.features.files.intake import LEASE, InFlight, KeyReused, UploadLost
+from portal.features.files import giving_up, lease, repository
+from portal.features.files.intake import InFlight
+from portal.features.files.lease import LEASE, UploadLost
 from portal.features.files.listing import Filters, list_page
 from portal.features.files.models import Kind, Status
+from portal.features.files.upload import KeyReused
 from portal.features.files.views import Details, FileView
 from portal.features.identity import repository as accounts
 
@@ -193,7 +195,7 @@ async def found_out() -> None:
 async def test_once_the_database_is_back_what_is_over_is_given_up_and_its_key_is_free(
     house: House, analyst: Principal, fails: Exception | None, monkeypatch: Patch
 ) -> None:
-    monkeypatch.setattr(intake, "_ASK_SECONDS", 0)
+    monkeypatch.setattr(giving_up, "_ASK_SECONDS", 0)
     error, reason = (DatabaseAway, "database_away") if fails is None else (ClientGone, "client_gone")
     with pytest.raises(error):
         await house.hand_in(analyst, key="once", meanwhile=lambda: away_meanwhile(house), fails=fails)
@@ -249,7 +251,7 @@ async def test_a_beginning_whose_commit_was_not_answered_is_given_up(house: Hous
 async def test_a_database_that_stays_away_is_not_asked_for_ever(
     house: House, analyst: Principal, later: Later, monkeypatch: Patch
 ) -> None:
-    monkeypatch.setattr(intake, "_ASK_SECONDS", 0)
+    monkeypatch.setattr(giving_up, "_ASK_SECONDS", 0)
     with pytest.raises(DatabaseAway):
         await house.hand_in(analyst, meanwhile=lambda: away_meanwhile(house))
     await found_out()
@@ -337,7 +339,7 @@ async def test_an_upload_that_is_lost_stops_at_its_next_bytes(
         await asyncio.sleep(0)
         house.store.failing["write"] = AssertionError("went on")
 
-    monkeypatch.setattr(intake, "_RENEW_SECONDS", 0.05)  # a sweep has its turn between two
+    monkeypatch.setattr(lease, "_RENEW_SECONDS", 0.05)  # a sweep has its turn between two
     monkeypatch.setattr(repository, "renew_lease", renew)
     arrival = Bytes(meanwhile=sweep_and_wait)
     arrival.fails = AssertionError("read on")
@@ -478,18 +480,18 @@ async def test_the_lease_is_renewed_while_bytes_flow(house: House, analyst: Prin
         renewed.set()
         return done
 
-    monkeypatch.setattr(intake, "_RENEW_SECONDS", 0)
+    monkeypatch.setattr(lease, "_RENEW_SECONDS", 0)
     monkeypatch.setattr(repository, "renew_lease", renew)
 
-    async def lease() -> Any:
+    async def ends() -> Any:
         return (await house.rows("files"))[0]["lease_until"]
 
     async def watch() -> None:
-        first = await lease()
-        while await lease() == first:
+        first = await ends()
+        while await ends() == first:
             renewed.clear()
             await renewed.wait()
-        assert await lease() > first
+        assert await ends() > first
 
     file = await house.hand_in(analyst, meanwhile=watch)
     assert file.status is Status.READY
@@ -509,7 +511,7 @@ async def test_a_lease_that_cannot_be_renewed_for_a_while_is_renewed_after(
             raise answer
         return answer
 
-    monkeypatch.setattr(intake, "_RENEW_SECONDS", 0)
+    monkeypatch.setattr(lease, "_RENEW_SECONDS", 0)
     monkeypatch.setattr(repository, "renew_lease", renew)
 
     async def wait() -> None:
@@ -522,7 +524,7 @@ async def test_nothing_is_renewed_once_an_upload_has_ended(
     house: House, analyst: Principal, monkeypatch: Patch
 ) -> None:
     before = asyncio.all_tasks()
-    monkeypatch.setattr(intake, "_RENEW_SECONDS", 0)
+    monkeypatch.setattr(lease, "_RENEW_SECONDS", 0)
     await house.hand_in(analyst)
     with pytest.raises(ClientGone):
         await house.hand_in(analyst, fails=ClientGone())

@@ -21,7 +21,7 @@ from portal.core.principal import Principal
 from portal.features.audit import record
 from portal.features.audit.events import Event
 from portal.features.files import maintenance, repository
-from portal.features.files.intake import LEASE
+from portal.features.files.lease import LEASE
 from portal.features.files.maintenance import IDEMPOTENCY_KEPT, Checked
 from portal.features.files.models import Status
 from portal.features.files.views import FileView

@@ -18,7 +18,6 @@ from portal.features.authz.policy import Sight
 from portal.features.files import repository
 from portal.features.files.listing import Filters, list_page
 from portal.features.files.models import Kind, Status
-from portal.features.files.repository import NewFile
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedPart
 
@@ -27,7 +26,7 @@ from .conftest import House
 NOON = datetime(2026, 11, 21, 12, 0, 0, 123_456, UTC)
 
 
-def new_file(owner: Principal, **changes: Any) -> NewFile:
+def new_file(owner: Principal, **changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "id": new_id(),
         "owner_id": owner.user_id,
@@ -38,15 +37,16 @@ def new_file(owner: Principal, **changes: Any) -> NewFile:
         "lease_until": NOON + timedelta(minutes=1),
         "idempotency_key": None,
     }
-    return NewFile(**{**values, **changes})
+    return {**values, **changes}
 
 
 async def pending(house: House, owner: Principal, **changes: Any) -> UUID:
     new = new_file(owner, **changes)
     async with house.database.write() as connection:
-        assert await repository.add_pending(connection, new)
-        await repository.add_blob(connection, Place(new.id, new_id()), "memory")
-    return new.id
+        assert await repository.add(connection, new)
+        await repository.add_blob(connection, Place(new["id"], new_id()), "memory")
+    file_id: UUID = new["id"]
+    return file_id
 
 
 async def listed(
@@ -365,8 +365,8 @@ async def test_a_range_of_times_is_judged_in_any_zone(house: House, analyst: Pri
 async def test_an_idempotency_key_is_taken_once_per_owner(house: House, analyst: Principal) -> None:
     other = await house.principal()
     first = await pending(house, analyst, idempotency_key="k")
-    assert not await change(house, repository.add_pending, new_file(analyst, idempotency_key="k"))
-    assert await change(house, repository.add_pending, new_file(other, idempotency_key="k"))
+    assert not await change(house, repository.add, new_file(analyst, idempotency_key="k"))
+    assert await change(house, repository.add, new_file(other, idempotency_key="k"))
     async with house.database.read() as connection:
         found = await repository.find_by_idempotency_key(connection, analyst.user_id, "k")
         assert await repository.find_by_idempotency_key(connection, analyst.user_id, "K") is None
@@ -375,13 +375,13 @@ async def test_an_idempotency_key_is_taken_once_per_owner(house: House, analyst:
 
 
 async def test_files_without_a_key_never_collide(house: House, analyst: Principal) -> None:
-    assert await change(house, repository.add_pending, new_file(analyst))
-    assert await change(house, repository.add_pending, new_file(analyst))
+    assert await change(house, repository.add, new_file(analyst))
+    assert await change(house, repository.add, new_file(analyst))
 
 
 async def test_of_many_with_one_key_at_once_one_is_added(house: House, analyst: Principal) -> None:
     added = await asyncio.gather(
-        *(change(house, repository.add_pending, new_file(analyst, idempotency_key="k")) for _ in range(8))
+        *(change(house, repository.add, new_file(analyst, idempotency_key="k")) for _ in range(8))
     )
     assert sorted(added) == [False] * 7 + [True]
     assert len(await house.rows("files")) == 1

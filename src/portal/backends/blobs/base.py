@@ -50,18 +50,8 @@ class BlobWriter(Protocol):
         """Forget what was written. Never raises; idempotent; does nothing after `commit` began."""
 
 
-class BlobStore(Protocol):
-    """Immutable blobs by key. Keys are 32 lowercase hex digits, never used twice. Safe for concurrent use."""
-
-    @property
-    def label(self) -> str:
-        """Kept in the row of every blob: which store holds it."""
-
-    async def create(self, key: str) -> BlobWriter:
-        """Begin a blob. Nothing is visible before `commit`, or after an abort, a cancel or a crash.
-
-        Raises StoreAway where the key is taken (nothing is ever overwritten), StorageFull, StoreAway.
-        """
+class BlobSource(Protocol):
+    """Where blobs are read. Safe for concurrent use."""
 
     def get(self, key: str, start: int, length: int, use: Callable[[memoryview], T]) -> AsyncGenerator[T, None]:
         """What `use` makes of up to `length` bytes from `start`, piece by piece; fewer only where the blob ends.
@@ -73,6 +63,20 @@ class BlobStore(Protocol):
 
     async def stat(self, key: str) -> BlobStat | None:
         """None where there is no such blob. Raises StoreAway."""
+
+
+class BlobStore(BlobSource, Protocol):
+    """Immutable blobs by key. Keys are 32 lowercase hex digits, never used twice."""
+
+    @property
+    def label(self) -> str:
+        """Kept in the row of every blob: which store holds it."""
+
+    async def create(self, key: str) -> BlobWriter:
+        """Begin a blob. Nothing is visible before `commit`, or after an abort, a cancel or a crash.
+
+        Raises StoreAway where the key is taken (nothing is ever overwritten), StorageFull, StoreAway.
+        """
 
     async def delete(self, key: str) -> None:
         """Remove the blob and whatever an unfinished `create` of the key left. Idempotent. Raises StoreAway."""

@@ -18,7 +18,7 @@ from portal.features.files.names import checked_name
 from portal.features.files.schemas import MAX_DESCRIPTION, DetailsQuery
 from portal.features.files.views import Details
 from portal.web import API
-from portal.web.bodies import body_chunks, refuse_announced
+from portal.web.bodies import announced_length, body_chunks, refuse_announced
 from portal.web.conditions import announced_digest
 from portal.web.errors import UnsupportedMediaType
 from portal.web.fields import printable
@@ -47,6 +47,7 @@ class RawArrival:
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise UnsupportedMediaType("The body is the file itself: send it without a content coding.")
         self._request, self._limit = request, limit
+        self.announced = announced_length(request)
         digests = ",".join(request.headers.getlist("repr-digest")) or None
         self.case_id = case_id
         self._details = Details(query.kind, query.description, announced_digest(digests))
@@ -63,8 +64,8 @@ class RawArrival:
 class FormArrival:
     """The file is one part of a form; the fields stand before or after it, but the case before: it has the keys."""
 
-    def __init__(self, form: MultipartForm, case_id: UUID | None) -> None:
-        self._form, self.case_id = form, case_id
+    def __init__(self, form: MultipartForm, case_id: UUID | None, announced: int | None) -> None:
+        self._form, self.case_id, self.announced = form, case_id, announced
         self.name = checked_name(form.filename)
         self.declared_type = _declared(form.content_type)
 
@@ -80,7 +81,7 @@ class FormArrival:
         )
         before = await form.open_file()
         _said(before)  # what stands before the file is judged before its first byte
-        return cls(form, _case(before))
+        return cls(form, _case(before), announced_length(request))
 
     def chunks(self) -> AsyncIterator[Buffer]:
         return self._form.chunks()

@@ -5,9 +5,11 @@ from typing import Any
 from portal.core import errors
 from portal.core.errors import PortalError
 from portal.features.authz.policy import CaseReadOnly
-from portal.features.files.intake import InFlight, KeyReused, UploadLost
+from portal.features.files.intake import InFlight
+from portal.features.files.lease import UploadLost
 from portal.features.files.repository import FileMoved
 from portal.features.files.schemas import MAX_DESCRIPTION
+from portal.features.files.upload import KeyReused
 from portal.web.documents import BINARY
 from portal.web.errors import TooSlow, UnsupportedMediaType
 from portal.web.streaming import OCTET_STREAM

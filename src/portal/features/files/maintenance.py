@@ -20,7 +20,7 @@ from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.files import grant_rows, repository
 from portal.features.files.catalog import expire, remove_bytes
-from portal.features.files.intake import LEASE
+from portal.features.files.lease import LEASE
 from portal.features.files.models import Status
 from portal.features.files.repository import FileMoved
 from portal.features.files.views import FileView
@@ -157,8 +157,7 @@ class Maintenance:
     async def _check_lengths(self, sealed: SealedFile) -> int:
         await self._strongbox.open(sealed)
         for part in sealed.parts:
-            stat = await self._strongbox.store.stat(part.key)
-            if stat is None or stat.length != part.stored_length:
+            if not await self._strongbox.has_length(part):
                 raise IntegrityError
         return 0
 

@@ -1,7 +1,7 @@
 """The `files` and `blobs` tables.
 
 A file's row is written before its first byte, and names the blob that the bytes will become: so nothing can lie in the
-store that no row knows of, and a sweep needs no guessing.
+store that no row knows of, and a sweep needs no guessing. The bytes of a small file come with its row.
 """
 
 from datetime import datetime
@@ -12,6 +12,8 @@ from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
 from portal.db.types import big_integer, binary, long_text
+
+IN_ROW = "row"  # the store of blobs that lie in their own rows
 
 
 class Status(StrEnum):
@@ -96,7 +98,10 @@ class GrantRow(SQLModel, table=True):
 
 
 class BlobRow(SQLModel, table=True):
-    """One part of a file. What is known only after sealing is empty before it; a destroyed key leaves NULL."""
+    """One part of a file. What is known only after sealing is empty before it; a destroyed key leaves NULL.
+
+    `content` has the sealed bytes themselves where they are few; else they lie in `store`.
+    """
 
     __tablename__ = "blobs"
 
@@ -110,3 +115,4 @@ class BlobRow(SQLModel, table=True):
     commitment: bytes | None = binary(default=None, nullable=True)
     plain_length: int | None = big_integer(default=None)
     stored_length: int | None = big_integer(default=None)
+    content: bytes | None = binary(default=None, nullable=True)

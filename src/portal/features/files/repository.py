@@ -5,7 +5,6 @@ Every change of status is a compare-and-set: of two that race, one finds the row
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -31,7 +30,7 @@ from portal.db.statements import insert_unless_taken
 from portal.features.authz.standing import Standing
 from portal.features.cases import standing
 from portal.features.files import grant_rows
-from portal.features.files.models import BlobRow, FileRow, Kind, Status
+from portal.features.files.models import IN_ROW, BlobRow, FileRow, Kind, Status
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedPart
 
@@ -40,10 +39,9 @@ _blobs: Any = BlobRow.__table__  # type: ignore[attr-defined]
 COLUMNS = [_files.c[name] for name in FileView.__slots__]
 _VIEW_TYPES = {column.name: column.type.python_type for column in COLUMNS}
 _PART_TYPES = {column.name: column.type.python_type for column in _blobs.c} | {"file_record": bytes}
-_COMPLETE = [
-    _blobs.c[name].is_not(None)
-    for name in ("data_key_id", "wrapped_key", "commitment", "plain_length", "stored_length")
-]
+_KNOWN = ("data_key_id", "wrapped_key", "commitment", "plain_length", "stored_length")  # of a blob that was sealed
+_COMPLETE = [_blobs.c[name].is_not(None) for name in _KNOWN]
+_NEW = {"kind": Kind.OTHER.value, "description": "", "status": Status.PENDING.value, "version": 1}
 _STANDING_TYPES = _VIEW_TYPES | dict.fromkeys(("case_status", "case_tlp", "case_role"), str)
 _STANDING_TYPES |= {"in_case_id": UUID, "broke_glass": bool, "granted": bool}
 LISTED = (Status.READY.value, Status.QUARANTINED.value)
@@ -77,33 +75,25 @@ class FileMoved(Unavailable):
     retry_after = 1
 
 
-@dataclass(frozen=True, slots=True)
-class NewFile:
-    """A file about to arrive."""
-
-    id: UUID
-    owner_id: UUID
-    scope: str
-    name: str
-    declared_type: str | None
-    created_at: datetime
-    lease_until: datetime
-    idempotency_key: str | None
-    case_id: UUID | None = None
-    uploaded_by: str | None = None
+async def add(connection: AsyncConnection, values: Mapping[str, Any]) -> bool:
+    """A file's row, pending unless `values` say more; False where the owner's idempotency key is taken."""
+    row = {**_NEW, **values, "name_folded": folded(values["name"])}
+    return await insert_unless_taken(connection, _files, row, unique=["owner_id", "idempotency_key"])
 
 
-async def add_pending(connection: AsyncConnection, new: NewFile) -> bool:
-    """False where the owner's idempotency key is taken."""
-    values = {name: getattr(new, name) for name in NewFile.__slots__}
-    values["name_folded"] = folded(new.name)
-    values |= {"kind": Kind.OTHER.value, "description": "", "status": Status.PENDING.value, "version": 1}
-    return await insert_unless_taken(connection, _files, values, unique=["owner_id", "idempotency_key"])
+def view_of(values: Mapping[str, Any]) -> FileView:
+    """What `add` added, where `values` said everything."""
+    return _view({**_NEW, **values})
 
 
 async def add_blob(connection: AsyncConnection, place: Place, store: str) -> None:
-    values = {"id": place.blob_id, "file_id": place.file_id, "part": place.part, "store": store}
-    await connection.execute(_ADD_BLOB, {**values, "key_generation": place.key_generation})
+    """A blob of which nothing is known but where it belongs."""
+    await connection.execute(_ADD_BLOB, _placed(place, store))
+
+
+async def add_part(connection: AsyncConnection, part: SealedPart) -> None:
+    """A part that lies in its row."""
+    await connection.execute(_ADD_BLOB, {**_placed(part.place, IN_ROW), **_known(part), "content": part.content})
 
 
 async def find(connection: AsyncConnection, file_id: UUID) -> FileView | None:
@@ -143,6 +133,7 @@ async def parts(connection: AsyncConnection, file: FileView) -> tuple[SealedPart
             commitment=row["commitment"],
             plain_length=row["plain_length"],
             stored_length=row["stored_length"],
+            content=row["content"],
         )
         for row in rows
     )
@@ -153,9 +144,7 @@ async def renew_lease(connection: AsyncConnection, file_id: UUID, until: datetim
 
 
 async def store_part(connection: AsyncConnection, part: SealedPart) -> None:
-    names = ("data_key_id", "wrapped_key", "commitment", "plain_length", "stored_length")
-    values = {name: getattr(part, name) for name in names}
-    await connection.execute(_STORE_PART, {"blob": part.place.blob_id, **values})
+    await connection.execute(_STORE_PART, {"blob": part.place.blob_id, **_known(part)})
 
 
 async def finish(connection: AsyncConnection, file_id: UUID, values: dict[str, Any]) -> FileView | None:
@@ -188,7 +177,8 @@ async def begin_delete(connection: AsyncConnection, file_id: UUID, version: int)
     gone = {"status": Status.DELETING.value, "record": None, "idempotency_key": None, "case_id": None}
     if not await update_details(connection, file_id, version, gone):
         return False
-    await connection.execute(update(_blobs).where(_blobs.c.file_id == file_id).values(wrapped_key=None))
+    destroyed = {"wrapped_key": None, "content": None}
+    await connection.execute(update(_blobs).where(_blobs.c.file_id == file_id).values(destroyed))
     return True
 
 
@@ -210,8 +200,9 @@ async def unsettled(
 
 
 async def blob_keys(connection: AsyncConnection, file_id: UUID) -> list[str]:
-    rows = await connection.execute(select(_blobs.c.id).where(_blobs.c.file_id == file_id))
-    return [row.id.hex for row in rows]
+    """Of what lies in a store."""
+    stored = select(_blobs.c.id).where(_blobs.c.file_id == file_id, _blobs.c.store != IN_ROW)
+    return [row.id.hex for row in await connection.execute(stored)]
 
 
 async def forget_blobs(connection: AsyncConnection, file_id: UUID) -> None:
@@ -253,6 +244,15 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
+def _placed(place: Place, store: str) -> dict[str, Any]:
+    values = {"id": place.blob_id, "file_id": place.file_id, "part": place.part, "store": store}
+    return {**values, "key_generation": place.key_generation}
+
+
+def _known(part: SealedPart) -> dict[str, Any]:
+    return {name: getattr(part, name) for name in _KNOWN}
+
+
 async def _change(
     connection: AsyncConnection, file_id: UUID, expected: Status, values: dict[str, Any], *more: ColumnElement[bool]
 ) -> bool:
@@ -270,7 +270,7 @@ def views(found: Result[Any]) -> list[FileView]:
     return [_view(row) for row in _possible(found, _VIEW_TYPES)]
 
 
-def _view(row: RowMapping) -> FileView:
+def _view(row: RowMapping | Mapping[str, Any]) -> FileView:
     said = {name: row[name] for name in FileView.__slots__}
     try:
         return FileView(**said | {"kind": Kind(said["kind"]), "status": Status(said["status"])})

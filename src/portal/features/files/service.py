@@ -36,7 +36,13 @@ def build(resources: Resources, identity: Identity) -> Files:
     database, strongbox = resources.database, resources.strongbox
     recorder = Recorder(database, resources.journal)
     return Files(
-        intake=Intake(database, strongbox, identity.callers, max_bytes=resources.max_upload_bytes),
+        intake=Intake(
+            database,
+            strongbox,
+            identity.callers,
+            max_bytes=resources.max_upload_bytes,
+            row_bytes=resources.row_bytes,
+        ),
         deliveries=Deliveries(database, strongbox, identity.callers, recorder),
         catalog=Catalog(database, strongbox),
         moves=Moves(database, strongbox),

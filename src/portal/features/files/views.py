@@ -79,6 +79,10 @@ class Arrival(Protocol):
     def declared_type(self) -> str | None:
         """The media type the client claims: recorded, never trusted."""
 
+    @property
+    def announced(self) -> int | None:
+        """The most bytes that will come, where the client said it beforehand."""
+
     def chunks(self) -> AsyncIterator[Buffer]:
         """The bytes, once; a chunk is good until the next is asked for. Raises ClientGone where the client leaves."""
 

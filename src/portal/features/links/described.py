@@ -7,7 +7,7 @@ from portal.core import errors
 from portal.core.errors import PortalError
 from portal.features.authz.policy import CaseReadOnly
 from portal.features.files import described
-from portal.features.files.intake import UploadLost
+from portal.features.files.lease import UploadLost
 from portal.features.links.views import KindRefused, LinkUsedUp
 from portal.web.errors import TooSlow, UnsupportedMediaType
 

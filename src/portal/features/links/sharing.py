@@ -14,7 +14,7 @@ from portal.core.errors import Conflict, Forbidden, NotFound
 from portal.core.page import After
 from portal.core.principal import Action
 from portal.db.unit_of_work import Database
-from portal.features.files import delivery, intake
+from portal.features.files import delivery, upload
 from portal.features.files.catalog import Catalog, allowed
 from portal.features.files.delivery import Extent
 from portal.features.files.listing import Filters
@@ -76,7 +76,7 @@ class Sharing:
 
         return count
 
-    def counting_uploads(self, visit: Visit) -> intake.Counted:
+    def counting_uploads(self, visit: Visit) -> upload.Counted:
         """Counts a file that has come in, and its bytes."""
 
         async def count(connection: AsyncConnection, file: FileView) -> None:

@@ -133,6 +133,7 @@ class Directed:
         self.case_id = link.case_id
         self.name = arrival.name
         self.declared_type = arrival.declared_type
+        self.announced = arrival.announced
         self.chunks = arrival.chunks
 
     async def details(self) -> Details:
