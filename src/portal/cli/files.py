@@ -71,7 +71,10 @@ async def _write_part(to: Path, number: int, part: TinkPart, advance: Any) -> di
     await _write(to / names["aad"], _one(part.associated_data))
     await _write(to / names["keyset"], _one(part.keyset.encode()))
     await _write(to / names["key"], _one(part.key.hex().encode() + b"\n"))
-    return {**names, "blob": part.blob_key}
+    if part.blob is None:
+        return {**names, "blob": part.blob_key}
+    await _write(to / f"{part.blob_key}.blob", _one(part.blob))  # it lies in no store: `rescue` wants one
+    return {**names, "blob": f"{part.blob_key}.blob"}
 
 
 async def _write(path: Path, chunks: AsyncIterator[bytes], advance: Any = lambda _: None) -> None:

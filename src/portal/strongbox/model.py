@@ -42,7 +42,10 @@ class SealedPart:
 
 @dataclass(frozen=True, slots=True)
 class TinkPart:
-    """One part as a pure Tink stream, with everything a Tink runtime needs to open it. `length` is in bytes."""
+    """One part as a pure Tink stream, with everything a Tink runtime needs to open it. `length` is in bytes.
+
+    `blob` is the whole blob, where it lies in no store.
+    """
 
     blob_key: str
     key: bytes = field(repr=False)
@@ -50,6 +53,7 @@ class TinkPart:
     associated_data: bytes
     stream: Callable[[], AsyncIterator[bytes]]
     length: int
+    blob: bytes | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,7 @@ class Strongbox:
             associated_data=b"".join([piece async for piece in store.get(part.key, 0, BOUND_SIZE, bytes)]),
             stream=lambda: store.get(part.key, HEAD_SIZE, length, bytes),
             length=length,
+            blob=part.content,
         )
 
 
