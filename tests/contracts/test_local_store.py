@@ -645,14 +645,28 @@ async def test_a_little_of_several_places_is_one_call_into_a_thread(store: Local
     assert pool.calls == 1
 
 
-@pytest.mark.parametrize(("mebibytes", "calls"), [(2, 1), (3, 2), (4, 2), (5, 3)])
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("sizes", "calls"),
+    [
+        ([0], 1),
+        ([168, 2 * MIB], 1),
+        ([168, 3 * MIB], 2),
+        ([168, 4 * MIB], 2),
+        ([168, MIB, 5 * MIB], 3),
+        ([2 * MIB, 1, 1, 1], 2),
+        ([MIB] * 5, 3),
+    ],
+)
 async def test_two_mebibytes_are_one_call_into_a_thread(
-    store: LocalStore, pool: Pool, mebibytes: int, calls: int
+    store: LocalStore, pool: Pool, sizes: list[int], calls: int
 ) -> None:
-    await put(store, bytes(6 << 20))
+    await put(store, bytes(6 * MIB))
     before, pool.calls = open_descriptors(), 0
-    spans = [(0, 168), (1 << 20, mebibytes << 20)]
-    assert sum([piece async for piece in store.get(KEY, spans, len)]) == 168 + (mebibytes << 20)
+    spans = [(MIB, size) for size in sizes]
+    assert sum([piece async for piece in store.get(KEY, spans, len)]) == sum(sizes)
     assert (pool.calls, open_descriptors()) == (calls, before)
 
 
