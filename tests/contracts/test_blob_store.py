@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from portal.backends.blobs.base import BlobMissing, BlobStat, BlobStore, StoreAway
+from portal.backends.blobs.base import BlobMissing, BlobStat, BlobStore, Span, StoreAway
 from portal.backends.blobs.local import LocalStore
 from portal.backends.blobs.memory import MemoryStore
 from portal.backends.blobs.registry import open_blob_store
@@ -52,7 +52,7 @@ async def put(store: BlobStore, data: bytes, key: str = KEY) -> None:
 
 
 async def fetch(store: BlobStore, start: int = 0, length: int = 1 << 30, key: str = KEY) -> bytes:
-    return b"".join([piece async for piece in store.get(key, start, length, bytes)])
+    return b"".join([piece async for piece in store.get(key, [(start, length)], bytes)])
 
 
 async def keys(store: BlobStore, prefix: str = "") -> list[str]:
@@ -113,14 +113,58 @@ async def test_a_range_past_the_end_gives_fewer_bytes(store: BlobStore, start: i
 
 async def test_no_piece_is_empty(store: BlobStore) -> None:
     await put(store, BIG)
-    assert all([len(piece) > 0 async for piece in store.get(KEY, 0, 1 << 30, bytes)])
+    assert all([len(piece) > 0 async for piece in store.get(KEY, [(0, 1 << 30)], bytes)])
     await put(store, b"", OTHER)
-    assert [piece async for piece in store.get(OTHER, 0, 10, bytes)] == []
+    assert [piece async for piece in store.get(OTHER, [(0, 10)], bytes)] == []
+
+
+@pytest.mark.parametrize(
+    "spans",
+    [
+        [],
+        [(0, 5), (20, 5), (10, 5)],
+        [(0, 168), (1_000, 3_000), (100, 2_000_000)],
+        [(3, 4), (3, 4), (0, 100), (50, 100)],
+        [(7, 0), (len(BIG) - 3, 10), (len(BIG), 1), (1 << 40, 1), (0, 2)],
+    ],
+)
+async def test_spans_come_one_after_the_other(store: BlobStore, spans: list[Span]) -> None:
+    await put(store, BIG)
+    pieces = [piece async for piece in store.get(KEY, spans, bytes, size=len(BIG))]
+    assert b"".join(pieces) == b"".join(BIG[start : start + length] for start, length in spans)
+    assert b"" not in pieces
+
+
+async def test_no_piece_has_bytes_of_two_spans(store: BlobStore) -> None:
+    await put(store, BIG)
+    assert [piece async for piece in store.get(KEY, [(0, 3), (3, 3), (1, 4)], bytes)] == [BIG[:3], BIG[3:6], BIG[1:5]]
+
+
+@pytest.mark.parametrize("size", [0, len(BIG) - 1, len(BIG) + 1])
+async def test_a_blob_of_another_size_is_refused_before_any_byte(store: BlobStore, size: int) -> None:
+    await put(store, BIG)
+    seen: list[bytes] = []
+    with pytest.raises(IntegrityError):
+        await anext(store.get(KEY, [(0, 1)], lambda piece: seen.append(bytes(piece)), size=size))
+    assert seen == []
+
+
+async def test_what_use_raises_ends_the_reading(store: BlobStore) -> None:
+    await put(store, BIG)
+
+    def use(piece: memoryview) -> int:
+        if piece[0] == 7:
+            raise IntegrityError
+        return len(piece)
+
+    with pytest.raises(IntegrityError):
+        [piece async for piece in store.get(KEY, [(0, 3), (7, 3), (0, 3)], use)]
+    assert await fetch(store) == BIG
 
 
 async def test_a_reader_may_leave_early(store: BlobStore) -> None:
     await put(store, BIG)
-    async with aclosing(store.get(KEY, 0, 1 << 30, bytes)) as pieces:
+    async with aclosing(store.get(KEY, [(0, 1 << 30)], bytes)) as pieces:
         assert BIG.startswith(await anext(pieces))
     assert await fetch(store) == BIG
 
@@ -289,7 +333,7 @@ async def test_a_missing_blob_is_missing(store: BlobStore) -> None:
     with pytest.raises(BlobMissing):
         await fetch(store)
     with pytest.raises(IntegrityError):
-        await anext(store.get(KEY, 0, 0, bytes))
+        await anext(store.get(KEY, [(0, 0)], bytes))
 
 
 @pytest.mark.parametrize("key", NOT_KEYS)

@@ -9,12 +9,15 @@ import signal
 import socket
 import stat
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import aiofiles.os
 import anyio
 import pytest
 
@@ -28,7 +31,7 @@ from portal.core.errors import PortalError, StorageFull
 from .pieces import write
 
 KEY = "0123456789abcdef" * 2
-BIG = bytes(1 << 21)
+BIG = bytes(5 << 19)  # more than one call into a thread reads
 
 
 class Root:
@@ -63,7 +66,7 @@ async def put(store: LocalStore, data: bytes = b"whole") -> None:
 
 
 async def fetch(store: LocalStore) -> bytes:
-    return b"".join([piece async for piece in store.get(KEY, 0, 1 << 30, bytes)])
+    return b"".join([piece async for piece in store.get(KEY, [(0, 1 << 30)], bytes)])
 
 
 async def is_visible(store: LocalStore) -> bool:
@@ -304,8 +307,8 @@ async def test_a_store_that_gives_no_files(store: LocalStore, monkeypatch: pytes
 
 async def test_a_store_that_tells_nothing(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     await put(store)
-    for name in ("lstat", "listdir"):
-        monkeypatch.setattr(os, name, failing(errno.EIO))
+    for name in ("stat", "listdir"):
+        monkeypatch.setattr(aiofiles.os, name, failing(errno.EIO))
     with pytest.raises(StoreAway):
         await store.stat(KEY)
     with pytest.raises(StoreAway):
@@ -573,7 +576,7 @@ async def test_a_reader_in_a_scope_that_is_cancelled_closes_its_file(store: Loca
     await put(store, BIG)
     before = open_descriptors()
     with anyio.CancelScope() as scope:
-        async with aclosing(store.get(KEY, 0, len(BIG), bytes)) as pieces:
+        async with aclosing(store.get(KEY, [(0, len(BIG))], bytes)) as pieces:
             assert await anext(pieces)
             scope.cancel()
             await anext(pieces)
@@ -584,8 +587,93 @@ async def test_a_reader_in_a_scope_that_is_cancelled_closes_its_file(store: Loca
 async def test_a_reader_that_leaves_early_closes_its_file(store: LocalStore) -> None:
     await put(store, BIG)
     before = open_descriptors()
-    pieces = store.get(KEY, 0, len(BIG), bytes)
+    pieces = store.get(KEY, [(0, len(BIG))], bytes)
     assert await anext(pieces)
     assert open_descriptors() == before + 1
     await pieces.aclose()
     assert open_descriptors() == before
+
+
+async def test_a_reader_that_is_cancelled_leaves_the_file_to_the_thread_that_reads_it(store: LocalStore) -> None:
+    await put(store, b"whole")
+    before, loop = open_descriptors(), asyncio.get_running_loop()
+    reached, go_on, read = asyncio.Event(), threading.Event(), list[bytes]()
+
+    def use(piece: memoryview) -> None:
+        loop.call_soon_threadsafe(reached.set)
+        go_on.wait(30)
+        read.append(bytes(piece))
+
+    reading = asyncio.ensure_future(anext(store.get(KEY, [(0, 2), (2, 3)], use)))
+    await reached.wait()
+    for _ in range(3):
+        reading.cancel()
+        await asyncio.sleep(0)
+    assert open_descriptors() == before + 1
+    go_on.set()
+    await asyncio.gather(reading, return_exceptions=True)
+    await tasks.drain()
+    assert read == [b"wh", b"ole"]
+    assert open_descriptors() == before
+
+
+class Pool(ThreadPoolExecutor):
+    """Counts the calls into a thread."""
+
+    calls = 0
+
+    def submit(self, *arguments: Any, **named: Any) -> Future[Any]:
+        self.calls += 1
+        return super().submit(*arguments, **named)
+
+
+@pytest.fixture
+async def pool() -> Pool:
+    made = Pool(2)
+    asyncio.get_running_loop().set_default_executor(made)
+    return made
+
+
+async def test_a_little_of_several_places_is_one_call_into_a_thread(store: LocalStore, pool: Pool) -> None:
+    await put(store, BIG)
+    before, pool.calls = open_descriptors(), 0
+    spans = [(0, 168), (len(BIG) - 99, 99), (1 << 20, 1 << 20)]
+    async with aclosing(store.get(KEY, spans, len, size=len(BIG))) as pieces:
+        assert await anext(pieces) == 168
+        assert (pool.calls, open_descriptors()) == (1, before)
+        assert [piece async for piece in pieces] == [99, 1 << 20]
+    assert pool.calls == 1
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("sizes", "calls"),
+    [
+        ([0], 1),
+        ([168, 2 * MIB], 1),
+        ([168, 3 * MIB], 2),
+        ([168, 4 * MIB], 2),
+        ([168, MIB, 5 * MIB], 3),
+        ([2 * MIB, 1, 1, 1], 2),
+        ([MIB] * 5, 3),
+    ],
+)
+async def test_two_mebibytes_are_one_call_into_a_thread(
+    store: LocalStore, pool: Pool, sizes: list[int], calls: int
+) -> None:
+    await put(store, bytes(6 * MIB))
+    before, pool.calls = open_descriptors(), 0
+    spans = [(MIB, size) for size in sizes]
+    assert sum([piece async for piece in store.get(KEY, spans, len)]) == sum(sizes)
+    assert (pool.calls, open_descriptors()) == (calls, before)
+
+
+async def test_a_large_blob_is_read_into_the_same_two_mebibytes(store: LocalStore) -> None:
+    await put(store, bytes(16 << 20))
+    tracemalloc.start()
+    assert [piece async for piece in store.get(KEY, [(0, 1 << 30)], len)] == [2 << 20] * 8
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 << 20

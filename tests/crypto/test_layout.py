@@ -137,6 +137,11 @@ def test_every_range_between_boundaries_agrees_with_the_byte_map(segment: int) -
             assert layout.span(start, end - start) == Span(first, where[end - 1][0], skip, end - start)
 
 
+@small
+def test_the_span_of_the_empty_file_is_its_one_segment(segment: int) -> None:
+    assert Layout(segment).span(0, 0) == Span(0, 0, 0, 0)
+
+
 @given(segment=st.sampled_from(SMALL), plain=st.integers(1, 2_000), data=st.data())
 def test_any_range_cut_out_of_its_span_is_the_range(segment: int, plain: int, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, plain - 1))

@@ -1,6 +1,6 @@
 """Opening: ranges are slices, and whatever is not exactly what was sealed is refused before a wrong byte leaves."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from itertools import accumulate, islice, pairwise
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from portal.backends.blobs import memory as memory_module
-from portal.backends.blobs.base import StoreAway, T
+from portal.backends.blobs.base import Span, StoreAway, T
 from portal.backends.blobs.memory import MemoryStore
 from portal.backends.keys.base import KeyProviderError
 from portal.backends.keys.local import LocalKeyProvider
@@ -566,9 +566,11 @@ class DribblingStore(MemoryStore):
         self.until = 1 << 30
         self.then: Exception | None = None
 
-    async def get(self, key: str, start: int, length: int, use: Callable[[memoryview], T]) -> AsyncGenerator[T, None]:
+    async def get(
+        self, key: str, spans: Sequence[Span], use: Callable[[memoryview], T], *, size: int | None = None
+    ) -> AsyncGenerator[T, None]:
         given_out = 0
-        async for piece in super().get(key, start, length, bytes):
+        async for piece in super().get(key, spans, bytes, size=size):
             for at in range(len(piece)):
                 if given_out == self.until:
                     if self.then is not None:
@@ -576,6 +578,50 @@ class DribblingStore(MemoryStore):
                     return
                 yield use(memoryview(piece)[at : at + 1])
                 given_out += 1
+
+
+class OpenHandedStore(MemoryStore):
+    """Keeps what it was asked for, and gives `more` bytes than that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[list[Span]] = []
+        self.more = 0
+
+    def get(
+        self, key: str, spans: Sequence[Span], use: Callable[[memoryview], T], *, size: int | None = None
+    ) -> AsyncGenerator[T, None]:
+        self.asked.append(list(spans))
+        *others, (start, length) = spans
+        return super().get(key, [*others, (start, length + self.more)], use, size=size)
+
+
+@pytest.mark.parametrize(
+    ("start", "length", "spans"),
+    [
+        (0, 1, [(SEGMENT_2, 23), (HEAD, 256)]),
+        (199, 2, [(SEGMENT_2, 23), (HEAD, 512)]),
+        (200, 1, [(SEGMENT_2, 23), (SEGMENT_1, 256)]),
+        (200, 241, [(SEGMENT_1, 256 + 23)]),
+        (0, THREE_SEGMENTS, [(HEAD, 512 + 23)]),
+    ],
+)
+async def test_preamble_end_and_range_are_asked_for_at_once(
+    keyring: Keyring, start: int, length: int, spans: list[Span]
+) -> None:
+    store = OpenHandedStore()
+    box = Strongbox(store, keyring, [NoScanner()], LAYOUT)
+    assert await read(box, await seal_file(box, WHOLE), start, length) == WHOLE[start : start + length]
+    assert store.asked == [[(0, HEAD + 40), *spans]]
+
+
+async def test_a_store_that_gives_more_bytes_than_it_was_asked_for_is_noticed(keyring: Keyring) -> None:
+    store = OpenHandedStore()
+    box = Strongbox(store, keyring, [NoScanner()], LAYOUT)
+    file = await seal_file(box, WHOLE)
+    for store.more in (1, 256):
+        delivered = await deliver(box, file, 0, 1)
+        assert (delivered.whole, delivered.plain) == (False, b"")
 
 
 @pytest.fixture

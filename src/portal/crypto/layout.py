@@ -61,7 +61,7 @@ class Layout:
         return start, min((index + 1) * self.segment, self.stream_length(plain)) - start
 
     def span(self, start: int, length: int) -> Span:
-        """Which segments hold plaintext [start, start + length). `length` > 0, inside the file."""
+        """Which segments hold plaintext [start, start + length), inside the file. `length` > 0 unless that is empty."""
         first, skip = self._seek(start)
         last, _ = self._seek(start + length - 1)
         return Span(first, last, skip, length)

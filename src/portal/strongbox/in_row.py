@@ -3,9 +3,10 @@
 Comes in: a part. Leaves: where its bytes are. Next: `reader`.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
-from portal.backends.blobs.base import BlobSource, BlobStat, BlobStore, T
+from portal.backends.blobs.base import BlobSource, BlobStat, BlobStore, Span, T
+from portal.core.errors import IntegrityError
 from portal.strongbox.model import SealedPart
 
 
@@ -15,10 +16,14 @@ class InRow:
     def __init__(self, content: bytes) -> None:
         self._content = content
 
-    async def get(self, _key: str, start: int, length: int, use: Callable[[memoryview], T]) -> AsyncGenerator[T, None]:
-        piece = memoryview(self._content)[start : start + length]
-        if piece:
-            yield use(piece)
+    async def get(
+        self, _key: str, spans: Sequence[Span], use: Callable[[memoryview], T], *, size: int | None = None
+    ) -> AsyncGenerator[T, None]:
+        if size not in {None, len(self._content)}:
+            raise IntegrityError
+        for start, length in spans:
+            if piece := memoryview(self._content)[start : start + length]:
+                yield use(piece)
 
     async def stat(self, _key: str) -> BlobStat:
         return BlobStat(len(self._content))

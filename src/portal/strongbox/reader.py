@@ -6,16 +6,19 @@ of every part it touches. What the store gives in one piece is verified whole be
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TypeVar
 
-from portal.backends.blobs.base import BlobStore
+from portal.backends.blobs.base import BlobStore, Span
+from portal.core.buffer import Buffer
 from portal.core.errors import IntegrityError
 from portal.core.tasks import uninterrupted
 from portal.crypto import blob
 from portal.crypto.layout import STREAM_HEADER_SIZE, Layout
 from portal.strongbox.in_row import source_of
+from portal.strongbox.line import RUN
 from portal.strongbox.model import SealedFile, SealedPart
 
 _T = TypeVar("_T")
@@ -44,74 +47,94 @@ class Reader:
     async def _read_part(
         self, part: SealedPart, file_key: bytes, start: int, length: int
     ) -> AsyncGenerator[bytes, None]:
-        opener = await self._opener(part, file_key)
-        if length == 0:  # the empty file: its one segment still proves that nothing was cut off
-            await self._open_one(part, opener, 0)
-            return
-        span = self._layout.span(start, length)
-        if span.last < opener.last:
-            await self._open_one(part, opener, opener.last)
-        skip, left = span.skip, span.length
-        async with aclosing(self._open_many(part, opener, span.first, span.last)) as segments:
-            async for plain in segments:
-                wanted = plain[skip : skip + left]
-                skip, left = 0, left - len(wanted)
-                yield wanted
-
-    async def _opener(self, part: SealedPart, file_key: bytes) -> blob.BlobOpener:
-        stat = await source_of(part, self._store).stat(part.key)
-        if stat is None or stat.length != part.stored_length:
+        if blob.plain_length(self._layout, part.stored_length) != part.plain_length:
             raise IntegrityError
-        if blob.plain_length(self._layout, stat.length) != part.plain_length:
-            raise IntegrityError
-        preamble = b"".join(
-            [piece async for piece in source_of(part, self._store).get(part.key, 0, blob.PREAMBLE_SIZE, bytes)]
-        )
-        opener = blob.BlobOpener(preamble, part.place, file_key, self._layout, part.plain_length)
-        if opener.commitment != part.commitment:
-            raise IntegrityError
-        return opener
-
-    async def _open_one(self, part: SealedPart, opener: blob.BlobOpener, index: int) -> None:
-        async for _ in self._open_many(part, opener, index, index):
-            pass
-
-    async def _open_many(
-        self, part: SealedPart, opener: blob.BlobOpener, first: int, last: int
-    ) -> AsyncGenerator[bytes, None]:
-        """Segments `first` to `last`; while some are used, the next are read and opened."""
-        start, _ = blob.segment_range(self._layout, first, part.plain_length)
-        final, size = blob.segment_range(self._layout, last, part.plain_length)
-        lead = STREAM_HEADER_SIZE if first == 0 else 0  # read along, so that pieces end where segments do
-        opening = _Opening(opener, first, lead)
-        pieces = source_of(part, self._store).get(part.key, start - lead, final + size - start + lead, opening.feed)
-        async with aclosing(one_ahead(pieces)) as runs:
+        wanted = self._layout.span(start, length)
+        skip, left = wanted.skip, wanted.length
+        plan = _Plan(part, self._layout, wanted.first, wanted.last)
+        opening = _Opening(plan, file_key)
+        async with aclosing(self._runs(plan, opening)) as runs:
             async for run in runs:
                 for plain in run:
-                    yield plain
-        if opening.next <= last:
+                    if piece := plain[skip : skip + left]:  # the empty file has a segment, and no byte
+                        yield piece
+                    skip, left = 0, left - len(piece)
+        if not opening.done:
             raise IntegrityError  # the store gives fewer bytes than the blob has
+
+    def _runs(self, plan: "_Plan", opening: "_Opening") -> AsyncGenerator[list[bytes], None]:
+        store, part = source_of(plan.part, self._store), plan.part
+        pieces = store.get(part.key, plan.spans(), opening.feed, size=part.stored_length)
+        several = plan.last - plan.first >= RUN  # else there is no next run to be ahead with
+        return one_ahead(pieces) if several else pieces
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is read of a part for its segments `first` to `last`, and in which order it proves what it is."""
+
+    part: SealedPart
+    layout: Layout
+    first: int
+    last: int
+
+    def spans(self) -> list[Span]:
+        """The preamble; the last segment, where it is not wanted anyway; what is wanted."""
+        proof = [self._range(self._end)] if self.last < self._end else []
+        start = self._range(self.first)[0] - self._lead
+        return [(0, blob.PREAMBLE_SIZE), *proof, (start, sum(self._range(self.last)) - start)]
+
+    def steps(self, file_key: bytes, plain: list[bytes]) -> Generator[int, Buffer, None]:
+        """Asks for so many bytes of the spans, is sent them, verifies them; asks for none in the end."""
+        part, preamble = self.part, bytes((yield blob.PREAMBLE_SIZE))
+        opener = blob.BlobOpener(preamble, part.place, file_key, self.layout, part.plain_length)
+        if opener.commitment != part.commitment:
+            raise IntegrityError
+        if self.last < self._end:
+            opener.open(self._end, (yield opener.sealed_length(self._end)))
+        if self._lead:
+            yield self._lead
+        for index in range(self.first, self.last + 1):
+            sealed = yield opener.sealed_length(index)
+            plain.append(opener.open(index, sealed))
+        yield 0
+        raise IntegrityError  # more bytes than were asked for
+
+    @property
+    def _end(self) -> int:
+        return self.layout.segments(self.part.plain_length) - 1
+
+    @property
+    def _lead(self) -> int:
+        """Bytes in front of the first segment that are read along, so that pieces end where segments do."""
+        return 0 if self.first else STREAM_HEADER_SIZE
+
+    def _range(self, index: int) -> Span:
+        return blob.segment_range(self.layout, index, self.part.plain_length)
 
 
 class _Opening:
-    """Opens segments from `next` on, out of pieces of any size. For one thread at a time."""
+    """Follows a plan with pieces of any size. For one thread at a time. `done` when all of it came and was verified."""
 
-    def __init__(self, opener: blob.BlobOpener, first: int, lead: int) -> None:
-        """`lead` bytes in front of segment `first` come first, and are nothing to it."""
-        self._opener, self.next, self._lead = opener, first, lead
-        self._held = bytearray()
+    def __init__(self, plan: _Plan, file_key: bytes) -> None:
+        self._plain: list[bytes] = []
+        self._steps = plan.steps(file_key, self._plain)
+        self._missing, self._held = next(self._steps), bytearray()
+        self.done = False
 
     def feed(self, piece: memoryview) -> list[bytes]:
         """The segments that are whole now. Raises IntegrityError."""
-        plain: list[bytes] = []
         while piece:
-            wanted = self._lead + self._opener.sealed_length(self.next) - len(self._held)
-            front, piece = piece[:wanted], piece[wanted:]
-            if len(front) < wanted or self._held:
+            front, piece = piece[: self._missing], piece[self._missing :]
+            self._missing -= len(front)
+            if self._missing or self._held:
                 self._held += front
-            if len(front) == wanted:
-                plain.append(self._opener.open(self.next, (self._held or front)[self._lead :]))
-                self._held, self._lead, self.next = bytearray(), 0, self.next + 1
+            if not self._missing:
+                whole, self._held = self._held or front, bytearray()
+                self._missing = self._steps.send(whole)
+                self.done = not self._missing
+        plain = self._plain.copy()
+        self._plain.clear()
         return plain
 
 

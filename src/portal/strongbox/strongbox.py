@@ -162,8 +162,8 @@ class Strongbox:
             blob_key=part.key,
             key=file_key,
             keyset=keyset_json(file_key, self._layout),
-            associated_data=b"".join([piece async for piece in store.get(part.key, 0, BOUND_SIZE, bytes)]),
-            stream=lambda: store.get(part.key, HEAD_SIZE, length, bytes),
+            associated_data=b"".join([piece async for piece in store.get(part.key, [(0, BOUND_SIZE)], bytes)]),
+            stream=lambda: store.get(part.key, [(HEAD_SIZE, length)], bytes),
             length=length,
             blob=part.content,
         )

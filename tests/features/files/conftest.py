@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from portal import tables
-from portal.backends.blobs.base import BlobStat, BlobWriter, Make, StoreAway, T
+from portal.backends.blobs.base import BlobStat, BlobWriter, Make, Span, StoreAway, T
 from portal.backends.blobs.memory import MemoryStore
 from portal.backends.keys.local import LocalKeyProvider
 from portal.backends.scanners.memory import MemoryScanner
@@ -96,8 +96,10 @@ class ShakyStore:
         self.may("create")
         return _ShakyWriter(self, await self._inner.create(key))
 
-    async def get(self, key: str, start: int, length: int, use: Callable[[memoryview], T]) -> AsyncGenerator[T, None]:
-        async for piece in self._inner.get(key, start, length, bytes):
+    async def get(
+        self, key: str, spans: Sequence[Span], use: Callable[[memoryview], T], *, size: int | None = None
+    ) -> AsyncGenerator[T, None]:
+        async for piece in self._inner.get(key, spans, bytes, size=size):
             self.may("get")
             for at in range(0, len(piece), 100):  # pieces of a size that fits nothing
                 self.may("get")

@@ -476,11 +476,11 @@ async def test_one_damaged_file_hides_no_other(house: House, analyst: Principal)
     assert [item.problem for item in found].count("damaged") == 1
 
 
-@pytest.mark.parametrize("verb", ["stat", "get"])
-async def test_a_store_that_is_away_is_no_damage(house: House, analyst: Principal, verb: str) -> None:
+@pytest.mark.parametrize(("verb", "full"), [("stat", False), ("get", True)])
+async def test_a_store_that_is_away_is_no_damage(house: House, analyst: Principal, verb: str, *, full: bool) -> None:
     await house.hand_in(analyst)
     house.store.failing[verb] = StoreAway()
-    (found,) = await problems(house, full=True)
+    (found,) = await problems(house, full=full)
     assert found.problem == "not checked: blob_store_away"
     assert await house.record("file.damaged") == []
 

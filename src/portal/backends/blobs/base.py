@@ -1,7 +1,7 @@
 """The port of blob stores. Next: `strongbox` writes and reads through it, `features/files` deletes and lists."""
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -9,6 +9,7 @@ from portal.core.errors import IntegrityError, Unavailable
 
 MAX_WRITE = 2 << 20
 Make = Callable[[memoryview], object]
+Span = tuple[int, int]  # (start, length), in bytes of a blob
 T = TypeVar("T")
 
 _KEY = re.compile(r"[0-9a-f]{32}")
@@ -53,12 +54,14 @@ class BlobWriter(Protocol):
 class BlobSource(Protocol):
     """Where blobs are read. Safe for concurrent use."""
 
-    def get(self, key: str, start: int, length: int, use: Callable[[memoryview], T]) -> AsyncGenerator[T, None]:
-        """What `use` makes of up to `length` bytes from `start`, piece by piece; fewer only where the blob ends.
+    def get(
+        self, key: str, spans: Sequence[Span], use: Callable[[memoryview], T], *, size: int | None = None
+    ) -> AsyncGenerator[T, None]:
+        """What `use` makes of each span's bytes in turn, piece by piece; fewer only where the blob ends.
 
-        `use` is called in whatever thread read the piece, whose memory is used again once it returned. Close the
-        generator when leaving early. Raises BlobMissing or StoreAway, the first at the first piece, and what `use`
-        raises.
+        No piece is empty or has bytes of two spans. `use` is called in whatever thread read the piece, whose memory is
+        used again once it returned. Close the generator when leaving early. Raises BlobMissing, or IntegrityError for a
+        blob of another length than `size`, both before the first piece; StoreAway; what `use` raises.
         """
 
     async def stat(self, key: str) -> BlobStat | None:

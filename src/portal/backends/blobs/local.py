@@ -13,22 +13,20 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import aiofiles
-from aiofiles.threadpool.binary import AsyncFileIO
+import aiofiles.os
 
-from portal.backends.blobs.base import MAX_WRITE, BlobMissing, BlobStat, Make, StoreAway, checked, is_key
+from portal.backends.blobs.base import MAX_WRITE, BlobMissing, BlobStat, Make, Span, StoreAway, checked, is_key
 from portal.backends.blobs.blockfile import BlockFile
-from portal.core.errors import StorageFull
+from portal.core.errors import IntegrityError, StorageFull
 from portal.core.tasks import kept, uninterrupted
 
-_PIECE = 2 << 20  # two segments
+_PIECE = 2 << 20  # two segments; a call into a thread reads about as much
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_BLOB = {errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO}  # absent, or something else in its place
 
@@ -52,29 +50,26 @@ class LocalStore:
         with _translated():
             return _LocalWriter(await asyncio.to_thread(_claim, temp, final), temp, final)
 
-    async def get(self, key: str, start: int, length: int, use: Callable[[memoryview], _T]) -> AsyncGenerator[_T, None]:
-        path, end = self._final(key), start + length
+    async def get(
+        self, key: str, spans: Sequence[Span], use: Callable[[memoryview], _T], *, size: int | None = None
+    ) -> AsyncGenerator[_T, None]:
+        pieces, loop = _read(self._final(key), spans, use, size), asyncio.get_running_loop()
+        reading, more = None, True
         with _translated(missing=_NO_BLOB):
-            file = await kept(_open(path, start), _close)
-            reading = None
             try:
-                room = memoryview(bytearray(min(length, _PIECE)))
-                while start < end:
-                    work = asyncio.to_thread(_read, file.fileno(), start, room[: end - start], use)
-                    reading = asyncio.ensure_future(work)
-                    found = await asyncio.shield(reading)
-                    if found is None:
-                        break
-                    count, used = found
-                    start += count
-                    yield used
+                while more:
+                    reading = loop.run_in_executor(None, _advance, pieces)
+                    used, more = await asyncio.shield(reading)
+                    for piece in used:
+                        yield piece
             finally:
-                await uninterrupted(_close_behind(reading, file))  # a cancelled scope would cancel this too
+                if more:
+                    await uninterrupted(_close_behind(reading, pieces))  # a cancelled scope would cancel this too
 
     async def stat(self, key: str) -> BlobStat | None:
         with _translated():
             try:
-                found = await asyncio.to_thread(os.lstat, self._final(key))
+                found = await aiofiles.os.stat(self._final(key), follow_symlinks=False)
             except FileNotFoundError:
                 return None
         return BlobStat(found.st_size) if stat.S_ISREG(found.st_mode) else None
@@ -87,7 +82,7 @@ class LocalStore:
     async def list(self, prefix: str = "") -> AsyncIterator[str]:
         for shard in _shards():
             with _translated():
-                names = await asyncio.to_thread(os.listdir, self._root / "blobs" / shard)
+                names = await aiofiles.os.listdir(self._root / "blobs" / shard)
             for name in names:
                 if name.startswith(prefix) and is_key(name):
                     yield name
@@ -136,25 +131,48 @@ class _LocalWriter:
                 await asyncio.to_thread(_discard, self._file, self._temp)
 
 
-async def _close_behind(reading: "asyncio.Future[Any] | None", file: AsyncFileIO) -> None:
+async def _close_behind(reading: "asyncio.Future[Any] | None", pieces: Generator[Any, None, Any]) -> None:
     """Close once no thread reads any more: its descriptor's number may be another file's at once."""
     if reading is not None:
         await asyncio.wait([reading])
-    await file.close()
+    await asyncio.to_thread(pieces.close)
 
 
-async def _open(path: Path, start: int) -> AsyncFileIO:
-    return await aiofiles.open(path, "rb", buffering=0, opener=partial(_open_regular, start))
+def _advance(pieces: Generator[list[_T], None, list[_T]]) -> tuple[list[_T], bool]:
+    """The next results, and whether there is more to read: if not, the file is closed."""
+    try:
+        return next(pieces), True
+    except StopIteration as ended:
+        return ended.value, False
 
 
-async def _close(file: AsyncFileIO) -> None:
-    await file.close()
+def _read(
+    path: Path, spans: Sequence[Span], use: Callable[[memoryview], _T], size: int | None
+) -> Generator[list[_T], None, list[_T]]:
+    """What `use` makes of the pieces: a list for each call into a thread, the last one returned when all is closed."""
+    left = sum(length for _, length in spans)
+    room, used, pause = memoryview(bytearray(min(left, _PIECE))), [], left - _PIECE
+    descriptor = _open_regular(path, size)
+    try:
+        if pause > 0:
+            _read_ahead(descriptor)
+        for piece in _pieces(descriptor, spans, room):
+            used.append(use(piece))
+            left -= len(piece)
+            if 0 < left <= pause:
+                yield used
+                used, pause = [], left - _PIECE
+    finally:
+        os.close(descriptor)
+    return used
 
 
-def _read(descriptor: int, start: int, room: memoryview, use: Callable[[memoryview], _T]) -> tuple[int, _T] | None:
-    """How many bytes there were, and what `use` made of them; None behind the end."""
-    count = os.preadv(descriptor, [room], start)
-    return (count, use(room[:count])) if count else None
+def _pieces(descriptor: int, spans: Sequence[Span], room: memoryview) -> Iterator[memoryview]:
+    for start, length in spans:
+        at, end = start, start + length
+        while at < end and (count := os.preadv(descriptor, [room[: end - at]], at)):
+            yield room[:count]
+            at += count
 
 
 def _claim(temp: Path, final: Path) -> BlockFile:
@@ -175,20 +193,28 @@ def _discard(file: BlockFile, temp: Path) -> None:
     temp.unlink(missing_ok=True)
 
 
-def _open_regular(start: int, path: str, _flags: int) -> int:
+def _open_regular(path: Path, size: int | None) -> int:
     # O_NONBLOCK: a FIFO put in a blob's place must not hang its reader.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        if regular and hasattr(os, "posix_fadvise"):  # from a disk it is far faster
-            os.posix_fadvise(descriptor, start, 0, os.POSIX_FADV_SEQUENTIAL)
+        _check_regular(os.fstat(descriptor), size)
     except BaseException:
         os.close(descriptor)
         raise
-    if not regular:
-        os.close(descriptor)
-        raise BlobMissing
     return descriptor
+
+
+def _check_regular(found: os.stat_result, size: int | None) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise BlobMissing
+    if size not in {None, found.st_size}:
+        raise IntegrityError
+
+
+def _read_ahead(descriptor: int) -> None:
+    """From a disk it is far faster; for a little it would only fetch what nobody asked for."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
 
 def _publish(file: BlockFile, temp: Path, final: Path) -> None:

@@ -1,9 +1,10 @@
 """`memory:`: blobs in this process, gone when it ends. For tests: it passes the same contract as every other store."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
-from portal.backends.blobs.base import BlobMissing, BlobStat, Make, StoreAway, T, checked
+from portal.backends.blobs.base import BlobMissing, BlobStat, Make, Span, StoreAway, T, checked
+from portal.core.errors import IntegrityError
 
 _PIECE = 1 << 20
 
@@ -21,12 +22,18 @@ class MemoryStore:
             raise StoreAway
         return _MemoryWriter(self.blobs, key)
 
-    async def get(self, key: str, start: int, length: int, use: Callable[[memoryview], T]) -> AsyncGenerator[T, None]:
+    async def get(
+        self, key: str, spans: Sequence[Span], use: Callable[[memoryview], T], *, size: int | None = None
+    ) -> AsyncGenerator[T, None]:
         blob = self.blobs.get(checked(key))
         if blob is None:
             raise BlobMissing
-        for at in range(start, min(start + length, len(blob)), _PIECE):
-            yield use(memoryview(blob)[at : min(at + _PIECE, start + length)])
+        if size not in {None, len(blob)}:
+            raise IntegrityError
+        for start, length in spans:
+            end = min(start + length, len(blob))
+            for at in range(start, end, _PIECE):
+                yield use(memoryview(blob)[at : min(at + _PIECE, end)])
 
     async def stat(self, key: str) -> BlobStat | None:
         blob = self.blobs.get(checked(key))
