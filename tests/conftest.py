@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal import schema
+from portal.core import tasks
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
 
@@ -119,7 +120,15 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
 async def engine(database_url: URL) -> AsyncIterator[AsyncEngine]:
     made = make_engine(database_url, "disable")
     yield made
-    await made.dispose()
+    await let_go(made)
+
+
+async def let_go(engine: AsyncEngine) -> None:
+    """Dispose of an engine that nobody works with any more: a connection that comes back later is closed by nobody."""
+    await tasks.drain()
+    pool: Any = engine.pool
+    assert pool.checkedout() == 0
+    await engine.dispose()
 
 
 @pytest.fixture

@@ -52,6 +52,7 @@ from portal.features.identity.sessions import Sessions
 from portal.keyring.keyring import Keyring
 from portal.resources import Resources
 from portal.strongbox.strongbox import Strongbox
+from tests.conftest import let_go
 
 MAX_BYTES = 5_000
 ROW_BYTES = 2_000
@@ -350,7 +351,7 @@ async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
             for table in reversed(tables.metadata.sorted_tables):
                 await connection.execute(table.delete())
     yield made
-    await made.dispose()
+    await let_go(made)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text, update
 
-from portal.core import clock
+from portal.core import clock, tasks
 from portal.core.errors import Forbidden, NotFound, NotSignedIn, PortalError, Unprocessable
 from portal.core.ids import new_id
 from portal.core.principal import NOWHERE, CredentialKind, Origin, Permission, Principal, Role
@@ -182,6 +182,15 @@ async def test_its_last_use_is_shown_to_the_minute(tokens: ApiTokens, ada: Princ
     assert await used() == first
     hands.passes(seconds=2)
     assert await used() == hands.now
+
+
+async def test_a_use_whose_note_was_begun_is_noted_when_the_portal_stops(tokens: ApiTokens, ada: Principal) -> None:
+    new = await made(tokens, ada)
+    await tokens.resolve(new.secret, HERE)
+    await asyncio.sleep(0)  # the note is begun
+    await tasks.drain()
+    (token,) = await tokens.of_user(ada, ada.user_id)
+    assert token.last_used_at is not None
 
 
 async def test_an_account_has_no_end_of_tokens(

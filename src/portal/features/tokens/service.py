@@ -16,7 +16,7 @@ from portal.core.errors import Conflict, NotFound, NotSignedIn, PortalError, Unp
 from portal.core.ids import new_id
 from portal.core.marked import Mark
 from portal.core.principal import Action, CredentialKind, Origin, Permission, Principal
-from portal.core.tasks import aside
+from portal.core.tasks import aside, uninterrupted
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
@@ -132,6 +132,9 @@ class ApiTokens:
             await repository.forget_over(connection, clock.now() - KEPT_WHEN_OVER)
 
     async def _note_use(self, token_id: UUID) -> None:
+        await uninterrupted(self._noted(token_id))
+
+    async def _noted(self, token_id: UUID) -> None:
         now = clock.now()
         try:
             async with self._database.write() as connection:
