@@ -76,6 +76,7 @@ async def test_postgres_is_as_durable_as_it_can_be(postgres: URL) -> None:
     [
         ("sqlite:///x.db", "sqlite+portal"),
         ("sqlite+aiosqlite:///x.db", "sqlite+portal"),
+        ("sqlite+portal:///x.db", "sqlite+portal"),
         ("postgres://u:p@h/d", "postgresql+asyncpg"),
         ("postgresql://u:p@h:5432/d", "postgresql+asyncpg"),
         ("postgresql+asyncpg://u:p@h/d", "postgresql+asyncpg"),

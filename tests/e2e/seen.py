@@ -60,9 +60,9 @@ def kept(portal: Served) -> list[str]:
 
 
 def known(portal: Served) -> list[str]:
-    """The names of the blobs that listed files have."""
+    """The names of the blobs that listed files have in the store."""
     listed = "SELECT b.id FROM blobs b JOIN files f ON f.id = b.file_id WHERE f.status IN ('ready', 'quarantined')"
-    return sorted(key for (key,) in rows(portal, listed))
+    return sorted(key for (key,) in rows(portal, f"{listed} AND b.store <> 'row'"))
 
 
 def events(portal: Served, file_id: str) -> list[dict[str, Any]]:

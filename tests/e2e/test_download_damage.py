@@ -2,9 +2,12 @@
 
 import os
 import secrets
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -204,14 +207,28 @@ def test_a_range_beside_the_damage_is_delivered_and_one_inside_is_not(
 
 
 @pytest.mark.parametrize("size", [0, 1000])
-def test_a_small_file_is_no_less_protected(portal: Served, analyst: httpx.Client, size: int) -> None:
-    created = analyst.put(f"/upload/{secrets.token_hex(8)}", content=bytes(size)).json()
+def test_a_small_file_in_the_store_is_no_less_protected(portal: Served, analyst: httpx.Client, size: int) -> None:
+    created = analyst.put(f"/upload/{secrets.token_hex(8)}", content=iter([bytes(size)])).json()
     blob = blob_file(portal, created["id"])
     sound = blob.read_bytes()
     for place in range(0, len(sound), max(1, len(sound) // 30)):
         blob.write_bytes(sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :])
         assert problem(get(analyst, created)) == (500, "integrity_error")
     blob.write_bytes(sound)
+    assert get(analyst, created).content == bytes(size)
+
+
+@pytest.mark.parametrize("size", [0, 1000])
+def test_a_small_file_in_its_row_is_no_less_protected(portal: Served, analyst: httpx.Client, size: int) -> None:
+    created = analyst.put(f"/upload/{secrets.token_hex(8)}", content=bytes(size)).json()
+    of_it = UUID(created["id"]).hex
+    with closing(sqlite3.connect(portal.folder / "var" / "portal.db", isolation_level=None)) as database:
+        ((sound,),) = database.execute("SELECT content FROM blobs WHERE file_id = ?", (of_it,)).fetchall()
+        for place in range(0, len(sound), max(1, len(sound) // 30)):
+            damaged = sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :]
+            database.execute("UPDATE blobs SET content = ? WHERE file_id = ?", (damaged, of_it))
+            assert problem(get(analyst, created)) == (500, "integrity_error")
+        database.execute("UPDATE blobs SET content = ? WHERE file_id = ?", (sound, of_it))
     assert get(analyst, created).content == bytes(size)
 
 

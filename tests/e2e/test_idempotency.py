@@ -7,8 +7,10 @@ import httpx
 import pytest
 
 from .conftest import Served
-from .raw import Wire, bearer, head, length
+from .raw import Wire, bearer, chunk, head, length
 from .seen import eventually, kept, known, problem, statuses
+
+CHUNKED = "Transfer-Encoding: chunked"
 
 WAYS = ("form", "raw")
 
@@ -66,15 +68,15 @@ def test_the_same_key_for_something_else_is_refused(
 
 def test_while_the_first_is_in_flight_the_second_waits_its_turn(portal: Served, analyst: httpx.Client) -> None:
     under, name = key(), secrets.token_hex(8)
-    headers = [bearer(analyst), f"Idempotency-Key: {under}", length(7)]
+    headers = [bearer(analyst), f"Idempotency-Key: {under}", CHUNKED]
     with Wire(portal.port) as wire:
-        wire.send(head("PUT", f"/api/v1/upload/{name}", *headers), b"cont")
+        wire.send(head("PUT", f"/api/v1/upload/{name}", *headers), chunk(b"cont"))
         assert eventually(lambda: statuses(portal, name) == ["pending"])
         for way in WAYS:
             refused = hand_in(analyst, way, under, name=name)
             assert problem(refused) == (409, "idempotency_in_flight")
             assert refused.headers["retry-after"].isdigit()
-        wire.send(b"ent")
+        wire.send(chunk(b"ent"), chunk(b""))
         first = wire.answer()
     assert first.status_code == 201
     assert hand_in(analyst, "raw", under, name=name).json() == first.json()
@@ -110,8 +112,8 @@ def test_after_a_refused_upload_the_key_is_free(analyst: httpx.Client, way: str)
 def test_after_a_client_left_the_key_is_free(portal: Served, analyst: httpx.Client) -> None:
     under, name = key(), secrets.token_hex(8)
     with Wire(portal.port) as wire:
-        headers = [bearer(analyst), f"Idempotency-Key: {under}", length(7)]
-        wire.send(head("PUT", f"/api/v1/upload/{name}", *headers), b"cont")
+        headers = [bearer(analyst), f"Idempotency-Key: {under}", CHUNKED]
+        wire.send(head("PUT", f"/api/v1/upload/{name}", *headers), chunk(b"cont"))
         assert eventually(lambda: statuses(portal, name) == ["pending"])
     assert eventually(lambda: statuses(portal, name) == ["failed"])
     assert hand_in(analyst, "raw", under, b"another content", name).status_code == 201

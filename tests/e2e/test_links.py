@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from .conftest import Served
-from .raw import FORM, Wire, form_end, head, length, part
+from .raw import FORM, Wire, chunk, form_end, head, length, part
 from .seen import events, eventually, kept, known, outcomes, problem, rows, statuses
 
 CONTENT = b"what was offered"
@@ -276,10 +276,11 @@ def test_a_case_that_closes_takes_nothing_that_is_on_its_way(portal: Served, ana
     token = redeem(portal, make(analyst, "upload", case_id=case_id))
     name = secrets.token_hex(8)
     with Wire(portal.port) as wire:
-        wire.send(head("PUT", f"/api/v1/shared/upload/{name}", f"Authorization: Bearer {token}", length(2)), b"x")
+        announced = [f"Authorization: Bearer {token}", "Transfer-Encoding: chunked"]
+        wire.send(head("PUT", f"/api/v1/shared/upload/{name}", *announced), chunk(b"x"))
         assert eventually(lambda: statuses(portal, name) == ["pending"])
         assert analyst.patch(f"/cases/{case_id}", json={"status": "closed"}, headers=ANY).status_code == 200
-        wire.send(b"y")
+        wire.send(chunk(b"y"), chunk(b""))
         assert problem(wire.answer()) == (401, "not_signed_in")
     assert eventually(lambda: statuses(portal, name) == ["failed"])
     assert problem(analyst.post("/links/upload", json={"case_id": case_id})) == (409, "case_read_only")

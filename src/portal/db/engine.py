@@ -21,6 +21,7 @@ SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 _DRIVERS: Final = {
     "sqlite": sqlite.DRIVER,
     "sqlite+aiosqlite": sqlite.DRIVER,
+    sqlite.DRIVER: sqlite.DRIVER,
     "postgres": "postgresql+asyncpg",
     "postgresql": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",

@@ -273,12 +273,12 @@ def test_a_slow_answer_is_waited_for(narrow: FrontDoor, analyst: httpx.Client) -
     )
     name = secrets.token_hex(8)
     with narrow.wire() as wire:
-        wire.send(put(analyst, name, length(7)), b"conten")
+        wire.send(put(analyst, name, CHUNKED), chunk(b"conten"))
         assert eventually(lambda: statuses(narrow.portal, name) == ["pending"])
         database.execute("BEGIN IMMEDIATE")
         free = threading.Timer(4, database.execute, ["COMMIT"])
         free.start()
-        wire.send(b"t")
+        wire.send(chunk(b"t"), chunk(b""))
         assert wire.answer().status_code == 201
         free.join()
     database.close()
