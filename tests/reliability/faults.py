@@ -80,6 +80,7 @@ class Bench:
             self.driver.do("strand", SMALL)
         return {
             "upload": (LARGE,),
+            "upload_small": (TINY,),
             "download": (self.kept,),
             "range": (self.kept, *RANGE),
             "delete": (self.spare,),
@@ -126,7 +127,7 @@ class Bench:
             self._follow_delete(answer)
         if not answer["ok"]:
             return
-        if self.operation == "upload":
+        if self.operation in {"upload", "upload_small"}:
             assert answer["sha256"] == digest(arguments[0])
             self.acknowledged[answer["id"]] = answer["sha256"]
             assert self.driver.do("download", answer["id"])["sha256"] == answer["sha256"]
@@ -185,6 +186,7 @@ def prepared(driver: Driven, operation: str, trace: Path) -> Bench:
     driver.do("strand", SMALL)
     driver.do("sweep")
     driver.do("delete", driver.do("upload", SMALL)["id"])
+    driver.do("delete", driver.do("upload_small", TINY)["id"])
     kept, spare = (driver.do("upload", size)["id"] for size in (LARGE, SMALL))
     for file in (kept, spare):
         driver.do("download", file)

@@ -52,6 +52,12 @@ SQL = {
     "record, text": "UPDATE files SET record = '0123456789abcdef0123456789abcdefg' WHERE id = :file",
     "another's wrapped key": "UPDATE blobs SET wrapped_key = (SELECT wrapped_key FROM blobs WHERE file_id = :twin)"
     " WHERE file_id = :file",
+    "content gone": "UPDATE blobs SET content = NULL WHERE file_id = :file",
+    "content, text": "UPDATE blobs SET content = 'text' WHERE file_id = :file",
+    "content, empty": "UPDATE blobs SET content = :empty WHERE file_id = :file",
+    "content cut": "UPDATE blobs SET content = substr(content, 1, length(content) - 1) WHERE file_id = :file",
+    "another's content": "UPDATE blobs SET content = (SELECT content FROM blobs WHERE file_id = :row_twin)"
+    " WHERE file_id = :file",
     "another's record": "UPDATE files SET record = (SELECT record FROM files WHERE id = :twin) WHERE id = :file",
 }
 OF_TWO_PARTS = {
@@ -92,7 +98,7 @@ BLOBS: dict[str, Callable[[Path, Path], None]] = {
 }
 BOTH = {"another's blob and wrapped key": (other_blob, "another's wrapped key")}
 REFUSED, BEYOND = (500, "integrity_error"), (416, "range_not_satisfiable")
-SEEN_BY_FULL_ALONE = {"another's blob", "a blob flipped", "the blob of an earlier attempt"}
+SEEN_BY_FULL_ALONE = {"another's content", "another's blob", "a blob flipped", "the blob of an earlier attempt"}
 
 
 def edit(portal: Served, statements: str, **ids: str) -> None:
@@ -105,8 +111,11 @@ def edit(portal: Served, statements: str, **ids: str) -> None:
 
 def hand_in_all(portal: Served, analyst: httpx.Client) -> dict[str, str]:
     """A file for each edit, by the edit's name."""
-    names = [*SQL, *BLOBS, *BOTH, "twin", "deleted"]
-    files = {name: str(analyst.put(f"/upload/{uuid4().hex}", content=CONTENT).json()["id"]) for name in names}
+    in_rows, in_store = [*SQL, "row twin", "deleted"], [*BLOBS, *BOTH, "twin"]
+    sent = dict.fromkeys(in_rows, CONTENT) | {
+        name: iter([CONTENT]) for name in in_store
+    }  # who iterates tells no length
+    files = {name: str(analyst.put(f"/upload/{uuid4().hex}", content=sent[name]).json()["id"]) for name in sent}
     assert analyst.delete(f"/files/{files['deleted']}", headers={"If-Match": "*"}).status_code == 204
     return files | {name: in_parts.hand_in(portal, "analyst", *TWO_PARTS) for name in [*OF_TWO_PARTS, "two parts"]}
 
@@ -117,7 +126,8 @@ def edit_all(portal: Served, files: dict[str, str]) -> None:
         damage(blob_file(portal, files[name]), twin)
     statements = SQL | OF_TWO_PARTS | {name: SQL[statement] for name, (_, statement) in BOTH.items()}
     for name, statement in statements.items():
-        edit(portal, statement, file=files[name], twin=files["twin"], file_of_another=files["deleted"])
+        twins = {"twin": files["twin"], "row_twin": files["row twin"]}
+        edit(portal, statement, file=files[name], file_of_another=files["deleted"], **twins)
 
 
 def refusals(analyst: httpx.Client, file_id: str) -> set[tuple[int, str]]:
@@ -155,12 +165,12 @@ def test_no_edit_of_rows_or_blobs_delivers_a_byte_and_each_is_on_record_and_foun
         files = hand_in_all(portal, analyst)
         assert fsck(portal, "--full") == {}
         edit_all(portal, files)
-        sound, _ = [files.pop("twin"), files.pop("two parts")], files.pop("deleted")
+        sound, _ = [files.pop(name) for name in ("twin", "row twin", "two parts")], files.pop("deleted")
         told = {name: refusals(analyst, file_id) for name, file_id in files.items()}
         assert {name: what for name, what in told.items() if what != {REFUSED}} == {"size, less": {REFUSED, BEYOND}}
         asked = {files[name]: 1 if BEYOND in what else 2 for name, what in told.items()}
         assert eventually(lambda: on_record(portal) == asked)
-        assert [analyst.get(f"/files/{file_id}/content").content for file_id in sound] == [CONTENT, CONTENT]
+        assert [analyst.get(f"/files/{file_id}/content").content for file_id in sound] == [CONTENT] * 3
     assert "request_failed" not in portal.log
     found, found_by_full = fsck(portal), fsck(portal, "--full")
     assert found.keys() == {file_id for name, file_id in files.items() if name not in SEEN_BY_FULL_ALONE}

@@ -28,7 +28,16 @@ ERRORS = {
     **dict.fromkeys(("newfstatat", "fstat", "renameat", "unlinkat", "getdents64"), (IO,)),
 }
 PAGES = {"pread64", "pwrite64"}  # what only the database does, dozens of times in each operation
-FEWEST = {"upload": 120, "download": 80, "range": 80, "delete": 60, "sweep": 80, "reconnect": 60, "fsck": 40}
+FEWEST = {
+    "upload": 120,
+    "upload_small": 40,
+    "download": 80,
+    "range": 80,
+    "delete": 60,
+    "sweep": 80,
+    "reconnect": 60,
+    "fsck": 40,
+}
 MOST = {"fsck": 6}  # calls of one kind: behind the first ones a check only lists folders
 MOST_OF_ALL = 200
 CHECKED_WHOLE = 100  # runs between two looks at every byte

@@ -91,10 +91,38 @@ def test_a_file_is_durable_before_it_is_acknowledged(make_portal: MakePortal, tm
     assert opened.arguments.endswith(", 0600")
 
 
-def test_a_file_is_gone_before_its_delete_is_acknowledged(make_portal: MakePortal, tmp_path: Path) -> None:
+def test_a_small_file_is_durable_before_it_is_acknowledged(make_portal: MakePortal, tmp_path: Path) -> None:
+    portal = started(make_portal)
+    with portal.client("analyst") as analyst:
+        analyst.put("/upload/a.bin", content=b"the first makes the data key")
+        with traced(portal, tmp_path / "trace"):
+            entry = analyst.put("/upload/b.bin", content=b"content").json()
+    calls = strace.read(tmp_path / "trace")
+    answered = only(calls, WRITTEN, "HTTP/1.1 201")
+    settled, settled_synced = committed(calls, entry["sha256"], until=answered)
+    on_record, _ = committed(calls, "file.uploaded", until=answered)
+    assert out_of_order(settled, settled_synced, answered) == []
+    assert out_of_order(on_record, settled_synced) == []
+    assert found(calls, OPENED, "/store/") == []
+
+
+def test_a_small_file_is_gone_before_its_delete_is_acknowledged(make_portal: MakePortal, tmp_path: Path) -> None:
     portal = started(make_portal)
     with portal.client("analyst") as analyst:
         entry = analyst.put("/upload/a.bin", content=b"content").json()
+        with traced(portal, tmp_path / "trace"):
+            assert analyst.delete(f"/files/{entry['id']}", headers={"If-Match": "*"}).status_code == 204
+    calls = strace.read(tmp_path / "trace")
+    answered = only(calls, WRITTEN, "HTTP/1.1 204")
+    destroyed, destroyed_synced = committed(calls, "file.deleted", until=answered)
+    assert out_of_order(destroyed, destroyed_synced, answered) == []
+    assert found(calls, UNLINKED, "/store/") == []
+
+
+def test_a_file_is_gone_before_its_delete_is_acknowledged(make_portal: MakePortal, tmp_path: Path) -> None:
+    portal = started(make_portal)
+    with portal.client("analyst") as analyst:
+        entry = analyst.put("/upload/a.bin", content=iter([b"content"])).json()
         blob = blob_file(portal, entry["id"])
         with traced(portal, tmp_path / "trace"):
             assert analyst.delete(f"/files/{entry['id']}", headers={"If-Match": "*"}).status_code == 204
@@ -116,7 +144,7 @@ def test_a_deleted_file_whose_bytes_cannot_be_removed_has_lost_its_keys(
     """The commit that the order above speaks of is the one that destroys the keys: where every unlink fails, it did."""
     portal = started(make_portal)
     with portal.client("analyst") as analyst:
-        entry = analyst.put("/upload/a.bin", content=b"content").json()
+        entry = analyst.put("/upload/a.bin", content=iter([b"content"])).json()
         with traced(portal, tmp_path / "trace", inject=f"{','.join(UNLINKED)}:error=EIO"):
             assert analyst.delete(f"/files/{entry['id']}", headers={"If-Match": "*"}).status_code == 204
     assert any(call.injected for call in strace.read(tmp_path / "trace"))
