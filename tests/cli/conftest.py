@@ -86,12 +86,13 @@ class Shell:
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(asyncio.run, opened()).result()
 
-    def hand_in(self, content: bytes, name: str = "evidence.bin") -> FileView:
-        """A file of a new account."""
+    def hand_in(self, content: bytes, name: str = "evidence.bin", *, announced: int | None = None) -> FileView:
+        """A file of a new account; in its row where it is announced and small."""
 
         async def take(portal: Portal) -> FileView:
             principal = await sign_up(portal)
-            return await portal.files.intake.take_in(principal, Arriving(content, name), NOWHERE)
+            arriving = Arriving(content, name, announced=announced)
+            return await portal.files.intake.take_in(principal, arriving, NOWHERE)
 
         return self.inside(take)
 

@@ -46,6 +46,17 @@ def test_an_export_opens_with_tink(portal: Shell, content: bytes) -> None:
     assert tink_opens(portal.folder / "out") == content
 
 
+@pytest.mark.parametrize("content", [b"", CONTENT], ids=["empty", "little"])
+def test_an_export_of_a_file_in_its_row_has_the_blob_that_no_store_has(portal: Shell, content: bytes) -> None:
+    file = portal.hand_in(content, announced=len(content))
+    told = export(portal, file.id, "--json").json
+    (part,) = told["parts"]
+    assert names(portal.folder / "out") == sorted([*EXPORTED, part["blob"]])
+    assert tink_opens(portal.folder / "out") == content
+    ran = portal("rescue", f"out/{part['blob']}", "--key-file", "out/key-0.hex", "--out", "plain")
+    assert (ran.code, (portal.folder / "plain").read_bytes()) == (0, content)
+
+
 def test_an_export_is_for_its_owner_alone(portal: Shell) -> None:
     export(portal, portal.hand_in(CONTENT).id)
     assert (portal.folder / "out").stat().st_mode & 0o777 == 0o700

@@ -40,14 +40,18 @@ class Filters:
 
 async def list_page(connection: AsyncConnection, filters: Filters, after: After | None, limit: int) -> list[FileView]:
     """Newest first, from behind `after`."""
-    statement = select(*repository.COLUMNS).where(_files.c.status.in_(repository.LISTED), *_matching(filters))
+    wanted = [_files.c.status.in_(repository.LISTED), *_matching(filters)]
     if after is not None:
-        statement = statement.where(tuple_(_files.c.created_at, _files.c.id) < tuple_(*after))
-    branches = [_newest(statement.where(seen), _files, limit) for seen in _seen(filters.seen_by)]
-    if len(branches) == 1:
-        return repository.views(await connection.execute(branches[0]))
-    every = union_all(*(select(branch.subquery()) for branch in branches)).subquery()
-    return repository.views(await connection.execute(_newest(select(every), every, limit)))
+        wanted.append(tuple_(_files.c.created_at, _files.c.id) < tuple_(*after))
+    whole = select(*repository.COLUMNS)
+    seen = _seen(filters.seen_by)
+    if len(seen) == 1:
+        return repository.views(await connection.execute(_newest(whole.where(*wanted, *seen), _files, limit)))
+    # Each way to see a file finds its newest, then those of all; only of what is left is everything read.
+    keys = select(_files.c.created_at, _files.c.id).where(*wanted)
+    every = union_all(*(select(_newest(keys.where(way), _files, limit).subquery()) for way in seen)).subquery()
+    newest = whole.where(_files.c.id.in_(_newest(select(every.c.id), every, limit)))
+    return repository.views(await connection.execute(_newest(newest, _files, limit)))
 
 
 def _matching(filters: Filters) -> list[ColumnElement[bool]]:
