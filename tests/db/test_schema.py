@@ -3,12 +3,14 @@
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, event, inspect, text
+from sqlalchemy import Connection, event, insert, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal import schema
@@ -133,3 +135,35 @@ async def test_an_empty_database_is_refused_with_what_to_do(engine: AsyncEngine)
     await schema.downgrade(engine, "base")
     with pytest.raises(ConfigError, match="no tables yet: run `portal db upgrade`"):
         await schema.require_current(engine)
+
+
+_IDS = {name: uuid4() for name in ("users", "files", "blobs")}
+
+
+async def test_files_that_lie_in_their_rows_keep_the_column_that_has_them(engine: AsyncEngine) -> None:
+    rows = {
+        "users": {
+            "name": "ada",
+            "name_key": "ada",
+            "password_hash": "hash",
+            "role": "analyst",
+            "epoch": 1,
+            "version": 1,
+        },
+        "files": {"owner_id": _IDS["users"], "scope": "none", "name": "a", "name_folded": "a", "kind": "other"}
+        | {"description": "", "status": "ready", "version": 1},
+        "blobs": {"file_id": _IDS["files"], "part": 0, "key_generation": 1, "store": "row", "content": b"sealed"},
+    }
+    async with engine.begin() as connection:
+        for name, row in rows.items():
+            table = metadata.tables[name]
+            when = {"created_at": datetime.now(UTC)} if "created_at" in table.c else {}
+            await connection.execute(insert(table).values(id=_IDS[name], **row, **when))
+    with pytest.raises(RuntimeError, match="lie in their rows"):
+        await schema.downgrade(engine, "0006")
+    await schema.require_current(engine)
+    async with engine.begin() as connection:
+        assert (await connection.execute(text("SELECT content FROM blobs"))).scalar_one() == b"sealed"
+        await connection.execute(text("UPDATE blobs SET content = NULL"))
+    await schema.downgrade(engine, "0006")
+    await schema.upgrade(engine)

@@ -296,6 +296,26 @@ async def test_a_writer_whose_turn_does_not_come_is_told_so(
         await embedded.check()
 
 
+async def test_who_comes_when_a_turn_is_just_given_to_another_waits_no_longer_either(
+    embedded: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gates = [asyncio.Event(), asyncio.Event()]
+
+    async def hold(gate: asyncio.Event) -> None:
+        async with embedded.write():
+            await gate.wait()
+
+    first, second = [asyncio.create_task(hold(gate)) for gate in gates]
+    await asyncio.sleep(0)
+    monkeypatch.setattr(unit_of_work, "_TURN_SECONDS", 0.01)
+    gates[0].set()
+    await first
+    with pytest.raises(DatabaseAway):
+        await embedded.write().__aenter__()
+    gates[1].set()
+    await second
+
+
 async def insert(database: Database, value: int) -> None:
     async with database.write() as connection:
         await connection.execute(text("INSERT INTO t VALUES (:value)"), {"value": value})
@@ -414,6 +434,12 @@ async def test_what_a_later_try_may_not_meet_is_a_database_away(postgres: URL, s
     async with opened(postgres) as database:
         with pytest.raises(DatabaseAway):
             await _raise(database, sqlstate)
+
+
+async def test_a_postgres_whose_disk_is_full_is_told_apart_too(postgres: URL) -> None:
+    async with opened(postgres) as database:
+        with pytest.raises(StorageFull):
+            await _raise(database, "53100")
 
 
 @pytest.mark.parametrize("sqlstate", ["22021", "42P01", "XX000", "P0001"])

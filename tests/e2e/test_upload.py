@@ -4,6 +4,7 @@ import base64
 import hashlib
 import secrets
 from urllib.parse import quote
+from uuid import UUID
 
 import httpx
 import pytest
@@ -281,7 +282,7 @@ def test_a_digest_on_a_line_of_its_own_is_compared(portal: Served, analyst: http
     with Wire(portal.port) as wire:
         wire.send(head("PUT", f"/api/v1/upload/{name}", bearer(analyst), length(1), *lines), b"x")
         assert problem(wire.answer()) == (400, "digest_mismatch")
-    assert statuses(portal, name) == []
+    assert statuses(portal, name) == ["failed"]
 
 
 def test_a_repeated_upload_is_compared_with_what_it_announces(analyst: httpx.Client) -> None:
@@ -290,3 +291,21 @@ def test_a_repeated_upload_is_compared_with_what_it_announces(analyst: httpx.Cli
     again = analyst.put(target, content=b"x", headers=under | {"Repr-Digest": WRONG})
     assert problem(again) == (400, "digest_mismatch")
     assert analyst.put(target, content=b"x", headers=under).status_code == 201
+
+
+@pytest.mark.parametrize("way", ["raw", "form"])
+def test_a_small_file_lies_in_its_row_and_an_unannounced_one_in_the_store(
+    portal: Served, analyst: httpx.Client, way: str
+) -> None:
+    stores = []
+    for body in (b"content", iter([b"content"])):  # who iterates tells no length
+        if way == "raw":
+            created = analyst.put("/upload/a.bin", content=body)
+        else:
+            form = part("file", b"content", filename="a.bin") + form_end()
+            content = form if isinstance(body, bytes) else iter([form])
+            created = analyst.post("/files", content=content, headers=dict([FORM.split(": ", 1)]))
+        of_it = UUID(created.json()["id"]).hex
+        stores += rows(portal, "SELECT store, content IS NULL FROM blobs WHERE file_id = ?", of_it)
+        assert analyst.get(f"/files/{created.json()['id']}/content").content == b"content"
+    assert stores == [("row", 0), ("file", 1)]

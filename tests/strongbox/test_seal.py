@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from hashlib import sha256
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,12 +19,12 @@ from portal.backends.scanners.base import Outcome, Verdict
 from portal.backends.scanners.memory import MemoryScanner
 from portal.backends.scanners.none import NoScanner
 from portal.core.buffer import Buffer
-from portal.core.errors import Forbidden, StorageFull, TooLarge
+from portal.core.errors import Forbidden, StorageFull, TooLarge, Unavailable
 from portal.crypto.blob import stored_length
 from portal.crypto.layout import PRODUCTION
 from portal.db.unit_of_work import Database
 from portal.keyring.keyring import Keyring
-from portal.strongbox.model import Findings
+from portal.strongbox.model import Findings, SealedFile
 from portal.strongbox.strongbox import Strongbox
 
 from .sealing import (
@@ -108,6 +110,33 @@ async def test_every_scope_has_a_data_key_of_its_own(memory_box: Strongbox) -> N
     names = [part.data_key_id for part in parts]
     assert names[0] == names[1]
     assert len(set(names)) == 3
+
+
+@pytest.mark.parametrize("size", [0, 1, 500, 5_000])
+async def test_what_is_sealed_whole_lies_in_the_part_and_reads_back(box: Strongbox, size: int) -> None:
+    part, findings = await box.seal_whole(place(), "none", recipe(size))
+    assert part.content is not None
+    assert len(part.content) == part.stored_length
+    assert (findings.size, findings.sha256) == (size, sha256(recipe(size)).digest())
+    assert await holds_nothing(box.store)
+    unbound = SealedFile(part.place.file_id, "none", part.data_key_id, size, findings.sha256, b"", (part,))
+    assert await read(box, replace(unbound, record=await box.record(unbound))) == recipe(size)
+
+
+async def test_what_is_not_scanned_to_its_end_is_not_sealed_and_no_scan_stays_open(memory_box: Strongbox) -> None:
+    ended: list[str] = []
+
+    class Failing:
+        async def feed(self, _: bytes) -> None:
+            raise Unavailable
+
+        async def abort(self) -> None:
+            ended.append("aborted")
+
+    memory_box._scanners = [SimpleNamespace(open=Failing)]  # as much of one as is asked for
+    with pytest.raises(Unavailable):
+        await memory_box.seal_whole(place(), "none", b"content")
+    assert ended == ["aborted"]
 
 
 async def test_many_seals_at_once_do_not_mix(box: Strongbox) -> None:

@@ -6,7 +6,7 @@ opens a unit of work owns it; repositories are handed its connection and never c
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -18,6 +18,7 @@ from portal.db import sqlite
 
 # SQLSTATE classes that a later try may not meet: connection, rollback, resources, state, intervention, system.
 _PASSING = {"08", "40", "53", "55", "57", "58"}
+_DISK_FULL = "53100"
 _TURN_SECONDS = 10
 
 
@@ -67,7 +68,7 @@ class Database:
         if not self._is_sqlite:
             yield
             return
-        async with asyncio.timeout(_TURN_SECONDS) if self._queue.locked() else nullcontext():
+        async with asyncio.timeout(_TURN_SECONDS):
             await self._queue.acquire()
         try:
             yield
@@ -83,11 +84,12 @@ async def translated() -> AsyncIterator[None]:
     except (TimeoutError, PoolTimeoutError, OSError) as error:
         raise DatabaseAway from error
     except DBAPIError as error:
-        if "database or disk is full" in str(error.orig):  # SQLite's words
+        state = str(getattr(error.orig, "sqlstate", "") or "")
+        if state == _DISK_FULL or "database or disk is full" in str(error.orig):  # SQLite's words
             raise StorageFull from error
         unread = "disk image is malformed" in str(error.orig)  # its words for a page that the disk did not give, too
         # Without a statement it failed while connecting.
-        passing = str(getattr(error.orig, "sqlstate", "") or "")[:2] in _PASSING
+        passing = state[:2] in _PASSING
         away = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
         if away or unread or error.statement is None or passing:
             raise DatabaseAway from error

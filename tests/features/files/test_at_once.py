@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -21,18 +21,21 @@ from portal.core.errors import (
     TooLarge,
     Unprocessable,
 )
+from portal.core.ids import new_id
 from portal.core.principal import Principal
 from portal.crypto.blob import PREAMBLE_SIZE
 from portal.db.unit_of_work import DatabaseAway
-from portal.features.authz.standing import CaseRole
+from portal.features.authz.policy import CaseReadOnly
+from portal.features.authz.standing import CaseRole, CaseStatus
+from portal.features.cases.register import CaseChanges
 from portal.features.files import repository
 from portal.features.files.delivery import Extent
-from portal.features.files.intake import InFlight
+from portal.features.files.intake import InFlight, Intake
 from portal.features.files.models import Kind, Status
 from portal.features.files.upload import KeyReused
 from portal.features.files.views import Details, FileView
 
-from .conftest import CONTENT, MARKER, MAX_BYTES, ORIGIN, ROW_BYTES, Bytes, House
+from .conftest import CONTENT, MARKER, ORIGIN, ROW_BYTES, Bytes, House
 
 Patch = pytest.MonkeyPatch
 
@@ -51,14 +54,6 @@ async def contents(house: House) -> list[bytes | None]:
     return [row["content"] for row in await house.rows("blobs")]
 
 
-async def assert_nothing_is_there(house: House, reason: str | None = None) -> None:
-    """One attempt was made and is over; only the record knows of it."""
-    assert (await house.statuses(), await house.rows("blobs"), house.store.blobs) == ([], [], {})
-    (failed,) = await house.record()
-    assert failed["event"] == "file.upload_failed"
-    assert reason is None or failed["details"] == {"reason": reason}
-
-
 @pytest.mark.parametrize("content", [b"", b"x", CONTENT, bytes(ROW_BYTES)], ids=len)
 async def test_a_small_file_comes_in_and_stands_whole(house: House, analyst: Principal, content: bytes) -> None:
     file = await hand_in(house, analyst, content, said=Details(Kind.LOG, "what it is"))
@@ -67,6 +62,7 @@ async def test_a_small_file_comes_in_and_stands_whole(house: House, analyst: Pri
     assert (file.size, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     assert (file.owner_id, file.scope, file.declared_type) == (analyst.user_id, "none", "application/x-test")
     assert await house.found(file.id) == file  # what was answered is what a reader is told
+    assert [row["store"] for row in await house.rows("blobs")] == ["row"]
     assert await house.fetch(analyst, file.id) == content
 
 
@@ -120,7 +116,7 @@ ARRIVALS: dict[str, tuple[Bytes, type[Exception], str]] = {
     "the client left": (small(fails=ClientGone()), ClientGone, "client_gone"),
     "the client left at once": (small(b"", fails=ClientGone()), ClientGone, "client_gone"),
     "the door counted too much": (small(fails=TooLarge()), TooLarge, "too_large"),
-    "it is more than was announced": (Bytes(bytes(MAX_BYTES + 1), announced=1), TooLarge, "too_large"),
+    "it is more than fits a row": (Bytes(bytes(ROW_BYTES + 1), announced=1), TooLarge, "too_large"),
     "the form broke off": (small(fails=InvalidInput()), InvalidInput, "invalid_input"),
     "another digest": (small(said=Details(sha256=bytes(32))), DigestMismatch, "digest_mismatch"),
     "a bug": (small(fails=ZeroDivisionError()), ZeroDivisionError, "ZeroDivisionError"),
@@ -133,7 +129,7 @@ async def test_an_arrival_that_fails_leaves_only_its_record(
 ) -> None:
     with pytest.raises(error):
         await house.intake.take_in(analyst, arrival, ORIGIN)
-    await assert_nothing_is_there(house, reason)
+    await house.assert_nothing_is_kept(reason)
 
 
 async def test_details_that_are_refused_leave_only_their_record(house: House, analyst: Principal) -> None:
@@ -143,7 +139,7 @@ async def test_details_that_are_refused_leave_only_their_record(house: House, an
 
     with pytest.raises(Unprocessable):
         await house.intake.take_in(analyst, Refused(announced=len(CONTENT)), ORIGIN)
-    await assert_nothing_is_there(house, "unprocessable")
+    await house.assert_nothing_is_kept("unprocessable")
 
 
 async def test_what_the_scanner_finds_is_kept_and_not_delivered(house: House, analyst: Principal) -> None:
@@ -159,15 +155,38 @@ async def test_a_right_that_ends_meanwhile_ends_the_upload(house: House, analyst
 
     with pytest.raises(NotSignedIn):
         await hand_in(house, analyst, meanwhile=sign_out)
-    assert (await house.statuses(), await house.rows("blobs")) == ([], [])
+    assert (await house.statuses(), await house.rows("blobs")) == (["failed"], [])
     assert [told["details"] for told in await house.record("file.upload_failed")] == [{"reason": "not_signed_in"}]
 
 
-async def test_a_case_of_others_takes_nothing(house: House, analyst: Principal) -> None:
-    case = await house.open_case(await house.principal())
-    with pytest.raises(NotFound):
-        await hand_in(house, analyst, case_id=case.id)
-    assert (await house.statuses(), await house.rows("blobs")) == ([], [])
+class Unread(Bytes):
+    """Nobody may ask for its bytes."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        raise AssertionError("a byte was asked for")
+
+
+async def test_a_case_that_is_not_there_is_told_before_a_byte_is_read_or_a_key_is_made(
+    house: House, analyst: Principal
+) -> None:
+    others = (await house.open_case(await house.principal())).id
+    for case_id in (others, new_id()):
+        with pytest.raises(NotFound):
+            await house.intake.take_in(analyst, Unread(announced=1, case_id=case_id), ORIGIN)
+    assert [await house.rows(table) for table in ("files", "blobs", "data_keys")] == [[], [], []]
+    assert await house.record("file.upload_failed") == []
+
+
+async def test_a_case_that_closes_meanwhile_takes_nothing(house: House, analyst: Principal) -> None:
+    case = await house.open_case(analyst)
+
+    async def close() -> None:
+        changes = CaseChanges(status=CaseStatus.CLOSED)
+        await house.cases.register.update(analyst, case.id, None, changes, ORIGIN)
+
+    with pytest.raises(CaseReadOnly):
+        await hand_in(house, analyst, case_id=case.id, meanwhile=close)
+    assert (await house.statuses(), await house.rows("blobs")) == (["failed"], [])
 
 
 async def test_a_disk_that_is_full_takes_nothing(house: House, analyst: Principal, monkeypatch: Patch) -> None:
@@ -178,7 +197,7 @@ async def test_a_disk_that_is_full_takes_nothing(house: House, analyst: Principa
         patch.setattr(repository, "add_part", full)
         with pytest.raises(StorageFull):
             await hand_in(house, analyst)
-    await assert_nothing_is_there(house, "storage_full")
+    await house.assert_nothing_is_kept("storage_full")
 
 
 async def found_out() -> None:
@@ -207,7 +226,7 @@ async def test_a_database_that_was_away_takes_the_record_once_it_is_back(house: 
         await hand_in(house, analyst, key="once", meanwhile=leave)
     house.database.away = False
     await found_out()
-    await assert_nothing_is_there(house, "database_away")
+    await house.assert_nothing_is_kept("database_away")
     assert (await hand_in(house, analyst, b"something else", key="once")).status is Status.READY
 
 
@@ -225,7 +244,8 @@ async def test_an_upload_cancelled_in_its_transaction_stands(
     upload = asyncio.create_task(hand_in(house, analyst))
     await reached.wait()
     upload.cancel()
-    await asyncio.sleep(0)
+    for _ in range(100):  # what gives it up is under way, and has to wait
+        await asyncio.sleep(0)
     gate.set()
     with pytest.raises(asyncio.CancelledError):
         await upload
@@ -247,7 +267,37 @@ async def test_an_upload_cancelled_while_it_comes_leaves_only_its_record(house: 
     with pytest.raises(asyncio.CancelledError):
         await upload
     await tasks.drain()
-    await assert_nothing_is_there(house, "CancelledError")
+    await house.assert_nothing_is_kept("CancelledError")
+
+
+async def test_an_upload_that_was_given_up_comes_too_late(house: House, analyst: Principal, monkeypatch: Patch) -> None:
+    """Its only transaction begins when it is over: the row that says so keeps it out."""
+    reached, gate, real = asyncio.Event(), asyncio.Event(), Intake._keep
+
+    async def late(*arguments: Any) -> FileView:
+        reached.set()
+        await gate.wait()
+        return await real(*arguments)
+
+    monkeypatch.setattr(Intake, "_keep", late)
+    upload = asyncio.create_task(hand_in(house, analyst))
+    await reached.wait()
+    upload.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+    gate.set()
+    await tasks.drain()
+    await house.assert_nothing_is_kept("CancelledError")
+
+
+@pytest.mark.parametrize("content", [b"", b"x"], ids=["empty", "a byte"])
+async def test_where_rows_take_nothing_even_the_empty_file_lies_in_the_store(
+    house: House, analyst: Principal, content: bytes
+) -> None:
+    house.intake._row_bytes = 0
+    file = await hand_in(house, analyst, content)
+    assert (await contents(house), len(house.store.blobs)) == ([None], 1)
+    assert await house.fetch(analyst, file.id) == content
 
 
 Way = Callable[..., Any]
@@ -293,7 +343,7 @@ async def test_what_is_counted_with_it_is_in_its_transaction(house: House, analy
 
     with pytest.raises(NotFound):
         await house.intake.take_in(analyst, small(), ORIGIN, counted=refuse)
-    await assert_nothing_is_there(house, "not_found")
+    await house.assert_nothing_is_kept("not_found")
 
 
 @pytest.mark.parametrize(("start", "length"), [(0, 1), (255, 2), (500, 524), (1023, 1)])

@@ -184,6 +184,15 @@ async def used_up(desk: Desk, visit: Visit) -> Visit:
     return Visit(link, visit.session_id, principal)
 
 
+async def test_a_small_file_by_a_link_lies_in_its_row_and_is_counted(desk: Desk, house: House, lead: Principal) -> None:
+    visit = await desk.visit(await desk.upload_link(lead, most=1))
+    await desk.send(visit, announced=len(CONTENT))
+    assert [row["store"] for row in await house.rows("blobs")] == ["row"]
+    with pytest.raises(LinkUsedUp):
+        await desk.send(visit, announced=len(CONTENT))
+    assert len(await house.rows("blobs")) == 1
+
+
 async def test_an_upload_that_failed_is_not_counted(desk: Desk, house: House, lead: Principal) -> None:
     visit = await desk.visit(await desk.upload_link(lead))
     assert await refusal(desk.send(visit, fails=DigestMismatch())) is DigestMismatch

@@ -6,6 +6,8 @@ the database is back, else by the sweep (`maintenance`).
 
 import asyncio
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from portal.core import log
 from portal.core.errors import StorageFull, Unavailable
 from portal.core.tasks import aside, uninterrupted
@@ -63,13 +65,24 @@ class GivingUp:
         """Fail what is still pending, on record, and remove its bytes; a file that stands is left alone."""
         place = upload.place
         async with self._database.write() as connection:
-            if await repository.fail(connection, place.file_id):
+            if await _failed(connection, upload):
                 await record.write(connection, event)
             else:
                 now = await repository.find(connection, place.file_id)
-                if now is None and upload.at_once:
-                    await record.write(connection, event)
                 if now is None or now.listed:
                     return  # transaction 1 did not take effect, or the last one did: the file stands
+        if upload.at_once:
+            return  # its bytes would have come with its row
         await self._strongbox.destroy(place.blob_id.hex)  # also where a sweep forgot its row before it was there
         await remove_bytes(self._database, self._strongbox, place.file_id)
+
+
+async def _failed(connection: AsyncConnection, upload: Upload) -> bool:
+    """Whether it has failed now, and had not before.
+
+    What is taken in at once has no row before its only transaction. A row in its place waits for that one where it is
+    still under way, and keeps it out where it comes later.
+    """
+    if upload.at_once:
+        return await repository.add(connection, upload.new_row() | repository.FAILED)
+    return await repository.fail(connection, upload.place.file_id)

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,13 +18,13 @@ from portal.core import clock
 from portal.core.errors import Conflict, TooLarge
 from portal.core.ids import new_id
 from portal.core.principal import Action, Origin, Principal
-from portal.core.tasks import kept, uninterrupted
+from portal.core.tasks import uninterrupted
 from portal.crypto.format import Place
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.authz import policy
 from portal.features.files import repository
-from portal.features.files.catalog import allowed, expire, require_place
+from portal.features.files.catalog import allowed, expire, require_in, require_place
 from portal.features.files.giving_up import GivingUp
 from portal.features.files.lease import LEASE, UploadLost, leased, until
 from portal.features.files.upload import Counted, KeyReused, Known, Upload, compare, require_same
@@ -67,9 +68,10 @@ class Intake:
         KeyReused, and what `counted` raises; then nothing is kept.
         """
         policy.require(principal, Action.FILE_CREATE)
-        place = Place(file_id=new_id(), blob_id=new_id())
-        at_once = arrival.announced is not None and arrival.announced <= self._row_bytes
+        place, at_once = Place(file_id=new_id(), blob_id=new_id()), self._is_small(arrival)
         upload = Upload(principal, arrival, origin, place, clock.now(), idempotency_key, counted, at_once)
+        if at_once and arrival.case_id is not None:
+            await self._require_case(principal, arrival.case_id)
         try:
             return await (self._take_at_once(upload) if at_once else self._take_in_pieces(upload))
         except (InFlight, KeyReused):
@@ -82,17 +84,25 @@ class Intake:
             await uninterrupted(self._giving_up.now(upload, error))
             raise
 
+    def _is_small(self, arrival: Arrival) -> bool:
+        return self._row_bytes > 0 and arrival.announced is not None and arrival.announced <= self._row_bytes
+
+    async def _require_case(self, principal: Principal, case_id: UUID) -> None:
+        """Before a byte is read, and before keys are made for a case that is not there. It is judged again."""
+        async with self._database.read() as connection:
+            await require_in(connection, principal, Action.FILE_CREATE, case_id)
+
     async def _take_at_once(self, upload: Upload) -> FileView:
         content = bytearray()
         async for chunk in upload.arrival.chunks():
             content += chunk
-            if len(content) > self._max_bytes:
+            if len(content) > min(self._max_bytes, self._row_bytes):
                 raise TooLarge
         details = await upload.arrival.details()
         part, findings = await self._strongbox.seal_whole(upload.place, upload.scope, content)
         compare(details, findings.sha256)
         known = await self._known(upload, part, findings, details)
-        return await kept(self._keep(upload, known), _let_stand)
+        return await uninterrupted(self._keep(upload, known))
 
     async def _keep(self, upload: Upload, known: Known) -> FileView:
         """The one transaction of an upload that is taken in at once."""
@@ -173,7 +183,7 @@ async def _claim(connection: AsyncConnection, upload: Upload, row: dict[str, Any
     earlier = await repository.find_by_idempotency_key(connection, principal.user_id, upload.idempotency_key or "")
     if earlier is not None and earlier.listed:
         return await allowed(connection, principal, Action.FILE_READ, earlier.id)
-    if earlier is None or not await expire(connection, earlier.id, upload.asked_at, principal.actor, upload.origin):
+    if earlier is None or not await expire(connection, earlier.id, clock.now(), principal.actor, upload.origin):
         raise InFlight
     if not await repository.add(connection, row):
         raise InFlight  # so did another, and was faster
@@ -196,7 +206,3 @@ async def _repeat(earlier: FileView, arrival: Arrival) -> FileView:
     compare(details, digest.digest())
     require_same(earlier, arrival, details, digest.digest())
     return earlier
-
-
-async def _let_stand(_: FileView) -> None:
-    """A client that left at the last moment has handed its file in all the same."""

@@ -41,6 +41,7 @@ _VIEW_TYPES = {column.name: column.type.python_type for column in COLUMNS}
 _PART_TYPES = {column.name: column.type.python_type for column in _blobs.c} | {"file_record": bytes}
 _KNOWN = ("data_key_id", "wrapped_key", "commitment", "plain_length", "stored_length")  # of a blob that was sealed
 _COMPLETE = [_blobs.c[name].is_not(None) for name in _KNOWN]
+FAILED = {"status": Status.FAILED.value, "lease_until": None, "idempotency_key": None, "case_id": None}
 _NEW = {"kind": Kind.OTHER.value, "description": "", "status": Status.PENDING.value, "version": 1}
 _STANDING_TYPES = _VIEW_TYPES | dict.fromkeys(("case_status", "case_tlp", "case_role"), str)
 _STANDING_TYPES |= {"in_case_id": UUID, "broke_glass": bool, "granted": bool}
@@ -76,9 +77,9 @@ class FileMoved(Unavailable):
 
 
 async def add(connection: AsyncConnection, values: Mapping[str, Any]) -> bool:
-    """A file's row, pending unless `values` say more; False where the owner's idempotency key is taken."""
+    """A file's row, pending unless `values` say more; False where its id or the owner's idempotency key is taken."""
     row = {**_NEW, **values, "name_folded": folded(values["name"])}
-    return await insert_unless_taken(connection, _files, row, unique=["owner_id", "idempotency_key"])
+    return await insert_unless_taken(connection, _files, row)
 
 
 def view_of(values: Mapping[str, Any]) -> FileView:
@@ -155,9 +156,8 @@ async def finish(connection: AsyncConnection, file_id: UUID, values: dict[str, A
 
 async def fail(connection: AsyncConnection, file_id: UUID, *, lease_before: datetime | None = None) -> bool:
     """Give a pending file up; its idempotency key is free again. False where its lease lasts beyond `lease_before`."""
-    values = {"status": Status.FAILED.value, "lease_until": None, "idempotency_key": None, "case_id": None}
     expired = [] if lease_before is None else [_files.c.lease_until <= lease_before]
-    return await _change(connection, file_id, Status.PENDING, values, *expired)
+    return await _change(connection, file_id, Status.PENDING, FAILED, *expired)
 
 
 async def update_details(connection: AsyncConnection, file_id: UUID, version: int, changes: dict[str, Any]) -> bool:
