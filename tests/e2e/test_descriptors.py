@@ -65,7 +65,8 @@ def test_a_portal_out_of_descriptors_refuses_and_recovers(portal: Served) -> Non
             assert problem(reader.get(f"/files/{entry['id']}/content"))[0] == 503
             assert is_turned_away(portal)
             assert reader.get("/users/me").status_code == 200  # who is connected needs none
-        refused = writer.put(f"/upload/{mark}-refused", content=b"small")
+        assert writer.put(f"/upload/{mark}-in-its-row", content=b"small").status_code == 201
+        refused = writer.put(f"/upload/{mark}-refused", content=iter([b"small"]))
         assert problem(refused)[0] == 503
         assert refused.headers["retry-after"].isdigit()
         limit_descriptors(portal, None)
@@ -73,7 +74,7 @@ def test_a_portal_out_of_descriptors_refuses_and_recovers(portal: Served) -> Non
         assert writer.put(f"/upload/{mark}-after", content=CONTENT).status_code == 201
         assert reader.get(f"/files/{entry['id']}/content").content == CONTENT
         listed = reader.get("/files", params={"name": mark}).json()["items"]
-        assert [item["name"] for item in listed] == [f"{mark}-after", f"{mark}-before"]
+        assert [item["name"] for item in listed] == [f"{mark}-{when}" for when in ("after", "in-its-row", "before")]
     assert is_unharmed(portal)
     assert statuses(portal, f"{mark}-refused") == ["failed"]
 

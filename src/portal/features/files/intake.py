@@ -23,6 +23,7 @@ from portal.crypto.format import Place
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.authz import policy
+from portal.features.authz.standing import INBOX
 from portal.features.files import repository
 from portal.features.files.catalog import allowed, expire, require_in, require_place
 from portal.features.files.giving_up import GivingUp
@@ -70,8 +71,8 @@ class Intake:
         policy.require(principal, Action.FILE_CREATE)
         place, at_once = Place(file_id=new_id(), blob_id=new_id()), self._is_small(arrival)
         upload = Upload(principal, arrival, origin, place, clock.now(), idempotency_key, counted, at_once)
-        if at_once and arrival.case_id is not None:
-            await self._require_case(principal, arrival.case_id)
+        if at_once:
+            await self._require_place(principal, arrival.case_id)
         try:
             return await (self._take_at_once(upload) if at_once else self._take_in_pieces(upload))
         except (InFlight, KeyReused):
@@ -87,8 +88,11 @@ class Intake:
     def _is_small(self, arrival: Arrival) -> bool:
         return self._row_bytes > 0 and arrival.announced is not None and arrival.announced <= self._row_bytes
 
-    async def _require_case(self, principal: Principal, case_id: UUID) -> None:
+    async def _require_place(self, principal: Principal, case_id: UUID | None) -> None:
         """Before a byte is read, and before keys are made for a case that is not there. It is judged again."""
+        if case_id is None:
+            policy.require_on(principal, Action.FILE_CREATE, INBOX)
+            return
         async with self._database.read() as connection:
             await require_in(connection, principal, Action.FILE_CREATE, case_id)
 
