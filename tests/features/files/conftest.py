@@ -23,7 +23,7 @@ from portal.backends.blobs.base import BlobStat, BlobWriter, Make, Span, StoreAw
 from portal.backends.blobs.memory import MemoryStore
 from portal.backends.keys.local import LocalKeyProvider
 from portal.backends.scanners.memory import MemoryScanner
-from portal.core import clock
+from portal.core import clock, tasks
 from portal.core.ids import new_id
 from portal.core.principal import Origin, Principal, Role
 from portal.core.secrets import Secret
@@ -288,6 +288,12 @@ async def drink(delivery: Delivery, into: bytearray) -> None:
     """Read what is left."""
     async for chunk in delivery.chunks:
         into += chunk
+
+
+async def found_out() -> None:
+    """The portal knows what became of every upload."""
+    while tasks._aside:
+        await asyncio.wait(tasks._aside)
 
 
 def whole(file: FileView) -> Extent:

@@ -35,7 +35,7 @@ from portal.features.files.models import Kind, Status
 from portal.features.files.upload import KeyReused
 from portal.features.files.views import Details, FileView
 
-from .conftest import CONTENT, MARKER, ORIGIN, ROW_BYTES, Bytes, House
+from .conftest import CONTENT, MARKER, ORIGIN, ROW_BYTES, Bytes, House, found_out
 
 Patch = pytest.MonkeyPatch
 
@@ -198,11 +198,6 @@ async def test_a_disk_that_is_full_takes_nothing(house: House, analyst: Principa
         with pytest.raises(StorageFull):
             await hand_in(house, analyst)
     await house.assert_nothing_is_kept("storage_full")
-
-
-async def found_out() -> None:
-    while tasks._aside:
-        await asyncio.wait(tasks._aside)
 
 
 async def test_a_file_whose_commit_was_not_answered_is_the_one_its_key_brings(house: House, analyst: Principal) -> None:

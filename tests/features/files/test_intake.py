@@ -39,7 +39,7 @@ from portal.features.files.upload import KeyReused
 from portal.features.files.views import Details, FileView
 from portal.features.identity import repository as accounts
 
-from .conftest import CONTENT, MARKER, MAX_BYTES, ORIGIN, Bytes, House, whole
+from .conftest import CONTENT, MARKER, MAX_BYTES, ORIGIN, Bytes, House, found_out, whole
 
 Later = Callable[[timedelta], None]
 Patch = pytest.MonkeyPatch
@@ -183,12 +183,6 @@ async def test_a_commit_whose_answer_was_lost_keeps_the_file(house: House, analy
     (page,) = (await house.catalog.list(analyst, Filters(), None, 10)).items
     assert await house.fetch(analyst, page.id) == CONTENT
     assert [event["event"] for event in await house.record("file.uploaded", "file.upload_failed")] == ["file.uploaded"]
-
-
-async def found_out() -> None:
-    """The portal knows what became of every upload."""
-    while tasks._aside:
-        await asyncio.wait(tasks._aside)
 
 
 @pytest.mark.parametrize("fails", [None, ClientGone()], ids=["to its end", "the client left"])
