@@ -116,7 +116,7 @@ class ApiTokens:
         used = live.token.last_used_at
         if (used is None or used < now - _USE_NOTED) and live.token.id not in self._noting:
             self._noting.add(live.token.id)
-            aside(self._note_use(live.token.id))
+            aside(uninterrupted(self._note_use(live.token.id)))
         return _principal(live)
 
     async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
@@ -132,9 +132,6 @@ class ApiTokens:
             await repository.forget_over(connection, clock.now() - KEPT_WHEN_OVER)
 
     async def _note_use(self, token_id: UUID) -> None:
-        await uninterrupted(self._noted(token_id))
-
-    async def _noted(self, token_id: UUID) -> None:
         now = clock.now()
         try:
             async with self._database.write() as connection:
