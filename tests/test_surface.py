@@ -23,6 +23,8 @@ from portal.features.identity.callers import Callers
 from portal.web.errors import PROBLEM_JSON, Problem
 from portal.web.middleware import RequestContext
 
+from .conftest import NO_DOTENV
+
 TOKEN, OPEN = "needs a token", "open to all"
 
 SURFACE = {
@@ -98,7 +100,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 def settings(**changes: str) -> tuple[Settings, dict[str, str]]:
     keys = {name: sha256(name.encode()).hexdigest() for name in ("MASTER_KEY", "SECRET_KEY")}
-    return config.load({f"PORTAL_{k}": v for k, v in {**keys, **changes}.items()}, Path("/nonexistent/.env"))
+    return config.load({f"PORTAL_{k}": v for k, v in {**keys, **changes}.items()}, NO_DOTENV)
 
 
 @pytest.fixture(scope="module")

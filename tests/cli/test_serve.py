@@ -42,15 +42,32 @@ def test_a_portal_that_is_set_up_is_served(portal: Shell, served: Calls) -> None
     assert told["http"].keywords == {"patience": Patience(15, 60, 1024)}
 
 
-def test_a_portal_that_serves_may_open_as_much_as_it_may(portal: Shell, served: Calls) -> None:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
-    try:
-        portal("serve")
-        assert len(served) == 1
-        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+LIMITED = """
+import resource, sys, uvicorn
+from portal.cli import main
+
+def tell(*_, **__):
+    print(*resource.getrlimit(resource.RLIMIT_NOFILE), *resource.getrlimit(resource.RLIMIT_CORE))
+
+uvicorn.run = tell
+for name, soft, hard in zip(sys.argv[1::3], sys.argv[2::3], sys.argv[3::3]):
+    resource.setrlimit(getattr(resource, name), (int(soft), int(hard)))
+sys.argv = ["portal", "serve"]
+main()
+"""
+
+
+@pytest.mark.parametrize(("soft", "hard"), [(256, 1024), (256, 257), (512, 512)])
+def test_a_portal_that_serves_may_open_as_much_as_it_may_and_leaves_no_core(
+    portal: Shell, soft: int, hard: int
+) -> None:
+    """In a process of its own, which has these limits before and gets no right to raise a hard one."""
+    core = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    limits = ["RLIMIT_NOFILE", str(soft), str(hard), "RLIMIT_CORE", str(core), str(core)]
+    ran = subprocess.run(
+        [sys.executable, "-c", LIMITED, *limits], cwd=portal.folder, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"{hard} {hard} 0 0\n", "")
 
 
 def test_where_and_how_often_can_be_said(portal: Shell, served: Calls) -> None:
@@ -115,7 +132,7 @@ def test_a_database_that_is_away_is_one_line_and_another_code(
 def test_a_redis_that_is_away_is_one_line_and_gives_no_password_away(
     portal: Shell, served: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PORTAL_RATE_LIMIT_URL", "unix://:c4n4ry@/nonexistent/redis.sock")
+    monkeypatch.setenv("PORTAL_RATE_LIMIT_URL", f"unix://:c4n4ry@{portal.folder}/no-redis.sock")
     ran = portal("serve")
     assert (ran.code, ran.out) == (69, "")
     assert ran.err == "portal: PORTAL_RATE_LIMIT_URL: Redis does not answer as it should (ConnectionError).\n"

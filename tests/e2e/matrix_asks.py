@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,6 +16,7 @@ from fastapi.routing import iter_route_contexts
 from portal import config
 from portal.app import create_app
 
+from ..conftest import NO_DOTENV
 from .matrix_table import CODES, LOOKS_FOR, SAYS, TABLE
 from .matrix_world import ANY, CONTENT, MARK, Objects, World
 from .seen import problem, rows
@@ -37,7 +37,7 @@ ASIDE = {"audit", "sessions", "sign_in_throttles", "known_addresses", "sqlite_se
 def app() -> FastAPI:
     """One that opens nothing."""
     keys = {f"PORTAL_{name}": sha256(name.encode()).hexdigest() for name in ("MASTER_KEY", "SECRET_KEY")}
-    return create_app(*config.load(keys, Path("/nonexistent/.env")))
+    return create_app(*config.load(keys, NO_DOTENV))
 
 
 @cache

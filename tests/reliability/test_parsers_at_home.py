@@ -27,6 +27,7 @@ from portal.features.audit.events import Event, EventKind
 from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.tokens import AccessClaims, AccessTokens
 
+from ..conftest import NO_DOTENV
 from ..crypto.whole_blob import open_blob, seal_blob
 from .fuzzing import fuzzed, mangled
 
@@ -204,7 +205,7 @@ def test_settings_are_in_force_or_refused_in_lines_that_tell_no_secret(
 def refused(variables: dict[str, str]) -> str | None:
     """All of its problems; None for settings that are in force."""
     try:
-        config.load(variables, Path("/nonexistent"))
+        config.load(variables, NO_DOTENV)
     except ConfigError as error:
         return "\n".join(error.problems)
     return None

@@ -7,7 +7,6 @@ import re
 import uuid
 from collections.abc import AsyncIterator
 from hashlib import sha256
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,6 +23,7 @@ from portal.web import counters
 from portal.web.counters import SharedCounters
 from portal.web.limits import Limits, Standing
 
+from ..conftest import NO_DOTENV
 from ..own_redis import OwnRedis
 
 KEYS = {f"PORTAL_{name}_KEY": sha256(name.encode()).hexdigest() for name in ("MASTER", "SECRET")}
@@ -54,7 +54,7 @@ def make(url: str = "", proxies: str = "", **rates: str) -> FastAPI:
     """An app without a portal behind it: whoever is let through can sign out, and no more."""
     said = ",".join(f"{name}={rate}" for name, rate in rates.items())
     given = {"PORTAL_RATE_LIMITS": said, "PORTAL_RATE_LIMIT_URL": url, "PORTAL_TRUSTED_PROXIES": proxies}
-    app = create_app(*config.load(KEYS | given, Path("/nonexistent/.env")))
+    app = create_app(*config.load(KEYS | given, NO_DOTENV))
     app.state.callers = SimpleNamespace(resolve=resolve)
     app.state.identity = SimpleNamespace(sessions=SimpleNamespace(sign_out=end_session))
     return app
@@ -268,7 +268,7 @@ def test_the_document_tells_of_the_limits_where_there_are_any() -> None:
 async def test_a_page_of_another_origin_may_read_the_headers() -> None:
     origin = "https://desk.example.org"
     given = {"PORTAL_CORS_ORIGINS": origin, "PORTAL_RATE_LIMITS": "sign_in=1/day"}
-    app = create_app(*config.load(KEYS | given, Path("/nonexistent/.env")))
+    app = create_app(*config.load(KEYS | given, NO_DOTENV))
     caller = Caller(app, origin=origin)
     for answer in (await caller.sign_in(), await caller.sign_in()):
         exposed = {name.strip().lower() for name in answer.headers["access-control-expose-headers"].split(",")}
