@@ -18,6 +18,8 @@ from portal.core.principal import CredentialKind
 from portal.core.secrets import Secret
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
+from portal.features.admin import keys as keys_service
+from portal.features.admin.keys import Keys
 from portal.features.cases import service as cases_service
 from portal.features.cases.service import Cases
 from portal.features.files import service as files_service
@@ -43,6 +45,7 @@ class Portal:
     cases: Cases
     files: Files
     links: Links
+    keys: Keys
 
 
 def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resources:
@@ -86,7 +89,7 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         cases, files = cases_service.build(resources), files_service.build(resources, identity)
         links = links_service.build(resources, identity, files)
         identity.callers.add(CredentialKind.LINK, links.visits)
-        yield Portal(resources, identity, tokens, cases, files, links)
+        yield Portal(resources, identity, tokens, cases, files, links, keys_service.build(resources))
     finally:
         await resources.aclose()
 

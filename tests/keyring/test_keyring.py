@@ -361,15 +361,61 @@ async def test_an_old_key_is_replaced_once_by_many_at_a_time(
     assert await count(database) == 2
 
 
-async def test_after_a_new_master_key_old_data_keys_still_open(database: Database, provider: CountingProvider) -> None:
+async def test_after_a_new_master_key_old_data_keys_open_and_seal_no_more(
+    database: Database, provider: CountingProvider
+) -> None:
     old = await Keyring(database, [provider]).active(CASE)
     newer = CountingProvider()
     ring = Keyring(database, [newer, provider])
     assert await ring.get(old.id, CASE) == old
-    assert await ring.active(CASE) == old
-    made = await ring.active(OTHER_CASE)
-    assert (await row_of(database, made)).provider_key_id == newer.key_id
-    assert (newer.calls["wrap"], provider.calls["wrap"]) == (1, 1)
+    for scope in (CASE, OTHER_CASE):
+        made = await ring.active(scope)
+        assert made.key != old.key
+        assert (await row_of(database, made)).provider_key_id == newer.key_id
+    assert (await row_of(database, old)).retired_at is not None
+    assert (newer.calls["wrap"], provider.calls["wrap"]) == (2, 1)
+
+
+async def test_two_processes_that_put_another_master_key_first_do_not_replace_each_others_keys_for_ever(
+    database: Database, hands: Clock
+) -> None:
+    one, two = CountingProvider(), CountingProvider()
+    rings = Keyring(database, [one, two]), Keyring(database, [two, one])
+    for _ in range(20):
+        for ring in rings:
+            hands.forward(minutes=1)
+            await ring.active(CASE)
+    assert await count(database) == 1
+
+
+async def test_a_data_key_wrapped_anew_is_the_same_key_and_seals_no_more(
+    database: Database, provider: CountingProvider
+) -> None:
+    old = await Keyring(database, [provider]).active(CASE)
+    newer = CountingProvider()
+    before = await row_of(database, old)
+    after = await Keyring(database, [newer, provider]).rewrap(before)
+    async with database.write() as connection:
+        assert await repository.replace_wrap(connection, before, after)
+        assert not await repository.replace_wrap(connection, before, after)
+    alone = Keyring(database, [newer])
+    assert await alone.get(old.id, CASE) == old
+    assert (await alone.active(CASE)).id != old.id
+
+
+@pytest.mark.parametrize("wrong", [bytes(32), b"short"])
+async def test_a_data_key_that_does_not_come_back_keeps_its_wrap(
+    database: Database, provider: CountingProvider, wrong: bytes
+) -> None:
+    old = await Keyring(database, [provider]).active(CASE)
+    newer = CountingProvider()
+
+    async def answer(_: bytes) -> bytes:
+        return wrong
+
+    newer.answer = answer
+    with pytest.raises(KeyProviderError):
+        await Keyring(database, [newer, provider]).rewrap(await row_of(database, old))
 
 
 async def test_without_its_master_key_a_data_key_is_away_and_not_damaged(
@@ -410,6 +456,16 @@ async def test_what_ran_out_leaves_the_cache(keyring: Keyring, provider: Countin
     hands.forward(minutes=5)
     await keyring._unwrapped(await wrapped_row(provider), CASE)
     assert len(keyring._cache) == 1
+
+
+async def test_a_key_leaves_memory_when_its_time_is_over_though_none_is_asked_for(
+    keyring: Keyring, provider: CountingProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CACHE_SECONDS", 0.05)
+    await keyring._unwrapped(await wrapped_row(provider), CASE)
+    assert keyring._cache
+    while keyring._cache:  # noqa: ASYNC110  # the loop's own timer ends it
+        await asyncio.sleep(0.01)
 
 
 async def test_a_cached_key_is_for_the_row_it_came_from_alone(keyring: Keyring, provider: CountingProvider) -> None:

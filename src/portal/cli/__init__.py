@@ -4,7 +4,7 @@ code that means something (`console.Exit`).
 
 import typer
 
-from portal.cli import files, serve, setup, upkeep, users
+from portal.cli import files, keys, serve, setup, upkeep, users
 from portal.cli.console import run
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("rescue")(files.rescue)
 app.add_typer(setup.db, name="db")
 app.add_typer(users.app, name="users")
 app.add_typer(files.app, name="files")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:

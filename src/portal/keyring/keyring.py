@@ -9,7 +9,7 @@ import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from hashlib import sha256
 from typing import TypeVar
@@ -71,6 +71,7 @@ class Keyring:
         self._sealing_provider = providers[0]
         self._cache: dict[_CacheKey, tuple[float, asyncio.Task[DataKey]]] = {}
         self._rows = _Rows()
+        self._opened_at = clock.now()
 
     async def active(self, scope: str) -> DataKey:
         """The key that seals for `scope`, made on first use. Raises KeyProviderError, DatabaseAway."""
@@ -78,7 +79,7 @@ class Keyring:
         if row is None:
             async with self._database.read() as connection:
                 row = await repository.find_active(connection, scope)
-        if row is None or row.created_at < clock.now() - MAX_AGE:
+        if row is None or self._is_worn(row):
             row = await self._make(scope, replacing=row)
         self._rows.keep(scope, row)
         return await self._unwrapped(row, scope)
@@ -97,6 +98,22 @@ class Keyring:
         self._rows.keep(data_key_id, row)
         return await self._unwrapped(row, scope)
 
+    @property
+    def provider_key_ids(self) -> tuple[str, ...]:
+        """The master keys that are configured; the first wraps."""
+        return tuple(self._providers)
+
+    async def rewrap(self, row: WrappedDataKey) -> WrappedDataKey:
+        """The same data key, wrapped by the first provider; nothing is stored. It seals no more: a data key that was
+        ever wrapped by another may be known to a thief of that one. Raises KeyProviderError.
+        """
+        data_key, provider = await self._unwrap(row, row.scope), self._sealing_provider
+        wrapped = await _in_time(provider.wrap(data_key.key, Binding(row.id, row.scope)))
+        retired_at = row.retired_at or clock.now()
+        rewrapped = replace(row, provider_key_id=provider.key_id, wrapped=wrapped, retired_at=retired_at)
+        await self._unwrap(rewrapped, row.scope)  # it opens, or the old wrap stays
+        return rewrapped
+
     async def check(self) -> None:
         """Raises KeyProviderError unless every provider answers and, where there is a data key, gives it."""
         for provider in self._providers.values():
@@ -112,6 +129,16 @@ class Keyring:
         self._rows = _Rows()
         for provider in self._providers.values():
             await provider.aclose()
+
+    def _is_worn(self, row: WrappedDataKey) -> bool:
+        """Whether a key seals no more: it is too old, or wrapped under a master key that does not come first any more.
+
+        One made since this keyring was opened stays: it is from a process that has another master key first, and the
+        two would replace each other's for ever.
+        """
+        first = self._sealing_provider.key_id
+        moved = row.provider_key_id in self._providers and row.provider_key_id != first
+        return row.created_at < clock.now() - MAX_AGE or (moved and row.created_at < self._opened_at)
 
     async def _make(self, scope: str, *, replacing: WrappedDataKey | None) -> WrappedDataKey:
         data_key, data_key_id, provider = wrap.new_key(), new_id(), self._sealing_provider
@@ -148,11 +175,15 @@ class Keyring:
             del self._cache[key]
 
     def _remember(self, key: _CacheKey, task: asyncio.Task[DataKey]) -> None:
-        now = time.monotonic()
-        self._cache = {k: entry for k, entry in self._cache.items() if entry[0] > now}
+        self._forget_expired()
         while len(self._cache) >= CACHE_ENTRIES:
             del self._cache[next(iter(self._cache))]
-        self._cache[key] = (now + CACHE_SECONDS, task)
+        self._cache[key] = (time.monotonic() + CACHE_SECONDS, task)
+        asyncio.get_running_loop().call_later(CACHE_SECONDS, self._forget_expired)
+
+    def _forget_expired(self) -> None:
+        now = time.monotonic()
+        self._cache = {key: entry for key, entry in self._cache.items() if entry[0] > now}
 
     async def _unwrap(self, row: WrappedDataKey, scope: str) -> DataKey:
         provider = self._providers.get(row.provider_key_id)

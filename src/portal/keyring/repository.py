@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Result, bindparam, select, update
+from sqlalchemy import Result, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.db.statements import insert_unless_taken
@@ -48,6 +48,31 @@ async def retire(connection: AsyncConnection, data_key_id: UUID, moment: datetim
     await connection.execute(
         update(_keys).where(_keys.c.id == data_key_id, _keys.c.retired_at.is_(None)).values(retired_at=moment)
     )
+
+
+async def wrapped_by_others(
+    connection: AsyncConnection, provider_key_id: str, *, after: UUID | None, limit: int
+) -> list[WrappedDataKey]:
+    """Keys, retired ones too, that another provider than this one wrapped, by id, from behind `after`."""
+    wanted = select(_keys).where(_keys.c.provider_key_id != provider_key_id).order_by(_keys.c.id).limit(limit)
+    found = await connection.execute(wanted if after is None else wanted.where(_keys.c.id > after))
+    return [WrappedDataKey(**row._mapping) for row in found]  # noqa: SLF001  # SQLAlchemy's public name for it
+
+
+async def count_by_provider(connection: AsyncConnection) -> dict[str, int]:
+    """How many data keys each master key wraps."""
+    counted = select(_keys.c.provider_key_id, func.count()).group_by(_keys.c.provider_key_id)
+    return {str(name): int(count) for name, count in await connection.execute(counted)}
+
+
+async def replace_wrap(connection: AsyncConnection, old: WrappedDataKey, new: WrappedDataKey) -> bool:
+    """Whether `old` was still what its row says, and is `new` now."""
+    done = await connection.execute(
+        update(_keys)
+        .where(_keys.c.id == old.id, _keys.c.wrapped == old.wrapped)
+        .values(provider_key_id=new.provider_key_id, wrapped=new.wrapped, retired_at=new.retired_at)
+    )
+    return done.rowcount == 1
 
 
 def _one(found: Result[Any]) -> WrappedDataKey | None:

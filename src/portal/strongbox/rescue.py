@@ -31,7 +31,7 @@ def rescue(
                 size = sum(out.write(plain) for plain in _segments(sealed, file_key, progress, layout))
                 out.flush()
                 os.fsync(out.fileno())
-            temporary.rename(target)
+            os.link(temporary, target)  # a rename would replace what appeared meanwhile
         finally:
             temporary.unlink(missing_ok=True)
     return size

@@ -60,6 +60,7 @@ class EventKind(StrEnum):
     MEMBER_ADDED = "case.member_added"
     MEMBER_CHANGED = "case.member_changed"
     MEMBER_REMOVED = "case.member_removed"
+    DATA_KEY_REWRAPPED = "key.rewrapped"
 
 
 @dataclass(frozen=True, slots=True)

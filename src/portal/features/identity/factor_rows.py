@@ -26,6 +26,21 @@ async def sealed_of(connection: AsyncConnection, user_id: UUID) -> bytes | None:
     return found
 
 
+async def page(connection: AsyncConnection, after: UUID | None, limit: int) -> list[tuple[UUID, bytes]]:
+    """Users and their sealed secrets, by user, from behind `after`."""
+    wanted = select(_factors.c.user_id, _factors.c.sealed).order_by(_factors.c.user_id).limit(limit)
+    found = await connection.execute(wanted if after is None else wanted.where(_factors.c.user_id > after))
+    return [(user_id, sealed) for user_id, sealed in found]
+
+
+async def replace(connection: AsyncConnection, user_id: UUID, old: bytes, new: bytes) -> bool:
+    """False where it is no longer `old`."""
+    done = await connection.execute(
+        update(_factors).where(_factors.c.user_id == user_id, _factors.c.sealed == old).values(sealed=new)
+    )
+    return done.rowcount == 1
+
+
 async def advance(connection: AsyncConnection, user_id: UUID, step: int, sealed: bytes) -> bool:
     """Take the code of `step`; False where it, or a later one, was taken before: of two at once, one succeeds."""
     done = await connection.execute(

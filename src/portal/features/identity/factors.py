@@ -4,8 +4,10 @@ Comes in: a user and a code, in the caller's transaction. Leaves: nothing, or th
 is taken by a compare-and-set, and a recovery code by deleting its row. Next: `proofs`, `owner`.
 """
 
+import contextlib
 import re
 from collections.abc import Sequence
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,6 +23,7 @@ from portal.features.identity.repository import User
 from portal.features.identity.totp import TotpSecrets, matching_step, new_totp_secret
 
 RECOVERY_CODES = 10
+_PAGE = 500
 _DIGITS = re.compile(r"\d{6}", re.ASCII)
 _log = log.get(__name__)
 
@@ -83,6 +86,26 @@ class Factors:
         if not await repository.change_user(connection, user, totp_since=None):
             raise Conflict
         await factor_rows.remove(connection, user.id)
+
+    async def count_outdated(self, connection: AsyncConnection) -> int:
+        """Authenticators whose secret the newest key did not seal."""
+        outdated, after = 0, None
+        while page := await factor_rows.page(connection, after, _PAGE):
+            outdated += sum(not self._secrets.is_newest(sealed) for _, sealed in page)
+            after = page[-1][0]
+        return outdated
+
+    async def reseal_page(self, connection: AsyncConnection, after: UUID | None, limit: int) -> tuple[int, UUID | None]:
+        """Seal the secrets of `limit` users behind `after` with the newest key: how many were, and the last user, or
+        None where that was the end. What does not open stays as it is.
+        """
+        page, resealed = await factor_rows.page(connection, after, limit), 0
+        for user_id, sealed in page:
+            if not self._secrets.is_newest(sealed):
+                with contextlib.suppress(IntegrityError):
+                    anew = self._secrets.seal(user_id, self._secrets.open(user_id, sealed))
+                    resealed += await factor_rows.replace(connection, user_id, sealed, anew)
+        return resealed, page[-1][0] if len(page) == limit else None
 
     async def _take(self, connection: AsyncConnection, user: User, code: str) -> bool:
         sealed = await factor_rows.sealed_of(connection, user.id)

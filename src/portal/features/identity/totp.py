@@ -52,6 +52,10 @@ class TotpSecrets:
         key = self._newest
         return bytes.fromhex(key.kid) + box.seal(key.key.reveal(), user_id.bytes, secret.encode())
 
+    def is_newest(self, sealed: bytes) -> bool:
+        """Whether the newest key sealed it."""
+        return sealed[:_KID] == bytes.fromhex(self._newest.kid)
+
     def open(self, user_id: UUID, sealed: bytes) -> str:
         """Raises IntegrityError for the row of another, a changed bit, or a key that was taken away."""
         key = self._by_kid.get(sealed[:_KID])

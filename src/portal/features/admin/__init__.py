@@ -1,0 +1,1 @@
+"""What operators see to: so far the keys. Next: `cli`."""

@@ -1,0 +1,55 @@
+"""`portal keys`: what an operator sees, and does, to move to a new master key."""
+
+import sqlite3
+from contextlib import closing
+from hashlib import sha256
+
+from portal.core.ids import new_id
+
+from .conftest import Shell
+
+CONTENT = b"sealed under the old master key" * 40
+NEW = sha256(b"another master key").hexdigest()
+
+
+def configure(shell: Shell, urls: str) -> None:
+    with (shell.folder / ".env").open("a") as file:
+        file.write(f"PORTAL_NEW_KEY={NEW}\nPORTAL_KEY_URLS={urls}\n")
+
+
+def test_an_old_master_key_can_be_taken_away_and_every_file_opens(portal: Shell) -> None:
+    portal.hand_in(CONTENT)
+    (old,) = portal("keys", "list", "--json").json["master_keys"]
+    assert (old["data_keys"], old["wraps"]) == (1, True)
+    configure(portal, "env:PORTAL_NEW_KEY,env:PORTAL_MASTER_KEY")
+    portal.hand_in(CONTENT)
+    active = portal.query("SELECT provider_key_id FROM data_keys WHERE retired_at IS NULL")
+    assert active != [(old["key_id"],)]
+    assert portal("keys", "rewrap", "--json").json == {"rewrapped": 1, "left": 0, "resealed": 0}
+    assert [use["data_keys"] for use in portal("keys", "list", "--json").json["master_keys"]] == [2, 0]
+    configure(portal, "env:PORTAL_NEW_KEY")
+    assert portal("fsck", "--full", "--json").json["files"] == 2
+    assert len(portal.record("key.rewrapped")) == 1
+
+
+def test_people_are_told_which_key_wraps_what(portal: Shell) -> None:
+    portal.hand_in(CONTENT)
+    configure(portal, "env:PORTAL_NEW_KEY,env:PORTAL_MASTER_KEY")
+    ran = portal("keys", "list")
+    first, second, last = ran.out.splitlines()
+    assert first.endswith("0 data key(s), wraps new data keys")
+    assert second.endswith("1 data key(s), unwraps")
+    assert last.startswith("0 authenticator(s)")
+    assert NEW not in ran.out
+
+
+def test_a_data_key_whose_master_key_is_not_configured_is_told_and_left(portal: Shell) -> None:
+    portal.hand_in(CONTENT)
+    values = (new_id().hex, "case:" + "0a" * 16, "lost", b"wrapped", b"check", "2026-01-01 00:00:00.000000")
+    with closing(sqlite3.connect(portal.folder / "var" / "portal.db")) as database, database:
+        names = "id, scope, provider_key_id, wrapped, check_value, created_at"
+        database.execute(f"INSERT INTO data_keys ({names}) VALUES (?, ?, ?, ?, ?, ?)", values)  # noqa: S608  # ours
+    ran = portal("keys", "rewrap")
+    assert ran.code == 1
+    assert ran.out.endswith("1 data key(s) left: their master key is not configured\n")
+    assert "lost  1 data key(s), NOT CONFIGURED" in portal("keys", "list").out
