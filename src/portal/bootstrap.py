@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from portal import schema
 from portal.backends.blobs.registry import open_blob_store
@@ -69,6 +70,12 @@ def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resource
     )
 
 
+def has_database(settings: Settings) -> bool:
+    """Whether there is one to open: of SQLite's a file, where a connection would found an empty one."""
+    url = parse_url(settings.database)
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
+
+
 def open_counters(settings: Settings) -> SharedCounters | None:
     """What PORTAL_RATE_LIMIT_URL names, if anything. Raises ConfigError. Nothing has been asked yet."""
     url = settings.rate_limit_url.get_secret_value()
@@ -78,6 +85,9 @@ def open_counters(settings: Settings) -> SharedCounters | None:
 @asynccontextmanager
 async def open_portal(settings: Settings, variables: Mapping[str, str]) -> AsyncIterator[Portal]:
     """A portal whose parts all answered and whose database is current. Raises ConfigError, Unavailable."""
+    if not has_database(settings):  # only `init` and `db upgrade` found one
+        path = parse_url(settings.database).database
+        raise ConfigError(f"there is no database {path}: run this in the portal's folder or give --env-file PATH")
     resources = open_resources(settings, variables)
     try:
         await schema.require_current(resources.database.engine)

@@ -1,12 +1,13 @@
 """Settings: what an operator says, read once, refused whole when any of it is wrong.
 
-Comes in: the environment and `.env` (the environment wins). Leaves: a frozen `Settings`, or a ConfigError that names
-every problem at once. Next: `bootstrap` opens what the URLs name.
+Comes in: the variables that `sources` found. Leaves: a frozen `Settings`, or a ConfigError that names every problem at
+once. Next: `bootstrap` opens what the URLs name.
 
 The variables are read here and not by a settings library, because a misspelt PORTAL_ variable must stop the boot, a
 list is written with commas, and every secret can come from a file (`NAME_FILE`).
 """
 
+import difflib
 import logging
 import os
 import re
@@ -15,18 +16,17 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from sqlalchemy.engine import URL
 
+from portal import sources
 from portal.core.errors import ConfigError
 from portal.core.patience import Patience
 from portal.core.rates import Rates, parse_rates
 from portal.core.secrets import Secret, parse_key
 from portal.db.engine import SslMode, is_local, parse_url
+from portal.sources import PREFIX, Given
 
-PREFIX = "PORTAL_"
-KEY_URL_SCHEME = "env:"
 _KNOWN_DEFAULTS = frozenset({"changeme", "change-me", "secret", "password", "portal", "default", "example"})
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}", re.ASCII)
 _REDIS = re.compile(r"(redis|rediss|unix)://.")
@@ -110,20 +110,34 @@ class Settings(BaseModel):
         return tuple(key for key in parsed if key is not None)
 
 
-def load(environ: Mapping[str, str] | None = None, dotenv: Path = Path(".env")) -> tuple[Settings, dict[str, str]]:
+def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> tuple[Settings, dict[str, str]]:
     """The settings, and the variables they came from (key providers look up theirs). Raises ConfigError."""
-    variables = _read(os.environ if environ is None else environ, dotenv)
+    dotenv = sources.env_file() if dotenv is None else dotenv
+    given = sources.read(os.environ if environ is None else environ, dotenv)
+    variables = {name: found.value for name, found in given.items()}
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    unknown = sorted(set(variables) - known - _key_variables(variables.get("PORTAL_KEY_URLS")))
-    problems = [f"{name} is not a setting (see docs/configuration.md)" for name in unknown]
+    problems = _unknown(given, known)
     values = {name.removeprefix(PREFIX).lower(): text for name, text in variables.items() if name in known and text}
+    if dotenv.is_file():
+        values.setdefault("data_dir", str(dotenv.parent / "var"))  # the default is the portal's folder, not the shell's
     settings, refused = _validated(values)
-    problems += refused + _problems(settings, variables)
+    problems += refused + _problems(settings, variables, dotenv)
     if settings.production:
         problems += _production_problems(settings)
     if problems:
         raise ConfigError(*problems)
     return settings, variables
+
+
+def _unknown(given: Mapping[str, Given], known: set[str]) -> list[str]:
+    """A line for each variable that nothing reads: with its source, and the setting that may be meant."""
+    key_variables = sources.key_variables(given["PORTAL_KEY_URLS"].value if "PORTAL_KEY_URLS" in given else "")
+    problems = []
+    for name in sorted(set(given) - known - set(key_variables)):
+        meant = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        hint = f"did you mean {meant[0]}?" if meant else "see docs/configuration.md"
+        problems.append(f"{name} is not a setting, but {given[name].source} sets it: {hint}")
+    return problems
 
 
 def _validated(values: dict[str, str]) -> tuple[Settings, list[str]]:
@@ -136,40 +150,7 @@ def _validated(values: dict[str, str]) -> tuple[Settings, list[str]]:
     return Settings.model_validate(rest), [f"{PREFIX}{name.upper()}: {told}" for name, told in refused.items()]
 
 
-def _read(environ: Mapping[str, str], dotenv: Path) -> dict[str, str]:
-    everything = {**_read_dotenv(dotenv), **environ}
-    named = _key_variables(everything.get("PORTAL_KEY_URLS"))
-    merged = {k: v for k, v in everything.items() if k.startswith(PREFIX) or k.removesuffix("_FILE") in named}
-    for name in [name for name in merged if name.endswith("_FILE") and name != "PORTAL_LOG_FILE"]:
-        target, path = name.removesuffix("_FILE"), merged.pop(name)
-        if path and merged.get(target):
-            raise ConfigError(f"{target} and {name} are both set: keep one")
-        if path:
-            merged[target] = _read_secret(name, Path(path))
-    return merged
-
-
-def _read_dotenv(path: Path) -> dict[str, str]:
-    try:
-        return {k: v or "" for k, v in dotenv_values(path, interpolate=False).items()} if path.is_file() else {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read ({type(error).__name__})") from None
-
-
-def _key_variables(key_urls: str | None) -> set[str]:
-    """The variables that KEY_URLS, set or not, gives a meaning to."""
-    urls = _split(key_urls) if key_urls else Settings.model_fields["key_urls"].default
-    return {url.removeprefix(KEY_URL_SCHEME) for url in urls if url.startswith(KEY_URL_SCHEME)}
-
-
-def _read_secret(name: str, path: Path) -> str:
-    try:
-        return path.read_text("utf-8").strip()
-    except (OSError, ValueError) as error:  # not UTF-8, or a name that no file can have
-        raise ConfigError(f"{name} names a file that cannot be read ({type(error).__name__})") from None
-
-
-def _problems(settings: Settings, variables: Mapping[str, str]) -> list[str]:
+def _problems(settings: Settings, variables: Mapping[str, str], dotenv: Path) -> list[str]:
     """What is refused in every environment."""
     problems = []
     for text in settings.trusted_proxies:
@@ -178,10 +159,12 @@ def _problems(settings: Settings, variables: Mapping[str, str]) -> list[str]:
         except ValueError:
             problems.append(f"PORTAL_TRUSTED_PROXIES: {text!r} is neither an address nor a network")
     entries = _split(settings.secret_key.get_secret_value())
-    if not entries or any(_weak(entry) for entry in entries):
+    if not entries:
+        problems.append(_missing("PORTAL_SECRET_KEY", dotenv))
+    elif any(_weak(entry) for entry in entries):
         problems.append("PORTAL_SECRET_KEY must be one or more random 32-byte keys (64 hex digits or base64)")
-    for name in sorted(_key_variables(",".join(settings.key_urls))):
-        problems += _master_key_problems(name, variables.get(name, ""), settings.secret_keys)
+    for name in sources.key_variables(",".join(settings.key_urls)):
+        problems += _master_key_problems(name, variables.get(name, ""), settings.secret_keys, dotenv)
     if _database_url(settings) is None:
         problems.append("PORTAL_DATABASE_URL must be a sqlite: or postgresql: URL")
     return problems + _rate_problems(settings)
@@ -227,12 +210,21 @@ def _database_url(settings: Settings) -> URL | None:
         return None
 
 
-def _master_key_problems(name: str, text: str, secret_keys: tuple[Secret, ...]) -> list[str]:
+def _master_key_problems(name: str, text: str, secret_keys: tuple[Secret, ...], dotenv: Path) -> list[str]:
     if not _VARIABLE.fullmatch(name):
         return ["PORTAL_KEY_URLS: env: wants the name of a variable"]
+    if not text:
+        return [_missing(name, dotenv)]
     if _weak(text):
         return [f"{name} must be one random 32-byte key (64 hex digits or base64)"]
     return [f"{name} must not be a PORTAL_SECRET_KEY"] if parse_key(text) in secret_keys else []
+
+
+def _missing(name: str, dotenv: Path) -> str:
+    """A command in the wrong folder is the usual reason: so the folder is named."""
+    if dotenv.is_file():
+        return f"{name} is not set, neither in the environment nor in {dotenv}"
+    return f"{name} is not set, and there is no {dotenv.absolute()}: run `portal init` here, or give --env-file PATH"
 
 
 def _weak(text: str) -> bool:

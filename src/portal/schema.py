@@ -30,11 +30,20 @@ async def downgrade(engine: AsyncEngine, revision: str) -> None:
         await connection.run_sync(lambda sync: _run(sync, command.downgrade, revision))
 
 
+async def revision_of(engine: AsyncEngine) -> str | None:
+    """The database's revision; None where it has no tables."""
+    async with translated(), engine.connect() as connection:
+        return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+
+
+async def newest_revision() -> str | None:
+    """The one that this release wants."""
+    return await asyncio.to_thread(lambda: ScriptDirectory.from_config(_config()).get_current_head())
+
+
 async def require_current(engine: AsyncEngine) -> None:
     """Raises ConfigError unless the database is exactly at this release's revision."""
-    async with translated(), engine.connect() as connection:
-        found = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
-    wanted = await asyncio.to_thread(lambda: ScriptDirectory.from_config(_config()).get_current_head())
+    found, wanted = await revision_of(engine), await newest_revision()
     if found != wanted:
         state = "has no tables yet" if found is None else f"is at revision {found}, this release wants {wanted}"
         raise ConfigError(f"the database {state}: run `portal db upgrade`")

@@ -31,6 +31,7 @@ from portal.features.files.views import Details, FileView
 from portal.features.identity import repository as accounts
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.repository import Session, User
+from portal.sources import ENV_FILE_VARIABLE
 
 _T = TypeVar("_T")
 
@@ -133,6 +134,7 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a command changes of its process is put back: environment, umask, limits, logging. Passwords cost little."""
     for name in [name for name in os.environ if name.startswith("PORTAL_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv(ENV_FILE_VARIABLE, "")  # so that what --env-file sets is put back
     cheap = functools.partial(PasswordHasher, memory_kib=8, passes=1, lanes=1)
     monkeypatch.setattr("portal.features.identity.service.PasswordHasher", cheap)
     monkeypatch.setattr(log, "configure", lambda *_: structlog.configure(processors=[_drop]))

@@ -110,6 +110,8 @@ def test_what_nothing_knows_is_one_line(
 
 
 def test_a_database_without_tables_is_told_what_to_do(keyed: Shell, served: Calls) -> None:
+    (keyed.folder / "var").mkdir()
+    (keyed.folder / "var" / "portal.db").touch()
     ran = keyed("serve")
     assert (ran.code, ran.err) == (78, "portal: the database has no tables yet: run `portal db upgrade`\n")
     assert served == []

@@ -131,6 +131,8 @@ def test_a_share_that_is_none_is_a_wrong_argument(portal: Shell, share: str) -> 
 
 @pytest.mark.parametrize("command", [("sweep",), ("fsck",), ("files", "export", str(UUID(int=1)), "--to", "x")])
 def test_without_tables_nothing_is_looked_at(keyed: Shell, command: tuple[str, ...]) -> None:
+    (keyed.folder / "var").mkdir()
+    (keyed.folder / "var" / "portal.db").touch()
     ran = keyed(*command)
     assert (ran.code, ran.out) == (78, "")
     assert "portal db upgrade" in ran.err

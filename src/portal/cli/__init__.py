@@ -2,10 +2,14 @@
 code that means something (`console.Exit`).
 """
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from portal.cli import files, keys, serve, setup, upkeep, users
 from portal.cli.console import run
+from portal.sources import use_env_file
 
 app = typer.Typer(
     name="portal",
@@ -14,6 +18,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def everything(
+    env_file: Annotated[
+        Path | None, typer.Option(help="Read this file instead of .env; its relative paths begin at its folder.")
+    ] = None,
+) -> None:
+    """An encrypted file portal."""
+    if env_file is not None:
+        use_env_file(env_file)
+
+
 app.command("init")(setup.init)
 app.command("serve")(serve.serve)
 app.command("sweep")(upkeep.sweep)

@@ -1,49 +1,54 @@
 """`portal init` and `portal db`: from nothing to a portal that can serve.
 
-Comes in: an empty folder, or one where an earlier `init` was cut off. Leaves: `.env` (0600) with fresh keys, a migrated
-database, a first administrator whose password is shown once. Each step is taken only where it is still missing.
+Comes in: an empty folder, or one where an earlier `init` was cut off. Leaves: the keys that no source gives, in `.env`
+(0600); a migrated database; a first administrator whose password is shown once. Each step is taken only where it is
+still missing, and nothing is written before everything is known to be acceptable.
 """
 
 import logging
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from portal import config, schema
-from portal.bootstrap import open_portal, open_resources
+from portal import config, schema, sources
+from portal.bootstrap import has_database, open_portal, open_resources
 from portal.cli.console import Json, actor, answer, settle
+from portal.config import Settings
 from portal.core import log
+from portal.core.errors import ConfigError
 from portal.core.principal import Role
 from portal.core.shipped import env_example
 
 db = typer.Typer(help="The database's schema.", no_args_is_help=True)
-_DOTENV = Path(".env")
 
 
 def init(
     *,
-    admin: Annotated[str, typer.Option(help="Name of the first administrator.")] = "admin",
+    admin: Annotated[str, typer.Option(help="Name of the first administrator.", metavar="NAME")] = "admin",
     as_json: Json = False,
 ) -> None:
-    """Make a portal here: keys in .env, tables, a first administrator."""
-    wrote = _write_dotenv()
+    """Make a portal here: missing keys in .env, tables, a first administrator. Safe to repeat."""
+    fresh = _fresh_keys()
+    settle(_require_new_database(fresh))
+    if fresh:
+        _write_env_file(sources.env_file(), fresh)
     password = settle(_migrate_and_add_admin(admin))
-    lines = [f"wrote {_DOTENV} with fresh keys: keep a copy of PORTAL_MASTER_KEY elsewhere"] if wrote else []
-    if password:
-        lines.append(f"administrator: {admin}\npassword:      {password}   (shown this once)")
+    lines = _told(list(fresh))
+    lines += [f"administrator: {admin}\npassword:      {password}   (shown this once)"] if password else []
     answer(
-        "\n".join(lines) or "this portal is set up",
-        {"wrote_env": wrote, "administrator": admin if password else None, "password": password},
+        "\n".join(lines if fresh or password else [*lines, "this portal is set up"]),
+        {"wrote_keys": list(fresh), "administrator": admin if password else None, "password": password},
         as_json=as_json,
     )
 
 
 @db.command("upgrade")
 def upgrade(*, as_json: Json = False) -> None:
-    """Bring the database up to this release. Safe to repeat."""
+    """Bring the database up to this release; makes it where there is none. Safe to repeat."""
     settle(_upgrade())
     answer("the database is current", {"current": True}, as_json=as_json)
 
@@ -55,26 +60,76 @@ def check(*, as_json: Json = False) -> None:
     answer("the database is current", {"current": True}, as_json=as_json)
 
 
-def _write_dotenv() -> bool:
-    """False where there is a `.env` already. It appears whole, never readable by others."""
-    if _DOTENV.exists():
-        return False
-    text = env_example().read_text("utf-8")
-    for name in ("PORTAL_MASTER_KEY", "PORTAL_SECRET_KEY"):
-        text = text.replace(f"\n{name}=\n", f"\n{name}={secrets.token_hex(32)}\n")
-    partial = _DOTENV.with_name(f".env.{os.getpid()}")
+def _fresh_keys() -> dict[str, str]:
+    """A new value for each key that no source gives. Raises ConfigError where one would not be in force."""
+    given = sources.read(os.environ, sources.env_file())
+    urls = given["PORTAL_KEY_URLS"].value if "PORTAL_KEY_URLS" in given else ""
+    wanted = [*sources.key_variables(urls)[:1], "PORTAL_SECRET_KEY"]  # further master keys are those of the past
+    missing = [name for name in wanted if name not in given or not given[name].value]
+    for name in missing:
+        if name in os.environ:
+            raise ConfigError(f"{name} is empty in the environment, which hides {sources.env_file()}: unset it")
+    return {name: secrets.token_hex(32) for name in missing}
+
+
+async def _require_new_database(fresh: dict[str, str]) -> None:
+    """Raises ConfigError for settings that would be refused, and for new keys beside a database that has others."""
+    settings, variables = config.load({**os.environ, **fresh})
+    log.configure(logging.WARNING)
+    if fresh and await _revision(settings, variables) is not None:
+        names = " and ".join(fresh)
+        raise ConfigError(f"the database has tables already, but {names} is not set: give the key it was made with")
+
+
+async def _revision(settings: Settings, variables: dict[str, str]) -> str | None:
+    """The database's; None where there is none, or no tables in it. Makes nothing."""
+    if not has_database(settings):
+        return None
+    resources = open_resources(settings, variables)
+    try:
+        return await schema.revision_of(resources.database.engine)
+    finally:
+        await resources.aclose()
+
+
+def _told(wrote: list[str]) -> list[str]:
+    """What was written, and for each key that was there the source that is in force."""
+    given = sources.read(os.environ, sources.env_file())
+    urls = given["PORTAL_KEY_URLS"].value if "PORTAL_KEY_URLS" in given else ""
+    keys = [*sources.key_variables(urls), "PORTAL_SECRET_KEY"]
+    lines = [f"{name} comes from {given[name].source}{_hidden(given[name])}" for name in keys if name not in wrote]
+    if wrote:
+        lines.append(f"wrote {' and '.join(wrote)} to {sources.env_file()}")
+    lines += [f"keep a copy of {name} elsewhere: without it every file is lost" for name in keys[:1] if name in wrote]
+    return lines
+
+
+def _hidden(given: sources.Given) -> str:
+    return f", not the other one in {given.hides}" if given.hides else ""
+
+
+def _write_env_file(path: Path, values: dict[str, str]) -> None:
+    """Put the keys where their lines stand empty. The file appears whole, never readable by others."""
+    path = path.resolve()
+    text = (path if path.exists() else env_example()).read_text("utf-8").rstrip("\n") + "\n"
+    for name, value in values.items():
+        text, found = re.subn(rf"^{name}=[ \t]*$", f"{name}={value}", text, flags=re.MULTILINE)
+        text += "" if found else f"{name}={value}\n"
+    partial = path.with_name(f".env.{os.getpid()}")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    partial.rename(_DOTENV)
-    return True
+        if path.exists() and os.geteuid() == 0:
+            os.fchown(file.fileno(), path.stat().st_uid, path.stat().st_gid)  # root fills in what the portal reads
+    partial.rename(path)
 
 
 async def _migrate_and_add_admin(name: str) -> str | None:
     """The new administrator's password; None where there already is an account."""
-    await _upgrade()
     settings, variables = config.load()
+    if await _revision(settings, variables) != await schema.newest_revision():
+        await _upgrade()  # else not even asked: the runtime role of a database may not change its tables
     async with open_portal(settings, variables) as portal:
         if await portal.identity.users.exist():
             return None

@@ -1,0 +1,108 @@
+"""Where settings come from: the environment and one file, `.env` or what `--env-file` names.
+
+Comes in: variables of two layers, of which the environment wins. Leaves: each variable's value with its source. A
+secret can also come from a file (`NAME_FILE`); a relative path in the env file is meant from that file's folder. Next:
+`config` judges the values, `portal doctor` shows the sources, `portal init` writes what no source gives.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from portal.core.errors import ConfigError
+
+PREFIX = "PORTAL_"
+KEY_URL_SCHEME = "env:"
+DEFAULT_KEY_URL = "env:PORTAL_MASTER_KEY"
+ENVIRONMENT = "the environment"
+ENV_FILE_VARIABLE = "_PORTAL_ENV_FILE"  # carries --env-file to the processes that `serve` starts
+_NO_SECRETS = {"PORTAL_LOG_FILE"}  # its name ends like a file of a secret, and is none
+_PATHS = {"PORTAL_DATA_DIR", "PORTAL_LOG_FILE", "PORTAL_DATABASE_CA", "PORTAL_RATE_LIMIT_CA"}
+_Layer = tuple[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A variable as its source gives it. `hides` names a source that says something else and is not used."""
+
+    value: str = field(repr=False)
+    source: str
+    hides: str | None = None
+
+
+def env_file() -> Path:
+    """The file that is read beside the environment."""
+    return Path(os.environ.get(ENV_FILE_VARIABLE) or ".env")
+
+
+def use_env_file(path: Path) -> None:
+    """Read this file, here and in the processes that this one starts. Raises ConfigError where there is none."""
+    if not path.is_file():
+        raise ConfigError(f"--env-file: there is no file {path}")
+    os.environ[ENV_FILE_VARIABLE] = str(path.absolute())
+
+
+def read(environ: Mapping[str, str], dotenv: Path) -> dict[str, Given]:
+    """Every variable of the portal's, by name. Raises ConfigError."""
+    layers: list[_Layer] = [(ENVIRONMENT, environ), (str(dotenv), _read_env_file(dotenv))]
+    urls = next((layer["PORTAL_KEY_URLS"] for _, layer in layers if "PORTAL_KEY_URLS" in layer), "")
+    named = key_variables(urls)
+    found = {_target(name) for _, layer in layers for name in layer}
+    return {name: _given(name, layers) for name in sorted(found) if name.startswith(PREFIX) or name in named}
+
+
+def key_variables(key_urls: str) -> list[str]:
+    """The variables that PORTAL_KEY_URLS, set or not, gives a meaning to; in its order."""
+    urls = [url.strip() for url in (key_urls or DEFAULT_KEY_URL).split(",")]
+    return [url.removeprefix(KEY_URL_SCHEME) for url in urls if url.startswith(KEY_URL_SCHEME)]
+
+
+def _target(name: str) -> str:
+    return name if name in _NO_SECRETS else name.removesuffix("_FILE")
+
+
+def _given(name: str, layers: Sequence[_Layer]) -> Given:
+    """The first layer's that has it; with the next one's name where that one differs."""
+    told = [given for layer in layers if (given := _in_layer(name, layer)) is not None]
+    first, *others = told or [Given("", ENVIRONMENT)]
+    hidden = next((other.source for other in others if other.value and other.value != first.value), None)
+    return Given(first.value, first.source, hidden)
+
+
+def _in_layer(name: str, layer: _Layer) -> Given | None:
+    where, variables = layer
+    from_file = "" if name in _NO_SECRETS else f"{name}_FILE"
+    value, path = variables.get(name), variables.get(from_file)
+    if value and path:
+        raise ConfigError(f"{name} and {from_file} are both set in {where}: keep one")
+    if path:
+        return Given(_read_secret(from_file, Path(path)), f"the file {path} ({from_file} in {where})")
+    return None if value is None else Given(value, where)
+
+
+def _read_secret(name: str, path: Path) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, ValueError) as error:  # not UTF-8, or a name that no file can have
+        raise ConfigError(f"{name} names a file that cannot be read ({_why(error)}): {str(path)!r}") from None
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    try:
+        found = dotenv_values(path, interpolate=False) if path.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read ({_why(error)})") from None
+    return {name: _anchored(path.parent, name, value or "") for name, value in found.items()}
+
+
+def _anchored(folder: Path, name: str, value: str) -> str:
+    """A path of the env file's own, which is where its portal lives, wherever the command is run."""
+    ours = name.startswith(PREFIX) and (name in _PATHS or name.endswith("_FILE"))
+    return str(folder / value) if ours and value else value
+
+
+def _why(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
