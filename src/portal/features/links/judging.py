@@ -11,7 +11,7 @@ from portal.core import clock
 from portal.core.errors import Conflict, Forbidden, NotFound, NotSignedIn
 from portal.core.principal import Action, Principal
 from portal.features.authz import policy
-from portal.features.authz.standing import INBOX
+from portal.features.authz.standing import INBOX, Standing
 from portal.features.cases import standing
 from portal.features.links import repository
 from portal.features.links.repository import LiveLink
@@ -22,13 +22,20 @@ async def require_place(
     connection: AsyncConnection, principal: Principal, kind: LinkKind, case_id: UUID | None
 ) -> None:
     """Raises NotFound, Forbidden, CaseReadOnly, TlpForbidsLinks."""
+    policy.require_links(await require_right(connection, principal, kind, case_id))
+
+
+async def require_right(
+    connection: AsyncConnection, principal: Principal, kind: LinkKind, case_id: UUID | None
+) -> Standing:
+    """What an account must be allowed to, whatever the colour of the case. Raises NotFound, Forbidden, CaseReadOnly."""
     if kind is LinkKind.UPLOAD:
         policy.require(principal, Action.FILE_CREATE)
     stand = INBOX if case_id is None else await standing.find(connection, case_id, principal.user_id)
     if stand is None:
         raise NotFound
     policy.require_on(principal, ACTIONS[kind], stand)
-    policy.require_links(stand)
+    return stand
 
 
 async def principal_of(connection: AsyncConnection, live: LiveLink) -> Principal:

@@ -16,15 +16,15 @@ from portal.core.page import After, Page, page_of
 from portal.core.principal import Action, Origin, Principal
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
-from portal.features.audit.events import Detail, Event, EventKind
+from portal.features.audit.events import Event, EventKind
 from portal.features.authz import policy
 from portal.features.cases import standing
-from portal.features.files.catalog import held, text_of
+from portal.features.files.catalog import held
 from portal.features.files.models import Status
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.links import repository
 from portal.features.links.judging import require_place
-from portal.features.links.views import Link, LinkKind, Made, Wanted
+from portal.features.links.views import Link, LinkKind, LinkState, Made, Wanted, details_of
 
 MARK = Mark("prl_")
 
@@ -45,24 +45,24 @@ class Making:
             await repository.add(connection, link, MARK.digest(secret) or b"", hashed)
             if wanted.file_ids:
                 await repository.offer(connection, link.id, wanted.file_ids)
-            details = _details(link) | {"files": " ".join(sorted(map(str, wanted.file_ids))) or None}
+            details = details_of(link) | {"files": " ".join(sorted(map(str, wanted.file_ids))) or None}
             await record.write(
                 connection, Event(EventKind.LINK_CREATED, principal.actor, str(link.id), origin, details)
             )
         return Made(link, secret)
 
     async def of_case(self, principal: Principal, case_id: UUID) -> list[Link]:
-        """The live links that lead into a case, newest first. Raises NotFound, Forbidden."""
+        """The links that lead into a case and were not revoked, newest first. Raises NotFound, Forbidden."""
         async with self._database.read() as connection:
             await _judge(connection, principal, Action.CASE_LINK_LIST, case_id)
-            return await repository.list_live(connection, clock.now(), case_id=case_id)
+            return await repository.listed(connection, clock.now(), case_id=case_id)
 
     async def list(self, principal: Principal, after: After | None, limit: int) -> Page[Link]:
-        """The live links that the principal made; for an auditor or administrator everybody's."""
+        """The links that the principal made and that were not revoked; for an auditor or administrator everybody's."""
         policy.require(principal, Action.LINK_LIST)
         only = {} if policy.sees_every_case(principal) else {"made_by": principal.user_id}
         async with self._database.read() as connection:
-            found = await repository.list_live(connection, clock.now(), after, limit + 1, **only)
+            found = await repository.listed(connection, clock.now(), after, limit + 1, **only)
         return page_of(found, limit)
 
     async def revoke(self, principal: Principal, link_id: UUID, origin: Origin) -> None:
@@ -75,8 +75,8 @@ class Making:
             if link is None:
                 raise NotFound
             await _may_revoke(connection, principal, link)
-            if await repository.revoke(connection, link_id, clock.now()):
-                event = Event(EventKind.LINK_REVOKED, principal.actor, str(link_id), origin, _details(link))
+            if await repository.revoke(connection, link_id, clock.now(), LinkState.REVOKED):
+                event = Event(EventKind.LINK_REVOKED, principal.actor, str(link_id), origin, details_of(link))
                 await record.write(connection, event)
 
 
@@ -131,6 +131,7 @@ def _link(principal: Principal, wanted: Wanted, case_id: UUID | None) -> Link:
         created_at=now,
         expires_at=now + wanted.lifetime,
         revoked_at=None,
+        ended_by=None,
         most=wanted.most,
         used=0,
         most_bytes=wanted.most_bytes,
@@ -138,18 +139,3 @@ def _link(principal: Principal, wanted: Wanted, case_id: UUID | None) -> Link:
         kinds=wanted.kinds,
         has_password=wanted.password is not None,
     )
-
-
-def _details(link: Link) -> dict[str, Detail]:
-    return {
-        "kind": link.kind.value,
-        "case": text_of(link.case_id),
-        "made_by": str(link.made_by),
-        "expires_at": clock.rfc3339(link.expires_at),
-        "most": link.most,
-        "used": link.used,
-        "most_bytes": link.most_bytes,
-        "used_bytes": link.used_bytes,
-        "kinds": " ".join(sorted(link.kinds)),
-        "password": link.has_password,
-    }

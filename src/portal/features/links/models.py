@@ -13,7 +13,8 @@ class LinkRow(SQLModel, table=True):
     """What somebody without an account may do, how often, until when. Of the secret only its digest is kept.
 
     `kinds` are words with spaces between them: the kinds of files that are taken, all where there are none. `failures`
-    counts wrong passwords since the last right one. A case that is gone leaves its links behind: they open nothing.
+    counts wrong passwords since the last right one. `ended_by` says why it was revoked. A case that is gone leaves its
+    links behind: they open nothing.
     """
 
     __tablename__ = "links"
@@ -33,6 +34,7 @@ class LinkRow(SQLModel, table=True):
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None = None
+    ended_by: str | None = Field(default=None, max_length=20)
     most: int
     used: int
     most_bytes: int | None = big_integer(default=None)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, insert, or_, select, tuple_, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import IntegrityError
@@ -17,7 +17,7 @@ from portal.core.principal import Role
 from portal.features.files.models import Kind
 from portal.features.identity.models import UserRow
 from portal.features.links.models import LinkFileRow, LinkRow
-from portal.features.links.views import Link, LinkKind
+from portal.features.links.views import Link, LinkKind, LinkState
 
 _links: Any = LinkRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
 _offered: Any = LinkFileRow.__table__  # type: ignore[attr-defined]
@@ -26,8 +26,13 @@ COLUMNS = (
     *(_links.c[name] for name in Link.__slots__ if name != "has_password"),
     _links.c.password_hash.is_not(None).label("has_password"),
     _users.c.role.label("maker_role"),
+    _users.c.disabled_at.label("maker_disabled_at"),
 )
 LIVE = (_links.c.revoked_at.is_(None), _links.c.expires_at > bindparam("moment"), _users.c.disabled_at.is_(None))
+_SHOWN = (
+    or_(_links.c.revoked_at.is_(None), _links.c.ended_by != LinkState.REVOKED.value),
+    _links.c.expires_at > bindparam("moment"),
+)
 WITH_MAKER = _links.join(_users, _users.c.id == _links.c.made_by)
 _FIND = select(*COLUMNS).select_from(WITH_MAKER)
 _LIVE_BY_ID = _FIND.where(_links.c.id == bindparam("link"), *LIVE)
@@ -100,15 +105,18 @@ async def count_failures(connection: AsyncConnection, link_id: UUID, failures: i
     await connection.execute(update(_links).where(_links.c.id == link_id).values(values))
 
 
-async def list_live(
+async def listed(
     connection: AsyncConnection,
     moment: datetime,
     after: After | None = None,
     limit: int | None = None,
     **only: UUID,
 ) -> list[Link]:
-    """Newest first, from behind `after`; `only` those whose columns say so."""
-    statement = _FIND.where(*LIVE, *(_links.c[name] == value for name, value in only.items()))
+    """Those whose time is not over and that nobody revoked by hand: what ended by itself is shown, too.
+
+    Newest first, from behind `after`; `only` those whose columns say so.
+    """
+    statement = _FIND.where(*_SHOWN, *(_links.c[name] == value for name, value in only.items()))
     if after is not None:
         statement = statement.where(tuple_(_links.c.created_at, _links.c.id) < tuple_(*after))
     ordered = statement.order_by(_links.c.created_at.desc(), _links.c.id.desc()).limit(limit)
@@ -121,10 +129,21 @@ async def use(connection: AsyncConnection, link_id: UUID, moment: datetime, size
     return done.rowcount == 1
 
 
-async def revoke(connection: AsyncConnection, link_id: UUID, moment: datetime) -> bool:
-    """False where it was revoked before."""
-    statement = update(_links).where(_links.c.id == link_id, _links.c.revoked_at.is_(None))
-    return (await connection.execute(statement.values(revoked_at=moment))).rowcount == 1
+async def unended_of(connection: AsyncConnection, user_id: UUID, moment: datetime) -> list[tuple[Link, Role, bool]]:
+    """A user's links that are not over, with what the account is now and whether it is disabled."""
+    asked = _FIND.where(_links.c.made_by == user_id, _links.c.revoked_at.is_(None), _links.c.expires_at > moment)
+    found = list(await connection.execute(asked))
+    return [(good.link, good.role, row.maker_disabled_at is not None) for row in found for good in [live(row)]]
+
+
+async def revoke(connection: AsyncConnection, link_id: UUID, moment: datetime, why: LinkState) -> bool:
+    """False where it was before: by hand, or for another reason than by hand."""
+    open_to = [_links.c.revoked_at.is_(None)]
+    if why is LinkState.REVOKED:
+        open_to.append(_links.c.ended_by != LinkState.REVOKED.value)
+    statement = update(_links).where(_links.c.id == link_id, or_(*open_to))
+    since = func.coalesce(_links.c.revoked_at, moment)
+    return (await connection.execute(statement.values(revoked_at=since, ended_by=why.value))).rowcount == 1
 
 
 async def forget_over(connection: AsyncConnection, before: datetime) -> None:
@@ -139,7 +158,19 @@ def live(row: Any) -> LiveLink:
     said = row._mapping  # noqa: SLF001  # SQLAlchemy's public name for it
     values = {name: said[name] for name in Link.__slots__}
     try:
-        values |= {"kind": LinkKind(said["kind"]), "kinds": frozenset(map(Kind, said["kinds"].split()))}
+        values |= {
+            "ended_by": _ended_by(said),
+            "kind": LinkKind(said["kind"]),
+            "kinds": frozenset(map(Kind, said["kinds"].split())),
+        }
         return LiveLink(Link(**values), Role(said["maker_role"]))
     except ValueError:
         raise IntegrityError from None
+
+
+def _ended_by(said: Any) -> LinkState | None:
+    if said["ended_by"] is not None:
+        return LinkState(said["ended_by"])
+    if said["revoked_at"] is not None:
+        return LinkState.REVOKED  # before reasons were kept
+    return None if said["maker_disabled_at"] is None else LinkState.MAKER_DISABLED

@@ -9,7 +9,7 @@ from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
 from portal.features.files.models import Kind
-from portal.features.links.views import Link, LinkKind, Wanted
+from portal.features.links.views import Link, LinkKind, LinkState, Wanted
 from portal.web.fields import Moment, Number, Text
 
 MAX_HOURS = 90 * 24
@@ -27,6 +27,7 @@ _LINK: JsonDict = {
     "message": "Please send us the firewall's logs of 20 and 21 November.",
     "created_at": _AT,
     "expires_at": _UNTIL,
+    "state": "live",
     "max_uses": 5,
     "uses": 1,
     "max_bytes": 1 << 30,
@@ -136,6 +137,7 @@ class LinkOut(BaseModel):
     message: str
     created_at: Moment
     expires_at: Moment
+    state: LinkState = Field(description="`live`, `used_up`, or why it ended: for good.")
     max_uses: int
     uses: int = Field(description="Whole downloads, or files handed in.")
     max_bytes: int | None
@@ -195,6 +197,7 @@ def _told(link: Link) -> dict[str, object]:
         "message": link.message,
         "created_at": link.created_at,
         "expires_at": link.expires_at,
+        "state": link.state,
         "max_uses": link.most,
         "uses": link.used,
         "max_bytes": link.most_bytes,

@@ -5,8 +5,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from portal.core import clock
 from portal.core.errors import Conflict, Unprocessable
 from portal.core.principal import Action, CredentialKind, Permission, Principal, Role
+from portal.features.audit.events import Detail
+from portal.features.files.catalog import text_of
 from portal.features.files.models import Kind
 from portal.features.files.views import Arrival, Details
 
@@ -25,6 +28,17 @@ class LinkKind(StrEnum):
     FILES = "files"  # to download the files that were chosen
     CASE = "case"  # to download whatever lies in the case
     UPLOAD = "upload"  # to hand in, and nothing else
+
+
+class LinkState(StrEnum):
+    """Whether a link is good, as far as its own row says; the rest are the reasons why it ended, for good."""
+
+    LIVE = "live"
+    USED_UP = "used_up"
+    REVOKED = "revoked"  # by its maker, a lead or an administrator
+    MAKER_DISABLED = "maker_disabled"
+    MAKER_LOST_RIGHT = "maker_lost_right"  # no member of the case any more, or of a role that makes no such link
+    CREDENTIALS_ENDED = "credentials_ended"  # everything of the maker's account was ended
 
 
 ACTIONS = {LinkKind.FILES: Action.LINK_FILES, LinkKind.CASE: Action.LINK_CASE, LinkKind.UPLOAD: Action.LINK_UPLOAD}
@@ -58,6 +72,7 @@ class Link:
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None
+    ended_by: LinkState | None
     most: int
     used: int
     most_bytes: int | None
@@ -69,6 +84,10 @@ class Link:
     def bytes_left(self) -> int | None:
         """None where they are not counted."""
         return None if self.most_bytes is None else self.most_bytes - self.used_bytes
+
+    @property
+    def state(self) -> LinkState:
+        return self.ended_by or (LinkState.USED_UP if self.used_up else LinkState.LIVE)
 
     @property
     def used_up(self) -> bool:
@@ -141,3 +160,19 @@ class Directed:
         details = await self._arrival.details()
         self._link.require_kind(details.kind)
         return details
+
+
+def details_of(link: Link) -> dict[str, Detail]:
+    """For the record."""
+    return {
+        "kind": link.kind.value,
+        "case": text_of(link.case_id),
+        "made_by": str(link.made_by),
+        "expires_at": clock.rfc3339(link.expires_at),
+        "most": link.most,
+        "used": link.used,
+        "most_bytes": link.most_bytes,
+        "used_bytes": link.used_bytes,
+        "kinds": " ".join(sorted(link.kinds)),
+        "password": link.has_password,
+    }

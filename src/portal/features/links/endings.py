@@ -1,0 +1,47 @@
+"""The end of an account's links: for good, in the transaction in which their maker lost what allowed them.
+
+Comes in: an account whose rights changed, or all of whose credentials are to end. Leaves: links that are revoked, each
+with its reason and on record: no right that comes back later brings a link back.
+"""
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core import clock
+from portal.core.errors import Conflict, Forbidden, NotFound
+from portal.core.principal import NOWHERE, Origin, Principal, Role
+from portal.features.audit import record
+from portal.features.audit.events import Event, EventKind
+from portal.features.links import repository
+from portal.features.links.judging import require_right
+from portal.features.links.views import Link, LinkState, details_of
+
+
+async def end_of_account(
+    connection: AsyncConnection, user_id: UUID, *, actor: str, origin: Origin = NOWHERE, everything: bool = True
+) -> int:
+    """End an account's links, `everything` or those that it could not make now; how many."""
+    now, ended = clock.now(), 0
+    for link, role, disabled in await repository.unended_of(connection, user_id, now):
+        reason = LinkState.CREDENTIALS_ENDED if everything else await _reason(connection, link, role, disabled=disabled)
+        if reason is None or not await repository.revoke(connection, link.id, now, reason):
+            continue
+        ended += 1
+        details = details_of(link) | {"because": reason.value}
+        await record.write(connection, Event(EventKind.LINK_REVOKED, actor, str(link.id), origin, details))
+    return ended
+
+
+async def _reason(connection: AsyncConnection, link: Link, role: Role, *, disabled: bool) -> LinkState | None:
+    """What the maker lost; None where it is the case that takes nothing just now: that may change again."""
+    if disabled:
+        return LinkState.MAKER_DISABLED
+    maker = Principal(actor=f"user:{link.made_by}", role=role, user_id=link.made_by, credential_id=link.id)
+    try:
+        await require_right(connection, maker, link.kind, link.case_id)
+    except Conflict:
+        return None
+    except (NotFound, Forbidden):
+        return LinkState.MAKER_LOST_RIGHT
+    return None

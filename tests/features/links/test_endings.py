@@ -1,0 +1,95 @@
+"""What a maker loses ends their links: for good, on record, and shown until their time is over."""
+
+import pytest
+
+from portal.core.principal import Principal
+from portal.features.authz.standing import CaseRole, CaseStatus
+from portal.features.links.endings import end_of_account
+from portal.features.links.views import LinkState, Made
+from portal.features.links.visits import LinkRefused
+from tests.features.files.conftest import ORIGIN, House
+
+from .conftest import Desk
+
+
+async def ended(desk: Desk, maker: Principal, *, everything: bool = False) -> int:
+    async with desk.house.database.write() as connection:
+        return await end_of_account(connection, maker.user_id, actor="a test", origin=ORIGIN, everything=everything)
+
+
+async def refused(desk: Desk, made: Made) -> bool:
+    try:
+        await desk.visit(made)
+    except LinkRefused:
+        return True
+    return False
+
+
+async def states(desk: Desk, who: Principal) -> list[LinkState]:
+    return [link.state for link in (await desk.making.list(who, None, 10)).items]
+
+
+@pytest.mark.parametrize("loss", ["disabled", "removed", "made_a_reader", "demoted"])
+async def test_a_right_that_comes_back_brings_no_link_back(
+    desk: Desk, house: House, lead: Principal, admin: Principal, loss: str
+) -> None:
+    case_id = await desk.case(lead)
+    maker = await house.principal()
+    await desk.joins(lead, case_id, maker, CaseRole.CONTRIBUTOR)
+    made = await desk.upload_link(maker, case_id)
+    match loss:
+        case "disabled":
+            await house.execute("UPDATE users SET disabled_at = created_at WHERE name <> 'x'")
+        case "demoted":
+            await house.execute("UPDATE users SET role = 'auditor' WHERE role = 'analyst'")
+        case "removed":
+            await desk.members.remove(lead, case_id, maker.user_id, ORIGIN)
+        case _:
+            await desk.members.set_role(lead, case_id, maker.user_id, CaseRole.READER, ORIGIN)
+    await ended(desk, maker)
+    why = LinkState.MAKER_DISABLED if loss == "disabled" else LinkState.MAKER_LOST_RIGHT
+    await house.execute("UPDATE users SET disabled_at = NULL")
+    await house.execute("UPDATE users SET role = 'analyst' WHERE role = 'auditor'")
+    if loss == "removed":
+        await desk.joins(lead, case_id, maker, CaseRole.CONTRIBUTOR)
+    await desk.members.set_role(lead, case_id, maker.user_id, CaseRole.CONTRIBUTOR, ORIGIN)
+    assert await refused(desk, made)
+    assert [link.state for link in await desk.making.of_case(lead, case_id)] == [why]
+    assert await states(desk, admin) == await states(desk, maker) == [why]
+    assert not await refused(desk, await desk.upload_link(maker, case_id))
+    (event,) = await house.record("link.revoked")
+    assert (event["actor"], event["subject"]) == ("a test", str(made.link.id))
+    assert event["details"]["because"] == why
+
+
+async def test_everything_of_an_account_ends_and_nothing_of_another(desk: Desk, house: House, lead: Principal) -> None:
+    other = await house.principal()
+    mine, theirs = [await desk.upload_link(lead) for _ in range(2)], await desk.upload_link(other)
+    assert await ended(desk, lead, everything=True) == 2
+    assert await ended(desk, lead, everything=True) == 0
+    assert [await refused(desk, made) for made in (*mine, theirs)] == [True, True, False]
+    assert await states(desk, lead) == [LinkState.CREDENTIALS_ENDED] * 2
+
+
+async def test_what_may_be_made_now_stays_and_a_case_that_is_closed_takes_no_right(desk: Desk, lead: Principal) -> None:
+    case_id = await desk.case(lead)
+    made = [await desk.upload_link(lead), await desk.upload_link(lead, case_id), await desk.case_link(lead, case_id)]
+    await desk.change(lead, case_id, status=CaseStatus.CLOSED)
+    assert await ended(desk, lead) == 0
+    await desk.change(lead, case_id, status=CaseStatus.OPEN)
+    assert [await refused(desk, link) for link in made] == [False] * 3
+
+
+async def test_who_clears_up_takes_an_ended_link_off_the_lists(desk: Desk, lead: Principal) -> None:
+    made = await desk.upload_link(lead)
+    await ended(desk, lead, everything=True)
+    for _ in range(2):
+        await desk.making.revoke(lead, made.link.id, ORIGIN)
+    assert await states(desk, lead) == []
+    assert len(await desk.house.record("link.revoked")) == 2  # the end, and by hand
+
+
+async def test_a_maker_disabled_in_the_database_is_shown(desk: Desk, house: House, lead: Principal) -> None:
+    await desk.upload_link(lead)
+    await house.execute("UPDATE users SET disabled_at = created_at")
+    assert await states(desk, lead) == [LinkState.MAKER_DISABLED]
