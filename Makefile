@@ -22,7 +22,7 @@ run: install ## set up on the first start, then serve on 127.0.0.1:8000
 	@$(BIN)/portal serve
 
 test: install ## the whole suite that needs no root, on SQLite and on a real Postgres
-	$(BIN)/pytest
+	$(BIN)/python -m tests.subreaper $(BIN)/pytest
 
 lint: install ## ruff: lint and format
 	$(BIN)/ruff check
@@ -41,12 +41,12 @@ format: install ## let ruff write
 check: lint types contracts test ## everything a change must pass
 
 acceptance: install ## the big checks: 4 GiB up and down, export, rescue, from nothing
-	$(BIN)/pytest -n 0 -s -m acceptance tests/e2e
+	$(BIN)/python -m tests.subreaper $(BIN)/pytest -n 0 -s -m acceptance tests/e2e
 
 # One suite alone, or another amount: make reliability SUITE=kills, PORTAL_TEST_KILLS=300 make reliability SUITE=kills
 SUITE ?= *
 reliability: install ## the fault, damage, abuse and load suites at the size of a release (docs/reliability.md)
-	PORTAL_TEST_RELEASE=1 $(BIN)/pytest -n 0 -s --timeout 0 tests/reliability/test_$(SUITE).py
+	PORTAL_TEST_RELEASE=1 $(BIN)/python -m tests.subreaper $(BIN)/pytest -n 0 -s --timeout 0 tests/reliability/test_$(SUITE).py
 
 bench: install ## measure beside nginx, rclone and others, and write README's table (docs/benchmark.md): half an hour
 	$(BIN)/python -m bench --save
