@@ -1,7 +1,8 @@
 # The portal as an image: built from the lock, run as nobody in particular, nothing writable but /data and /tmp.
 FROM python:3.13-slim-bookworm AS build
-RUN pip install --no-cache-dir --disable-pip-version-check uv==0.13.9
 WORKDIR /build
+COPY .ci/uv.txt ./
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r uv.txt
 COPY pyproject.toml uv.lock README.md LICENSE .env.example ./
 COPY alembic alembic
 COPY src src

@@ -1,9 +1,8 @@
 # One machine with python3, make and the internet is enough: `make run` and `make test` do everything, without root.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types contracts format check acceptance reliability bench clean
+.PHONY: help install run test lint types contracts format check acceptance reliability bench audit sbom clean
 
-UV_VERSION := 0.13.9
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,6 +47,14 @@ SUITE ?= *
 reliability: install ## the fault, damage, abuse and load suites at the size of a release (docs/reliability.md)
 	PORTAL_TEST_RELEASE=1 $(BIN)/python -m tests.subreaper $(BIN)/pytest -n 0 -s --timeout 0 tests/reliability/test_$(SUITE).py
 
+audit: uv ## ask osv.dev for known flaws of what the lock ships; an error where it cannot be asked (docs/supply-chain.md)
+	$(UV) audit --locked --no-dev --preview-features audit-command
+
+SBOM ?= dist/portal.cdx.json
+sbom: uv ## list what the lock ships, as CycloneDX 1.5
+	@mkdir -p $(dir $(SBOM))
+	$(UV) export --locked --no-dev --format cyclonedx1.5 --preview-features sbom-export --quiet -o $(SBOM)
+
 bench: install ## measure beside nginx, rclone and others, and write README's table (docs/benchmark.md): half an hour
 	$(BIN)/python -m bench --save
 
@@ -61,5 +68,5 @@ $(VENV)/.installed: uv.lock pyproject.toml .env.example | uv
 .PHONY: uv
 uv:
 	@command -v uv >/dev/null || test -x .uv/bin/uv || { \
-		echo "fetching uv $(UV_VERSION) into .uv"; \
-		$(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
+		echo "fetching uv into .uv"; \
+		$(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r .ci/uv.txt; }
