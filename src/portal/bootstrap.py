@@ -24,6 +24,7 @@ from portal.features.admin.keys import Keys
 from portal.features.cases import service as cases_service
 from portal.features.cases.service import Cases
 from portal.features.files import service as files_service
+from portal.features.files.granting import end_grants_of
 from portal.features.files.service import Files
 from portal.features.identity import service as identity_service
 from portal.features.identity.service import Identity, Rules
@@ -96,7 +97,9 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         identity = identity_service.build(resources, rules=rules)
         tokens = ApiTokens(resources.database)
         identity.callers.add(CredentialKind.TOKEN, tokens)
-        cases, files = cases_service.build(resources), files_service.build(resources, identity)
+        cases = cases_service.build(resources, identity.revocations)
+        files = files_service.build(resources, identity)
+        identity.revocations.add(end_grants_of)
         links = links_service.build(resources, identity, files)
         identity.callers.add(CredentialKind.LINK, links.visits)
         yield Portal(resources, identity, tokens, cases, files, links, keys_service.build(resources))

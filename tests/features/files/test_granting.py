@@ -2,9 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import Uuid, bindparam, text
 
 from portal.core.errors import Forbidden, NotFound, PortalError
 from portal.core.ids import new_id
@@ -16,6 +18,8 @@ from portal.features.files.catalog import Changes
 from portal.features.files.granting import GrantRefused
 from portal.features.files.listing import Filters
 from portal.features.identity import repository as accounts
+from portal.features.identity.accounts import UserChanges
+from portal.features.identity.revocation import Revoked
 
 from .conftest import CONTENT, ORIGIN, House, drink, whole
 
@@ -151,6 +155,109 @@ async def test_a_case_that_turns_red_is_for_its_members_alone(house: House, anal
     assert await refusal(house.fetch(bob, file.id)) is NotFound
     assert await seen(house, bob) == []
     assert await house.fetch(analyst, file.id) == CONTENT
+
+
+async def disable(house: House, giver: Principal, _: Principal, __: UUID) -> None:
+    await change(house, giver, disabled=True)
+    await change(house, giver, disabled=False)
+
+
+async def make_auditor(house: House, giver: Principal, _: Principal, __: UUID) -> None:
+    await change(house, giver, role=Role.AUDITOR)
+    await change(house, giver, role=Role.ANALYST)
+
+
+async def remove(house: House, giver: Principal, lead: Principal, case_id: UUID) -> None:
+    await house.cases.members.remove(lead, case_id, giver.user_id, ORIGIN)
+    await house.let_in(lead, case_id, giver, CaseRole.LEAD)
+
+
+async def demote(house: House, giver: Principal, lead: Principal, case_id: UUID) -> None:
+    for role in (CaseRole.CONTRIBUTOR, CaseRole.LEAD):
+        await house.cases.members.set_role(lead, case_id, giver.user_id, role, ORIGIN)
+
+
+async def leave(house: House, giver: Principal, lead: Principal, case_id: UUID) -> None:
+    await house.cases.members.remove(giver, case_id, giver.user_id, ORIGIN)
+    await house.let_in(lead, case_id, giver, CaseRole.LEAD)
+
+
+async def change(house: House, who: Principal, **changes: Any) -> None:
+    await house.identity.accounts.change("system:test", who.user_id, None, UserChanges(**changes), ORIGIN)
+
+
+@pytest.mark.parametrize("loses", [disable, make_auditor, remove, demote, leave])
+async def test_it_dies_with_the_right_of_who_gave_it_and_stays_dead_when_they_return(
+    house: House, analyst: Principal, bob: Principal, loses: Callable[..., Awaitable[None]]
+) -> None:
+    giver = await house.principal()
+    case = await house.open_case(analyst)
+    await house.let_in(analyst, case.id, giver, CaseRole.LEAD)
+    file, kept = await house.hand_in(giver, case_id=case.id), await house.hand_in(giver, case_id=case.id)
+    await give(house, giver, file.id, bob)
+    await give(house, analyst, kept.id, bob)
+    await loses(house, giver, analyst, case.id)
+    assert await refusal(house.fetch(bob, file.id)) is NotFound
+    assert await seen(house, bob) == [kept.id]  # what another lead gave is theirs to take back
+    assert await house.files.grants.list(analyst, file.id) == []
+    (event,) = await house.record("file.grant_revoked")
+    assert (event["subject"], event["details"]["given_by"]) == (str(file.id), str(giver.user_id))
+
+
+@pytest.mark.parametrize("loses", [disable, make_auditor])
+async def test_a_grant_of_an_inbox_dies_with_its_owner(
+    house: House, analyst: Principal, bob: Principal, loses: Callable[..., Awaitable[None]]
+) -> None:
+    file = await house.hand_in(analyst)
+    await give(house, analyst, file.id, bob)
+    await loses(house, analyst, analyst, file.id)
+    assert await refusal(house.fetch(bob, file.id)) is NotFound
+    assert await house.rows("file_grants") == []
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "UPDATE users SET disabled_at = created_at WHERE id = :giver",
+        "UPDATE users SET role = 'uploader' WHERE id = :giver",
+        "UPDATE case_members SET role = 'contributor' WHERE user_id = :giver",
+        "DELETE FROM case_members WHERE user_id = :giver",
+    ],
+)
+async def test_the_statement_itself_judges_the_giver_and_the_sweep_ends_what_it_finds(
+    house: House, analyst: Principal, bob: Principal, edit: str
+) -> None:
+    giver = await house.principal()
+    case = await house.open_case(analyst)
+    await house.let_in(analyst, case.id, giver, CaseRole.LEAD)
+    file = await house.hand_in(giver, case_id=case.id)
+    await give(house, giver, file.id, bob)
+    async with house.database.write() as connection:
+        await connection.execute(text(edit).bindparams(bindparam("giver", type_=Uuid)), {"giver": giver.user_id})
+    assert await refusal(house.fetch(bob, file.id)) is NotFound
+    assert await seen(house, bob) == await house.files.grants.list(analyst, file.id) == []
+    await house.maintenance.sweep()
+    assert await house.rows("file_grants") == []
+
+
+async def test_one_act_ends_all_that_an_account_gave(house: House, analyst: Principal, bob: Principal) -> None:
+    carol = await house.principal()
+    files = [await house.hand_in(analyst) for _ in range(2)]
+    others = await house.hand_in(carol)
+    for file in files:
+        await give(house, analyst, file.id, bob)
+    await give(house, carol, others.id, bob)
+    async with house.database.write() as connection:
+        await house.revocations.run(connection, Revoked(analyst.user_id, "system:test", everything=True))
+    assert await seen(house, bob) == [others.id]
+    assert len(await house.record("file.grant_revoked")) == 2
+
+
+async def test_an_uploader_account_lets_nobody_read_and_learns_of_no_name(house: House, bob: Principal) -> None:
+    uploader = await house.principal(Role.UPLOADER)
+    file = await house.hand_in(uploader)
+    assert await refusal(give(house, uploader, file.id, bob)) is Forbidden
+    assert await refusal(house.files.grants.give(uploader, file.id, "nobody at all", DAY, ORIGIN)) is Forbidden
 
 
 @pytest.mark.parametrize("role", [Role.UPLOADER, Role.AUDITOR])

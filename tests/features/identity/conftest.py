@@ -10,6 +10,7 @@ from portal.features.identity.owner import Owner
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.proofs import Proofs
 from portal.features.identity.refresh import RefreshTokens
+from portal.features.identity.revocation import Revocations
 from portal.features.identity.sessions import Sessions
 from portal.features.identity.throttle import Throttle
 from portal.features.identity.tokens import AccessTokens
@@ -45,7 +46,7 @@ def sessions(database: Database, proofs: Proofs) -> Sessions:
 
 @pytest.fixture
 def accounts(database: Database, sessions: Sessions, factors: Factors) -> Accounts:
-    return Accounts(database, sessions, factors)
+    return Accounts(database, sessions, factors, Revocations())
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ def desk(house: House) -> Desk:
         visits=visits,
         sharing=Sharing(house.database, house.catalog),
         register=Register(house.database),
-        members=Members(house.database),
+        members=Members(house.database, house.revocations),
     )
 
 

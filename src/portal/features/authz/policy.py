@@ -10,7 +10,7 @@ from uuid import UUID
 
 from portal.core.errors import Conflict, Forbidden, InsufficientScope, NotFound
 from portal.core.principal import EVERY_PERMISSION, Action, CredentialKind, Permission, Principal, Role
-from portal.features.authz.standing import CaseRole, CaseStatus, Stand, Standing, Tlp
+from portal.features.authz.standing import INBOX, CaseRole, CaseStatus, Stand, Standing, Tlp
 
 
 class CaseReadOnly(Conflict):
@@ -34,6 +34,7 @@ ROLES: dict[Action, frozenset[Role]] = {
     Action.CASE_LIST: _EVERYONE,
     Action.USER_MANAGE: frozenset({Role.ADMIN}),
     Action.LINK_LIST: _EVERYONE,
+    Action.GRANT_SET: frozenset({Role.ADMIN, Role.ANALYST}),  # an uploader account learns of no other account
 }
 """What an account's role lets it ask for at all, before there is an object."""
 
@@ -220,6 +221,16 @@ def may_be_granted(role: Role) -> bool:
 def may_be(role: Role, case_role: CaseRole) -> bool:
     """Whether an account of `role` can be a member as `case_role`: only as what it would be worth."""
     return MEMBERSHIPS[role][case_role] == Stand(case_role)
+
+
+def may_grant_own(role: Role) -> bool:
+    """Whether an account of `role` may let others read what lies in its inbox."""
+    return role in ROLES[Action.GRANT_SET] and _tie(role, INBOX) in STANDINGS[Action.GRANT_SET]
+
+
+def may_grant_in_case(role: Role, case_role: CaseRole) -> bool:
+    """Whether an account of `role` that is a member as `case_role` may let others read a file of the case."""
+    return role in ROLES[Action.GRANT_SET] and MEMBERSHIPS[role][case_role] in STANDINGS[Action.GRANT_SET]
 
 
 def links_allowed(tlp: Tlp) -> bool:

@@ -21,6 +21,7 @@ from portal.features.cases.register import found
 from portal.features.cases.views import Member
 from portal.features.identity import repository as accounts
 from portal.features.identity.repository import User
+from portal.features.identity.revocation import Revocations, Revoked
 
 
 class MemberRefused(Unprocessable):
@@ -40,8 +41,9 @@ class LastLead(Conflict):
 class Members:
     """Safe for concurrent use."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, revocations: Revocations) -> None:
         self._database = database
+        self._revocations = revocations
 
     async def list(self, principal: Principal, case_id: UUID) -> list[Member]:
         """In the order they came. Raises NotFound, Forbidden."""
@@ -77,6 +79,7 @@ class Members:
             await roster.set_role(connection, case_id, user_id, role)
             after = await _member(connection, case_id, user_id)
             await _put_on_record(connection, EventKind.MEMBER_CHANGED, principal, case_id, origin, before, after)
+            await self._revocations.run(connection, Revoked(user_id, principal.actor, origin))
         return after
 
     async def remove(self, principal: Principal, case_id: UUID, user_id: UUID, origin: Origin) -> None:
@@ -90,6 +93,7 @@ class Members:
                 await _keep_a_lead(connection, case_id, user_id)
             await roster.remove(connection, case_id, user_id)
             await _put_on_record(connection, EventKind.MEMBER_REMOVED, principal, case_id, origin, before, None)
+            await self._revocations.run(connection, Revoked(user_id, principal.actor, origin))
 
 
 async def _judge(connection: AsyncConnection, principal: Principal, action: Action, case_id: UUID) -> None:

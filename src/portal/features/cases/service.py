@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from portal.core.cursor import Cursors
 from portal.features.cases.members import Members
 from portal.features.cases.register import Register
+from portal.features.identity.revocation import Revocations
 from portal.resources import Resources
 
 
@@ -17,7 +18,7 @@ class Cases:
     cursors: Cursors
 
 
-def build(resources: Resources) -> Cases:
+def build(resources: Resources, revocations: Revocations) -> Cases:
     """The services over one set of resources."""
     database = resources.database
-    return Cases(Register(database), Members(database), Cursors(resources.secret_keys))
+    return Cases(Register(database), Members(database, revocations), Cursors(resources.secret_keys))

@@ -11,16 +11,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
 from portal.core.errors import NotFound, Unprocessable
+from portal.core.ids import new_id
 from portal.core.principal import Action, Origin, Principal
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
-from portal.features.audit.events import Event, EventKind
+from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import policy
 from portal.features.files import grant_rows
 from portal.features.files.catalog import allowed, held
 from portal.features.files.grant_rows import Grant
 from portal.features.identity import repository as accounts
 from portal.features.identity.repository import User
+from portal.features.identity.revocation import Revoked
 
 
 class GrantRefused(Unprocessable):
@@ -39,16 +41,17 @@ class Grants:
         """Those in force. Raises NotFound, Forbidden."""
         async with self._database.read() as connection:
             await allowed(connection, principal, Action.GRANT_LIST, file_id)
-            return await grant_rows.live(connection, file_id, clock.now())
+            return await grant_rows.live(connection, clock.now(), file_id)
 
     async def give(self, principal: Principal, file_id: UUID, name: str, lasts: timedelta, origin: Origin) -> Grant:
         """Let an account read the file; given again it lasts anew. Raises NotFound, Forbidden, GrantRefused."""
         now = clock.now()
         async with self._database.write() as connection:
-            await held(connection, principal, Action.GRANT_SET, file_id)
+            file = await held(connection, principal, Action.GRANT_SET, file_id)
+            policy.require(principal, Action.GRANT_SET)
             user = await _account(connection, name)
-            grant = Grant(user.id, user.name, principal.user_id, now, now + lasts)
-            await grant_rows.put(connection, file_id, grant)
+            grant = Grant(new_id(), file_id, user.id, user.name, principal.user_id, now, now + lasts, file.case_id)
+            await grant_rows.put(connection, grant)
             details = {"user": str(user.id), "until": clock.rfc3339(grant.expires_at)}
             event = Event(EventKind.FILE_GRANTED, principal.actor, str(file_id), origin, dict(details))
             await record.write(connection, event)
@@ -62,6 +65,14 @@ class Grants:
                 raise NotFound
             event = Event(EventKind.FILE_GRANT_REVOKED, principal.actor, str(file_id), origin, {"user": str(user_id)})
             await record.write(connection, event)
+
+
+async def end_grants_of(connection: AsyncConnection, revoked: Revoked) -> None:
+    """What an account gave and may not give any more ends for good, or all of it: in the caller's transaction."""
+    for ended in await grant_rows.end_given(connection, revoked.user_id, everything=revoked.everything):
+        details: dict[str, Detail] = {"user": str(ended.user_id), "given_by": str(revoked.user_id)}
+        event = Event(EventKind.FILE_GRANT_REVOKED, revoked.actor, str(ended.file_id), revoked.origin, details)
+        await record.write(connection, event)
 
 
 async def _account(connection: AsyncConnection, name: str) -> User:

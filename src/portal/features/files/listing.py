@@ -85,7 +85,7 @@ def _seen(sight: Sight) -> list[ColumnElement[bool]]:
 def _granted(user_id: UUID, whole: Any) -> ColumnElement[bool]:
     """Single files that they may read, but for those of the cases that they see anyway, and of those for members."""
     red = select(_cases.c.id).where(_cases.c.tlp == Tlp.RED.value)
-    granted = grant_rows.granted(_files.c.id, user_id, clock.now())
+    granted = grant_rows.granted(_files, user_id, clock.now())
     elsewhere = or_(_files.c.case_id.is_(None), _files.c.case_id.not_in(whole) & _files.c.case_id.not_in(red))
     return elsewhere & granted
 

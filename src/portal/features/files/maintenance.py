@@ -68,6 +68,7 @@ class Maintenance:
             after = files[-1].id
         async with self._database.write() as connection:
             await grant_rows.forget_over(connection, clock.now())
+            await grant_rows.end_given(connection)  # given while the right to give was just lost
             await repository.expire_idempotency_keys(connection, clock.now() - IDEMPOTENCY_KEPT)
         return settled
 

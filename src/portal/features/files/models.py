@@ -86,12 +86,17 @@ class FileRow(SQLModel, table=True):
 
 
 class GrantRow(SQLModel, table=True):
-    """An account's right to read one file for a while. It ends where the file is moved."""
+    """An account's right to read one file for a while. It ends with a move of the file and with its giver's right."""
 
     __tablename__ = "file_grants"
+    __table_args__ = (
+        Index("ix_file_grants_user_created", "user_id", "created_at", "id"),
+        Index("ix_file_grants_granted_by_created", "granted_by", "created_at", "id"),
+    )
 
+    id: UUID = Field(unique=True)
     file_id: UUID = Field(foreign_key="files.id", primary_key=True)
-    user_id: UUID = Field(foreign_key="users.id", primary_key=True, index=True)
+    user_id: UUID = Field(foreign_key="users.id", primary_key=True)
     granted_by: UUID = Field(foreign_key="users.id")
     created_at: datetime
     expires_at: datetime

@@ -54,7 +54,7 @@ _FIND_FOR = (
         *COLUMNS,
         *standing.COLUMNS,
         standing.broke_glass(_files.c.id, _files.c.case_id).label("broke_glass"),
-        grant_rows.granted(_files.c.id, bindparam("caller"), bindparam("moment")).label("granted"),
+        grant_rows.granted(_files, bindparam("caller"), bindparam("moment")).label("granted"),
     )
     .select_from(standing.joined(_files, _files.c.case_id))
     .where(_files.c.id == bindparam("file"))

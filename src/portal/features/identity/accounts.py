@@ -23,6 +23,7 @@ from portal.features.identity.factors import Factors
 from portal.features.identity.invitation_rows import Invitation
 from portal.features.identity.registration import PASSWORD_SECRET_LASTS, OneTime, issue, put_password
 from portal.features.identity.repository import User, UserFilters
+from portal.features.identity.revocation import Revocations, Revoked
 from portal.features.identity.sessions import Sessions
 from portal.features.identity.throttle import FORGOTTEN, KNOWN_FOR
 
@@ -45,8 +46,9 @@ class UserChanges:
 class Accounts:
     """The accounts of one portal, as its administrators see them."""
 
-    def __init__(self, database: Database, sessions: Sessions, factors: Factors) -> None:
+    def __init__(self, database: Database, sessions: Sessions, factors: Factors, revocations: Revocations) -> None:
         self._database = database
+        self._revocations = revocations
         self._sessions = sessions
         self._factors = factors
 
@@ -85,6 +87,7 @@ class Accounts:
                 raise LastAdministrator
             if (role, disabled) != (user.role, user.disabled_at is not None):
                 await self._put(connection, user, role, disabled=disabled)
+                await self._revocations.run(connection, Revoked(user.id, actor, origin))
                 await record.write(connection, _updated(actor, user, role, origin, disabled=disabled))
             return await users.found(connection, user_id)
 

@@ -12,6 +12,7 @@ from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.proofs import Proofs
 from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.registration import Policy, Registration
+from portal.features.identity.revocation import Revocations
 from portal.features.identity.sessions import Sessions
 from portal.features.identity.throttle import Throttle
 from portal.features.identity.tokens import AccessTokens
@@ -42,12 +43,13 @@ class Identity:
     registration: Registration
     hasher: PasswordHasher
     cursors: Cursors
+    revocations: Revocations
 
 
 def build(resources: Resources, hasher: PasswordHasher | None = None, rules: Rules = DEFAULT) -> Identity:
     """`hasher` is other than the default in tests alone."""
     database, keys, hasher = resources.database, resources.secret_keys, hasher or PasswordHasher()
-    factors = Factors(keys)
+    factors, revocations = Factors(keys), Revocations()
     proofs = Proofs(database, hasher, Throttle(keys), factors)
     sessions = Sessions(
         database, proofs, AccessTokens(keys), RefreshTokens(keys), require_admin_totp=rules.require_admin_totp
@@ -58,9 +60,10 @@ def build(resources: Resources, hasher: PasswordHasher | None = None, rules: Rul
         users=Users(database, hasher),
         sessions=sessions,
         callers=callers,
-        accounts=Accounts(database, sessions, factors),
+        accounts=Accounts(database, sessions, factors, revocations),
         owner=Owner(database, hasher, proofs, factors),
         registration=Registration(database, hasher, rules.registration),
         hasher=hasher,
         cursors=Cursors(keys),
+        revocations=revocations,
     )
