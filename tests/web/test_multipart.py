@@ -43,7 +43,7 @@ async def taken(chunks: Iterable[bytes], content_type: str = TYPE, *, leaves: bo
     form = MultipartForm(content_type, stream(chunks, leaves=leaves), file_field="file", fields=FIELDS)
     await form.open_file()
     content = b"".join([chunk async for chunk in form.chunks()])
-    return form.filename, form.content_type, content, await form.finish()
+    return form.filename, form.headers.get("content-type"), content, await form.finish()
 
 
 async def result(chunks: Iterable[bytes]) -> Taken | None:
@@ -108,6 +108,17 @@ FORMS: dict[str, tuple[bytes, Taken]] = {
     "an end among the headers": (
         file(b"c", b"x", END + b": x") + END,
         ("x", None, b"c", {}),
+    ),
+    "a line break before the form (C#, Unity)": (b"\r\n" + PLAIN, ("a.bin", None, b"content", {})),
+    "line breaks behind the form (Ruby)": (PLAIN + b"\r\n\r\n", ("a.bin", None, b"content", {})),
+    "line breaks on both sides": (b"\r\n\r\n" + PLAIN + b"\r\n" * 3, ("a.bin", None, b"content", {})),
+    "a file in no encoding (Java)": (
+        file(b"Yw==", b"a", b"Content-Transfer-Encoding: BINARY") + END,
+        ("a", None, b"Yw==", {}),
+    ),
+    "an extended name alone (old urllib3)": (
+        part(b"form-data; name=\"file\"; filename*=utf-8''Pr%C3%BCf.pdf", b"c") + END,
+        ("Prüf.pdf", None, b"c", {}),
     ),
     "a part header of no value": (file(b"c", b"x", b"X-Nothing:") + END, ("x", None, b"c", {})),
 }
@@ -234,7 +245,6 @@ MALFORMED = {
     "no file": field(b"kind", b"log") + END,
     "a file field without a file": field(b"file", b"content") + END,
     "a file in another field": part(b'form-data; name="kind"; filename="a"', b"c") + END,
-    "a file with an extended name alone": part(b"form-data; name=\"file\"; filename*=UTF-8''a", b"c") + END,
     "a second file": file() + file() + END,
     "an unknown field": field(b"owner", b"root") + file() + END,
     "an unknown field after": file() + field(b"owner", b"root") + END,
@@ -273,7 +283,9 @@ MALFORMED = {
     "text behind the form": PLAIN + b"junk",
     "text right behind the form": file() + END + b"junk",
     "a space behind the form": PLAIN + b" ",
-    "a second line break behind the form": PLAIN + b"\r\n",
+    "many line breaks behind the form": file() + END + b"\r\n" * 5,
+    "half a line break more behind the form": PLAIN + b"\n",
+    "a line break that is none behind the form": PLAIN + b"\r\r\n",
     "another line break behind the form": file() + END + b"\n",
     "a part behind the form": PLAIN + field(b"kind", b"log"),
     "a form behind the form": PLAIN + PLAIN,
@@ -284,7 +296,15 @@ MALFORMED = {
     "text before the form": b"preamble\r\n" + PLAIN,
     "text behind a line break before the form": b"\r\npreamble\r\n" + PLAIN,
     "two names of a file": part(b'form-data; name="file"; filename="a"; filename="b"', b"c") + END,
-    "line breaks before the form": b"\r\n\r\n" + PLAIN,
+    "many line breaks before the form": b"\r\n" * 5 + PLAIN,
+    "half a line break before the form": b"\r" + PLAIN,
+    "the other half before the form": b"\n" + PLAIN,
+    "a line break that is none before the form": b"\r\r\n" + PLAIN,
+    "line breaks and nothing": b"\r\n\r\n",
+    "a file in base64": file(b"Yw==", b"a", b"Content-Transfer-Encoding: base64") + END,
+    "a file in quoted-printable": file(b"c", b"a", b"content-transfer-encoding: Quoted-Printable") + END,
+    "a compressed file": file(b"c", b"a", b"Content-Encoding: gzip") + END,
+    "a field in base64": part(b'form-data; name="kind"', b"bG9n", b"Content-Transfer-Encoding: base64") + file() + END,
     "not a form": b'{"file": "content"}',
     "urlencoded": b"file=content&kind=log",
 }
@@ -388,7 +408,39 @@ async def test_a_file_that_nobody_read_is_not_taken_for_fields() -> None:
 
 
 async def test_a_refusal_does_not_repeat_what_was_sent() -> None:
-    for body in (field(b"c4n4ry", b"x") + END, file(b"c", b"c4n4ry\xff") + END, b"c4n4ry"):
+    for body in (
+        field(b"<c4n4ry>", b"x") + END,
+        field(b"kind2", b"c4n4ry") + END,
+        file(b"c", b"c4n4ry\xff") + END,
+        b"c4n4ry",
+    ):
         with pytest.raises(InvalidInput) as caught:
             await taken([body])
         assert "c4n4ry" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (field(b"submit", b"Send") + file() + END, "field submit, which is unknown: description, kind"),
+        (field(b"file", b"content") + END, "field file has no file name"),
+        (file() + file() + END, "second file"),
+        (field(b"kind", b"log") * 2 + file() + END, "field kind twice"),
+        (part(b'form-data; name="kind"; filename="a"', b"c") + END, "file in a field kind"),
+    ],
+)
+async def test_a_refusal_names_the_field(body: bytes, told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        await taken([body])
+
+
+async def test_an_ignored_field_may_come_once() -> None:
+    ignored = frozenset({"relativePath"})
+    for times, refused in ((1, False), (2, True)):
+        body = field(b"relativePath", b"null") * times + file() + END
+        form = MultipartForm(TYPE, stream([body]), file_field="file", fields=FIELDS, ignored=ignored)
+        if refused:
+            with pytest.raises(InvalidInput, match="twice"):
+                await form.open_file()
+        else:
+            await form.open_file()

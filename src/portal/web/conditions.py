@@ -1,19 +1,15 @@
-"""Request headers that say "only if" and "only this part": ETags, If-Match, Range, If-Range, Repr-Digest.
+"""Request headers that say "only if" and "only this part": ETags, If-Match, If-None-Match, Range, If-Range.
 
 Comes in: header texts. Leaves: plain values, or the error RFC 9110 names. All positions and lengths are bytes.
 """
 
-import base64
-import binascii
 import re
 
-from portal.core.errors import InvalidInput, PreconditionFailed, PreconditionRequired, RangeNotSatisfiable
+from portal.core.errors import PreconditionFailed, PreconditionRequired, RangeNotSatisfiable
 
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))", re.ASCII | re.IGNORECASE)
 _VERSION_TAG = re.compile(r'"(0|[1-9]\d{0,8})"', re.ASCII)  # as `version_tag` writes it: tags are compared as they are
 _BLANK = " \t"  # RFC 9110 §5.6.3: other white space is none
-_SHA256 = re.compile(r"sha-256=:([A-Za-z0-9+/=]*):")
-_DIGEST_BYTES = 32
 
 
 def version_tag(version: int) -> str:
@@ -57,26 +53,3 @@ def wanted_range(header: str | None, if_range: str | None, tag: str, size: int) 
     if start > end:
         raise RangeNotSatisfiable(size=size)
     return start, end - start + 1
-
-
-def repr_digest(sha256: bytes) -> str:
-    """The Repr-Digest of a file (RFC 9530 §3)."""
-    return f"sha-256=:{base64.b64encode(sha256).decode()}:"
-
-
-def announced_digest(header: str | None) -> bytes | None:
-    """The SHA-256 that a Repr-Digest announces; None where it announces none. Raises InvalidInput."""
-    if header is None:
-        return None
-    members = (member.strip(_BLANK) for member in header.split(","))
-    named = [member for member in members if member.startswith("sha-256=")]
-    if not named:
-        return None  # algorithms we do not know are ignored (§3)
-    match = _SHA256.fullmatch(named[0]) if len(named) == 1 else None
-    try:
-        digest = base64.b64decode(match[1], validate=True) if match else b""
-    except binascii.Error:
-        digest = b""
-    if len(digest) != _DIGEST_BYTES:
-        raise InvalidInput("Repr-Digest holds no sha-256 of 32 bytes.")
-    return digest

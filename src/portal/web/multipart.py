@@ -14,10 +14,16 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from portal.core.buffer import Buffer
 from portal.core.errors import InvalidInput
+from portal.web import disposition
 
 MAX_FIELD_BYTES = 64 << 10
 _MAX_BOUNDARY = 70  # RFC 2046 §5.1.1
-_FILENAME = re.compile(rb';\s*filename=("(?:\\"|[^"])*"|[^;"\s]*)', re.IGNORECASE)
+_BREAKS = b"\r\n" * 4  # as many line breaks may stand on either side of the form
+_FIELD_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
+_AS_IT_IS = {  # headers of a part that say how its bytes are encoded, and the values by which they are not
+    b"content-transfer-encoding": (b"binary", b"8bit", b"7bit"),
+    b"content-encoding": (b"identity",),
+}
 
 
 @dataclass(slots=True)
@@ -35,15 +41,24 @@ class MultipartForm:
     """One form with text fields and one file. Call `open_file`, then `chunks`, then `finish`."""
 
     def __init__(
-        self, content_type: str, body: AsyncIterator[Buffer], *, file_field: str, fields: frozenset[str]
+        self,
+        content_type: str,
+        body: AsyncIterator[Buffer],
+        *,
+        file_field: str,
+        fields: frozenset[str],
+        ignored: frozenset[str] = frozenset(),
     ) -> None:
-        """Raises InvalidInput unless `content_type` is multipart/form-data with a boundary."""
+        """`ignored` fields may come as well, and mean nothing.
+
+        Raises InvalidInput unless `content_type` is multipart/form-data with a boundary.
+        """
         boundary = _boundary(content_type)
-        self._opening = b"--" + boundary  # what of it has not come yet
+        self._opening, self._leading = b"--" + boundary, _BREAKS  # what of it may come yet
         self._closing, self._before, self._rest = b"\r\n--" + boundary + b"--", b"", b""
         self._parser = MultipartParser(boundary, self._callbacks())  # type: ignore[arg-type]
         self._body = body
-        self._file_field, self._known = file_field, fields
+        self._file_field, self._known, self._ignored = file_field, fields, ignored
         self._events: deque[_Event] = deque()
         self._header: tuple[bytearray, bytearray] = (bytearray(), bytearray())
         self._part = _Part()
@@ -51,15 +66,14 @@ class MultipartForm:
         self._chunk, self._data_end = b"", 0  # where the last data of it ends: the closing boundary comes later
         self._fields: dict[str, str] = {}
         self.filename = ""
-        self.content_type: str | None = None
+        self.headers: dict[str, str] = {}  # of the file's part
 
     async def open_file(self) -> dict[str, str]:
         """Read up to the file; the text fields that stand before it. Raises InvalidInput where there is none."""
         while (part := await self._next_part()) is not None:
             if part.name == self._file_field and part.filename is not None:
                 self.filename = part.filename
-                declared = part.headers.get(b"content-type")
-                self.content_type = None if declared is None else declared.decode("latin-1")
+                self.headers = {name.decode("latin-1"): text.decode("latin-1") for name, text in part.headers.items()}
                 return dict(self._fields)
             await self._take_field(part)
         raise InvalidInput(f"The form has no file in a field named {self._file_field!r}.")
@@ -78,14 +92,28 @@ class MultipartForm:
         return self._fields
 
     async def _take_field(self, part: _Part) -> None:
-        if part.filename is not None or part.name not in self._known or part.name in self._fields:
-            raise InvalidInput("The form has a part that is unknown, repeated or a second file.")
+        self._refuse_unknown(part)
         value = bytearray()
         while (event := await self._next()) != _END:
             if not isinstance(event, Buffer) or len(value) + len(event) > MAX_FIELD_BYTES:
                 raise InvalidInput(f"A field of the form is cut off or has more than {MAX_FIELD_BYTES} bytes.")
             value += event
-        self._fields[part.name] = _text(bytes(value))
+        self._fields[part.name] = disposition.text(bytes(value))
+
+    def _refuse_unknown(self, part: _Part) -> None:
+        named = f"field {part.name}" if _FIELD_NAME.fullmatch(part.name) else "field of an odd name"
+        if part.name == self._file_field:
+            raise InvalidInput(
+                f"The {named} has no file name: send a file, not text."
+                if part.filename is None
+                else f"The form has a second file: {named} is for one."
+            )
+        if part.filename is not None:
+            raise InvalidInput(f"The form has a file in a {named}: it belongs into {self._file_field!r}.")
+        if part.name not in self._known | self._ignored:
+            raise InvalidInput(f"The form has a {named}, which is unknown: {', '.join(sorted(self._known))}.")
+        if part.name in self._fields:
+            raise InvalidInput(f"The form has the {named} twice.")
 
     async def _next_part(self) -> _Part | None:
         event = await self._next()
@@ -105,19 +133,34 @@ class MultipartForm:
         return self._events.popleft()
 
     def _feed(self, chunk: bytes) -> None:
-        # Text before the first boundary is allowed and useless; parsers differ in how they skip it.
-        opening, self._opening = self._opening[: len(chunk)], self._opening[len(chunk) :]
-        if not chunk.startswith(opening):
-            raise InvalidInput("The form does not begin with its boundary.")
+        if not (chunk := self._opened(chunk)):
+            return
         if self._ended:
             self._rest += chunk
         else:
             self._chunk, self._data_end = chunk, 0
             self._parse(chunk)
             self._rest += self._behind_closing(chunk)
-        # RFC 2046 allows text behind the form too. No client sends any, and bytes that nobody reads are not taken.
-        if not b"\r\n".startswith(self._rest):
+        # RFC 2046 allows text behind the form too. Clients send line breaks; bytes that nobody reads are not taken.
+        if not _BREAKS.startswith(self._rest):
             raise InvalidInput("The form goes on behind its closing boundary.")
+
+    def _opened(self, chunk: bytes) -> bytes:
+        """The chunk without the line breaks that some clients send before the form.
+
+        RFC 2046 allows any text there; parsers differ in how they skip it, and agree on line breaks.
+        """
+        while self._leading and chunk and chunk[:1] == self._leading[:1]:
+            chunk, self._leading = chunk[1:], self._leading[1:]
+        if not chunk:
+            return chunk
+        if len(self._leading) % 2:
+            raise InvalidInput("The form does not begin with its boundary.")
+        self._leading = b""
+        opening, self._opening = self._opening[: len(chunk)], self._opening[len(chunk) :]
+        if not chunk.startswith(opening):
+            raise InvalidInput("The form does not begin with its boundary.")
+        return chunk
 
     def _behind_closing(self, chunk: bytes) -> bytes:
         """What of the chunk the form does not need: the parser says that it saw its end, and not where."""
@@ -157,12 +200,11 @@ class MultipartForm:
         self._part.headers[name.lower()] = value
 
     def _on_headers_finished(self) -> None:
-        header = self._part.headers.get(b"content-disposition", b"")
-        disposition, options = parse_options_header(header)
-        if disposition != b"form-data" or b"name" not in options:
-            raise InvalidInput("A part of the form has no name.")
-        self._part.name = _text(options[b"name"])
-        self._part.filename = _filename(header)
+        said = disposition.read(self._part.headers.get(b"content-disposition", b""))
+        for header, plain in _AS_IT_IS.items():
+            if self._part.headers.get(header, plain[0]).strip().lower() not in plain:
+                raise InvalidInput(f"A part of the form is encoded ({header.decode()}): send its bytes as they are.")
+        self._part.name, self._part.filename = said.name, said.filename
         self._events.append(self._part)
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -180,21 +222,3 @@ def _boundary(content_type: str) -> bytes:
     if kind != b"multipart/form-data" or not 0 < len(boundary) <= _MAX_BOUNDARY:
         raise InvalidInput("The body must be multipart/form-data with a boundary.")
     return boundary
-
-
-def _filename(disposition: bytes) -> str | None:
-    """The plain `filename`, as the client wrote it: the library would cut what looks like a Windows path."""
-    found = _FILENAME.findall(disposition)
-    if len(found) > 1:
-        raise InvalidInput("A part of the form has a file name twice.")
-    if not found:
-        return None
-    quoted = found[0].startswith(b'"')
-    return _text(found[0][1:-1].replace(b'\\"', b'"') if quoted else found[0])
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidInput("The form holds text that is not UTF-8.") from None

@@ -13,6 +13,7 @@ from portal.features.files.names import download_name
 from portal.features.files.service import Files
 from portal.features.files.views import FileView
 from portal.web import conditions
+from portal.web.digests import repr_digest
 from portal.web.streaming import OCTET_STREAM, DownloadResponse, attachment, primed
 
 
@@ -53,7 +54,7 @@ def _content_headers(view: FileView) -> dict[str, str]:
     name = download_name(view.name)
     return {
         "ETag": conditions.content_tag(view.sha256 or ""),
-        "Repr-Digest": conditions.repr_digest(bytes.fromhex(view.sha256 or "")),
+        "Repr-Digest": repr_digest(bytes.fromhex(view.sha256 or "")),
         "Content-Disposition": attachment(name),
         "Accept-Ranges": "bytes",
         "Cache-Control": "no-store, private",

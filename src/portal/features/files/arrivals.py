@@ -19,12 +19,13 @@ from portal.features.files.schemas import MAX_DESCRIPTION, DetailsQuery
 from portal.features.files.views import Details
 from portal.web import API
 from portal.web.bodies import announced_length, body_chunks, refuse_announced
-from portal.web.conditions import announced_digest
+from portal.web.digests import announced_digest, refuse_digests
 from portal.web.errors import UnsupportedMediaType
 from portal.web.fields import printable
 from portal.web.multipart import MultipartForm
 
 FORM_FIELDS = frozenset({"case", "description", "kind", "sha256"})
+_OF_CLIENTS = frozenset({"_charset_", "name", "relativePath", "type"})  # browsers and Uppy send them unasked
 UPLOADS = f"{API}/upload/"
 _FORM_ROOM = 1 << 20  # bytes a form may have beyond its file
 _MAX_TYPE = 200
@@ -46,13 +47,14 @@ class RawArrival:
             raise InvalidInput("A part of a file is not a file (RFC 9110 §14.5).")
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise UnsupportedMediaType("The body is the file itself: send it without a content coding.")
+        self.declared_type = _declared(request.headers.get("content-type"))
+        if _is_form(self.declared_type):
+            raise UnsupportedMediaType("A form is not the file itself: send it as POST /files, or the file alone.")
         self._request, self._limit = request, limit
         self.announced = announced_length(request)
-        digests = ",".join(request.headers.getlist("repr-digest")) or None
         self.case_id = case_id
-        self._details = Details(query.kind, query.description, announced_digest(digests))
+        self._details = Details(query.kind, query.description, announced_digest(request.headers.items()))
         self.name = checked_name(_name_in_path(request, below.encode()))
-        self.declared_type = _declared(request.headers.get("content-type"))
 
     def chunks(self) -> AsyncIterator[Buffer]:
         return body_chunks(self._request, self._limit)
@@ -62,35 +64,46 @@ class RawArrival:
 
 
 class FormArrival:
-    """The file is one part of a form; the fields stand before or after it, but the case before: it has the keys."""
+    """The file is one part of a form; the fields stand before or after it.
+
+    But for the case, which has the keys: it stands in the query, or in a field before the file.
+    """
 
     def __init__(self, form: MultipartForm, case_id: UUID | None, announced: int | None) -> None:
         self._form, self.case_id, self.announced = form, case_id, announced
         self.name = checked_name(form.filename)
-        self.declared_type = _declared(form.content_type)
+        self.declared_type = _declared(form.headers.get("content-type"))
+        self._digest = announced_digest(form.headers.items())
 
     @classmethod
-    async def begin(cls, request: Request, limit: int, fields: frozenset[str] = FORM_FIELDS) -> Self:
-        """Read up to the file. Raises InvalidInput, Unprocessable, TooLarge, ClientGone."""
+    async def begin(
+        cls, request: Request, limit: int, fields: frozenset[str] = FORM_FIELDS, *, case_id: UUID | None = None
+    ) -> Self:
+        """Read up to the file. `case_id` is what the query says.
+
+        Raises InvalidInput, Unprocessable, TooLarge, ClientGone.
+        """
         refuse_announced(request, limit + _FORM_ROOM)
+        refuse_digests(request.headers.items(), "say the file's in the form's field sha256")
         form = MultipartForm(
             request.headers.get("content-type", ""),
             body_chunks(request, limit + _FORM_ROOM),
             file_field="file",
             fields=fields,
+            ignored=_OF_CLIENTS,
         )
         before = await form.open_file()
-        _said(before)  # what stands before the file is judged before its first byte
-        return cls(form, _case(before), announced_length(request))
+        _said(before, None)  # what stands before the file is judged before its first byte
+        _require_same_case(before, case_id or _case(before))
+        return cls(form, case_id or _case(before), announced_length(request))
 
     def chunks(self) -> AsyncIterator[Buffer]:
         return self._form.chunks()
 
     async def details(self) -> Details:
         fields = await self._form.finish()
-        if _case(fields) != self.case_id:
-            raise InvalidInput("The field case stands before the file.")
-        return _said(fields)
+        _require_same_case(fields, self.case_id)
+        return _said(fields, self._digest)
 
 
 def _name_in_path(request: Request, below: bytes) -> str:
@@ -107,8 +120,24 @@ def _declared(content_type: str | None) -> str | None:
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in content_type)[:_MAX_TYPE]
 
 
-def _said(fields: dict[str, str]) -> Details:
-    return Details(_kind(fields), _description(fields), _digest(fields))
+def _is_form(content_type: str | None) -> bool:
+    return (content_type or "").partition(";")[0].strip().lower() == "multipart/form-data"
+
+
+def _said(fields: dict[str, str], announced: bytes | None) -> Details:
+    """`announced` is the digest that the file's own headers have."""
+    if fields.get("_charset_", "").lower() not in {"", "utf-8"}:
+        raise InvalidInput("The form says in its field _charset_ that it is not UTF-8.")
+    digest = _digest(fields)
+    if digest and announced and digest != announced:
+        raise InvalidInput("The form announces two different SHA-256 digests.")
+    return Details(_kind(fields), _description(fields), digest or announced)
+
+
+def _require_same_case(fields: dict[str, str], case_id: UUID | None) -> None:
+    """Raises InvalidInput for a case that is said too late, or differently."""
+    if (said := _case(fields)) is not None and said != case_id:
+        raise InvalidInput("The case belongs into the query (?case=…), or into a field case before the file.")
 
 
 def _kind(fields: dict[str, str]) -> Kind:

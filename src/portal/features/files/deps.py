@@ -6,7 +6,16 @@ from fastapi import Depends, Header, Query, Request
 
 from portal.core.principal import Action, Principal
 from portal.features.authz import policy
-from portal.features.files.schemas import BreakGlass, FileMove, FilePatch, GrantNew, ListQuery, NothingElse, UploadQuery
+from portal.features.files.schemas import (
+    BreakGlass,
+    FileMove,
+    FilePatch,
+    FormQuery,
+    GrantNew,
+    ListQuery,
+    NothingElse,
+    UploadQuery,
+)
 from portal.features.files.service import Files
 from portal.features.identity.deps import Administers, ChangesFiles, UploadsFiles, json_of
 
@@ -29,6 +38,7 @@ GlassBody = Annotated[BreakGlass, json_of(BreakGlass, Administers)]
 GrantBody = Annotated[GrantNew, json_of(GrantNew, ChangesFiles)]
 Listing = Annotated[ListQuery, Query()]
 NoQuery = Annotated[NothingElse, Query()]
+FormSaid = Annotated[FormQuery, Query()]
 Upload = Annotated[UploadQuery, Query()]
 IdempotencyKey = Annotated[
     str | None,

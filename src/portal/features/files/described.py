@@ -46,12 +46,6 @@ FORM_BODY: dict[str, Any] = {
                     "type": "object",
                     "required": ["file"],
                     "properties": {
-                        "case": {  # first: clients send fields in this order
-                            "type": "string",
-                            "default": "",
-                            "pattern": "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?$",
-                            "description": "A case's id; it stands before the file.",
-                        },
                         "file": BINARY,
                         "description": {"type": "string", "default": "", "maxLength": MAX_DESCRIPTION},
                         "kind": {"$ref": "#/components/schemas/Kind", "default": "other"},

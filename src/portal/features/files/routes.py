@@ -11,11 +11,11 @@ from portal.features.files.answers import delivered, described
 from portal.features.files.arrivals import FormArrival, RawArrival
 from portal.features.files.catalog import Changes
 from portal.features.files.deps import (
+    FormSaid,
     HandsIn,
     IdempotencyKey,
     Listing,
     MoveBody,
-    NoQuery,
     Patch,
     Upload,
     WithFiles,
@@ -65,14 +65,14 @@ BODIES = (FilePatch, FileMove)  # models that `deps` parse: FastAPI does not see
 )
 async def upload_file(
     request: Request,
-    _: NoQuery,
+    query: FormSaid,
     principal: HandsIn,
     files: WithFiles,
     origin: From,
     idempotency_key: IdempotencyKey = None,
 ) -> FileOut:
-    """multipart/form-data with one `file`; the other fields may stand before or after it, `case` only before."""
-    arrival = await FormArrival.begin(request, files.max_upload_bytes)
+    """multipart/form-data with one `file`; fields stand before or after it. `case` is best in the query."""
+    arrival = await FormArrival.begin(request, files.max_upload_bytes, case_id=query.case)
     view = await files.intake.take_in(principal, arrival, origin, idempotency_key=idempotency_key)
     return _created(view)  # type: ignore[return-value]  # a response of exactly that model
 

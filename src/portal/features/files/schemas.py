@@ -190,6 +190,12 @@ class NothingElse(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class FormQuery(NothingElse):
+    """But for the case, which is known before the first byte: a client's form may have its file first."""
+
+    case: UUID | None = Field(None, description="The case to upload to; your own inbox without.")
+
+
 class ListQuery(BaseModel):
     """How to narrow a listing."""
 

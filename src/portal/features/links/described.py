@@ -1,8 +1,5 @@
 """What the OpenAPI document says of the shared routes beyond their signatures: who refuses what, and the form."""
 
-import copy
-from typing import Any
-
 from portal.core import errors
 from portal.core.errors import PortalError
 from portal.features.authz.policy import CaseReadOnly
@@ -30,12 +27,4 @@ UPLOAD: list[type[PortalError]] = [
     UploadLost,
     errors.StorageFull,
 ]
-
-
-def _without_case(body: dict[str, Any]) -> dict[str, Any]:
-    form = copy.deepcopy(body)
-    del form["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]["case"]
-    return form
-
-
-FORM_BODY = _without_case(described.FORM_BODY)
+FORM_BODY = described.FORM_BODY
