@@ -186,6 +186,15 @@ async def test_a_delete_leaves_neither_key_nor_byte(house: House, analyst: Princ
         await house.catalog.delete(analyst, file.id, ANY_VERSION, ORIGIN)
 
 
+async def test_a_deleted_row_says_nothing_of_the_file_any_more(house: House, analyst: Principal) -> None:
+    file = await house.hand_in(analyst)
+    await house.catalog.update(analyst, file.id, 1, Changes("attic.log", Kind.LOG, "found in the attic"), ORIGIN)
+    await house.catalog.delete(analyst, file.id, 2, ORIGIN)
+    (row,) = await house.rows("files")
+    told = ("name", "name_folded", "description", "declared_type", "detected_type", "sha256", "record", "case_id")
+    assert {row[column] for column in told} == {"", None}
+
+
 async def test_keys_are_destroyed_before_bytes(
     house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

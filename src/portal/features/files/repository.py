@@ -65,6 +65,7 @@ _PARTS = (
     .where(_blobs.c.file_id == bindparam("file"), *_COMPLETE)
     .order_by(_blobs.c.part)
 )
+_FORGOTTEN = {"name": "", "description": "", "sha256": None, "declared_type": None, "detected_type": None}
 _ADD_BLOB = insert(_blobs)
 _STORE_PART = update(_blobs).where(_blobs.c.id == bindparam("blob"))
 _CHANGE = update(_files).where(_files.c.id == bindparam("file"), _files.c.status == bindparam("expected"))
@@ -173,9 +174,9 @@ async def update_details(connection: AsyncConnection, file_id: UUID, version: in
 
 
 async def begin_delete(connection: AsyncConnection, file_id: UUID, version: int) -> bool:
-    """Destroy the file's keys and record; False where `version` is not the current one."""
+    """Destroy the file's keys, record and description; False where `version` is not the current one."""
     gone = {"status": Status.DELETING.value, "record": None, "idempotency_key": None, "case_id": None}
-    if not await update_details(connection, file_id, version, gone):
+    if not await update_details(connection, file_id, version, gone | _FORGOTTEN):
         return False
     destroyed = {"wrapped_key": None, "content": None}
     await connection.execute(update(_blobs).where(_blobs.c.file_id == file_id).values(destroyed))
