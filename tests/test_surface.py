@@ -83,16 +83,17 @@ SURFACE = {
     ("GET", "/api/v1/shared", "read_shared", TOKEN),
     ("GET", "/api/v1/shared/files/{file_id}/content", "download_shared", TOKEN),
     ("HEAD", "/api/v1/shared/files/{file_id}/content", "head_shared", TOKEN),
-    ("POST", "/api/v1/shared/files", "upload_shared", TOKEN),
+    ("POST", "/api/v1/shared/files", "upload_shared_file", TOKEN),
     ("PUT", "/api/v1/shared/upload/{filename:path}", "upload_shared_raw", TOKEN),
     ("GET", "/healthz", "healthz", OPEN),
     ("GET", "/readyz", "readyz", OPEN),
+    ("GET", "/", "front", OPEN),
     ("GET", "/openapi.json", "openapi", OPEN),
     ("GET", "/docs", "docs", OPEN),
     ("GET", "/docs/{asset}", "asset", OPEN),
 }
 SOME_ID = "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d"
-UNDOCUMENTED = {"openapi", "docs", "asset"}
+UNDOCUMENTED = {"front", "openapi", "docs", "asset"}
 
 SOURCE = Path(portal.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
@@ -128,9 +129,26 @@ def _drop(_logger: Any, _method: str, _event: Any) -> Any:
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    found = [(m.upper(), path, said) for path, verbs in document["paths"].items() for m, said in verbs.items()]
+    """Method, path and what is said of each, its answers in full."""
+    found = [
+        (m.upper(), path, said | {"responses": in_full(said["responses"], document)})
+        for path, verbs in document["paths"].items()
+        for m, said in verbs.items()
+    ]
     assert found
     return found
+
+
+def in_full(node: Any, document: dict[str, Any]) -> Any:
+    """With what `components` has of answers, headers and examples; schemas stay references."""
+    if isinstance(node, list):
+        return [in_full(child, document) for child in node]
+    if not isinstance(node, dict):
+        return node
+    kind, _, name = node.get("$ref", "").removeprefix("#/components/").partition("/")
+    if kind in {"responses", "headers", "examples"}:
+        return in_full(document["components"][kind][name], document)
+    return {key: in_full(child, document) for key, child in node.items()}
 
 
 class Shown(Protocol):
@@ -234,9 +252,14 @@ OF_LINKS = {
     "read_shared": "",
     "download_shared": "link:download",
     "head_shared": "link:download",
-    "upload_shared": "link:upload",
+    "upload_shared_file": "link:upload",
     "upload_shared_raw": "link:upload",
 }
+
+
+def offered(scope: str) -> set[str]:
+    """The ways to show a credential: an API token's own where one can have the permission."""
+    return {"bearer", "password"} | (set() if scope in {"account", "administer"} else {"api_token"})
 
 
 def test_the_document_says_which_permissions_a_token_needs(document: dict[str, Any]) -> None:
@@ -244,10 +267,13 @@ def test_the_document_says_which_permissions_a_token_needs(document: dict[str, A
     for _, _, operation in operations(document):
         asked = {name: " ".join(scopes) for entry in operation["security"] for name, scopes in entry.items()}
         if asked:
-            (scope,) = set(asked.values())
-            said[operation["operationId"]] = (set(asked), scope)
-    of_accounts = {name: ({"password", "api_token"}, scope) for name, scope in SCOPES.items()}
-    assert said == of_accounts | {name: ({"link"}, scope) for name, scope in OF_LINKS.items()}
+            told = re.findall(r"Permission: `([a-z:]+)`", operation["description"])
+            assert asked.get("password", told) in (told, *told, "")
+            assert not asked["bearer"] + asked.get("api_token", "")  # only OAuth2 has scopes, say linters
+            said[operation["operationId"]] = (set(asked), " ".join(told))
+    of_accounts = {name: (offered(scope), scope) for name, scope in SCOPES.items()}
+    assert said == of_accounts | {name: ({"bearer"}, scope) for name, scope in OF_LINKS.items()}
+    assert list(document["components"]["securitySchemes"]) == ["bearer", "password", "api_token"]
     flow = document["components"]["securitySchemes"]["password"]["flows"]["password"]
     assert set(flow["scopes"]) == {permission.value for permission in EVERY_PERMISSION}
 
@@ -272,7 +298,7 @@ def test_every_error_is_a_problem_document(document: dict[str, Any]) -> None:
 def test_every_error_of_our_own_has_an_example_per_code(document: dict[str, Any]) -> None:
     for _, _, said in operations(document):
         for status, answer in said["responses"].items():
-            if status < "400" or answer["description"].startswith("A field or parameter"):  # the framework's own
+            if status < "400":
                 continue
             examples = answer["content"][PROBLEM_JSON]["examples"]
             assert examples
@@ -282,13 +308,11 @@ def test_every_error_of_our_own_has_an_example_per_code(document: dict[str, Any]
 
 
 def test_uploads_document_every_code_of_422(document: dict[str, Any]) -> None:
-    for under, more in (("/api/v1", "idempotency_mismatch"), ("/api/v1/shared", "kind_refused")):
-        for said in (
-            document["paths"][f"{under}/files"]["post"],
-            document["paths"][f"{under}/upload/{{filename}}"]["put"],
-        ):
-            examples = said["responses"]["422"]["content"][PROBLEM_JSON]["examples"]
-            assert {"unprocessable", more} <= set(examples)
+    said = {operation["operationId"]: operation["responses"] for _, _, operation in operations(document)}
+    for under, more in (("", "idempotency_mismatch"), ("_shared", "kind_refused")):
+        for name in (f"upload{under}_file", f"upload{under}_raw"):
+            examples = said[name]["422"]["content"][PROBLEM_JSON]["examples"]
+            assert {"unprocessable", "validation_failed", more} <= set(examples)
 
 
 def test_every_route_for_the_signed_in_documents_that_it_may_refuse_them(document: dict[str, Any]) -> None:
@@ -313,11 +337,12 @@ def test_every_answer_is_described_in_words_of_our_own_and_has_an_id(document: d
             assert answer["headers"]["X-Request-ID"]["required"] is True
 
 
-def test_a_token_request_is_one_of_two_grants(document: dict[str, Any]) -> None:
+def test_a_token_request_has_types_that_generators_keep(document: dict[str, Any]) -> None:
     (content,) = document["paths"]["/api/v1/auth/token"]["post"]["requestBody"]["content"].values()
-    grants = {grant["properties"]["grant_type"]["const"]: grant["required"] for grant in content["schema"]["oneOf"]}
-    assert grants == {"password": ["username", "password"], "refresh_token": ["refresh_token"]}
-    assert set(content["schema"]["properties"]["grant_type"]["enum"]) == set(grants)
+    form = document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+    assert form["properties"]["grant_type"]["enum"] == ["password", "refresh_token"]
+    assert form["required"] == ["grant_type"]
+    assert {field["default"] for name, field in form["properties"].items() if name != "grant_type"} == {""}
 
 
 async def test_a_refused_method_is_told_the_ones_of_the_document(app: FastAPI, document: dict[str, Any]) -> None:
@@ -361,8 +386,9 @@ def references(node: Any) -> Iterator[str]:
 
 
 def test_every_reference_leads_somewhere_and_every_schema_is_used(document: dict[str, Any]) -> None:
-    used = {reference.removeprefix("#/components/schemas/") for reference in references(document)}
-    assert used == set(document["components"]["schemas"])
+    used = {reference.removeprefix("#/components/") for reference in references(document)}
+    kinds = ("schemas", "responses", "headers", "examples")
+    assert used == {f"{kind}/{name}" for kind in kinds for name in document["components"][kind]}
 
 
 def test_every_model_shows_an_example_that_is_one(document: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
@@ -29,7 +30,7 @@ from portal.features.identity import routes as identity_routes
 from portal.features.links import routes as links_routes
 from portal.features.links import shared_routes
 from portal.features.tokens import routes as tokens_routes
-from portal.web import API, documents, errors, health
+from portal.web import API, documents, errors, health, openapi
 from portal.web.limits import Limits, RateLimitHeaders
 from portal.web.middleware import BodyCare, Bugs, Gate, RequestContext, SecurityHeaders
 from portal.web.streaming import BrokenOff
@@ -47,6 +48,7 @@ FEATURES: tuple[APIRouter, ...] = (  # asked one after the other whose a path is
     links_routes.router,
 )
 BODIES = (
+    *identity_routes.BODIES,
     *owner_routes.BODIES,
     *accounts_routes.BODIES,
     *tokens_routes.BODIES,
@@ -60,7 +62,7 @@ RATED: Mapping[RouteClass | None, tuple[str, ...]] = {
     RouteClass.SIGN_IN: ("create_token",),
     RouteClass.REGISTER: ("register",),
     RouteClass.REDEEM: ("set_password", "redeem_link"),
-    RouteClass.UPLOAD: ("upload_file", "upload_raw", "upload_shared", "upload_shared_raw"),
+    RouteClass.UPLOAD: ("upload_file", "upload_raw", "upload_shared_file", "upload_shared_raw"),
     RouteClass.DOWNLOAD: ("download_file", "head_file", "download_shared", "head_shared"),
     RouteClass.READ: (
         *("list_files", "read_file", "read_me"),
@@ -76,7 +78,7 @@ RATED: Mapping[RouteClass | None, tuple[str, ...]] = {
         *("create_invitation", "revoke_invitation", "create_api_token", "revoke_api_token"),
         *("make_download_link", "make_upload_link", "revoke_link"),
     ),
-    None: ("healthz", "readyz", "openapi", "docs", "asset"),  # never limited
+    None: ("healthz", "readyz", "front", "openapi", "docs", "asset"),  # never limited
 }
 """Every route, by what it is to whoever counts. A route without a line here stops the start."""
 SWEEP_SECONDS = 60
@@ -102,9 +104,30 @@ _ALLOWED = (
     "Repr-Digest",
     "X-API-Token",
 )
-_DESCRIPTION = (
-    "An encrypted file portal: what is handed in is hashed, scanned and sealed on the way; only ciphertext is stored."
-)
+_DESCRIPTION = """An encrypted file portal: every upload is hashed, scanned and encrypted on its way; only ciphertext
+is stored.
+
+1. **Sign in**: `POST /api/v1/auth/token` with name and password gives an access token. Send it as
+   `Authorization: Bearer <token>`; on this page press *Authorize*. For scripts
+   make an API token (`POST /api/v1/tokens`).
+2. **Upload**: `PUT /api/v1/upload/<name>` takes the file as the body, `POST /api/v1/files` as a form.
+3. **Find and download**: `GET /api/v1/files`, then `GET /api/v1/files/{file_id}/content`, whole or by `Range`.
+
+Every error is a problem document (RFC 9457): programs read `code`. A change needs `If-Match` with the version that was
+read. Every answer has an `X-Request-ID`, and tells by `RateLimit` how many requests are left.
+"""
+_TAGS = {
+    "auth": "Sign in, refresh, sign out, and set a password with a one-time secret.",
+    "files": "Upload, find, change, move, delete and download files, and let others read them.",
+    "cases": "Cases, their members, and administrators who read in them in an emergency.",
+    "links": "Links for people without an account: to download by, or to upload by.",
+    "shared": "What the holder of a link does with it.",
+    "tokens": "API tokens, for scripts and services.",
+    "account": "Your own account: password and authenticator.",
+    "administration": "Accounts and invitations, for administrators.",
+    "health": "For load balancers and monitors.",
+}
+"""In the order in which they are shown."""
 _log = log.get(__name__)
 
 
@@ -136,10 +159,16 @@ def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
     for router in FEATURES:
         app.include_router(router, prefix=API)
     app.include_router(health.router(lambda: _checks(app)))
+    app.include_router(documents.front(docs=settings.serves_docs))
     if settings.serves_docs:
-        documents.install(app, description=_DESCRIPTION, bodies=BODIES, limits=limits)
+        documents.install(app, document_of(app))
     limits.require_classes(route.name or "" for route in iter_route_contexts(app.routes))
     return app
+
+
+def document_of(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of an app of `create_app`: no setting changes it."""
+    return openapi.document_of(app, description=_DESCRIPTION, tags=_TAGS, limits=app.state.limits, bodies=BODIES)
 
 
 def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[FastAPI]:

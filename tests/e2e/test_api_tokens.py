@@ -130,11 +130,53 @@ def test_what_no_token_can_be_made_of(analyst: httpx.Client, change: dict[str, A
     assert len(analyst.get("/tokens").json()["items"]) == before
 
 
-def test_two_credentials_at_once_are_none(portal: Served, analyst: httpx.Client) -> None:
+def test_two_different_credentials_at_once_are_refused_and_told_what_to_do(
+    portal: Served, analyst: httpx.Client
+) -> None:
     token = make(analyst)["token"]
-    assert problem(analyst.get("/files", headers={"X-API-Token": token})) == (401, "not_signed_in")
     with script(portal, token) as client:
-        assert problem(client.get("/files", headers={"Authorization": "Bearer made.up.one"})) == (401, "not_signed_in")
+        for answer in (
+            analyst.get("/files", headers={"X-API-Token": token}),
+            client.get("/files", headers={"Authorization": "Bearer made.up.one"}),
+            client.get("/files", headers={"Authorization": f"Bearer {token} "[:-2] + "x"}),
+        ):
+            assert problem(answer) == (400, "invalid_input")
+            assert "send one of the two" in answer.json()["detail"]
+            assert token not in answer.text
+
+
+def test_one_credential_in_both_headers_is_one(portal: Served, analyst: httpx.Client) -> None:
+    """As generated clients send it that fill in every security scheme of an operation."""
+    token = make(analyst)["token"]
+    with script(portal, token) as client:
+        assert client.get("/files", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    session = analyst.headers["Authorization"].removeprefix("Bearer ")
+    assert analyst.get("/files", headers={"X-API-Token": session}).status_code == 200
+
+
+def test_a_token_that_lacks_a_permission_is_told_which(portal: Served, analyst: httpx.Client) -> None:
+    made = analyst.post("/tokens", json={"name": "a script", "permissions": ["files:upload"]}).json()
+    with script(portal, made["token"]) as client:
+        answer = client.get("/files")
+    assert problem(answer) == (403, "insufficient_scope")
+    assert "files:read" in answer.json()["detail"]
+    assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ("192.0.2.7/24", "host bits are set: write 192.0.2.0/24"),
+        ("2001:db8::1/32", "host bits are set: write 2001:db8::/32"),
+        ("home", "is not a network: write it as 192.0.2.0/24 or 2001:db8::/32"),
+        ("fe80::1%<script>", "is not a network: write it as 192.0.2.0/24 or 2001:db8::/32"),
+        (0, "write the network as text: 192.0.2.0/24"),
+    ],
+)
+def test_a_network_that_is_none_is_told_how_to_write_it(analyst: httpx.Client, network: object, message: str) -> None:
+    given = {"name": "a script", "permissions": ["files:upload"], "networks": ["192.0.2.0/24", network]}
+    answer = analyst.post("/tokens", json=given)
+    assert answer.json()["errors"] == [{"in": "body", "name": "networks.1", "message": message}]
 
 
 def test_the_secret_reaches_neither_log_nor_record(portal: Served, analyst: httpx.Client) -> None:

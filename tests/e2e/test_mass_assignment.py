@@ -45,7 +45,7 @@ def queries() -> Iterator[str]:
     for said in (said for verbs in app().openapi()["paths"].values() for said in verbs.values()):
         if any(parameter["in"] == "query" for parameter in said.get("parameters", [])):
             yield said["operationId"]
-    yield from ("upload_file", "upload_shared")
+    yield from ("upload_file", "upload_shared_file")
 
 
 BODIES, QUERIES = dict(bodies()), sorted(queries())
@@ -96,6 +96,6 @@ def test_every_body_and_query_of_the_document_is_among_them() -> None:
     without_json = changing - BODIES.keys()
     assert without_json == {
         *("create_token", "logout", "logout_all", "logout_user", "reset_password", "reset_totp"),
-        *("upload_file", "upload_raw", "upload_shared", "upload_shared_raw"),
+        *("upload_file", "upload_raw", "upload_shared_file", "upload_shared_raw"),
     }
     assert {"list_files", "list_cases", "list_users", "list_links", "read_shared"} <= set(QUERIES)

@@ -114,12 +114,14 @@ def test_the_declared_type_is_recorded_and_not_believed(analyst: httpx.Client) -
     [{"kind": "EVIDENCE"}, {"kind": "virus"}, {"description": "x" * 4001}, {"description": "a\x07b"}],
     ids=["capitals", "unknown kind", "long description", "control character"],
 )
-def test_fields_that_will_not_do_are_unprocessable(
+def test_a_field_that_will_not_do_is_one_mistake_whichever_way_it_came(
     portal: Served, analyst: httpx.Client, way: str, fields: dict[str, str]
 ) -> None:
     name = unique()
     refused = hand_in(analyst, way, name, b"content", **fields)
-    assert problem(refused)[0] == 422
+    assert problem(refused) == (422, "validation_failed")
+    (fault,) = refused.json()["errors"]
+    assert (fault["in"], fault["name"]) == ("form" if way == "form" else "query", *fields)
     assert statuses(portal, name) in ([], ["failed"])
     assert nothing_more_is_kept(portal)
 
@@ -130,7 +132,7 @@ def test_fields_that_will_not_do_are_unprocessable(
         ("kind", b"virus", 422),
         ("description", b"a\x07b", 422),
         ("description", b"x" * 4001, 422),
-        ("sha256", b"abc", 400),
+        ("sha256", b"abc", 422),
         ("owner_id", b"1", 400),
     ],
 )

@@ -39,7 +39,7 @@ CALLERS = {  # (phases, about how many requests one run makes for every example 
 }
 OPEN = {"healthz", "readyz"}
 # For whoever has a link's secret: who makes one may come upon it.
-LINKED = {"redeem_link", "read_shared", "download_shared", "head_shared", "upload_shared", "upload_shared_raw"}
+LINKED = {"redeem_link", "read_shared", "download_shared", "head_shared", "upload_shared_file", "upload_shared_raw"}
 CLOSED = {"register", "set_password", *LINKED}  # nobody can register here, and nobody has a secret
 # Whoever is signed in would guess their own password here, and be told to wait for as long as guessers are.
 GUESSED_AT = {"change_password", "enrol_totp", "confirm_totp", "remove_totp"}

@@ -1,14 +1,15 @@
 """Errors on the wire: problem documents with a stable code, the right headers, and nothing of what was sent."""
 
 import json
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 import portal.app  # noqa: F401  # imports every room, and so defines every error
 from portal.core import errors as tree
@@ -112,12 +113,21 @@ def test_documented_has_an_entry_per_status_and_an_example_per_code() -> None:
         assert example["value"]["status"] == 400
 
 
+def _one_line(text: str) -> str:
+    if text:
+        raise ValueError("write one line")
+    return text
+
+
 class Patch(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     id: UUID | None = None
     count: int = Field(0, le=9)
     word: str = Field("", max_length=3, pattern="^[a-z]*$")
+    many: list[int] = []
+    either: int | UUID = 0
+    lines: Annotated[str, AfterValidator(_one_line)] = ""
 
 
 def app() -> FastAPI:
@@ -197,11 +207,83 @@ async def test_what_is_not_valid_is_named_and_not_repeated(options: dict[str, An
     assert CANARY not in answer.text
 
 
-async def test_the_name_of_an_unknown_field_is_not_repeated() -> None:
-    answer = await ask("POST", "/patch/1", json={f"{CANARY} <img src=x>": 1})
+@pytest.mark.parametrize("name", [f"{CANARY} <img src=x>", CANARY.upper(), "a" * 33, "naïve", "", "word\n"])
+async def test_the_name_of_an_unknown_field_is_not_repeated_where_it_could_be_anything(name: str) -> None:
+    answer = await ask("POST", "/patch/1", json={name: 1})
     assert answer.status_code == 422
-    assert answer.json()["detail"].startswith("body: ")
+    assert answer.json()["errors"] == [
+        {"in": "body", "name": "", "message": "a name is not known here: check its name, or leave it out"}
+    ]
+    assert not name or name not in answer.json()["detail"].replace("a name", "")
+
+
+async def test_the_name_of_an_unknown_field_is_told_where_it_looks_like_one() -> None:
+    answer = await ask("POST", "/patch/1", json={"wrod": CANARY})
+    assert answer.json()["detail"] == "body.wrod: is not known here: check its name, or leave it out"
+    assert [fault["name"] for fault in answer.json()["errors"]] == ["wrod"]
     assert CANARY not in answer.text
+
+
+async def test_every_fault_has_a_place_a_name_and_what_to_do() -> None:
+    answer = await ask("POST", "/patch/x", json={"count": 10, "many": [1, "x"], "lines": "a"}, params={"limit": "x"})
+    Problem.model_validate(answer.json())
+    told = {(fault["in"], fault["name"]): fault["message"] for fault in answer.json()["errors"]}
+    assert told == {
+        ("path", "number"): "write a whole number",
+        ("query", "limit"): "write a whole number",
+        ("body", "count"): "Input should be less than or equal to 9",
+        ("body", "many.1"): "write a whole number",
+        ("body", "lines"): "write one line",
+    }
+    assert answer.json()["detail"] == "; ".join(f"{where}.{name}: {text}" for (where, name), text in told.items())
+
+
+async def test_nothing_of_the_library_is_told() -> None:
+    for body in ([1], None, {"many": {"a": 1}}, {"either": [1]}, {"id": 5}, {"many": [None] * 50}):
+        told = (await ask("POST", "/patch/1", json=body)).json()
+        assert told["errors"]
+        assert len(told["errors"]) <= 10
+        for word in ("lax-or-strict", "[", "function-", "Value error", "pydantic", "union"):
+            assert word not in told["detail"]
+
+
+def request_with(**headers: str) -> Request:
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return Request({"type": "http", "headers": raw})
+
+
+@pytest.mark.parametrize(
+    ("headers", "challenge", "words"),
+    [
+        ({}, 'Bearer realm="portal"', "No access token was sent"),
+        ({"authorization": "Basic YTpi"}, 'Bearer realm="portal"', "No access token was sent"),
+        ({"authorization": "Bearer "}, 'Bearer realm="portal"', "No access token was sent"),
+        ({"authorization": "Bearer x"}, 'Bearer realm="portal", error="invalid_token"', "wrong, expired or revoked"),
+        ({"authorization": "bearer x"}, 'Bearer realm="portal", error="invalid_token"', "wrong, expired or revoked"),
+        ({"x_api_token": "x"}, 'Bearer realm="portal", error="invalid_token"', "wrong, expired or revoked"),
+    ],
+)
+async def test_a_missing_token_and_a_wrong_one_are_told_apart(
+    headers: dict[str, str], challenge: str, words: str
+) -> None:
+    """RFC 6750 §3.1: a client that showed none is told no error code."""
+    answer = await errors._on_portal_error(request_with(**headers), tree.NotSignedIn())
+    assert answer.headers["www-authenticate"] == challenge
+    assert words in json.loads(bytes(answer.body))["detail"]
+
+
+def test_a_token_that_is_not_enough_is_told_so_in_the_challenge() -> None:
+    assert told(tree.InsufficientScope())[1]["www-authenticate"].endswith('error="insufficient_scope"')
+
+
+async def test_a_path_that_no_route_has_is_told_apart_from_an_object_that_is_not_there() -> None:
+    answer = (await ask("GET", "/nowhere")).json()
+    assert (answer["code"], answer["title"]) == ("not_found", tree.NotFound.title)
+    assert answer["detail"].startswith("No such path")
+
+
+async def test_a_method_that_a_path_does_not_take_is_told_those_it_takes() -> None:
+    assert "GET, POST" in (await ask("DELETE", "/patch/1")).json()["detail"]
 
 
 async def test_the_place_of_what_is_not_valid_is_named() -> None:

@@ -252,17 +252,31 @@ async def test_another_spelling_of_a_path_is_not_another_limit(path: str) -> Non
 def test_the_document_tells_of_the_limits_where_there_are_any() -> None:
     names = {name for _, name in LIMITED}
     seen = set()
-    for operations in make().openapi()["paths"].values():
+    document = make().openapi()
+    shared = document["components"]["responses"]
+    for operations in document["paths"].values():
         for said in operations.values():
             limited = said["operationId"] in names
             seen.add(limited)
             assert ("429" in said["responses"]) is limited
-            for status in {"200", "201", "204", "401", "429"} & said["responses"].keys():
-                headers = set(said["responses"][status]["headers"])
-                assert ({"RateLimit", "RateLimit-Policy"} <= headers) is limited
+            answers = [said["responses"][status] for status in {"200", "201", "204"} & said["responses"].keys()]
             if limited:
-                assert set(said["responses"]["429"]["headers"]) >= {"Retry-After"}
+                answers.append(shared[said["responses"]["429"]["$ref"].rpartition("/")[2]])
+                assert set(answers[-1]["headers"]) >= {"Retry-After"}
+            for answer in answers:
+                assert ({"RateLimit", "RateLimit-Policy"} <= set(answer["headers"])) is limited
     assert seen == {True, False}
+
+
+def test_every_route_shows_the_limit_of_its_own_class() -> None:
+    document = make().openapi()
+    for operations in document["paths"].values():
+        for said in operations.values():
+            first = next(answer for status, answer in said["responses"].items() if status < "300")
+            if reference := first["headers"].get("RateLimit"):
+                shown = document["components"]["headers"][reference["$ref"].rpartition("/")[2]]["example"]
+                (route_class,) = [kind for kind, names in RATED.items() if said["operationId"] in names]
+                assert shown.startswith(f'"{route_class}";')
 
 
 async def test_a_page_of_another_origin_may_read_the_headers() -> None:

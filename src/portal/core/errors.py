@@ -52,7 +52,7 @@ class DigestMismatch(InvalidInput):
 
 
 class NotSignedIn(PortalError):
-    status, code, title = 401, "not_signed_in", "A valid access token is needed."
+    status, code, title = 401, "not_signed_in", "A valid access token is needed; it is missing, wrong or expired."
 
 
 class InvalidGrant(PortalError):
@@ -68,7 +68,7 @@ class Forbidden(PortalError):
 
 
 class InsufficientScope(Forbidden):
-    code, title = "insufficient_scope", "The token was not made for that."
+    code, title = "insufficient_scope", "The token lacks a permission that this needs."
 
 
 class Quarantined(Forbidden):

@@ -61,13 +61,15 @@ async def json_body(request: Request, model: type[_Model]) -> _Model:
     Called by a dependency that asked who is calling first: FastAPI itself would read the body before it.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise UnsupportedMediaType("The body is application/json.")
+        raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
     try:
         text = (await request.body()).decode("utf-8")
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except (ValueError, RecursionError):
-        raise InvalidInput("The body is not one JSON value in UTF-8.") from None
+        raise InvalidInput(
+            "The body is not JSON: send one value in UTF-8, each name once, numbers as JSON has them."
+        ) from None
     try:
         return model.model_validate(value)
     except ValidationError as error:

@@ -9,6 +9,9 @@ from portal.core.errors import PreconditionFailed, PreconditionRequired, RangeNo
 
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))", re.ASCII | re.IGNORECASE)
 _VERSION_TAG = re.compile(r'"(0|[1-9]\d{0,8})"', re.ASCII)  # as `version_tag` writes it: tags are compared as they are
+_TAGS = re.compile(
+    r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"([ \t]*,[ \t]*(W/)?"[\x21\x23-\x7e\x80-\xff]*")*'
+)  # RFC 9110 §8.8.3
 _BLANK = " \t"  # RFC 9110 §5.6.3: other white space is none
 
 
@@ -18,12 +21,15 @@ def version_tag(version: int) -> str:
 
 
 def expected_version(if_match: str | None) -> int | None:
-    """The version that If-Match names; None for `*`. Raises PreconditionRequired, PreconditionFailed."""
+    """The version that If-Match names; None for `*`. Raises PreconditionRequired, PreconditionFailed, InvalidInput."""
     if if_match is None:
         raise PreconditionRequired
-    if if_match.strip(_BLANK) == "*":
+    given = if_match.strip(_BLANK)
+    if given == "*":
         return None
-    match = _VERSION_TAG.fullmatch(if_match.strip(_BLANK))
+    if not _TAGS.fullmatch(given):
+        raise InvalidInput('If-Match is not an ETag: write it in quotes, as the ETag header has it: If-Match: "1"')
+    match = _VERSION_TAG.fullmatch(given)
     if match is None:
         raise PreconditionFailed  # a weak, foreign or second tag never matches
     return int(match[1])

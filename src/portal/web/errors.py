@@ -5,7 +5,7 @@ has a line for each code, or the build fails.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Literal, Self
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,16 +14,47 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from portal.core.errors import InvalidGrant, InvalidInput, NotSignedIn, PortalError, RangeNotSatisfiable, TooLarge
+from portal.core.errors import (
+    InsufficientScope,
+    InvalidGrant,
+    InvalidInput,
+    NotFound,
+    NotSignedIn,
+    PortalError,
+    RangeNotSatisfiable,
+    TooLarge,
+)
+from portal.web import API
+from portal.web.validation import Fault, faults
 
 PROBLEM_JSON = "application/problem+json"
-_MAX_TOLD = 10  # validation problems named in one answer
 _FRAMEWORK = {  # what the framework itself refuses: an unknown path, a method, a body it cannot read
     400: ("invalid_input", "The request is malformed."),
-    404: ("not_found", "There is nothing here for this caller."),
+    404: ("not_found", NotFound.title),
     405: ("method_not_allowed", "This path does not take that method."),
     413: ("too_large", "The body is larger than allowed."),
 }
+
+
+_CHALLENGE = 'Bearer realm="portal"'
+_NO_TOKEN = (
+    f"No access token was sent: get one from POST {API}/auth/token (or {API}/links/redeem for a link), then send it as "
+    "Authorization: Bearer <token>."
+)
+_WRONG_TOKEN = "The token that was sent is wrong, expired or revoked: sign in, refresh or redeem again."  # noqa: S105
+_NO_SUCH_PATH = f"No such path: check its spelling. The API is below {API}/."
+
+
+class Invalid(BaseModel):
+    """A field or parameter that is not acceptable."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"in": "query", "name": "limit", "message": "write a whole number"}}
+    )
+
+    where: Literal["body", "form", "query", "path", "header"] = Field(alias="in", description="Where it was sent.")
+    name: str = Field(description="Its name, with dots below it (`networks.0`); empty for a body as a whole.")
+    message: str = Field(description="What is wrong, or what to write.")
 
 
 class Problem(BaseModel):
@@ -49,6 +80,8 @@ class Problem(BaseModel):
     code: str = Field(description="The last part of `type`: stable, for programs.")
     request_id: str | None = Field(default=None, description="Names this request in the portal's log.")
     error: str | None = Field(default=None, description="RFC 6749's error code, on the token endpoint alone.")
+    error_description: str | None = Field(default=None, description="The same as `detail`, as RFC 6749 calls it.")
+    errors: list[Invalid] | None = Field(default=None, description="Of `validation_failed`: each field, at most ten.")
 
 
 class UnsupportedMediaType(PortalError):
@@ -60,7 +93,17 @@ class TooSlow(PortalError):
 
 
 class ValidationFailed(PortalError):
+    """`faults` names each; a route that reads its fields itself says `ValidationFailed.of`."""
+
     status, code, title = 422, "validation_failed", "A field or parameter is missing, unknown or not acceptable."
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__("; ".join(map(str, faults))[:1000])
+        self.faults = faults
+
+    @classmethod
+    def of(cls, where: str, name: str, message: str) -> Self:
+        return cls(Fault(where, name, message))
 
 
 BODY_ERRORS: tuple[type[PortalError], ...] = (
@@ -124,20 +167,34 @@ def _documented(kinds: list[type[PortalError]]) -> dict[str, Any]:
 
 
 async def _on_portal_error(request: Request, error: PortalError) -> Response:
-    return problem(error, request_id_of(request))
+    if not isinstance(error, NotSignedIn):
+        return problem(error, request_id_of(request))
+    shown = _credential_shown(request)
+    answer = problem(NotSignedIn(_WRONG_TOKEN if shown else _NO_TOKEN), request_id_of(request))
+    if shown:
+        answer.headers["WWW-Authenticate"] = f'{_CHALLENGE}, error="invalid_token"'  # RFC 6750 §3.1
+    return answer
+
+
+def _credential_shown(request: Request) -> bool:
+    """Whether the request carries one, good or not, where one is looked for."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return (scheme.lower() == "bearer" and bool(token.strip())) or bool(request.headers.get("x-api-token"))
 
 
 async def _on_validation_error(request: Request, error: RequestValidationError) -> Response:
-    told = "; ".join(f"{_place(item)}: {item['msg']}" for item in error.errors()[:_MAX_TOLD])
-    return problem(ValidationFailed(_printable(told)), request_id_of(request))
+    return problem(ValidationFailed(*faults(error.errors())), request_id_of(request))
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
     code, title = _FRAMEWORK.get(error.status_code, (f"http_{error.status_code}", "The request was refused."))
-    headers = dict(error.headers or {})
+    detail, headers = title, dict(error.headers or {})
+    if error.status_code == 404:
+        detail = _NO_SUCH_PATH
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(_methods(request)))
-    return _render(error.status_code, code, title, title, request_id_of(request), {}, headers)
+        detail = f"{title[:-1]}: it takes {headers['Allow']}."
+    return _render(error.status_code, code, title, detail, request_id_of(request), {}, headers)
 
 
 def _methods(request: Request) -> set[str]:
@@ -158,7 +215,7 @@ def _render(
     title: str,
     detail: str,
     request_id: str | None,
-    members: dict[str, str],
+    members: dict[str, Any],
     headers: dict[str, str],
 ) -> Response:
     body = _body(status, code, title, detail, request_id) | members
@@ -177,28 +234,23 @@ def _body(status: int, code: str, title: str, detail: str, request_id: str | Non
     }
 
 
-def _members(error: PortalError) -> dict[str, str]:
-    if isinstance(error, InvalidTokenRequest):
-        return {"error": error.error}
-    return {"error": "invalid_grant"} if isinstance(error, InvalidGrant) else {}
+def _members(error: PortalError) -> dict[str, Any]:
+    if isinstance(error, ValidationFailed):
+        return {"errors": [fault.as_json() for fault in error.faults]}
+    if isinstance(error, InvalidTokenRequest | InvalidGrant):  # what OAuth clients show (RFC 6749 §5.2)
+        word = error.error if isinstance(error, InvalidTokenRequest) else "invalid_grant"
+        return {"error": word, "error_description": str(error)}
+    return {}
 
 
 def _headers(error: PortalError) -> dict[str, str]:
     headers = {}
     if isinstance(error, NotSignedIn):
-        headers["WWW-Authenticate"] = 'Bearer realm="portal"'
+        headers["WWW-Authenticate"] = _CHALLENGE
+    if isinstance(error, InsufficientScope):
+        headers["WWW-Authenticate"] = f'{_CHALLENGE}, error="insufficient_scope"'
     if isinstance(error, RangeNotSatisfiable):
         headers["Content-Range"] = f"bytes */{'*' if error.size is None else error.size}"
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     return headers
-
-
-def _place(item: dict[str, Any]) -> str:
-    """Where the problem is; the name of an unknown field is the client's, and not told."""
-    location = item["loc"][:-1] if item["type"] == "extra_forbidden" else item["loc"]
-    return ".".join(str(part) for part in location)
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)[:1000]

@@ -38,6 +38,7 @@ def _digits(value: Any) -> Any:
 
 
 Text = Annotated[str, AfterValidator(printable), Field(json_schema_extra={"pattern": r"^[^\x00-\x08\x0b-\x1f\x7f]*$"})]
+Version = Annotated[int, Field(description='Counts the changes: version 3 is `If-Match: "3"`, with the quotes.')]
 Number = Annotated[int, BeforeValidator(_digits)]
 GivenMoment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_calendar)]
 Moment = Annotated[

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from portal.core.errors import PortalError, Unavailable
 from portal.web.errors import documented
@@ -18,7 +18,7 @@ class NotReady(Unavailable):
 class Health(BaseModel):
     """Whether the portal is up."""
 
-    status: str = "ok"
+    status: str = Field("ok", description="Always `ok`: what is not is a 503.")
 
 
 def router(checks: Callable[[], Checks]) -> APIRouter:
@@ -27,10 +27,12 @@ def router(checks: Callable[[], Checks]) -> APIRouter:
 
     @health.get("/healthz", summary="Is the process alive?", response_description="It is.")
     async def healthz() -> Health:
+        """Yes, as soon as it answers at all."""
         return Health()
 
     @health.get("/readyz", summary="Can it serve?", response_description="It can.", responses=documented(NotReady))
     async def readyz() -> Health:
+        """Asks the database, the store and the key provider; what is unavailable is named."""
         away = []
         for name, check in checks().items():
             try:

@@ -18,7 +18,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.core.errors import RateLimited
-from portal.core.rates import BY_ADDRESS, Rate, Rates, RouteClass
+from portal.core.rates import BY_ADDRESS, DEFAULTS, Rate, Rates, RouteClass
 from portal.web.counters import OwnCounters, SharedCounters
 from portal.web.errors import documented
 
@@ -70,9 +70,9 @@ class Limits:
         if unknown:
             raise RuntimeError(f"routes without a rate: {', '.join(unknown)}")
 
-    def covers(self, name: str) -> bool:
-        """Whether the route of this name has a class."""
-        return self._classes.get(name) is not None
+    def class_of(self, name: str) -> RouteClass | None:
+        """The class of the route of this name, if it is ever limited."""
+        return self._classes.get(name)
 
     async def arrive(self, request: Request) -> None:
         """A dependency of every route. Raises RateLimited where addresses are counted."""
@@ -138,12 +138,28 @@ class RateLimitHeaders:
         await self._app(scope, receive, telling)
 
 
-def tell_of_limits(operation: dict[str, Any]) -> None:
-    """What the OpenAPI says of a route that is limited."""
+def tell_of_limits(operation: dict[str, Any], route_class: RouteClass | None) -> None:
+    """What the OpenAPI says of a route that is limited: every answer has the headers, and these two kinds show them."""
+    rate = None if route_class is None else DEFAULTS[route_class]
+    if route_class is None or rate is None:
+        return
     for status, answer in documented(RateLimited).items():
         operation["responses"].setdefault(str(status), answer)
-    for answer in operation["responses"].values():
-        answer["headers"] = answer.get("headers", {}) | _DOCUMENTED
+    for status, answer in operation["responses"].items():
+        if status < "400" or status == "429":
+            answer["headers"] = answer.get("headers", {}) | _documented(route_class, rate)
+
+
+def _documented(route_class: RouteClass, rate: Rate) -> dict[str, Any]:
+    shown = Standing(route_class, rate, 1, rate.seconds).headers()
+    told = {
+        "RateLimit-Policy": f"The limit; by default {rate.amount:,} requests in {rate.seconds} seconds.",
+        "RateLimit": "What is left of it, and in how many seconds it starts again.",
+    }
+    return {
+        name: {"schema": {"type": "string"}, "description": told[name], "example": value}
+        for name, value in shown.items()
+    }
 
 
 def _by_address(request: Request) -> str:
@@ -155,15 +171,3 @@ def _by_address(request: Request) -> str:
     if isinstance(address, IPv6Address):
         return f"address:{IPv6Address(int(address) >> _HOST_BITS << _HOST_BITS)}/{_HOST_BITS}"
     return f"address:{address}"
-
-
-_DOCUMENTED = {
-    "RateLimit-Policy": {
-        "schema": {"type": "string"},
-        "description": 'The limit: `"read";q=3000;w=60` is 3,000 requests in 60 seconds.',
-    },
-    "RateLimit": {
-        "schema": {"type": "string"},
-        "description": 'What is left: `"read";r=2999;t=42` is 2,999 requests in the next 42 seconds.',
-    },
-}

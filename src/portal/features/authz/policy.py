@@ -155,8 +155,9 @@ EVERYTHING = Sight(None, frozenset())
 
 def require_permissions(principal: Principal, permissions: Iterable[Permission]) -> None:
     """What a route asks of the credential, before it asks anything of its owner. Raises InsufficientScope."""
-    if not principal.permissions.issuperset(permissions):
-        raise InsufficientScope
+    missing = sorted(set(permissions) - principal.permissions)
+    if missing:
+        raise InsufficientScope(f"The token lacks the permission {' and '.join(missing)}.")
 
 
 def require_of(principal: Principal, action: Action, owner_id: UUID) -> None:

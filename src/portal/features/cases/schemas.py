@@ -8,7 +8,7 @@ from pydantic.config import JsonDict
 
 from portal.features.authz.standing import CaseRole, CaseStatus, Tlp
 from portal.features.cases.views import CaseView, Glass, Member, Severity
-from portal.web.fields import Moment, Number, Text
+from portal.web.fields import Moment, Number, Text, Version
 
 MAX_TITLE = 200
 MAX_DESCRIPTION = 10_000
@@ -34,6 +34,7 @@ _CASE: JsonDict = {
     "tlp": "AMBER+STRICT",
     "created_by": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
     "created_at": "2026-11-21T12:00:00.000000Z",
+    "version": 1,
 }
 _MEMBER: JsonDict = {
     "user_id": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
@@ -65,6 +66,7 @@ class CaseOut(BaseModel):
     tlp: Tlp = Field(description="Traffic Light Protocol 2.0. It is enforced: see the access page.")
     created_by: UUID
     created_at: Moment
+    version: Version
 
     @classmethod
     def of(cls, case: CaseView) -> "CaseOut":

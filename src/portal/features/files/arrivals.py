@@ -12,7 +12,7 @@ from uuid import UUID
 from fastapi import Request
 
 from portal.core.buffer import Buffer
-from portal.core.errors import InvalidInput, Unprocessable
+from portal.core.errors import InvalidInput
 from portal.features.files.models import Kind
 from portal.features.files.names import checked_name
 from portal.features.files.schemas import MAX_DESCRIPTION, DetailsQuery
@@ -20,7 +20,7 @@ from portal.features.files.views import Details
 from portal.web import API
 from portal.web.bodies import announced_length, body_chunks, refuse_announced
 from portal.web.digests import announced_digest, refuse_digests
-from portal.web.errors import UnsupportedMediaType
+from portal.web.errors import UnsupportedMediaType, ValidationFailed
 from portal.web.fields import printable
 from portal.web.multipart import MultipartForm
 
@@ -81,7 +81,7 @@ class FormArrival:
     ) -> Self:
         """Read up to the file. `case_id` is what the query says.
 
-        Raises InvalidInput, Unprocessable, TooLarge, ClientGone.
+        Raises InvalidInput, ValidationFailed, TooLarge, ClientGone.
         """
         refuse_announced(request, limit + _FORM_ROOM)
         refuse_digests(request.headers.items(), "say the file's in the form's field sha256")
@@ -144,28 +144,28 @@ def _kind(fields: dict[str, str]) -> Kind:
     try:
         return Kind(fields.get("kind") or Kind.OTHER)
     except ValueError:
-        raise Unprocessable(f"kind is one of: {', '.join(Kind)}.") from None
+        raise ValidationFailed.of("form", "kind", f"write one of: {', '.join(Kind)}") from None
 
 
 def _case(fields: dict[str, str]) -> UUID | None:
     text = fields.get("case", "")
     if text and not _UUID.fullmatch(text):
-        raise Unprocessable("case is a case's id.")
+        raise ValidationFailed.of("form", "case", "is not an id: write a UUID, as answers have it")
     return UUID(text) if text else None
 
 
 def _description(fields: dict[str, str]) -> str:
     text = fields.get("description", "").replace("\r\n", "\n")  # forms break lines with CRLF
     if len(text) > MAX_DESCRIPTION:
-        raise Unprocessable(f"description has at most {MAX_DESCRIPTION} characters.")
+        raise ValidationFailed.of("form", "description", f"has at most {MAX_DESCRIPTION} characters")
     try:
         return printable(text)
     except ValueError as error:
-        raise Unprocessable(f"description: {error}.") from None
+        raise ValidationFailed.of("form", "description", str(error)) from None
 
 
 def _digest(fields: dict[str, str]) -> bytes | None:
     text = fields.get("sha256", "").strip()
     if text and not _HEX_DIGEST.fullmatch(text):
-        raise InvalidInput("sha256 is 64 hex digits.")
+        raise ValidationFailed.of("form", "sha256", "write 64 hex digits")
     return bytes.fromhex(text) if text else None

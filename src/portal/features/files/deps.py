@@ -43,6 +43,7 @@ Upload = Annotated[UploadQuery, Query()]
 IdempotencyKey = Annotated[
     str | None,
     Header(
+        alias="Idempotency-Key",
         pattern=r"^[\x21-\x7e]{1,200}$",
         description="Send the same key when you send the same file again: it will be there once. Kept for 24 hours.",
     ),

@@ -66,7 +66,7 @@ REPR_DIGEST = {
     "name": "Repr-Digest",
     "in": "header",
     "required": False,
-    "schema": {"type": "string"},
+    "schema": {"type": "string", "maxLength": 1000},
     "description": "`sha-256=:<base64>:` (RFC 9530); refused where it does not match.",
 }
 RAW_BODY: dict[str, Any] = {
@@ -79,10 +79,11 @@ TAGGED: dict[int | str, dict[str, Any]] = {
         "headers": {"ETag": {"required": True, "schema": {"type": "string"}, "description": "For If-Match."}},
     }
 }
+_HEADER = {"type": "string", "maxLength": 200}
 RANGE: dict[str, Any] = {
     "parameters": [
-        {"name": "Range", "in": "header", "schema": {"type": "string"}, "description": "`bytes=0-1023`: one range"},
-        {"name": "If-Range", "in": "header", "schema": {"type": "string"}},
+        {"name": "Range", "in": "header", "schema": _HEADER, "description": "`bytes=0-1023`: one range."},
+        {"name": "If-Range", "in": "header", "schema": _HEADER},
     ]
 }
 LOCATED: dict[int | str, dict[str, Any]] = {

@@ -11,7 +11,7 @@ from portal.features.files.grant_rows import Grant
 from portal.features.files.models import Kind, Status
 from portal.features.files.names import MAX_NAME_BYTES, NAME_PATTERN
 from portal.features.files.views import FileView
-from portal.web.fields import GivenMoment, Moment, Number, Text
+from portal.web.fields import GivenMoment, Moment, Number, Text, Version
 
 MAX_DESCRIPTION = 4000
 NAME: JsonDict = {"pattern": NAME_PATTERN, "maxLength": MAX_NAME_BYTES}
@@ -32,6 +32,7 @@ _EXAMPLE: JsonDict = {
     "case": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
     "uploaded_by": "link:0190f3a4-2b7d-7c1f-a5e0-7d8c9b0a1f2e",
     "created_at": "2026-11-21T12:00:00.000000Z",
+    "version": 1,
 }
 
 
@@ -54,6 +55,7 @@ class FileOut(BaseModel):
     case: UUID | None = Field(description="The case it belongs to; null in its owner's inbox.")
     uploaded_by: str | None = Field(description="`user:<id>`, `user:<id>/token:<id>` or `link:<id>`; null if unknown.")
     created_at: Moment
+    version: Version
 
     @classmethod
     def of(cls, file: FileView) -> "FileOut":
@@ -73,6 +75,7 @@ class FileOut(BaseModel):
             case=file.case_id,
             uploaded_by=file.uploaded_by,
             created_at=file.created_at,
+            version=file.version,
         )
 
 

@@ -30,7 +30,7 @@ from portal.web import conditions
 from portal.web.documents import taken_as_json
 from portal.web.errors import BODY_ERRORS, documented
 
-router = APIRouter(tags=["users"])
+router = APIRouter(tags=["administration"])
 BODIES = (UserCreate, UserPatch, InvitationCreate)  # `deps` parse them: FastAPI sees none
 
 _ALL: list[type[PortalError]] = [

@@ -12,22 +12,29 @@ from portal.web.errors import InvalidTokenRequest, UnsupportedMediaType
 _FORM = "application/x-www-form-urlencoded"
 _MAX_FORM_BYTES = 16 << 10
 _MAX_FIELDS = 16
+TOKEN_FIELDS = ("grant_type", "username", "password", "totp", "refresh_token", "scope")
 
 
 async def _token_form(request: Request) -> dict[str, str]:
     """The token request's fields. RFC 6749 §3.2: urlencoded, each at most once."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
-        raise UnsupportedMediaType(f"The token request is {_FORM}.")
+        raise UnsupportedMediaType(f"Send the token request as {_FORM}.")
     body = await request.body()
     if len(body) > _MAX_FORM_BYTES:
-        raise InvalidTokenRequest("invalid_request", "The token request is too long.")
+        raise InvalidTokenRequest("invalid_request", f"The token request is longer than {_MAX_FORM_BYTES:,} bytes.")
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
     except ValueError:
         raise InvalidTokenRequest("invalid_request", "The token request is not urlencoded UTF-8.") from None
     if len({name for name, _ in pairs}) != len(pairs):
-        raise InvalidTokenRequest("invalid_request", "A field of the token request is repeated.")
-    return dict(pairs)
+        raise InvalidTokenRequest("invalid_request", f"A field of the token request is repeated: {_repeated(pairs)}.")
+    return {name: value for name, value in pairs if value}  # forms send what nobody filled in
+
+
+def _repeated(pairs: list[tuple[str, str]]) -> str:
+    """The first repeated field that the token request knows; what a client called another is not told."""
+    names = [name for name, _ in pairs]
+    return next((name for name in TOKEN_FIELDS if names.count(name) > 1), "send each once")
 
 
 TokenForm = Annotated[dict[str, str], Depends(_token_form)]

@@ -5,13 +5,20 @@ route names. What the principal may do with which object is the services' to ask
 """
 
 from collections.abc import Awaitable, Callable
+from hmac import compare_digest
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Request, Security
-from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, SecurityScopes
+from fastapi.security import (
+    APIKeyHeader,
+    HTTPAuthorizationCredentials,
+    HTTPBearer,
+    OAuth2PasswordBearer,
+    SecurityScopes,
+)
 from pydantic import BaseModel
 
-from portal.core.errors import InsufficientScope, NotSignedIn
+from portal.core.errors import InsufficientScope, InvalidInput, NotSignedIn
 from portal.core.principal import Action, CredentialKind, Origin, Permission, Principal
 from portal.features.authz import policy
 from portal.features.identity.callers import Callers
@@ -26,11 +33,20 @@ from portal.web.limits import Limits
 _T = TypeVar("_T")
 _Model = TypeVar("_Model", bound=BaseModel)
 
-bearer = OAuth2PasswordBearer(
+bearer = HTTPBearer(
+    scheme_name="bearer",
+    description=(
+        f"An access token from `POST {API}/auth/token`, an API token (`prt_…`), or for the shared routes a link's "
+        f"token from `POST {API}/links/redeem`. An account with an authenticator signs in at `POST {API}/auth/token`, "
+        "with `totp`, and pastes the access token here."
+    ),
+    auto_error=False,
+)
+sign_in = OAuth2PasswordBearer(
     tokenUrl=f"{API}/auth/token",
     refreshUrl=f"{API}/auth/token",
     scheme_name="password",
-    description="Sign in with name and password; send the access token as `Authorization: Bearer`.",
+    description="Name and password, for accounts without an authenticator: the others use `bearer`.",
     scopes={
         Permission.FILES_READ: "list files, read their entries",
         Permission.FILES_UPLOAD: "hand files in",
@@ -47,7 +63,7 @@ bearer = OAuth2PasswordBearer(
 api_key = APIKeyHeader(
     name="X-API-Token",
     scheme_name="api_token",
-    description="An API token (`prt_…`), for services; `Authorization: Bearer` takes one too.",
+    description="An API token (`prt_…`), for clients that cannot set `Authorization`; `bearer` takes one too.",
     auto_error=False,
 )
 
@@ -57,10 +73,17 @@ async def _origin(request: Request) -> Origin:
 
 
 async def _credential(
-    token: Annotated[str | None, Security(bearer)], key: Annotated[str | None, Security(api_key)]
+    request: Request,
+    _shown: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],  # the same header: for the document
+    token: Annotated[str | None, Security(sign_in)],
+    key: Annotated[str | None, Security(api_key)],
 ) -> str:
-    """None that anybody has, where there is none, or two that may say different things."""
-    return "" if token and key else token or key or ""
+    """One that nobody has, where there is none. Clients may send the same one in both headers; two are ambiguous."""
+    if token and key and not compare_digest(token.encode(), key.encode()):
+        limits: Limits = request.app.state.limits
+        await limits.admit(request, None)
+        raise InvalidInput("Authorization and X-API-Token hold different tokens: send one of the two.")
+    return token or key or ""
 
 
 From = Annotated[Origin, Depends(_origin)]
@@ -107,8 +130,11 @@ async def _identity(request: Request) -> Identity:
     return identity
 
 
+_IF_MATCH = 'The ETag that was read, in its quotes, or `*`. Example: `"1"`, which is version 1.'
+
+
 async def _version(
-    if_match: Annotated[str | None, Header(description='The ETag that was read, or `*`. Example: `"1"`')] = None,
+    if_match: Annotated[str | None, Header(alias="If-Match", description=_IF_MATCH)] = None,
 ) -> int | None:
     """Behind the principal in a signature: who is asked comes before what."""
     return expected_version(if_match)

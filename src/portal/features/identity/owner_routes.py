@@ -81,7 +81,7 @@ async def set_password(given: SettingPassword, identity: WithIdentity, origin: F
 
 @router.post(
     "/users/me/password",
-    tags=["users"],
+    tags=["account"],
     status_code=204,
     summary="Change your password",
     response_description="The password is changed; every other session is over.",
@@ -96,7 +96,7 @@ async def change_password(principal: WithAccount, given: NewPassword, identity: 
 
 @router.post(
     "/users/me/totp",
-    tags=["users"],
+    tags=["account"],
     status_code=201,
     summary="Enrol an authenticator",
     response_description="What the authenticator is given.",
@@ -111,7 +111,7 @@ async def enrol_totp(principal: Enrols, given: Proof, identity: WithIdentity, or
 
 @router.post(
     "/users/me/totp/confirm",
-    tags=["users"],
+    tags=["account"],
     summary="Confirm an authenticator with a code",
     response_description="The recovery codes.",
     responses=documented(*_PROOF, AlreadyEnrolled, NotEnrolled),
@@ -127,7 +127,7 @@ async def confirm_totp(
 
 @router.post(
     "/users/me/totp/remove",
-    tags=["users"],
+    tags=["account"],
     status_code=204,
     summary="Remove your authenticator",
     response_description="The authenticator and its recovery codes are gone.",

@@ -18,48 +18,27 @@ from portal.core.errors import (
 from portal.core.principal import Origin
 from portal.features.identity.bodies import TokenForm
 from portal.features.identity.deps import Enrols, From, SignedIn, WithIdentity
-from portal.features.identity.schemas import TokenOut, UserOut
+from portal.features.identity.schemas import TokenOut, TokenRequest, UserOut
 from portal.features.identity.service import Identity
 from portal.features.identity.sessions import TokenPair, TotpEnrolmentRequired
 from portal.web.errors import InvalidTokenRequest, TooSlow, UnsupportedMediaType, documented
 
 router = APIRouter()
+BODIES = (TokenRequest,)  # the form parses it: FastAPI does not see it
 
 _TOKEN_FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             "application/x-www-form-urlencoded": {
-                "schema": {
-                    "type": "object",
-                    "required": ["grant_type"],
-                    "properties": {
-                        "grant_type": {"type": "string", "enum": ["password", "refresh_token"]},
-                        "username": {"type": "string"},
-                        "password": {"type": "string", "format": "password"},
-                        "totp": {
-                            "type": "string",
-                            "description": "Where the account has an authenticator: its code, or a recovery code.",
-                        },
-                        "refresh_token": {"type": "string"},
-                        "scope": {"type": "string", "description": "Ignored: an account has one role."},
-                    },
-                    "oneOf": [  # what each grant needs; the properties stand above, where Swagger UI looks for them
-                        {
-                            "properties": {"grant_type": {"const": "password"}},
-                            "required": ["username", "password"],
-                        },
-                        {
-                            "properties": {"grant_type": {"const": "refresh_token"}},
-                            "required": ["refresh_token"],
-                        },
-                    ],
-                },
+                "schema": {"$ref": "#/components/schemas/TokenRequest"},
                 "example": {"grant_type": "password", "username": "alice", "password": "correct horse battery"},
             }
         },
     }
 }
+_NEEDED = {"password": ("username", "password"), "refresh_token": ("refresh_token",)}
+"""The fields of each grant. The document says it in words: an `oneOf` would take the types from generated clients."""
 _TOKEN_ERRORS: list[type[PortalError]] = [
     InvalidGrant,
     TotpRequired,
@@ -82,7 +61,9 @@ _TOKEN_ERRORS: list[type[PortalError]] = [
     openapi_extra=_TOKEN_FORM,
 )
 async def create_token(form: TokenForm, identity: WithIdentity, origin: From) -> TokenOut:
-    """OAuth2 password and refresh-token grants (RFC 6749 §4.3, §6)."""
+    """`grant_type=password` with `username` and `password`, and `totp` where the account has an authenticator;
+    `grant_type=refresh_token` with `refresh_token` (OAuth2, RFC 6749 §4.3 and §6).
+    """
     pair = await _grant(form, identity, origin)
     return TokenOut(
         access_token=pair.access_token,
@@ -122,7 +103,7 @@ async def logout_all(principal: Enrols, identity: WithIdentity, origin: From) ->
 
 @router.get(
     "/users/me",
-    tags=["users"],
+    tags=["account"],
     summary="Who am I?",
     response_description="The account.",
     responses=documented(NotSignedIn, TotpEnrolmentRequired, Unavailable),
@@ -135,10 +116,11 @@ async def read_me(principal: SignedIn, identity: WithIdentity) -> UserOut:
 
 async def _grant(form: dict[str, str], identity: Identity, origin: Origin) -> TokenPair:
     kind = form.get("grant_type")
-    if kind == "password" and {"username", "password"} <= form.keys():
+    if kind is not None and kind not in _NEEDED:
+        raise InvalidTokenRequest("unsupported_grant_type", "grant_type is password or refresh_token.")
+    missing = ["grant_type"] if kind is None else [name for name in _NEEDED[kind] if name not in form]
+    if missing:
+        raise InvalidTokenRequest("invalid_request", f"The token request lacks {' and '.join(missing)}.")
+    if kind == "password":
         return await identity.sessions.sign_in(form["username"], form["password"], origin, form.get("totp"))
-    if kind == "refresh_token" and "refresh_token" in form:
-        return await identity.sessions.refresh(form["refresh_token"], origin)
-    if kind in {None, "password", "refresh_token"}:
-        raise InvalidTokenRequest("invalid_request", "The token request lacks a field.")
-    raise InvalidTokenRequest("unsupported_grant_type", "Only password and refresh_token are granted.")
+    return await identity.sessions.refresh(form["refresh_token"], origin)

@@ -1,7 +1,7 @@
 """What identity's routes say and take, as JSON."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,7 +11,7 @@ from portal.core.principal import Role
 from portal.features.identity.invitation_rows import Invitation
 from portal.features.identity.names import MAX_NAME
 from portal.features.identity.repository import User
-from portal.web.fields import Moment, Number
+from portal.web.fields import Moment, Number, Version
 
 _ID = "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d"
 _AT = "2026-11-21T12:00:00.000000Z"
@@ -25,8 +25,26 @@ GivenName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, description=
 GivenRole = Annotated[Role, Field(strict=False)]  # JSON has texts
 
 
+class TokenRequest(BaseModel):
+    """A sign-in (`username` and `password`) or a refresh (`refresh_token`). For the document: `bodies` reads the form.
+
+    The defaults are what Swagger UI fills in: an empty field is one that was not sent.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"grant_type": "password", "username": "alice", "password": _PASSWORD}}
+    )
+
+    grant_type: Literal["password", "refresh_token"] = Field(description="How to prove who you are.")
+    username: str = Field("", max_length=64, description="With `password`.")
+    password: Password = Field("", description="With `password`.")
+    totp: str = Field("", max_length=64, description="A code of the account's authenticator, or a recovery code.")
+    refresh_token: str = Field("", max_length=4096, description="With `refresh_token`: from the last answer.")
+    scope: str = Field("", max_length=1024, description="Ignored: an account has one role.")
+
+
 class TokenOut(BaseModel):
-    """RFC 6749 §5.1."""
+    """The tokens of a session (RFC 6749 §5.1)."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -48,7 +66,7 @@ class TokenOut(BaseModel):
 
 
 _ME: JsonDict = {"id": _ID, "name": "alice", "role": "analyst", "created_at": _AT}
-_USER: JsonDict = {**_ME, "disabled_at": _AT, "has_password": True, "has_totp": False}
+_USER: JsonDict = {**_ME, "disabled_at": _AT, "has_password": True, "has_totp": False, "version": 1}
 
 _INVITATION: JsonDict = {"id": _ID, "role": "analyst", "created_by": _ID, "created_at": _AT, "expires_at": _AT}
 
@@ -80,6 +98,7 @@ class AccountOut(BaseModel):
     disabled_at: Moment | None
     has_password: bool = Field(description="False until its owner has set one.")
     has_totp: bool = Field(description="Whether a sign-in needs a code.")
+    version: Version
 
     @classmethod
     def of(cls, user: User) -> "AccountOut":
@@ -91,6 +110,7 @@ class AccountOut(BaseModel):
             disabled_at=user.disabled_at,
             has_password=bool(user.password_hash),
             has_totp=user.totp_since is not None,
+            version=user.version,
         )
 
 

@@ -3,23 +3,16 @@
 from typing import Annotated
 
 from fastapi import Depends, Query, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from fastapi.security import HTTPAuthorizationCredentials, SecurityScopes
 
 from portal.core.errors import InsufficientScope, NotSignedIn
 from portal.core.principal import Permission
 from portal.features.files.schemas import DetailsQuery
-from portal.features.identity.deps import WithAccount, admitted, json_of
+from portal.features.identity.deps import WithAccount, admitted, bearer, json_of
 from portal.features.links.schemas import DownloadLinkIn, LinkQuery, UploadLinkIn
 from portal.features.links.service import Links
 from portal.features.links.shared_schemas import RedeemIn, SharedQuery
 from portal.features.links.views import Visit
-
-_bearer = HTTPBearer(
-    scheme_name="link",
-    bearerFormat="prs_…",
-    description="A link's token, from `POST /links/redeem`: good for fifteen minutes, and for the shared routes alone.",
-    auto_error=False,
-)
 
 
 async def _links(request: Request) -> Links:
@@ -30,7 +23,7 @@ async def _links(request: Request) -> Links:
 async def _visit(
     request: Request,
     asked: SecurityScopes,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
 ) -> Visit:
     found = _nobody() if credentials is None else (await _links(request)).visits.visit(credentials.credentials)
     visit = await admitted(request, found, _actor)

@@ -16,10 +16,10 @@ from portal.features.identity.passwords import PasswordGuessable, PasswordLength
 from portal.features.links.deps import Listing, NewDownloadLink, NewUploadLink, WithLinks
 from portal.features.links.schemas import (
     DownloadLinkIn,
+    LinkCreated,
     LinkList,
     LinkOut,
     LinkResults,
-    NewLinkOut,
     UploadLinkIn,
 )
 from portal.features.links.service import Links
@@ -53,7 +53,7 @@ _MAKE: list[type[PortalError]] = [
 )
 async def make_download_link(
     principal: WithAccount, body: NewDownloadLink, links: WithLinks, origin: From, response: Response
-) -> NewLinkOut:
+) -> LinkCreated:
     """To files that you may download, of one case or your inbox; for its lead to all of a case."""
     return await _made(principal, body.wanted(), links, origin, response)
 
@@ -68,7 +68,7 @@ async def make_download_link(
 )
 async def make_upload_link(
     principal: WithAccount, body: NewUploadLink, links: WithLinks, origin: From, response: Response
-) -> NewLinkOut:
+) -> LinkCreated:
     """Into a case that you lead or contribute to, or your inbox. Its holder reads nothing, not even what they sent."""
     return await _made(principal, body.wanted(), links, origin, response)
 
@@ -113,7 +113,7 @@ async def revoke_link(link_id: UUID, principal: WithAccount, links: WithLinks, o
     return Response(status_code=204)
 
 
-async def _made(principal: Principal, wanted: Wanted, links: Links, origin: Origin, response: Response) -> NewLinkOut:
+async def _made(principal: Principal, wanted: Wanted, links: Links, origin: Origin, response: Response) -> LinkCreated:
     made = await links.making.make(principal, wanted, origin)
     response.headers["Cache-Control"] = "no-store"
-    return NewLinkOut.with_secret(made.link, made.secret)
+    return LinkCreated.with_secret(made.link, made.secret)

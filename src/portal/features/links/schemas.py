@@ -6,7 +6,6 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
-from pydantic.json_schema import SkipJsonSchema
 
 from portal.features.files.models import Kind
 from portal.features.links.views import Link, LinkKind, LinkState, Wanted
@@ -45,12 +44,11 @@ Password = Annotated[
 
 
 class DownloadLinkIn(BaseModel):
-    """A link to be made: to files of one place, or to whatever lies in a case."""
+    """A link to be made: to files of one place (`file_ids`), or to whatever lies in a case (`case_id`)."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "oneOf": [{"required": ["file_ids"]}, {"required": ["case_id"]}],
             "example": {
                 "file_ids": ["0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d"],
                 "expires_in_hours": 48,
@@ -60,10 +58,13 @@ class DownloadLinkIn(BaseModel):
         },
     )
 
-    file_ids: list[UUID] = Field(default_factory=list, min_length=1, max_length=MAX_FILES, description="These files.")
-    case_id: UUID | SkipJsonSchema[None] = Field(
-        None, description="Or all that lies in this case when it is asked for."
+    file_ids: list[UUID] = Field(
+        default_factory=list,
+        min_length=1,
+        max_length=MAX_FILES,
+        description="Either these files.",
     )
+    case_id: UUID | None = Field(None, description="Or all that lies in this case when it is asked for.")
     expires_in_hours: Hours = 168
     max_uses: int = Field(1, strict=True, ge=1, le=MAX_USES, description="Whole downloads, of all files together.")
     message: Message = ""
@@ -150,7 +151,7 @@ class LinkOut(BaseModel):
         return cls.model_validate(_told(link))
 
 
-class NewLinkOut(LinkOut):
+class LinkCreated(LinkOut):
     """A link that was just made."""
 
     model_config = ConfigDict(json_schema_extra={"example": {**_LINK, "secret": "prl_7h1s1sn0t0ne…"}})
@@ -158,7 +159,7 @@ class NewLinkOut(LinkOut):
     secret: str = Field(repr=False, description="To be redeemed. It is shown this once and kept nowhere.")
 
     @classmethod
-    def with_secret(cls, link: Link, secret: str) -> "NewLinkOut":
+    def with_secret(cls, link: Link, secret: str) -> "LinkCreated":
         return cls.model_validate(_told(link) | {"secret": secret})
 
 

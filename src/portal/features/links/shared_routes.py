@@ -104,7 +104,7 @@ async def head_shared(file_id: UUID, visit: MayDownload, links: WithLinks, files
     responses=documented(*UPLOAD),
     openapi_extra=FORM_BODY,
 )
-async def upload_shared(
+async def upload_shared_file(
     request: Request, _: NoQuery, visit: MayUpload, links: WithLinks, files: WithFiles, origin: From
 ) -> Receipt:
     """multipart/form-data with one `file`; the other fields may stand before or after it. Never overwrites."""

@@ -7,9 +7,10 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 
 from portal.core import errors
+from portal.core.principal import Permission
 from portal.features.identity.deps import From, WithAccount
 from portal.features.tokens.deps import NewToken, Whose, WithTokens
-from portal.features.tokens.schemas import ApiTokenIn, ApiTokenList, ApiTokenOut, NewApiTokenOut
+from portal.features.tokens.schemas import ApiTokenCreated, ApiTokenIn, ApiTokenList, ApiTokenOut
 from portal.features.tokens.service import TooManyTokens, Wanted
 from portal.web.errors import TooSlow, UnsupportedMediaType, documented
 
@@ -43,18 +44,18 @@ _BODY: dict[str, Any] = {
 )
 async def create_api_token(
     principal: WithAccount, body: NewToken, tokens: WithTokens, origin: From, response: Response
-) -> NewApiTokenOut:
+) -> ApiTokenCreated:
     """For a script or a service: it may do at most what you may, and never more than is named here."""
     wanted = Wanted(
         name=body.name,
-        permissions=frozenset(body.permissions),
+        permissions=frozenset(map(Permission, body.permissions)),
         lifetime=timedelta(days=body.expires_in_days),
         networks=tuple(body.networks),
         case_id=body.case_id,
     )
     made = await tokens.create(principal, wanted, origin)
     response.headers["Cache-Control"] = "no-store"
-    return NewApiTokenOut.with_secret(made.token, made.secret)
+    return ApiTokenCreated.with_secret(made.token, made.secret)
 
 
 @router.get(

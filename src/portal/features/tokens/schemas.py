@@ -1,10 +1,12 @@
 """What the token routes say and take, as JSON. A secret is in one answer, once."""
 
-from ipaddress import IPv4Network, IPv6Network
+import re
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic.config import JsonDict
 
 from portal.core.principal import Permission
@@ -26,13 +28,39 @@ _EXAMPLE: JsonDict = {
 }
 
 
-def _written(value: object) -> object:
+_WRITTEN = re.compile(r"[0-9A-Fa-f.:]{2,45}(/[0-9.]{1,15})?", re.ASCII)
+
+
+def _network(value: object) -> IPv4Network | IPv6Network:
     if not isinstance(value, str):  # the library would take a number, or false, for an address
-        raise ValueError("write the network as text")  # noqa: TRY004  # what pydantic takes for a refusal
-    return value
+        raise ValueError("write the network as text: 192.0.2.0/24")  # noqa: TRY004  # what pydantic takes for a refusal
+    try:
+        network = ip_network(value if _WRITTEN.fullmatch(value) else "", strict=False)
+    except ValueError:
+        raise ValueError("is not a network: write it as 192.0.2.0/24 or 2001:db8::/32") from None
+    if network.network_address != ip_interface(value).ip:
+        raise ValueError(f"host bits are set: write {network}")
+    return network
 
 
-Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_written)]
+Network = Annotated[
+    IPv4Network | IPv6Network,
+    PlainValidator(_network),
+    WithJsonSchema({"type": "string", "maxLength": 61, "pattern": f"^{_WRITTEN.pattern}$"}),
+]
+"""One validator for both kinds: of two, pydantic would tell both stories."""
+
+
+class TokenPermission(StrEnum):
+    """What an API token may be used for: every permission but those that a sign-in alone has."""
+
+    FILES_READ = Permission.FILES_READ
+    FILES_UPLOAD = Permission.FILES_UPLOAD
+    FILES_CHANGE = Permission.FILES_CHANGE
+    DOWNLOAD_RAW = Permission.DOWNLOAD_RAW
+    DOWNLOAD_WRAPPED = Permission.DOWNLOAD_WRAPPED
+    CASES_READ = Permission.CASES_READ
+    CASES_CHANGE = Permission.CASES_CHANGE
 
 
 class ApiTokenIn(BaseModel):
@@ -51,8 +79,10 @@ class ApiTokenIn(BaseModel):
     )
 
     name: Text = Field(min_length=1, max_length=100, description="What it is for: shown in lists and on record.")
-    permissions: list[Permission] = Field(
-        min_length=1, description="What it may be used for, of what its owner may; `files:upload` alone hands in only."
+    permissions: list[TokenPermission] = Field(
+        min_length=1,
+        max_length=len(TokenPermission),
+        description="What it may be used for, of what its owner may; `files:upload` alone hands in only.",
     )
     expires_in_days: Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)] = 90
     networks: list[Network] = Field([], max_length=16, description="Where it may be used from; anywhere if empty.")
@@ -66,7 +96,7 @@ class ApiTokenOut(BaseModel):
 
     id: UUID
     name: str
-    permissions: list[Permission]
+    permissions: list[TokenPermission]
     networks: list[str]
     case_id: UUID | None
     owner_id: UUID
@@ -80,7 +110,7 @@ class ApiTokenOut(BaseModel):
         return cls(**_told(token))
 
 
-class NewApiTokenOut(ApiTokenOut):
+class ApiTokenCreated(ApiTokenOut):
     """A token that was just made."""
 
     model_config = ConfigDict(json_schema_extra={"example": {**_EXAMPLE, "token": "prt_7h1s1sn0t0ne…"}})
@@ -88,7 +118,7 @@ class NewApiTokenOut(ApiTokenOut):
     token: str = Field(description="The secret. It is shown this once and kept nowhere.")
 
     @classmethod
-    def with_secret(cls, token: ApiToken, secret: str) -> "NewApiTokenOut":
+    def with_secret(cls, token: ApiToken, secret: str) -> "ApiTokenCreated":
         return cls(token=secret, **_told(token))
 
 
@@ -112,7 +142,7 @@ def _told(token: ApiToken) -> dict[str, object]:
     return {
         "id": token.id,
         "name": token.name,
-        "permissions": sorted(token.permissions),
+        "permissions": sorted(map(TokenPermission, token.permissions)),
         "networks": [str(network) for network in token.networks],
         "case_id": token.case_id,
         "owner_id": token.user_id,

@@ -1,0 +1,142 @@
+"""The OpenAPI document: what FastAPI finds in the routes, made complete, and such that every generator understands it.
+
+Comes in: the app, and models that dependencies parse. Leaves: the document. Each operation says what it refuses, which
+permission it needs and what its rate is; parameters have no null; of security schemes OAuth2's alone have scopes, as
+linters want it; a route that no API token reaches does not offer one. Next: `components` moves to one place what is
+repeated; `documents` serves it.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+
+from portal.core.errors import InvalidInput
+from portal.web import components, words
+from portal.web.errors import PROBLEM_JSON, Problem, ValidationFailed, documented
+from portal.web.limits import Limits, tell_of_limits
+from portal.web.middleware import HeadTooLarge, TargetTooLong
+
+_IF_MATCH = r'^("(0|[1-9]\d{0,8})"|\*)$'  # what can match at all
+_FRAMEWORKS = ("HTTPValidationError", "ValidationError")  # FastAPI's own 422: ours is a problem like any other
+_SIGN_IN_ONLY = {"account", "administer"}  # permissions that no API token has
+_REQUEST_ID = {
+    "required": True,
+    "schema": {"type": "string", "format": "uuid"},
+    "description": "Names this request in the portal's log.",
+}
+
+
+def document_of(
+    app: FastAPI, *, description: str, tags: dict[str, str], limits: Limits, bodies: Iterable[type[BaseModel]]
+) -> dict[str, Any]:
+    """The document of every route that the app has by now. `bodies` are models that dependencies parse."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=description,
+        routes=app.routes,
+        servers=[{"url": "/"}],
+        tags=[{"name": name, "description": text} for name, text in tags.items()],
+        contact={"name": "Whoever operates this portal"},
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    _add_models(document, (Problem, *bodies))
+    for operation in operations(document):
+        _complete(operation, limits)
+    for schema in document["components"]["schemas"].values():
+        _tidy(schema)
+    _name_codes(document)
+    components.share(document)
+    return document
+
+
+def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every operation of the document."""
+    for methods in document["paths"].values():
+        yield from methods.values()
+
+
+def _add_models(document: dict[str, Any], models: Iterable[type[BaseModel]]) -> None:
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for name in _FRAMEWORKS:
+        schemas.pop(name, None)
+    for model in models:
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schema.pop("$defs", {})
+        schemas[model.__name__] = schema
+
+
+def _complete(operation: dict[str, Any], limits: Limits) -> None:
+    answers = operation["responses"]
+    if "application/json" in answers.get("422", {}).get("content", {}):
+        del answers["422"]
+    if operation.get("parameters") or "requestBody" in operation:
+        _add_answers(answers, documented(ValidationFailed))
+    for status, answer in documented(InvalidInput, HeadTooLarge, TargetTooLong).items():
+        answers.setdefault(str(status), answer)
+    tell_of_limits(operation, limits.class_of(operation["operationId"]))
+    for answer in answers.values():
+        answer["headers"] = answer.get("headers", {}) | {"X-Request-ID": _REQUEST_ID}
+    for parameter in operation.get("parameters", ()):
+        _settle(parameter)
+    _say_permissions(operation)
+
+
+def _add_answers(answers: dict[str, Any], more: dict[int | str, dict[str, Any]]) -> None:
+    """Beside the codes that the route names itself."""
+    for status, answer in more.items():
+        known = answers.setdefault(str(status), answer)
+        if known is not answer:
+            examples = answer["content"][PROBLEM_JSON]["examples"]
+            known["content"][PROBLEM_JSON]["examples"] = known["content"][PROBLEM_JSON]["examples"] | examples
+            known["description"] += f" {answer['description']}"
+
+
+def _settle(parameter: dict[str, Any]) -> None:
+    """No null, which a query cannot say; If-Match where a change needs it; a description."""
+    schema = parameter["schema"]
+    kinds = [kind for kind in schema.pop("anyOf", ()) if kind.get("type") != "null"]
+    schema |= kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {}
+    if schema.get("default", ...) is None:
+        del schema["default"]
+    if parameter["name"] == "If-Match":
+        parameter |= {"required": True, "schema": {"type": "string", "pattern": _IF_MATCH}}
+    _tidy(schema)
+    told = parameter.get("description") or schema.pop("description", None) or words.PARAMETERS.get(parameter["name"])
+    schema.pop("description", None)
+    if told:
+        parameter["description"] = told
+
+
+def _tidy(schema: dict[str, Any]) -> None:
+    """Without the titles that pydantic makes of names; with a description where the name says the same everywhere."""
+    if isinstance(schema.get("title"), str):
+        del schema["title"]
+    for name, field in schema.get("properties", {}).items():
+        _tidy(field)
+        if "$ref" not in field and name in words.FIELDS:
+            field.setdefault("description", words.FIELDS[name])
+    for part in ([schema["items"]] if "items" in schema else []) + schema.get("anyOf", []):
+        _tidy(part)
+
+
+def _say_permissions(operation: dict[str, Any]) -> None:
+    asked = operation.setdefault("security", [])
+    scopes = sorted({scope for entry in asked for named in entry.values() for scope in named})
+    if scopes:
+        alone = " A sign-in has it, an API token never." if _SIGN_IN_ONLY.intersection(scopes) else ""
+        operation["description"] += f"\n\nPermission: `{'`, `'.join(scopes)}`.{alone}"
+    kept = [entry for entry in asked if "api_token" not in entry or not _SIGN_IN_ONLY.intersection(scopes)]
+    operation["security"] = [{name: named if name == "password" else [] for name, named in e.items()} for e in kept]
+
+
+def _name_codes(document: dict[str, Any]) -> None:
+    """Every code that the document has an example of. No `enum`: a client must live with a code that comes later."""
+    codes: set[str] = {"internal_error", "method_not_allowed"}
+    for operation in operations(document):
+        for answer in operation["responses"].values():
+            codes |= answer.get("content", {}).get(PROBLEM_JSON, {}).get("examples", {}).keys()
+    document["components"]["schemas"]["Problem"]["properties"]["code"]["x-extensible-enum"] = sorted(codes)
