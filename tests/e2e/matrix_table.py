@@ -122,7 +122,7 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 401  401  401  401  401  401  401  401  401  401  401  401  401  401  404  less  download_shared inbox_file
 401  401  401  401  401  401  401  401  401  401  401  401  401  401  200  less  head_shared case_file
 401  401  401  401  401  401  401  401  401  401  401  401  401  401  404  less  head_shared inbox_file
-401  401  401  401  401  401  401  401  401  401  401  401  401  401  less 201   upload_shared
+401  401  401  401  401  401  401  401  401  401  401  401  401  401  less 201   upload_shared_file
 401  401  401  401  401  401  401  401  401  401  401  401  401  401  less 201   upload_shared_raw fresh
 
 200  200  200  200  200  200  200  200  200  200  200  200  200  200  200  200   create_token
@@ -186,7 +186,7 @@ SAYS: dict[str, dict[str, Any]] = {
     "make_upload_link into case": {"json": {"case_id": "{case}"}},
     "list_links": {"params": {"limit": "200"}},
     "redeem_link": {"json": {"secret": "{link_secret}"}},
-    "upload_shared": {"files": {"file": "x"}},
+    "upload_shared_file": {"files": {"file": "x"}},
     "upload_shared_raw": {"content": "x"},
 }
 """What a row sends beside its path: by the whole row, or else by its route. Objects stand in braces."""

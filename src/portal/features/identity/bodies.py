@@ -28,7 +28,7 @@ async def _token_form(request: Request) -> dict[str, str]:
         raise InvalidTokenRequest("invalid_request", "The token request is not urlencoded UTF-8.") from None
     if len({name for name, _ in pairs}) != len(pairs):
         raise InvalidTokenRequest("invalid_request", f"A field of the token request is repeated: {_repeated(pairs)}.")
-    return {name: value for name, value in pairs if value}  # forms send what nobody filled in
+    return dict(pairs)
 
 
 def _repeated(pairs: list[tuple[str, str]]) -> str:

@@ -122,5 +122,5 @@ async def _grant(form: dict[str, str], identity: Identity, origin: Origin) -> To
     if missing:
         raise InvalidTokenRequest("invalid_request", f"The token request lacks {' and '.join(missing)}.")
     if kind == "password":
-        return await identity.sessions.sign_in(form["username"], form["password"], origin, form.get("totp"))
+        return await identity.sessions.sign_in(form["username"], form["password"], origin, form.get("totp") or None)
     return await identity.sessions.refresh(form["refresh_token"], origin)
