@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from portal.core.errors import PreconditionFailed, PreconditionRequired, RangeNotSatisfiable
+from portal.core.errors import InvalidInput, PreconditionFailed, PreconditionRequired, RangeNotSatisfiable
 from portal.web.conditions import (
     content_tag,
     expected_version,

@@ -5,7 +5,7 @@ Comes in: header texts. Leaves: plain values, or the error RFC 9110 names. All p
 
 import re
 
-from portal.core.errors import PreconditionFailed, PreconditionRequired, RangeNotSatisfiable
+from portal.core.errors import InvalidInput, PreconditionFailed, PreconditionRequired, RangeNotSatisfiable
 
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))", re.ASCII | re.IGNORECASE)
 _VERSION_TAG = re.compile(r'"(0|[1-9]\d{0,8})"', re.ASCII)  # as `version_tag` writes it: tags are compared as they are
