@@ -98,11 +98,15 @@ class Desk:
         delivery = await self.begin(visit, file_id, start, length)
         return b"".join([chunk async for chunk in delivery.chunks])
 
-    async def send(self, visit: Visit, content: bytes = CONTENT, kind: Kind = Kind.OTHER, **said: Any) -> FileView:
-        visit.link.room(len(content))
+    async def send(
+        self, visit: Visit, content: bytes = CONTENT, kind: Kind = Kind.OTHER, key: str | None = None, **said: Any
+    ) -> FileView:
+        """As the routes do."""
         arrival = Directed(Bytes(content, said=Details(kind), **said), visit.link)
-        counted = self.sharing.counting_uploads(visit)
-        return await self.house.intake.take_in(visit.principal, arrival, ORIGIN, counted=counted)
+        async with self.sharing.box(visit, said.get("announced"), WHOLE, key) as box:
+            return await self.house.intake.take_in(
+                visit.principal, arrival, ORIGIN, idempotency_key=box.key, counted=box.counted
+            )
 
     async def link_row(self) -> dict[str, Any]:
         (row,) = await self.house.rows("links")

@@ -119,7 +119,7 @@ async def test_a_quarantined_file_is_given_to_nobody(desk: Desk, house: House, l
 async def test_the_secret_is_kept_nowhere_and_shown_by_nothing(desk: Desk, house: House, lead: Principal) -> None:
     made = await desk.upload_link(lead, password="a kite over the harbour")
     redeemed = await desk.visits.redeem(made.secret, "a kite over the harbour", ORIGIN)
-    tables = ("links", "link_sessions", "link_files", "link_deliveries", "audit")
+    tables = ("links", "link_sessions", "link_files", "link_uses", "audit")
     shown = [str(row) for table in tables for row in await house.rows(table)]
     wanted = Wanted(LinkKind.UPLOAD, timedelta(1), 1, password="a kite over the harbour")
     shown += map(repr, (made, redeemed, wanted, made.link))

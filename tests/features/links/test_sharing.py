@@ -11,7 +11,7 @@ from portal.core.principal import Principal
 from portal.features.authz.standing import CaseRole, CaseStatus, Tlp
 from portal.features.files import delivery
 from portal.features.files.models import Kind
-from portal.features.links.sharing import NothingToResume
+from portal.features.links.downloads import NothingToResume
 from portal.features.links.views import KindRefused, LinkUsedUp, Visit
 from tests.features.files.conftest import CONTENT, MARKER, ORIGIN, House
 

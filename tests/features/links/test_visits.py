@@ -55,8 +55,9 @@ async def test_whatever_is_wrong_gets_one_answer_and_is_on_record(
 ) -> None:
     guarded = await desk.upload_link(lead, password=PASSWORD)
     over, revoked = await desk.upload_link(lead), await desk.upload_link(lead)
-    used_up = await desk.upload_link(lead)
-    await desk.send(await desk.visit(used_up))
+    file = await house.hand_in(lead)
+    used_up = await desk.download_link(lead, file.id)
+    await desk.fetch(await desk.visit(used_up), file.id)
     await desk.making.revoke(lead, revoked.link.id, ORIGIN)
     said = [
         await refused(desk, MARK.make()),
@@ -159,7 +160,7 @@ async def test_a_token_ends_after_fifteen_minutes_and_never_outlasts_its_link(
     hands.passes(hours=23, minutes=40)
     late = await desk.visits.redeem(made.secret, None, ORIGIN)
     assert late.expires_at == made.link.expires_at
-    hands.passes(minutes=6)
+    hands.passes(days=1, minutes=6)
     async with desk.house.database.read() as connection:
         with pytest.raises(NotSignedIn):
             await desk.visits.again(connection, visit.principal)
@@ -258,13 +259,13 @@ async def test_sessions_are_swept_when_over_and_links_long_after(
     visit = await desk.visit(made)
     await desk.fetch(visit, file.id)
     await desk.visits.sweep()
-    assert [len(await house.rows(t)) for t in ("links", "link_files", "link_sessions", "link_deliveries")] == [1] * 4
+    assert [len(await house.rows(t)) for t in ("links", "link_files", "link_sessions", "link_uses")] == [1] * 4
     hands.passes(minutes=16)
     await desk.visits.sweep()
-    assert [len(await house.rows(t)) for t in ("links", "link_sessions", "link_deliveries")] == [1, 0, 0]
+    assert [len(await house.rows(t)) for t in ("links", "link_sessions", "link_uses")] == [1, 0, 1]
     hands.passes(days=92)
     await desk.visits.sweep()
-    assert [len(await house.rows(t)) for t in ("links", "link_files")] == [0, 0]
+    assert [len(await house.rows(t)) for t in ("links", "link_files", "link_uses")] == [0, 0, 0]
     assert await house.record("link.created")
 
 

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -40,6 +40,9 @@ async def write(connection: AsyncConnection, event: Event) -> None:
     await insert_unless_taken(connection, AuditRow, values, unique=["id"])
 
 
+Settle = Callable[[AsyncConnection], Awaitable[None]]
+
+
 class Recorder:
     """Puts outcomes on record that can no longer stop what they speak of."""
 
@@ -48,11 +51,16 @@ class Recorder:
         self._journal = journal
         self._held: dict[UUID, Event] = {}  # what neither the database nor the journal took yet
 
-    async def outcome(self, event: Event) -> None:
-        """Write `event` in a transaction of its own; where that fails, in the journal; else hold it for `replay`."""
+    async def outcome(self, event: Event, settle: Settle | None = None) -> None:
+        """Write `event` in a transaction of its own; where that fails, in the journal; else hold it for `replay`.
+
+        `settle` is awaited in that transaction: rows that say the same must do without where it fails.
+        """
         try:
             async with self._database.write() as connection:
                 await write(connection, event)
+                if settle is not None:
+                    await settle(connection)
         except Exception as error:  # noqa: BLE001  # whatever it is, the outcome must not be lost
             _log.warning("audit_event_journalled", audit_id=str(event.id), error=type(error).__name__)
             try:

@@ -7,8 +7,10 @@ short transaction judges and records "started" before the first byte; the outcom
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -43,7 +45,19 @@ class Extent:
 
 
 Choose = Callable[[FileView], Extent]
-Counted = Callable[[AsyncConnection, FileView, Extent], Awaitable[None]]
+
+
+class Use(Protocol):
+    """What a download costs whoever was let in by something that is counted."""
+
+    def held(self) -> AbstractAsyncContextManager[None]:
+        """For as long as the download runs."""
+
+    async def ended(self, connection: AsyncConnection, handed: int, *, finished: bool) -> None:
+        """In the transaction that puts its end on record: at most `handed` bytes of it have gone out."""
+
+
+Counted = Callable[[AsyncConnection, FileView, Extent], Awaitable[Use]]
 """Awaited in the transaction that puts "started" on record; what it raises leaves no trace of the download."""
 
 
@@ -91,8 +105,7 @@ class Deliveries:
                 file = await _deliverable(connection, principal, file_id)
                 sealed = file.sealed(await repository.parts(connection, file))
                 extent = Extent(0, 0) if sealed is None else choose(file)  # what it says is nothing to choose from
-                if counted is not None and sealed is not None:
-                    await counted(connection, file, extent)
+                use = None if counted is None or sealed is None else await counted(connection, file, extent)
                 said: dict[str, Detail] = {"start": extent.start, "length": extent.length}
                 started = Event(EventKind.FILE_DOWNLOAD_STARTED, principal.actor, str(file_id), origin, said)
                 await record.write(connection, started)
@@ -102,17 +115,24 @@ class Deliveries:
             await uninterrupted(self._recorder.outcome(damaged))
             raise
         judge = _Judge(self._database, self._callers, principal, file_id)
-        return Delivery(file, extent, self._recorded(file, sealed, extent, started, judge))
+        return Delivery(file, extent, self._recorded(file, sealed, extent, started, judge, use))
 
     async def _recorded(
-        self, file: FileView, sealed: SealedFile | None, extent: Extent, started: Event, judge: "_Judge"
+        self,
+        file: FileView,
+        sealed: SealedFile | None,
+        extent: Extent,
+        started: Event,
+        judge: "_Judge",
+        use: Use | None,
     ) -> AsyncGenerator[bytes, None]:
         """The bytes, and whatever happens, one outcome: finished, revoked, damaged, broken or client_gone."""
-        outcome, sent = "client_gone", 0
+        outcome, sent, handed = "client_gone", 0, 0
         try:
-            async with aclosing(self._plaintext(sealed, extent)) as plaintext:
+            async with _held(use), aclosing(self._plaintext(sealed, extent)) as plaintext:
                 async for chunk in plaintext:
                     await judge.again()
+                    handed += len(chunk)  # whatever of it arrives
                     yield chunk
                     sent += len(chunk)
                     if sent == extent.length:
@@ -134,7 +154,8 @@ class Deliveries:
         finally:
             details: dict[str, Detail] = {"started": str(started.id), "outcome": outcome, "sent": sent}
             ended = Event(EventKind.FILE_DOWNLOAD_ENDED, started.actor, started.subject, started.origin, details)
-            await uninterrupted(self._recorder.outcome(ended))
+            settle = None if use is None else partial(use.ended, handed=handed, finished=outcome == "finished")
+            await uninterrupted(self._recorder.outcome(ended, settle))
 
     async def _is_gone(self, file: FileView) -> bool:
         try:
@@ -173,6 +194,10 @@ class _Judge:
         async with self._database.read() as connection:
             principal = await self._callers.again(connection, self._principal)
             await _deliverable(connection, principal, self._file_id)
+
+
+def _held(use: Use | None) -> AbstractAsyncContextManager[None]:
+    return contextlib.nullcontext() if use is None else use.held()
 
 
 async def _never_read(delivery: Delivery) -> None:

@@ -3,6 +3,7 @@
 Comes in: the caller's connection, a principal, what a link is for. Leaves: nothing, or an error.
 """
 
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,6 +17,8 @@ from portal.features.cases import standing
 from portal.features.links import repository
 from portal.features.links.repository import LiveLink
 from portal.features.links.views import ACTIONS, LinkKind
+
+OVERTIME = timedelta(days=1)
 
 
 async def require_place(
@@ -48,9 +51,13 @@ async def principal_of(connection: AsyncConnection, live: LiveLink) -> Principal
     return principal
 
 
-async def again(connection: AsyncConnection, link_id: UUID) -> Principal:
-    """The same for a link that was good a moment ago. Raises NotSignedIn."""
-    live = await repository.live_by_id(connection, link_id, clock.now())
+async def again(connection: AsyncConnection, link_id: UUID, *, begun: bool = True) -> Principal:
+    """The same for a link that was good when something was `begun` by it, else now. Raises NotSignedIn.
+
+    What began in time may outlast the link, for a day at most.
+    """
+    moment = clock.now() - (OVERTIME if begun else timedelta())
+    live = await repository.live_by_id(connection, link_id, moment)
     if live is None:
         raise NotSignedIn
     return await principal_of(connection, live)

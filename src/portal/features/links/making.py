@@ -133,9 +133,11 @@ def _link(principal: Principal, wanted: Wanted, case_id: UUID | None) -> Link:
         revoked_at=None,
         ended_by=None,
         most=wanted.most,
+        most_in_all=wanted.most_in_all,
         used=0,
         most_bytes=wanted.most_bytes,
         used_bytes=0,
+        failed_uploads=0,
         kinds=wanted.kinds,
         has_password=wanted.password is not None,
     )

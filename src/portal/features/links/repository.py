@@ -16,11 +16,12 @@ from portal.core.page import After
 from portal.core.principal import Role
 from portal.features.files.models import Kind
 from portal.features.identity.models import UserRow
-from portal.features.links.models import LinkFileRow, LinkRow
+from portal.features.links.models import LinkFileRow, LinkRow, LinkUseRow
 from portal.features.links.views import Link, LinkKind, LinkState
 
 _links: Any = LinkRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
 _offered: Any = LinkFileRow.__table__  # type: ignore[attr-defined]
+_uses: Any = LinkUseRow.__table__  # type: ignore[attr-defined]
 _users: Any = UserRow.__table__  # type: ignore[attr-defined]
 COLUMNS = (
     *(_links.c[name] for name in Link.__slots__ if name != "has_password"),
@@ -43,7 +44,7 @@ _TO_REDEEM = (
 )
 _USE = (
     update(_links)
-    .where(_links.c.id == bindparam("link"), _links.c.used < _links.c.most)
+    .where(_links.c.id == bindparam("link"), or_(_links.c.most_in_all.is_(None), _links.c.used < _links.c.most_in_all))
     .where(_links.c.revoked_at.is_(None), _links.c.expires_at > bindparam("moment"))
     .where(or_(_links.c.most_bytes.is_(None), _links.c.used_bytes + bindparam("size") <= _links.c.most_bytes))
     .values(used=_links.c.used + 1, used_bytes=_links.c.used_bytes + bindparam("size"))
@@ -136,6 +137,22 @@ async def unended_of(connection: AsyncConnection, user_id: UUID, moment: datetim
     return [(good.link, good.role, row.maker_disabled_at is not None) for row in found for good in [live(row)]]
 
 
+async def settle_bytes(connection: AsyncConnection, link_id: UUID, reserved: int, came: int) -> bool:
+    """An upload that had `reserved` bytes brought `came`. False where that is more than the link takes."""
+    after = _links.c.used_bytes - reserved + came
+    fits = or_(_links.c.most_bytes.is_(None), after <= _links.c.most_bytes)
+    done = await connection.execute(update(_links).where(_links.c.id == link_id, fits).values(used_bytes=after))
+    return done.rowcount == 1
+
+
+async def give_back(connection: AsyncConnection, link_id: UUID, size: int = 0, *, failed: bool = False) -> None:
+    """A use that nothing came of, and the bytes that it had; `failed` is counted where an upload did."""
+    values = {"used": _links.c.used - 1, "used_bytes": _links.c.used_bytes - size}
+    if failed:
+        values["failed_uploads"] = _links.c.failed_uploads + 1
+    await connection.execute(update(_links).where(_links.c.id == link_id).values(values))
+
+
 async def revoke(connection: AsyncConnection, link_id: UUID, moment: datetime, why: LinkState) -> bool:
     """False where it was before: by hand, or for another reason than by hand."""
     open_to = [_links.c.revoked_at.is_(None)]
@@ -150,6 +167,7 @@ async def forget_over(connection: AsyncConnection, before: datetime) -> None:
     """Drop what has been over since before `before`, and has no session any more: the record remembers it."""
     over = select(_links.c.id).where(or_(_links.c.expires_at < before, _links.c.revoked_at < before))
     await connection.execute(delete(_offered).where(_offered.c.link_id.in_(over)))
+    await connection.execute(delete(_uses).where(_uses.c.link_id.in_(over)))
     await connection.execute(delete(_links).where(_links.c.id.in_(over)))
 
 

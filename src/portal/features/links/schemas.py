@@ -66,7 +66,7 @@ class DownloadLinkIn(BaseModel):
     )
     case_id: UUID | None = Field(None, description="Or all that lies in this case when it is asked for.")
     expires_in_hours: Hours = 168
-    max_uses: int = Field(1, strict=True, ge=1, le=MAX_USES, description="Whole downloads, of all files together.")
+    max_uses: int = Field(1, strict=True, ge=1, le=MAX_USES, description="How often each file can be downloaded.")
     message: Message = ""
     password: Password = None
 
@@ -139,8 +139,8 @@ class LinkOut(BaseModel):
     created_at: Moment
     expires_at: Moment
     state: LinkState = Field(description="`live`, `used_up`, or why it ended: for good.")
-    max_uses: int
-    uses: int = Field(description="Whole downloads, or files handed in.")
+    max_uses: int = Field(description="How often each file can be downloaded; or how many can be handed in.")
+    uses: int = Field(description="Whole downloads of all files, or files handed in; with what is under way.")
     max_bytes: int | None
     bytes: int = Field(description="Handed in.")
     kinds: list[Kind]

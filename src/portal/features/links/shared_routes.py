@@ -6,19 +6,24 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Request, Response
 
 from portal.core import errors
+from portal.core.principal import Origin
 from portal.features.files.answers import delivered, described
 from portal.features.files.arrivals import FORM_FIELDS, FormArrival, RawArrival
-from portal.features.files.deps import NoQuery, WithFiles
+from portal.features.files.deps import IdempotencyKey, NoQuery, WithFiles
 from portal.features.files.described import CONTENT_HEADERS, DELIVERED, RANGE, RAW_BODY
 from portal.features.files.schemas import NAME
+from portal.features.files.service import Files
+from portal.features.files.views import FileView
 from portal.features.identity.deps import From
 from portal.features.links.deps import HoldsLink, MayDownload, MayUpload, Offered, Redeeming, Said, WithLinks
 from portal.features.links.described import CONTENT, FORM_BODY, UPLOAD
+from portal.features.links.downloads import NothingToResume
 from portal.features.links.shared_schemas import LinkTokenOut, Receipt, RedeemIn, SharedOut
-from portal.features.links.sharing import NothingToResume
+from portal.features.links.uploads import Box
 from portal.features.links.views import Directed, LinkUsedUp
 from portal.features.links.visits import LinkRefused
 from portal.web import API
+from portal.web.bodies import announced_length
 from portal.web.documents import taken_as_json
 from portal.web.errors import BODY_ERRORS, documented
 from portal.web.streaming import DownloadResponse
@@ -49,13 +54,13 @@ async def redeem_link(body: Redeeming, links: WithLinks, origin: From, response:
     responses=documented(errors.InvalidInput, errors.NotSignedIn, errors.Unavailable),
 )
 async def read_shared(visit: HoldsLink, links: WithLinks, query: Offered, response: Response) -> SharedOut:
-    """Uses nothing up. An upload link lists nothing, whatever was handed in by it."""
+    """Uses nothing up. Of what was handed in by an upload link it shows what came by this token, and no id."""
     bound_to = f"shared{visit.link.id}"
     after = None if query.cursor is None else links.cursors.read(query.cursor, bound_to)
     offer = await links.sharing.offer(visit, after)
     following = None if offer.next_after is None else links.cursors.write(offer.next_after, bound_to)
     response.headers["Cache-Control"] = "no-store, private"
-    return SharedOut.of(visit.link, offer.files, following)
+    return SharedOut.of(visit.link, offer, following)
 
 
 @router.get(
@@ -72,7 +77,7 @@ async def read_shared(visit: HoldsLink, links: WithLinks, query: Offered, respon
 async def download_shared(
     request: Request, file_id: UUID, visit: MayDownload, links: WithLinks, files: WithFiles, origin: From
 ) -> Response:
-    """The whole file uses the link once. A range uses nothing, and goes on with what this token began."""
+    """The whole file uses the link once, or begins a download that broke off again. A range goes on with one."""
     await links.sharing.require_offered(visit, file_id)
     counted = links.sharing.counting_downloads(visit)
     return await delivered(request, files, visit.principal, file_id, origin, counted)
@@ -105,13 +110,19 @@ async def head_shared(file_id: UUID, visit: MayDownload, links: WithLinks, files
     openapi_extra=FORM_BODY,
 )
 async def upload_shared_file(
-    request: Request, _: NoQuery, visit: MayUpload, links: WithLinks, files: WithFiles, origin: From
+    request: Request,
+    _: NoQuery,
+    visit: MayUpload,
+    links: WithLinks,
+    files: WithFiles,
+    origin: From,
+    idempotency_key: IdempotencyKey = None,
 ) -> Receipt:
     """multipart/form-data with one `file`; the other fields may stand before or after it. Never overwrites."""
-    room = visit.link.room(files.max_upload_bytes)
-    arrival = Directed(await FormArrival.begin(request, room, FORM_FIELDS - {"case"}), visit.link)
-    counted = links.sharing.counting_uploads(visit)
-    return Receipt.of(await files.intake.take_in(visit.principal, arrival, origin, counted=counted))
+    announced = announced_length(request)
+    async with links.sharing.box(visit, announced, files.max_upload_bytes, idempotency_key) as box:
+        arrival = Directed(await FormArrival.begin(request, box.room, FORM_FIELDS - {"case"}), visit.link)
+        return Receipt.of(await _taken_in(files, box, arrival, origin))
 
 
 @router.put(
@@ -130,10 +141,16 @@ async def upload_shared_raw(
     links: WithLinks,
     files: WithFiles,
     origin: From,
+    idempotency_key: IdempotencyKey = None,
 ) -> Receipt:
     """The body is the file: `curl -T disk.img …/shared/upload/`. Each call makes a new file, whatever its name."""
-    room = visit.link.room(files.max_upload_bytes)
     visit.link.require_kind(query.kind)  # before the first byte, where it is known
-    arrival = Directed(RawArrival(request, query, room, visit.link.case_id, below=UPLOADS), visit.link)
-    counted = links.sharing.counting_uploads(visit)
-    return Receipt.of(await files.intake.take_in(visit.principal, arrival, origin, counted=counted))
+    announced = announced_length(request)
+    async with links.sharing.box(visit, announced, files.max_upload_bytes, idempotency_key) as box:
+        arrival = Directed(RawArrival(request, query, box.room, visit.link.case_id, below=UPLOADS), visit.link)
+        return Receipt.of(await _taken_in(files, box, arrival, origin))
+
+
+async def _taken_in(files: Files, box: Box, arrival: Directed, origin: Origin) -> FileView:
+    principal = box.visit.principal
+    return await files.intake.take_in(principal, arrival, origin, idempotency_key=box.key, counted=box.counted)

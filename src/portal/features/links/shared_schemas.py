@@ -7,6 +7,7 @@ from pydantic.config import JsonDict
 
 from portal.features.files.models import Kind
 from portal.features.files.views import FileView
+from portal.features.links.sharing import Offer
 from portal.features.links.views import Link, LinkKind
 from portal.web.fields import Moment
 
@@ -16,6 +17,7 @@ _FILE: JsonDict = {
     "name": "report.pdf",
     "size": 482_133,
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "uses_left": 1,
 }
 
 
@@ -56,59 +58,12 @@ class SharedFile(BaseModel):
     name: str = Field(description="As its uploader called it: data, never a path.")
     size: int = Field(description="Bytes of the plaintext.")
     sha256: str = Field(description="Of the plaintext, lowercase hex.")
+    uses_left: int = Field(description="How often it can be downloaded, beside what goes on with a broken download.")
 
     @classmethod
-    def of(cls, file: FileView) -> "SharedFile":
-        return cls(id=file.id, name=file.name, size=file.size or 0, sha256=file.sha256 or "")
-
-
-class SharedOut(BaseModel):
-    """What a link offers."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "kind": "files",
-                "message": "The report, as agreed.",
-                "expires_at": _UNTIL,
-                "uses_left": 1,
-                "bytes_left": 1 << 30,
-                "kinds": [],
-                "files": [_FILE],
-                "next_cursor": "Xk3…",
-            }
-        }
-    )
-
-    kind: LinkKind
-    message: str
-    expires_at: Moment
-    uses_left: int = Field(description="Whole downloads, or files to hand in.")
-    bytes_left: int | None = Field(description="To hand in; null where they are not counted.")
-    kinds: list[Kind] = Field(description="The kinds of files that are taken; all if empty.")
-    files: list[SharedFile] = Field(description="To download; an upload link lists nothing.")
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
-
-    @classmethod
-    def of(cls, link: Link, files: list[FileView], next_cursor: str | None) -> "SharedOut":
-        return cls(
-            kind=link.kind,
-            message=link.message,
-            expires_at=link.expires_at,
-            uses_left=link.most - link.used,
-            bytes_left=link.bytes_left,
-            kinds=sorted(link.kinds),
-            files=[SharedFile.of(file) for file in files],
-            next_cursor=next_cursor,
-        )
-
-
-class SharedQuery(BaseModel):
-    """Which page of what is offered."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
+    def of(cls, file: FileView, uses_left: int) -> "SharedFile":
+        size, sha256 = file.size or 0, file.sha256 or ""
+        return cls(id=file.id, name=file.name, size=size, sha256=sha256, uses_left=uses_left)
 
 
 class Receipt(BaseModel):
@@ -133,3 +88,57 @@ class Receipt(BaseModel):
     @classmethod
     def of(cls, file: FileView) -> "Receipt":
         return cls(name=file.name, size=file.size or 0, sha256=file.sha256 or "", received_at=file.created_at)
+
+
+class SharedOut(BaseModel):
+    """What a link offers."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "kind": "files",
+                "message": "The report, as agreed.",
+                "expires_at": _UNTIL,
+                "uses_left": 1,
+                "bytes_left": 1 << 30,
+                "kinds": [],
+                "files": [_FILE],
+                "received": [],
+                "next_cursor": "Xk3…",
+            }
+        }
+    )
+
+    kind: LinkKind
+    message: str
+    expires_at: Moment
+    uses_left: int = Field(description="Files to hand in, or whole downloads of the files of this page together.")
+    bytes_left: int | None = Field(description="To hand in; null where they are not counted.")
+    kinds: list[Kind] = Field(description="The kinds of files that are taken; all if empty.")
+    files: list[SharedFile] = Field(description="To download; an upload link lists nothing.")
+    received: list[Receipt] = Field(description="What came in by this token, the last 200, newest first.")
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
+
+    @classmethod
+    def of(cls, link: Link, offer: Offer, next_cursor: str | None) -> "SharedOut":
+        files = [SharedFile.of(file, max(link.most - offer.used.get(file.id, 0), 0)) for file in offer.files]
+        uploads = link.kind is LinkKind.UPLOAD
+        return cls(
+            kind=link.kind,
+            message=link.message,
+            expires_at=link.expires_at,
+            uses_left=max(link.most - link.used, 0) if uploads else sum(file.uses_left for file in files),
+            bytes_left=link.bytes_left,
+            kinds=sorted(link.kinds),
+            files=files,
+            received=[Receipt.of(file) for file in offer.received],
+            next_cursor=next_cursor,
+        )
+
+
+class SharedQuery(BaseModel):
+    """Which page of what is offered."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")

@@ -4,38 +4,39 @@ Comes in: a `Visit`. Leaves: what the link offers; and what `files.delivery` and
 transactions, so that nothing goes out or comes in that was not counted. Next: the shared routes.
 """
 
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from portal.core import clock
-from portal.core.errors import Conflict, Forbidden, NotFound
+from portal.core.errors import Forbidden, NotFound
 from portal.core.page import After
 from portal.core.principal import Action
 from portal.db.unit_of_work import Database
-from portal.features.files import delivery, upload
+from portal.features.files import delivery
+from portal.features.files import repository as file_rows
 from portal.features.files.catalog import Catalog, allowed
-from portal.features.files.delivery import Extent
 from portal.features.files.listing import Filters
 from portal.features.files.models import Status
 from portal.features.files.views import FileView
-from portal.features.links import judging, repository, visit_rows
-from portal.features.links.views import Link, LinkKind, LinkUsedUp, Visit
+from portal.features.links import downloads, repository, uploads, use_rows
+from portal.features.links.uploads import Box
+from portal.features.links.views import LinkKind, Visit
 
 PAGE = 200
 
 
-class NothingToResume(Conflict):
-    code, title = "nothing_to_resume", "A range goes on with a download that this token began: ask for the whole first."
-
-
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What can be downloaded; `next_after` is where the next page begins, None at the end."""
+    """What can be downloaded, how often each was, and what came in by this session.
+
+    `next_after` is where the next page begins, None at the end.
+    """
 
     files: list[FileView]
     next_after: After | None = None
+    used: dict[UUID, int] = field(default_factory=dict)
+    received: list[FileView] = field(default_factory=list)
 
 
 class Sharing:
@@ -46,14 +47,18 @@ class Sharing:
         self._catalog = catalog
 
     async def offer(self, visit: Visit, after: After | None) -> Offer:
-        """The files that the link offers now. An upload link shows none."""
+        """The files that the link offers now; of an upload link what this session brought, and no more."""
         if visit.link.kind is LinkKind.UPLOAD:
-            return Offer([])
+            return Offer([], received=await self._received(visit))
+        following = None
         if visit.link.kind is LinkKind.FILES:
-            return Offer(await self._chosen(visit))
-        filters = Filters(case_id=visit.link.case_id)
-        page = await self._catalog.list(visit.principal, filters, after, PAGE)
-        return Offer([file for file in page.items if file.status is Status.READY], page.next_after)
+            files = await self._chosen(visit)
+        else:
+            page = await self._catalog.list(visit.principal, Filters(case_id=visit.link.case_id), after, PAGE)
+            files, following = [file for file in page.items if file.status is Status.READY], page.next_after
+        async with self._database.read() as connection:
+            used = await use_rows.counts(connection, visit.link.id, [file.id for file in files])
+        return Offer(files, following, used)
 
     async def require_offered(self, visit: Visit, file_id: UUID) -> None:
         """That the link offers the file, if it is there at all. Raises NotFound."""
@@ -65,25 +70,13 @@ class Sharing:
 
     def counting_downloads(self, visit: Visit) -> delivery.Counted:
         """Counts a download of the whole file; a part of one goes with a download that was counted."""
+        return partial(downloads.counted, self._database, visit)
 
-        async def count(connection: AsyncConnection, file: FileView, extent: Extent) -> None:
-            await judging.again(connection, visit.link.id)
-            if extent == Extent(0, file.size or 0):
-                await _use(connection, visit.link)
-                await visit_rows.note_delivery(connection, visit.session_id, file.id)
-            elif not await visit_rows.was_delivered(connection, visit.session_id, file.id):
-                raise NothingToResume
-
-        return count
-
-    def counting_uploads(self, visit: Visit) -> upload.Counted:
-        """Counts a file that has come in, and its bytes."""
-
-        async def count(connection: AsyncConnection, file: FileView) -> None:
-            await judging.again(connection, visit.link.id)
-            await _use(connection, visit.link, file.size or 0)
-
-        return count
+    def box(
+        self, visit: Visit, announced: int | None, most: int, key: str | None = None
+    ) -> AbstractAsyncContextManager[Box]:
+        """A use for an upload, held while it comes in. Raises NotSignedIn, LinkUsedUp."""
+        return uploads.box(self._database, visit, announced, most, key)
 
     async def _chosen(self, visit: Visit) -> list[FileView]:
         found = []
@@ -96,7 +89,8 @@ class Sharing:
                 found += [file] if file.status is Status.READY else []
         return found
 
-
-async def _use(connection: AsyncConnection, link: Link, size: int = 0) -> None:
-    if not await repository.use(connection, link.id, clock.now(), size):
-        raise LinkUsedUp
+    async def _received(self, visit: Visit) -> list[FileView]:
+        async with self._database.read() as connection:
+            ids = await use_rows.of_session(connection, visit.session_id, visit.link.id, PAGE)
+            found = [await file_rows.find(connection, file_id) for file_id in ids]
+        return [file for file in found if file is not None and file.listed]

@@ -13,9 +13,16 @@ from portal.features.files.catalog import text_of
 from portal.features.files.models import Kind
 from portal.features.files.views import Arrival, Details
 
+_ASK_AGAIN = 2  # seconds
+
 
 class LinkUsedUp(Conflict):
     code, title = "link_used_up", "The link was made for no more than it has been used for."
+
+    def __init__(self, detail: str | None = None, *, running: bool = False) -> None:
+        """`running`: something by it is under way that may yet give its use back."""
+        super().__init__(detail or (f"{self.title} A transfer by it is still running." if running else None))
+        self.retry_after = _ASK_AGAIN if running else None
 
 
 class KindRefused(Unprocessable):
@@ -59,6 +66,11 @@ class Wanted:
     message: str = ""
     password: str | None = field(default=None, repr=False)
 
+    @property
+    def most_in_all(self) -> int | None:
+        """Uses of all files together; None where nobody knows the files beforehand."""
+        return None if self.kind is LinkKind.CASE else self.most * max(len(self.file_ids), 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -74,9 +86,11 @@ class Link:
     revoked_at: datetime | None
     ended_by: LinkState | None
     most: int
+    most_in_all: int | None
     used: int
     most_bytes: int | None
     used_bytes: int
+    failed_uploads: int
     kinds: frozenset[Kind]
     has_password: bool
 
@@ -91,12 +105,10 @@ class Link:
 
     @property
     def used_up(self) -> bool:
-        return self.used >= self.most or self.bytes_left == 0
+        return self.bytes_left == 0 or (self.most_in_all is not None and self.used >= self.most_in_all)
 
     def room(self, most: int) -> int:
-        """How many bytes may come, of `most`. Raises LinkUsedUp."""
-        if self.used_up:
-            raise LinkUsedUp
+        """How many bytes may come, of `most`."""
         return most if self.bytes_left is None else min(most, self.bytes_left)
 
     def require_kind(self, kind: Kind) -> None:

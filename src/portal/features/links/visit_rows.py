@@ -1,20 +1,18 @@
-"""Statements on `link_sessions` and `link_deliveries`. Comes in: the caller's connection. Leaves: plain values."""
+"""Statements on `link_sessions`. Comes in: the caller's connection. Leaves: plain values."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, exists, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.db.statements import insert_unless_taken
 from portal.features.links import repository
-from portal.features.links.models import LinkDeliveryRow, LinkRow, LinkSessionRow
+from portal.features.links.models import LinkRow, LinkSessionRow
 from portal.features.links.repository import LiveLink
 
 _links: Any = LinkRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
 _sessions: Any = LinkSessionRow.__table__  # type: ignore[attr-defined]
-_deliveries: Any = LinkDeliveryRow.__table__  # type: ignore[attr-defined]
 _LIVE = (  # asked with every request of a stranger: made once
     select(*repository.COLUMNS, _sessions.c.id.label("session_id"))
     .select_from(repository.WITH_MAKER.join(_sessions, _sessions.c.link_id == _links.c.id))
@@ -35,17 +33,6 @@ async def live_by_digest(connection: AsyncConnection, digest: bytes, moment: dat
     return None if row is None else (row.session_id, repository.live(row))
 
 
-async def note_delivery(connection: AsyncConnection, session_id: UUID, file_id: UUID) -> None:
-    await insert_unless_taken(connection, _deliveries, {"session_id": session_id, "file_id": file_id})
-
-
-async def was_delivered(connection: AsyncConnection, session_id: UUID, file_id: UUID) -> bool:
-    there = exists().where(_deliveries.c.session_id == session_id, _deliveries.c.file_id == file_id)
-    return bool((await connection.execute(select(there))).scalar())
-
-
 async def forget_over(connection: AsyncConnection, moment: datetime) -> None:
     """Drop sessions that ended before `moment`. A transfer that still runs does not need its."""
-    over = select(_sessions.c.id).where(_sessions.c.expires_at < moment)
-    await connection.execute(delete(_deliveries).where(_deliveries.c.session_id.in_(over)))
     await connection.execute(delete(_sessions).where(_sessions.c.expires_at < moment))

@@ -19,10 +19,10 @@ from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity.passwords import PasswordHasher
-from portal.features.links import judging, repository, visit_rows
+from portal.features.links import judging, repository, uploads, use_rows, visit_rows
 from portal.features.links.making import MARK
 from portal.features.links.repository import Redeemable
-from portal.features.links.views import Redeemed, Visit
+from portal.features.links.views import Link, LinkKind, Redeemed, Visit
 
 SESSION_MARK = Mark("prs_")
 LASTS = timedelta(minutes=15)
@@ -77,11 +77,12 @@ class Visits:
         return await judging.again(connection, principal.credential_id)
 
     async def sweep(self) -> None:
-        """Forget sessions that are over, and links that have long been."""
+        """Forget sessions that are over, and links that have long been; give back what dead uploads had."""
         now = clock.now()
         async with self._database.write() as connection:
             await visit_rows.forget_over(connection, now)
             await repository.forget_over(connection, now - KEPT_WHEN_OVER)
+        await uploads.sweep(self._database)
 
     async def _look(self, digest: bytes | None, password: str | None, origin: Origin) -> Redeemable | None:
         """The link, if it is good; a guess at its password is counted as wrong until it was right."""
@@ -117,13 +118,18 @@ class Visits:
 
 async def _good(connection: AsyncConnection, digest: bytes | None) -> Redeemable | None:
     found = None if digest is None else await repository.to_redeem(connection, digest, clock.now())
-    if found is None or found.live.link.used_up:
+    if found is None or not await _worth(connection, found.live.link):
         return None
     try:
         await judging.principal_of(connection, found.live)
     except NotSignedIn:
         return None
     return found
+
+
+async def _worth(connection: AsyncConnection, link: Link) -> bool:
+    """Whether a token of the link is good for anything: where it is used up, for what began, or to see what arrived."""
+    return not link.used_up or link.kind is LinkKind.UPLOAD or await use_rows.any_unfinished(connection, link.id)
 
 
 async def _charge(connection: AsyncConnection, found: Redeemable, origin: Origin) -> int:
