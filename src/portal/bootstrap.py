@@ -29,6 +29,7 @@ from portal.features.files.service import Files
 from portal.features.identity import service as identity_service
 from portal.features.identity.service import Identity, Rules
 from portal.features.links import service as links_service
+from portal.features.links.endings import end_links_of
 from portal.features.links.service import Links
 from portal.features.tokens.service import ApiTokens
 from portal.keyring.keyring import Keyring
@@ -100,6 +101,7 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         cases = cases_service.build(resources, identity.revocations)
         files = files_service.build(resources, identity)
         identity.revocations.add(end_grants_of)
+        identity.revocations.add(end_links_of)
         links = links_service.build(resources, identity, files)
         identity.callers.add(CredentialKind.LINK, links.visits)
         yield Portal(resources, identity, tokens, cases, files, links, keys_service.build(resources))

@@ -209,10 +209,47 @@ def test_a_stranger_says_neither_where_nor_whose(
 def test_a_key_of_another_upload_reads_nothing(portal: Served, analyst: httpx.Client) -> None:
     key = {"Idempotency-Key": secrets.token_hex(8)}
     analyst.put("/upload/mine.bin", content=CONTENT, headers=key)
-    token = redeem(portal, make(analyst, "upload", max_uses=2))
-    with stranger(portal, token) as client:
-        names = [client.put(f"/shared/upload/{n}", content=CONTENT, headers=key).json()["name"] for n in ("a", "b")]
-    assert names == ["a", "b"]
+    for name in ("a", "b"):
+        token = redeem(portal, make(analyst, "upload"))
+        with stranger(portal, token) as client:
+            path = f"/shared/upload/{name}"
+            receipts = [client.put(path, content=CONTENT, headers=key).json() for _ in range(2)]
+            assert receipts == [receipts[0]] * 2
+            assert receipts[0]["name"] == name
+            assert client.get("/shared").json()["received"] == receipts[:1]
+            assert problem(client.put("/shared/upload/c", content=CONTENT, headers=key)) == (
+                422,
+                "idempotency_mismatch",
+            )
+            form = client.post("/shared/files", files={"file": (name, CONTENT)}, headers=key)
+            assert problem(form) == (422, "idempotency_mismatch")  # another declared type
+            assert problem(client.put(path, content=CONTENT)) == (409, "link_used_up")
+
+
+def test_a_download_that_the_store_or_the_line_broke_is_not_lost(portal: Served, analyst: httpx.Client) -> None:
+    """ENOTDIR where the store was: away, and nothing was sent."""
+    big = secrets.token_bytes(8 << 20)
+    file_id = hand_in(analyst, big)
+    made = make(analyst, "download", file_ids=[file_id])
+    path, store = f"/shared/files/{file_id}/content", portal.folder / "var" / "store"
+    with stranger(portal, redeem(portal, made)) as client:
+        store.rename(store.with_name("away"))
+        store.write_text("")
+        assert problem(client.get(path)) == (503, "blob_store_away")
+        store.unlink()
+        store.with_name("away").rename(store)
+        assert client.get("/shared").json()["uses_left"] == 1
+        with client.stream("GET", path) as answer:
+            next(answer.iter_bytes(1000))
+        assert eventually(lambda: outcomes(portal, file_id)[-1] == "client_gone")
+    with stranger(portal, redeem(portal, made)) as client:  # used up, and redeemed all the same
+        rest = client.get(path, headers={"Range": f"bytes={1 << 20}-"})
+        assert (rest.status_code, rest.content) == (206, big[1 << 20 :])
+    with stranger(portal, redeem(portal, make(analyst, "download", file_ids=[file_id]))) as client:
+        with client.stream("GET", path) as answer:
+            next(answer.iter_bytes(1000))
+        assert eventually(lambda: client.get(path).content == big)
+        assert problem(client.get(path)) == (409, "link_used_up")
 
 
 def test_more_than_is_left_is_refused_before_it_is_read(portal: Served, analyst: httpx.Client) -> None:

@@ -16,6 +16,7 @@ from portal.features.files.delivery import Delivery, Extent
 from portal.features.files.models import Kind
 from portal.features.files.views import Details, FileView
 from portal.features.identity.passwords import PasswordHasher
+from portal.features.links.endings import end_links_of
 from portal.features.links.making import Making
 from portal.features.links.sharing import Sharing
 from portal.features.links.views import Directed, LinkKind, Made, Visit, Wanted
@@ -123,6 +124,7 @@ def desk(house: House) -> Desk:
     hasher = PasswordHasher(memory_kib=8, passes=1, lanes=1)
     visits = Visits(house.database, hasher)
     house.intake._callers.add(CredentialKind.LINK, visits)
+    house.revocations.add(end_links_of)
     return Desk(
         house=house,
         making=Making(house.database, hasher),

@@ -2,8 +2,9 @@
 
 import pytest
 
-from portal.core.principal import Principal
+from portal.core.principal import Principal, Role
 from portal.features.authz.standing import CaseRole, CaseStatus
+from portal.features.identity.accounts import UserChanges
 from portal.features.links.endings import end_of_account
 from portal.features.links.views import LinkState, Made
 from portal.features.links.visits import LinkRefused
@@ -37,28 +38,27 @@ async def test_a_right_that_comes_back_brings_no_link_back(
     maker = await house.principal()
     await desk.joins(lead, case_id, maker, CaseRole.CONTRIBUTOR)
     made = await desk.upload_link(maker, case_id)
+    by = "a test" if loss in {"disabled", "demoted"} else lead.actor
     match loss:
         case "disabled":
-            await house.execute("UPDATE users SET disabled_at = created_at WHERE name <> 'x'")
+            await house.identity.accounts.change("a test", maker.user_id, None, UserChanges(disabled=True), ORIGIN)
         case "demoted":
-            await house.execute("UPDATE users SET role = 'auditor' WHERE role = 'analyst'")
+            await house.identity.accounts.change("a test", maker.user_id, None, UserChanges(role=Role.AUDITOR), ORIGIN)
         case "removed":
             await desk.members.remove(lead, case_id, maker.user_id, ORIGIN)
         case _:
             await desk.members.set_role(lead, case_id, maker.user_id, CaseRole.READER, ORIGIN)
-    await ended(desk, maker)
     why = LinkState.MAKER_DISABLED if loss == "disabled" else LinkState.MAKER_LOST_RIGHT
-    await house.execute("UPDATE users SET disabled_at = NULL")
-    await house.execute("UPDATE users SET role = 'analyst' WHERE role = 'auditor'")
+    back = UserChanges(role=Role.ANALYST, disabled=False)
+    await house.identity.accounts.change("a test", maker.user_id, None, back, ORIGIN)
     if loss == "removed":
         await desk.joins(lead, case_id, maker, CaseRole.CONTRIBUTOR)
     await desk.members.set_role(lead, case_id, maker.user_id, CaseRole.CONTRIBUTOR, ORIGIN)
     assert await refused(desk, made)
     assert [link.state for link in await desk.making.of_case(lead, case_id)] == [why]
     assert await states(desk, admin) == await states(desk, maker) == [why]
-    assert not await refused(desk, await desk.upload_link(maker, case_id))
     (event,) = await house.record("link.revoked")
-    assert (event["actor"], event["subject"]) == ("a test", str(made.link.id))
+    assert (event["actor"], event["subject"]) == (by, str(made.link.id))
     assert event["details"]["because"] == why
 
 

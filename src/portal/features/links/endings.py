@@ -13,6 +13,7 @@ from portal.core.errors import Conflict, Forbidden, NotFound
 from portal.core.principal import NOWHERE, Origin, Principal, Role
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
+from portal.features.identity.revocation import Revoked
 from portal.features.links import repository
 from portal.features.links.judging import require_right
 from portal.features.links.views import Link, LinkState, details_of
@@ -31,6 +32,12 @@ async def end_of_account(
         details = details_of(link) | {"because": reason.value}
         await record.write(connection, Event(EventKind.LINK_REVOKED, actor, str(link.id), origin, details))
     return ended
+
+
+async def end_links_of(connection: AsyncConnection, revoked: Revoked) -> None:
+    """The same, for `identity.revocation`."""
+    everything = revoked.everything
+    await end_of_account(connection, revoked.user_id, actor=revoked.actor, origin=revoked.origin, everything=everything)
 
 
 async def _reason(connection: AsyncConnection, link: Link, role: Role, *, disabled: bool) -> LinkState | None:
