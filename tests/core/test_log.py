@@ -12,6 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portal.core import log
+from portal.core.ids import new_id
+from portal.core.marked import API_TOKEN, LINK, LINK_SESSION, PREFIXES, Mark
+from portal.core.secrets import Secret
+from portal.features.identity.one_time import new_secret
+from portal.features.identity.refresh import RefreshTokens
 
 Lines = Callable[[], list[str]]
 CANARY = "c4n4ry-c4n4ry"
@@ -20,7 +25,11 @@ CHATTY = ("aiosqlite", "alembic", "asyncio", "python_multipart", "sqlalchemy")
 LEAKS = {
     "a token": JWT,
     "a token in a sentence": f"refused {JWT}, try again",
-    "a one-time secret": f"pinv_{CANARY}0123456789012345678",
+    "a one-time secret": new_secret() + CANARY,
+    "an API token": Mark(API_TOKEN).make() + CANARY,
+    "a link, in a path": f"/api/v1/shared/{Mark(LINK).make()}{CANARY}/content",
+    "a link's token": Mark(LINK_SESSION).make() + CANARY,
+    "a refresh token, in a path": f"/auth/{RefreshTokens([Secret(bytes(32))]).issue(new_id())[0]}{CANARY}",
     "what an authenticator scans": f"otpauth://totp/portal:ada?secret={CANARY}&issuer=portal",
     "a bearer": f"Bearer {CANARY}",
     "a header": f"Authorization: bearer   {CANARY}",
@@ -113,6 +122,14 @@ def test_a_traceback_hides_credentials_and_local_variables(lines: Lines, leak: s
     assert told["exception"][0]["exc_type"] == "ValueError"
     assert told["exception"][0]["frames"][-1]["name"] == "fail_with"
     assert CANARY not in json.dumps(told)
+
+
+def test_a_new_kind_of_secret_is_one_that_the_log_hides(lines: Lines) -> None:
+    with pytest.raises(ValueError, match="would not hide"):
+        Mark("new_")
+    for prefix in PREFIXES:
+        log.get("x").error(f"{prefix}{'a' * 46}")
+    assert all("aaaa" not in line for line in lines())
 
 
 def test_words_around_a_credential_stay(lines: Lines) -> None:

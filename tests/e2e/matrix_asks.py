@@ -4,6 +4,7 @@ Comes in: a row, and the objects of `matrix_world`. Leaves: a `Question` to ask 
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -77,7 +78,7 @@ def question(row: str, objects: Objects) -> Question:
     return Question(method, path, says, objects[LOOKS_FOR[row]] if row in LOOKS_FOR else None)
 
 
-def filled(node: Any, objects: Objects) -> Any:
+def filled(node: Any, objects: Mapping[str, str]) -> Any:
     """What is sent, with ids where objects are named."""
     match node:
         case dict():

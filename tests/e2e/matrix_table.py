@@ -93,8 +93,9 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 401  404  200  404  404  404  404  404  403  403  200  200  less 404  less less  download_file inbox_file
 401  404  200  404  404  404  404  404  403  403  200  200  less 404  less less  head_file inbox_file
 401  404  seen 404  404  404  404  404  seen seen 403  seen less 404  less less  list_grants inbox_file
-401  404  201  404  404  404  404  404  403  403  403  201  less 404  less less  give_grant inbox_file
+401  404  201  404  404  404  404  404  403  403  403  less less less less less  give_grant inbox_file
 401  404  204  404  404  404  404  404  403  204  403  204  less 404  less less  revoke_grant inbox_file grant
+401  404  403  404  404  404  404  404  403  403  204  403  less 404  less less  revoke_grant inbox_file me
 
 401  404  404  200  200  200  404  404  200  200  200  404  less 404  less less  read_file case_file
 401  404  404  200  200  403  404  404  403  200  403  404  less 404  less less  update_file case_file
@@ -104,7 +105,7 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 401  404  404  200  200  200  404  404  403  403  200  404  less 404  less less  download_file case_file
 401  404  404  200  200  200  404  404  403  403  200  404  less 404  less less  head_file case_file
 401  404  404  seen 403  403  404  404  seen seen 403  404  less 404  less less  list_grants case_file
-401  404  404  201  403  403  404  404  403  403  403  404  less 404  less less  give_grant case_file
+401  404  404  201  403  403  404  404  403  403  403  less less less less less  give_grant case_file
 401  404  404  204  403  403  404  404  403  204  403  404  less 404  less less  revoke_grant case_file case_grant
 
 401  404  201  404  404  404  404  404  403  403  403  less less less less less  make_download_link to inbox_file

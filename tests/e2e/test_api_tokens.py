@@ -116,6 +116,7 @@ def test_a_token_is_bound_to_its_networks(portal: Served, analyst: httpx.Client)
         {"networks": [False]},
         {"networks": [7]},
         {"name": ""},
+        {"name": " \u200b"},
         {"name": "a\x00b"},
         {"owner_id": NOT_THERE},
         {"user_id": NOT_THERE},

@@ -39,6 +39,7 @@ def test_a_case_is_opened_read_and_changed_by_versions(desk: Desk) -> None:
         {},
         {"title": ""},
         {"title": "  "},
+        {"title": "\u00a0\u200b"},
         {"title": "two\nlines"},
         {"title": "x" * 201},
         {"title": 7},
@@ -82,7 +83,21 @@ def test_cases_are_paged_and_cursors_are_good_for_their_own_listing(desk: Desk) 
         assert problem(answer) == (400, "invalid_input")
 
 
-@pytest.mark.parametrize("reason", ["", "too short", "x" * 1001, 7, None, ["a reason, in a list"], "\x00" * 20])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "",
+        "too short",
+        " " * 10,
+        "\u2800" * 10,
+        "why?" + " " * 20,
+        "x" * 1001,
+        7,
+        None,
+        ["a reason, in a list"],
+        "\x00" * 20,
+    ],
+)
 def test_a_reason_is_ten_to_a_thousand_characters(desk: Desk, reason: Any) -> None:
     entry = desk.hand_in(desk.open_case())
     refused = desk["admin"].post(f"/files/{entry['id']}/break-glass", json={"reason": reason})

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from .matrix_asks import HEADER, LINES, ROWS, method_of, question, routes, succeeds, told, written
+from .matrix_asks import HEADER, LINES, ROWS, filled, method_of, question, routes, succeeds, told, written
 from .matrix_table import CALLERS, CODES, LOOKS_FOR, SAYS
-from .matrix_world import Objects, World, opened, spent
+from .matrix_world import ANY, Objects, World, done, opened, spent
 
 SPENT = [
     "a session that signed out",
@@ -74,6 +74,38 @@ def test_an_api_token_is_worth_the_same_in_either_header(world: World, who: str)
         client.headers["X-API-Token"] = token
         answers = {row: told(row, said, said.ask(client)) for row, said in asked.items()}
     assert answers == {row: in_short(row, ROWS[row][who]) for row in rows}
+
+
+GOOD_EVERYWHERE = {"read_me", "create_token", "redeem_link", "healthz", "readyz", "openapi", "docs", "asset stylesheet"}
+OUTWARD = {
+    "a file of the case into the inbox": ("POST", "/files/{in}/move", {"json": {"case": None}}),
+    "a file of the case into another": ("POST", "/files/{in}/move", {"json": {"case": "{case}"}}),
+    "a file of another case into it": ("POST", "/files/{case_file}/move", {"json": {"case": "{leads_case}"}}),
+    "an upload to the inbox": ("PUT", "/upload/x", {"content": "x"}),
+    "an upload to another case": ("PUT", "/upload/x", {"content": "x", "params": {"case": "{case}"}}),
+    "a form for the inbox": ("POST", "/files", {"files": {"file": "x"}}),
+    "a form for another case": ("POST", "/files", {"data": {"case": "{case}"}, "files": {"file": "x"}}),
+    "the files of another case": ("GET", "/files", {"params": {"case": "{case}"}}),
+}
+
+
+def test_a_token_for_one_case_succeeds_nowhere_outside_of_it() -> None:
+    assert {
+        row for row, cells in ROWS.items() if succeeds(cells["conf"]) and cells["conf"] != "none"
+    } == GOOD_EVERYWHERE
+
+
+@pytest.mark.parametrize("what", OUTWARD)
+def test_a_token_for_one_case_takes_nothing_across_its_border(world: World, what: str) -> None:
+    method, path, says = OUTWARD[what]
+    here = world.shared["leads_case"]
+    inside = done(world.clients["lead"].put("/upload/x", content="x", params={"case": here}))["id"]
+    objects = {**{name: world.shared[name] for name in ("case", "case_file", "leads_case")}, "in": inside}
+    before = written(world)
+    answer = world.clients["conf"].request(method, path.format(**objects), **filled(says, objects), headers=ANY)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert written(world) == before
+    assert done(world.clients["conf"].get(f"/files/{inside}"))["case"] == here
 
 
 def test_every_route_has_a_row_and_every_row_a_route() -> None:

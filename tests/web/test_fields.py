@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from portal.core.clock import rfc3339
-from portal.web.fields import GivenMoment, Moment, Text
+from portal.web.fields import GivenMoment, Moment, Readable, Text
+
+BLANK = {chr(code) for code in (0xAD, *range(0x2000, 0x2010), *range(0x2028, 0x2030), *range(0x205F, 0x2070))}
+BLANK |= {"\u2800", "\u3164", "\ufeff", "\u1680", "\u3000"}
 
 
 class Note(BaseModel):
@@ -35,6 +38,18 @@ def test_the_documented_pattern_is_what_is_taken(text: str) -> None:
     except ValidationError:
         taken = False
     assert taken is (PATTERN.search(text) is not None)
+
+
+@pytest.mark.parametrize("rule", [Readable(), Readable(3), Readable(lines=True), Readable(10, lines=True)])
+@given(text=st.text(st.characters(max_codepoint=0x3200) | st.sampled_from(" \n\u00a0\u200b\u2800\u3164\ufeffabc")))
+def test_a_readable_text_shows_so_many_characters(rule: Readable, text: str) -> None:
+    shown = [letter for letter in text if not (letter.isspace() or letter in BLANK or ord(letter) in range(0x7F, 0xA0))]
+    control = any((letter < " " and letter not in "\n\t" * rule.lines) or letter == "\x7f" for letter in text)
+    try:
+        taken = rule.check(text) == text
+    except ValueError:
+        taken = False
+    assert taken is (len([letter for letter in shown if letter > " "]) >= rule.count and not control)
 
 
 @given(st.datetimes(datetime(1970, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001  # the strategy adds the zone

@@ -15,9 +15,13 @@ from typing import Any
 
 import structlog
 
+from portal.core.marked import PREFIXES
+
 _MAX_BYTES = 64 << 20
 _KEPT = 10
-_TOKEN = re.compile(r"eyJ[\w-]{5,}\.[\w-]+\.[\w-]*|pinv_[\w-]{20,}|otpauth://\S+")
+_REFRESH = r"[0-9a-f]{32}\.[\w-]{16,}(?:\.[\w-]*)?"  # a session, random letters, a code
+_OWN = rf"(?:{'|'.join(PREFIXES)})[\w-]{{16,}}|{_REFRESH}"
+_TOKEN = re.compile(rf"eyJ[\w-]{{5,}}\.[\w-]+\.[\w-]*|{_OWN}|otpauth://\S+")
 _CREDENTIAL = re.compile(r"(?i)\b(bearer|basic)\s+[^\s\"']+|://[^/\s:@]*:[^@\s/]+@")
 
 

@@ -13,6 +13,10 @@ import string
 import zlib
 from dataclasses import dataclass, field
 
+API_TOKEN, LINK, LINK_SESSION, ONE_TIME = "prt_", "prl_", "prs_", "pinv_"
+PREFIXES = (API_TOKEN, LINK, LINK_SESSION, ONE_TIME)
+"""How the portal's own secrets begin. The log hides what begins so: a new kind is added here or cannot be made."""
+
 _LETTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _RANDOM, _CHECK = 40, 6
 
@@ -25,6 +29,8 @@ class Mark:
     _form: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.prefix not in PREFIXES:
+            raise ValueError("a secret whose prefix the log would not hide")
         form = re.compile(rf"{self.prefix}([0-9A-Za-z]{{{_RANDOM}}})([0-9A-Za-z]{{{_CHECK}}})", re.ASCII)
         object.__setattr__(self, "_form", form)
 

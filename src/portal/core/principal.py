@@ -35,6 +35,7 @@ class Action(StrEnum):
     GRANT_LIST = "files.grants.list"
     GRANT_SET = "files.grants.set"
     GRANT_REVOKE = "files.grants.revoke"
+    GRANT_DECLINE = "files.grants.decline"
     CASE_CREATE = "cases.create"
     CASE_LIST = "cases.list"
     CASE_READ = "cases.read"

@@ -1,13 +1,28 @@
 """Field types that the features' schemas share: times as the wire writes them, text without control characters."""
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_after_validator_function
 
 from portal.core.clock import rfc3339
 
+_GAPS = r" \x80-\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufeff"  # what shows nothing
+_SEEN = rf"[^\x00-\x20\x7f{_GAPS[1:]}]"
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -16,6 +31,31 @@ def printable(text: str) -> str:
     if any((character < " " and character not in "\n\t") or character == "\x7f" for character in text):
         raise ValueError("control characters are not allowed")
     return text
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """Of a text: at least `count` of its characters show something, and it is one line unless it may have `lines`."""
+
+    count: int = 1
+    lines: bool = False
+
+    @property
+    def pattern(self) -> str:
+        gaps, rest = (r"\t\n", r"\x00-\x08\x0b-\x1f\x7f") if self.lines else ("", r"\x00-\x1f\x7f")
+        return f"^(?:[{gaps}{_GAPS}]*{_SEEN}){{{self.count}}}[^{rest}]*$"
+
+    def check(self, text: str) -> str:
+        """The text itself. Raises ValueError."""
+        if re.fullmatch(self.pattern, text) is None:
+            raise ValueError(f"write {self.count} or more characters that show{'' if self.lines else ', in one line'}")
+        return text
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(schema) | {"minLength": self.count, "pattern": self.pattern}
 
 
 def _written_out(value: Any) -> Any:

@@ -24,7 +24,8 @@ ABOUT_FILES: tuple[str, ...] = (
     "files.move",
     "files.break_glass",
 )
-ABOUT_FILES += ("files.grants.list", "files.grants.set", "files.grants.revoke")
+GRANTS = ("files.grants.list", "files.grants.set", "files.grants.revoke", "files.grants.decline")
+ABOUT_FILES += GRANTS
 
 Answer = type[PortalError] | None
 
@@ -50,6 +51,7 @@ IN_MY_INBOX = {
     "files.grants.list": (YES, YES, YES, YES),
     "files.grants.set": (YES, YES, YES, FORBIDDEN),
     "files.grants.revoke": (YES, YES, YES, FORBIDDEN),
+    "files.grants.decline": (FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN),
     "links.give_files": (YES, YES, YES, FORBIDDEN),
     "links.collect": (YES, YES, YES, FORBIDDEN),
 }
@@ -63,6 +65,7 @@ IN_ANOTHERS_INBOX = {
     "files.grants.list": (YES, NOT_FOUND, NOT_FOUND, YES),
     "files.grants.set": (FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN),
     "files.grants.revoke": (YES, NOT_FOUND, NOT_FOUND, FORBIDDEN),
+    "files.grants.decline": (FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN),
     "links.give_files": (FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN),
 }
 # action: for an analyst who is lead, contributor, reader, uploader or no member; for an admin, for an auditor
@@ -88,6 +91,7 @@ IN_A_CASE = {
     "files.grants.list": (YES, FORBIDDEN, FORBIDDEN, NOT_FOUND, NOT_FOUND, YES, YES),
     "files.grants.set": (YES, FORBIDDEN, FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN, FORBIDDEN),
     "files.grants.revoke": (YES, FORBIDDEN, FORBIDDEN, NOT_FOUND, NOT_FOUND, YES, FORBIDDEN),
+    "files.grants.decline": (FORBIDDEN, FORBIDDEN, FORBIDDEN, NOT_FOUND, NOT_FOUND, FORBIDDEN, FORBIDDEN),
     "links.give_files": (YES, YES, FORBIDDEN, FORBIDDEN, NOT_FOUND, FORBIDDEN, FORBIDDEN),
     "links.give_case": (YES, FORBIDDEN, FORBIDDEN, FORBIDDEN, NOT_FOUND, FORBIDDEN, FORBIDDEN),
     "links.collect": (YES, YES, FORBIDDEN, FORBIDDEN, NOT_FOUND, FORBIDDEN, FORBIDDEN),
@@ -101,11 +105,12 @@ HANDED_IN_BY_AN_UPLOADER = {
     "files.delete": FORBIDDEN,
     "files.move": FORBIDDEN,
     "files.break_glass": FORBIDDEN,
-    **dict.fromkeys(("files.grants.list", "files.grants.set", "files.grants.revoke"), FORBIDDEN),
+    **dict.fromkeys(GRANTS, FORBIDDEN),
 }
 READING = {"files.list", "files.read", "files.download", "files.break_glass"}
 READING |= {"files.grants.list", "cases.read", "cases.members.list", "cases.break_glass.list", "cases.links.list"}
 LEAVING = {"cases.status", "cases.members.remove", "cases.members.leave", "files.grants.revoke", "cases.links.revoke"}
+LEAVING |= {"files.grants.decline"}
 
 
 def cells(names: Sequence[str], table: Mapping[str, Sequence[Answer]]) -> list[tuple[str, str, Answer]]:
@@ -251,9 +256,11 @@ def test_breaking_glass_opens_for_administrators_alone() -> None:
 def test_who_was_granted_a_file_knows_of_it_and_cannot_pass_it_on() -> None:
     for place in (None, case(None)):
         granted = Standing(theirs=False, case=place, granted=True)
-        for action in {*ABOUT_FILES, "links.give_files"} - {"files.read", "files.download"}:
+        for action in {*ABOUT_FILES, "links.give_files"} - {"files.read", "files.download", "files.grants.decline"}:
             assert answer_on("analyst", action, granted) is FORBIDDEN
             assert answer_on("uploader", action, granted) is NOT_FOUND
+        assert answer_on("analyst", "files.grants.decline", granted) is YES
+        assert answer_on("uploader", "files.grants.decline", granted) is NOT_FOUND
 
 
 @pytest.mark.parametrize("action", sorted(set(policy.STANDINGS)))
@@ -351,6 +358,19 @@ def test_who_never_gets_content() -> None:
 
 
 CASE, ANOTHER = UUID(int=7), UUID(int=8)
+
+
+@pytest.mark.parametrize("origin", [None, *Tlp])
+@pytest.mark.parametrize("target", [None, *Tlp])
+def test_a_move_takes_no_colour_off_that_is_enforced(origin: Tlp | None, target: Tlp | None) -> None:
+    order = {Tlp.AMBER_STRICT: 1, Tlp.RED: 2}
+    cases = [None if tlp is None else replace(case("lead"), tlp=tlp) for tlp in (target, origin)]
+    there, here = (Standing(theirs=True, case=one) for one in cases)
+    if order.get(target or Tlp.CLEAR, 0) >= order.get(origin or Tlp.CLEAR, 0):
+        policy.require_colour(here, there)
+    else:
+        with pytest.raises(policy.TlpForbidsMove):
+            policy.require_colour(here, there)
 
 
 def test_a_credential_for_one_case_finds_nothing_outside_of_it() -> None:

@@ -83,7 +83,7 @@ async def test_it_opens_nothing_else(house: House, analyst: Principal, bob: Prin
         house.files.moves.move(bob, file.id, None, None, ORIGIN),
         house.files.grants.list(bob, file.id),
         give(house, bob, file.id, carol),
-        house.files.grants.take_back(bob, file.id, bob.user_id, ORIGIN),
+        house.files.grants.take_back(bob, file.id, carol.user_id, ORIGIN),
     ):
         assert await refusal(work) is Forbidden
     assert await refusal(house.fetch(carol, file.id)) is NotFound
@@ -272,6 +272,20 @@ async def test_who_is_not_there_is_refused_in_the_same_words(house: House, analy
     file = await house.hand_in(analyst)
     with pytest.raises(GrantRefused):
         await house.files.grants.give(analyst, file.id, name, DAY, ORIGIN)
+
+
+async def test_who_was_let_read_may_decline_and_no_more(house: House, analyst: Principal, bob: Principal) -> None:
+    carol = await house.principal()
+    file = await house.hand_in(analyst)
+    for reader in (bob, carol):
+        await give(house, analyst, file.id, reader)
+    assert await refusal(house.files.grants.take_back(bob, file.id, carol.user_id, ORIGIN)) is Forbidden
+    await take_back(house, bob, file.id, bob)
+    assert await refusal(house.fetch(bob, file.id)) is NotFound
+    assert await refusal(take_back(house, bob, file.id, bob)) is NotFound
+    assert [grant.user_id for grant in await house.files.grants.list(analyst, file.id)] == [carol.user_id]
+    (event,) = await house.record("file.grant_revoked")
+    assert (event["actor"], event["details"]["user"]) == (bob.actor, str(bob.user_id))
 
 
 async def test_taking_back_what_was_not_given(house: House, analyst: Principal) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -12,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import Forbidden, IntegrityError, NotFound, PreconditionFailed, Unavailable
 from portal.core.ids import new_id
-from portal.core.principal import Principal, Role
-from portal.features.authz.policy import CaseReadOnly
-from portal.features.authz.standing import CaseRole, CaseStatus
+from portal.core.principal import CredentialKind, Principal, Role
+from portal.features.authz.policy import CaseReadOnly, TlpForbidsMove
+from portal.features.authz.standing import CaseRole, CaseStatus, Tlp
 from portal.features.cases.register import CaseChanges
 from portal.features.files import repository
 from portal.features.files.catalog import Changes
@@ -55,6 +56,35 @@ async def test_a_moved_file_opens_where_it_is_and_no_byte_of_it_was_touched(hous
     events = [event["details"] for event in await house.record("file.moved")]
     places = [None, str(first.id), str(second.id), None]
     assert events == [{"case_before": before, "case_after": after} for before, after in pairwise(places)]
+
+
+async def test_a_credential_for_one_case_moves_nothing_out_of_it_or_in(house: House, analyst: Principal) -> None:
+    case, other = await house.open_case(analyst), await house.open_case(analyst)
+    confined = replace(analyst, kind=CredentialKind.TOKEN, case_id=case.id)
+    inside = await house.hand_in(analyst, case_id=case.id)
+    for target in (None, other.id):
+        with pytest.raises(NotFound):
+            await move(house, confined, inside, target)
+    for outside in (await house.hand_in(analyst), await house.hand_in(analyst, case_id=other.id)):
+        with pytest.raises(NotFound):
+            await move(house, confined, outside, case.id)
+    assert (await house.catalog.get(confined, inside.id)).case_id == case.id
+
+
+@pytest.mark.parametrize("tlp", [Tlp.RED, Tlp.AMBER_STRICT])
+async def test_evidence_keeps_the_protection_of_its_colour_until_it_is_lowered(
+    house: House, analyst: Principal, tlp: Tlp
+) -> None:
+    strict, as_strict, lighter = [await house.open_case(analyst) for _ in range(3)]
+    for case in (strict, as_strict):
+        await house.cases.register.update(analyst, case.id, None, CaseChanges(tlp=tlp), ORIGIN)
+    file = await house.hand_in(analyst, case_id=strict.id)
+    for target in (None, lighter.id):
+        with pytest.raises(TlpForbidsMove):
+            await move(house, analyst, file, target)
+    assert (await move(house, analyst, file, as_strict.id)).case_id == as_strict.id
+    await house.cases.register.update(analyst, as_strict.id, None, CaseChanges(tlp=Tlp.AMBER), ORIGIN)
+    assert (await move(house, analyst, file, None)).case_id is None
 
 
 async def test_what_was_known_of_the_file_before_opens_nothing_afterwards(house: House, analyst: Principal) -> None:

@@ -3,25 +3,16 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from portal.features.authz.standing import CaseRole, CaseStatus, Tlp
 from portal.features.cases.views import CaseView, Glass, Member, Severity
-from portal.web.fields import Moment, Number, Text, Version
+from portal.web.fields import Moment, Number, Readable, Text, Version
 
 MAX_TITLE = 200
 MAX_DESCRIPTION = 10_000
-_TITLE: JsonDict = {"pattern": r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"}
-
-
-def _one_line(text: str) -> str:
-    if not text.strip(" ") or any(character in "\n\t" for character in text):
-        raise ValueError("write one line that says something")
-    return text
-
-
-Title = Annotated[Text, AfterValidator(_one_line), Field(max_length=MAX_TITLE, min_length=1, json_schema_extra=_TITLE)]
+Title = Annotated[str, Readable(), Field(max_length=MAX_TITLE)]
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
 _CASE: JsonDict = {

@@ -20,7 +20,7 @@ from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import policy
-from portal.features.authz.standing import INBOX
+from portal.features.authz.standing import INBOX, Standing
 from portal.features.cases import standing
 from portal.features.files import repository
 from portal.features.files.listing import Filters, list_page
@@ -166,9 +166,10 @@ async def require_place(connection: AsyncConnection, principal: Principal, case_
     await require_in(connection, principal, Action.FILE_CREATE, case_id)
 
 
-async def require_in(connection: AsyncConnection, principal: Principal, action: Action, case_id: UUID) -> None:
-    """Raises NotFound, Forbidden, CaseReadOnly."""
+async def require_in(connection: AsyncConnection, principal: Principal, action: Action, case_id: UUID) -> Standing:
+    """The caller's relation to the case. Raises NotFound, Forbidden, CaseReadOnly."""
     stand = await standing.find(connection, case_id, principal.user_id)
     if stand is None:
         raise NotFound
     policy.require_on(principal, action, stand)
+    return stand

@@ -17,7 +17,7 @@ from portal.features.files.schemas import (
     UploadQuery,
 )
 from portal.features.files.service import Files
-from portal.features.identity.deps import Administers, ChangesFiles, UploadsFiles, json_of
+from portal.features.identity.deps import Administers, ChangesFiles, MovesFiles, UploadsFiles, WithAccount, json_of
 
 
 async def _files(request: Request) -> Files:
@@ -33,9 +33,9 @@ async def _hands_in(principal: UploadsFiles) -> Principal:
 WithFiles = Annotated[Files, Depends(_files)]
 HandsIn = Annotated[Principal, Depends(_hands_in)]
 Patch = Annotated[FilePatch, json_of(FilePatch, ChangesFiles)]
-MoveBody = Annotated[FileMove, json_of(FileMove, ChangesFiles)]
+MoveBody = Annotated[FileMove, json_of(FileMove, MovesFiles)]
 GlassBody = Annotated[BreakGlass, json_of(BreakGlass, Administers)]
-GrantBody = Annotated[GrantNew, json_of(GrantNew, ChangesFiles)]
+GrantBody = Annotated[GrantNew, json_of(GrantNew, WithAccount)]
 Listing = Annotated[ListQuery, Query()]
 NoQuery = Annotated[NothingElse, Query()]
 FormSaid = Annotated[FormQuery, Query()]

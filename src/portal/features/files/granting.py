@@ -58,9 +58,10 @@ class Grants:
         return grant
 
     async def take_back(self, principal: Principal, file_id: UUID, user_id: UUID, origin: Origin) -> None:
-        """Raises NotFound, Forbidden."""
+        """Another's, or one's own: who was let read a file may decline. Raises NotFound, Forbidden."""
+        action = Action.GRANT_DECLINE if user_id == principal.user_id else Action.GRANT_REVOKE
         async with self._database.write() as connection:
-            await held(connection, principal, Action.GRANT_REVOKE, file_id)
+            await held(connection, principal, action, file_id)
             if not await grant_rows.remove(connection, file_id, user_id):
                 raise NotFound
             event = Event(EventKind.FILE_GRANT_REVOKED, principal.actor, str(file_id), origin, {"user": str(user_id)})

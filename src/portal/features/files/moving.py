@@ -14,6 +14,8 @@ from portal.core.principal import Action, Origin, Principal, scope_of
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
+from portal.features.authz import policy
+from portal.features.authz.standing import INBOX
 from portal.features.cases import standing
 from portal.features.files import grant_rows, repository
 from portal.features.files.catalog import allowed, change, require_in, text_of
@@ -32,7 +34,7 @@ class Moves:
     async def move(
         self, principal: Principal, file_id: UUID, version: int | None, target: UUID | None, origin: Origin
     ) -> FileView:
-        """Raises NotFound, Forbidden, CaseReadOnly, PreconditionFailed, IntegrityError, Unavailable."""
+        """Raises NotFound, Forbidden, CaseReadOnly, TlpForbidsMove, PreconditionFailed, IntegrityError, Unavailable."""
         async with self._database.read() as connection:  # judged before a key provider is asked for anything
             before = await _judged(connection, principal, file_id, target)
             sealed = before.sealed(await repository.parts(connection, before))
@@ -66,8 +68,12 @@ async def _apply(connection: AsyncConnection, before: FileView, target: UUID | N
 async def _judged(connection: AsyncConnection, principal: Principal, file_id: UUID, target: UUID | None) -> FileView:
     file = await allowed(connection, principal, Action.FILE_MOVE, file_id)
     if target is None:
+        policy.require_on(principal, Action.FILE_CREATE, INBOX)  # a credential for one case does not reach the inbox
         if file.owner_id != principal.user_id:
             raise Forbidden("A file goes back into its owner's inbox alone, and only they put it there.")
-        return file
-    await require_in(connection, principal, Action.FILE_CREATE, target)
+        there = INBOX
+    else:
+        there = await require_in(connection, principal, Action.FILE_CREATE, target)
+    if file.case_id is not None:
+        policy.require_colour(await require_in(connection, principal, Action.FILE_LIST, file.case_id), there)
     return file

@@ -10,7 +10,7 @@ from portal.features.files.deps import GlassBody, GrantBody, WithFiles
 from portal.features.files.described import CHANGE, JSON, READ
 from portal.features.files.granting import GrantRefused
 from portal.features.files.schemas import BreakGlass, GlassBroken, GrantList, GrantNew, GrantOut
-from portal.features.identity.deps import Administers, ChangesFiles, From, ReadsFiles
+from portal.features.identity.deps import Administers, ChangesFiles, From, ReadsFiles, WithAccount
 from portal.web.documents import taken_as_json
 from portal.web.errors import documented
 
@@ -53,9 +53,9 @@ async def list_grants(file_id: UUID, principal: ReadsFiles, files: WithFiles) ->
     openapi_extra=taken_as_json(GrantNew),
 )
 async def give_grant(
-    file_id: UUID, body: GrantBody, principal: ChangesFiles, files: WithFiles, origin: From
+    file_id: UUID, body: GrantBody, principal: WithAccount, files: WithFiles, origin: From
 ) -> GrantOut:
-    """Entry and content, nothing else, until it ends; given again it lasts anew. Not out of a case that is TLP:RED."""
+    """Entry and content, nothing else, until it ends; given again it lasts anew. By a sign-in alone, no API token."""
     lasts = timedelta(hours=body.expires_in_hours)
     return GrantOut.of(await files.grants.give(principal, file_id, body.name, lasts, origin))
 
@@ -70,6 +70,6 @@ async def give_grant(
 async def revoke_grant(
     file_id: UUID, user_id: UUID, principal: ChangesFiles, files: WithFiles, origin: From
 ) -> Response:
-    """At once: a download that is running breaks off within a second."""
+    """At once: a download that is running breaks off within a second. An account may decline its own."""
     await files.grants.take_back(principal, file_id, user_id, origin)
     return Response(status_code=204)

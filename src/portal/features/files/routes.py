@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from portal.core import errors
+from portal.features.authz.policy import TlpForbidsMove
 from portal.features.files.answers import delivered, described
 from portal.features.files.arrivals import FormArrival, RawArrival
 from portal.features.files.catalog import Changes
@@ -46,7 +47,7 @@ from portal.features.files.schemas import (
     ListQuery,
 )
 from portal.features.files.views import FileView
-from portal.features.identity.deps import ChangesFiles, Downloads, From, IfMatch, ReadsFiles
+from portal.features.identity.deps import ChangesFiles, Downloads, From, IfMatch, MovesFiles, ReadsFiles
 from portal.web import API, conditions
 from portal.web.documents import taken_as_json
 from portal.web.errors import documented
@@ -162,13 +163,13 @@ async def delete_file(
 @router.post(
     "/files/{file_id}/move",
     summary="Move a file to a case or inbox",
-    responses={**TAGGED, **documented(*JSON, *WRITE, errors.IntegrityError, FileMoved)},
+    responses={**TAGGED, **documented(*JSON, *WRITE, errors.IntegrityError, FileMoved, TlpForbidsMove)},
     openapi_extra=taken_as_json(FileMove),
 )
 async def move_file(
     file_id: UUID,
     body: MoveBody,
-    principal: ChangesFiles,
+    principal: MovesFiles,
     version: IfMatch,
     files: WithFiles,
     origin: From,

@@ -11,7 +11,7 @@ from portal.features.files.grant_rows import Grant
 from portal.features.files.models import Kind, Status
 from portal.features.files.names import MAX_NAME_BYTES, NAME_PATTERN
 from portal.features.files.views import FileView
-from portal.web.fields import GivenMoment, Moment, Number, Text, Version
+from portal.web.fields import GivenMoment, Moment, Number, Readable, Text, Version
 
 MAX_DESCRIPTION = 4000
 NAME: JsonDict = {"pattern": NAME_PATTERN, "maxLength": MAX_NAME_BYTES}
@@ -117,7 +117,9 @@ class BreakGlass(BaseModel):
         extra="forbid", strict=True, json_schema_extra={"example": {"reason": "Court order 26/1187 of 21 November."}}
     )
 
-    reason: Text = Field(min_length=10, max_length=1000, description="The case's leads read it.")
+    reason: Annotated[str, Readable(10, lines=True)] = Field(
+        max_length=1000, description="The case's leads read it: 10 characters or more, beside blanks."
+    )
 
 
 class GlassBroken(BaseModel):

@@ -145,6 +145,8 @@ SignedIn = Annotated[Principal, Security(principal_of)]
 ReadsFiles = Annotated[Principal, Security(principal_of, scopes=[Permission.FILES_READ])]
 UploadsFiles = Annotated[Principal, Security(principal_of, scopes=[Permission.FILES_UPLOAD])]
 ChangesFiles = Annotated[Principal, Security(principal_of, scopes=[Permission.FILES_CHANGE])]
+MovesFiles = Annotated[Principal, Security(principal_of, scopes=[Permission.FILES_CHANGE, Permission.FILES_UPLOAD])]
+"""Who takes a file away hands it in elsewhere, where others read it."""
 Downloads = Annotated[Principal, Security(principal_of, scopes=[Permission.DOWNLOAD_RAW])]
 ReadsCases = Annotated[Principal, Security(principal_of, scopes=[Permission.CASES_READ])]
 ChangesCases = Annotated[Principal, Security(principal_of, scopes=[Permission.CASES_CHANGE])]

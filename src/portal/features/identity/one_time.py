@@ -6,14 +6,15 @@ Comes in: nothing, or what somebody presents. Leaves: a text to show once, and i
 import secrets
 from hashlib import sha256
 
-_PREFIX = "pinv_"  # so that whoever scans for leaked secrets knows one
+from portal.core.marked import ONE_TIME
+
 _LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"  # none that people take for another
 _GROUPS, _GROUP = 4, 5
 
 
 def new_secret() -> str:
     """256 random bits."""
-    return _PREFIX + secrets.token_urlsafe(32)
+    return ONE_TIME + secrets.token_urlsafe(32)
 
 
 def new_recovery_code() -> str:

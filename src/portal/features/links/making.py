@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core import clock
 from portal.core.errors import Forbidden, NotFound, Quarantined, Unprocessable
 from portal.core.ids import new_id
-from portal.core.marked import Mark
+from portal.core.marked import LINK, Mark
 from portal.core.page import After, Page, page_of
 from portal.core.principal import Action, Origin, Principal
 from portal.db.unit_of_work import Database
@@ -26,7 +26,7 @@ from portal.features.links import repository
 from portal.features.links.judging import require_place
 from portal.features.links.views import Link, LinkKind, LinkState, Made, Wanted, details_of
 
-MARK = Mark("prl_")
+MARK = Mark(LINK)
 
 
 class Making:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core import clock
 from portal.core.errors import Forbidden, NotSignedIn, TooManyAttempts, Unprocessable
 from portal.core.ids import new_id
-from portal.core.marked import Mark
+from portal.core.marked import LINK_SESSION, Mark
 from portal.core.principal import Origin, Principal
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
@@ -24,7 +24,7 @@ from portal.features.links.making import MARK
 from portal.features.links.repository import Redeemable
 from portal.features.links.views import Link, LinkKind, Redeemed, Visit
 
-SESSION_MARK = Mark("prs_")
+SESSION_MARK = Mark(LINK_SESSION)
 LASTS = timedelta(minutes=15)
 FREE = 5  # wrong passwords that cost no waiting
 LONGEST = timedelta(minutes=15)

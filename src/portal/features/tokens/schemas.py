@@ -11,7 +11,7 @@ from pydantic.config import JsonDict
 
 from portal.core.principal import Permission
 from portal.features.tokens.repository import ApiToken
-from portal.web.fields import Moment, Text
+from portal.web.fields import Moment, Readable
 
 MAX_DAYS = 366
 _EXAMPLE: JsonDict = {
@@ -78,7 +78,9 @@ class ApiTokenIn(BaseModel):
         },
     )
 
-    name: Text = Field(min_length=1, max_length=100, description="What it is for: shown in lists and on record.")
+    name: Annotated[str, Readable()] = Field(
+        max_length=100, description="What it is for: shown in lists and on record."
+    )
     permissions: list[TokenPermission] = Field(
         min_length=1,
         max_length=len(TokenPermission),

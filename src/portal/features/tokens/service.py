@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core import clock, log
 from portal.core.errors import Conflict, NotFound, NotSignedIn, PortalError, Unprocessable
 from portal.core.ids import new_id
-from portal.core.marked import Mark
+from portal.core.marked import API_TOKEN, Mark
 from portal.core.principal import Action, CredentialKind, Origin, Permission, Principal
 from portal.core.tasks import aside, uninterrupted
 from portal.db.unit_of_work import Database
@@ -24,7 +24,7 @@ from portal.features.authz import policy
 from portal.features.tokens import repository
 from portal.features.tokens.repository import ApiToken, LiveToken, Network
 
-MARK = Mark("prt_")
+MARK = Mark(API_TOKEN)
 MOST_TOKENS = 100  # live ones of one user
 _USE_NOTED = timedelta(minutes=1)  # a use is noted no more often
 KEPT_WHEN_OVER = timedelta(days=90)
