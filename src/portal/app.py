@@ -21,6 +21,7 @@ from portal.bootstrap import Portal, open_counters, open_portal
 from portal.config import Settings
 from portal.core import log, memory, tasks
 from portal.core.errors import PortalError
+from portal.core.parent import tied_to_parent
 from portal.core.rates import RouteClass
 from portal.features.cases import routes as cases_routes
 from portal.features.files import rights_routes
@@ -186,7 +187,8 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
             app.state.callers = portal.identity.callers
             sweeper = asyncio.create_task(_sweep_forever(portal))
             try:
-                yield
+                with tied_to_parent():
+                    yield
             finally:
                 sweeper.cancel()
                 await asyncio.wait([sweeper])

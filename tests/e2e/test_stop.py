@@ -99,3 +99,25 @@ def test_what_a_crash_left_is_settled_by_a_sweep(make_portal: MakePortal) -> Non
         again = analyst.put("/upload/half.bin", content=b"again", headers=key)
         assert again.status_code == 201
     assert portal.stop() == 0
+
+
+def test_workers_end_with_their_parent_and_leave_the_port(make_portal: MakePortal) -> None:
+    portal = make_portal(**GRACE)
+    portal.prepare(analyst="analyst")
+    portal.start("--workers", "2")
+    assert portal.process is not None
+    parent = portal.process.pid
+    workers = [Path(f"/proc/{pid}") for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    assert len(workers) >= 2
+    assert portal.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert eventually(lambda: not any(alive(worker) for worker in workers))
+    assert not takes_connections(portal)
+    assert portal.log.count('"parent_gone"') == 2
+
+
+def alive(process: Path) -> bool:
+    """Whether it runs: an orphan that has ended stays in the list until its new parent has looked."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
