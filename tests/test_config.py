@@ -58,7 +58,7 @@ RISKS: dict[str, tuple[str, dict[str, str]]] = {
     "TLS to the database by chance": ("DB_SSL_MODE", {"DB_SSL_MODE": "prefer"}),
     "TLS to the database by default": ("DB_SSL_MODE", {"DB_SSL_MODE": ""}),
     "keys in memory": ("KEY_URLS", {"KEY_URLS": "memory:"}),
-    "blobs in memory": ("BLOB_URL", {"BLOB_URL": "memory:"}),
+    "blobs in memory": ("BLOB_URLS", {"BLOB_URLS": "memory:"}),
     "a scanner for tests": ("SCANNER_URLS", {"SCANNER_URLS": "none:,memory:marker"}),
 }
 EVERYWHERE = {name for name, (variable, _) in RISKS.items() if variable.endswith("_KEY")} | {
@@ -131,9 +131,9 @@ def test_secrets_have_no_default() -> None:
 def test_database_and_blobs_rest_in_the_data_folder_unless_told(tmp_path: Path) -> None:
     settings = load({**KEYS, "DATA_DIR": str(tmp_path / "a b")})
     assert settings.database == f"sqlite:///{tmp_path}/a b/portal.db"
-    assert settings.blobs == f"file://{tmp_path}/a%20b/store"
-    told = load({**KEYS, "DATABASE_URL": "postgresql://h/d", "BLOB_URL": "file:///srv/blobs"})
-    assert (told.database, told.blobs) == ("postgresql://h/d", "file:///srv/blobs")
+    assert settings.blobs == (f"file://{tmp_path}/a%20b/store",)
+    told = load({**KEYS, "DATABASE_URL": "postgresql://h/d", "BLOB_URLS": "file:///srv/new, file:///srv/blobs"})
+    assert (told.database, told.blobs) == ("postgresql://h/d", ("file:///srv/new", "file:///srv/blobs"))
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ def test_settings_do_not_change() -> None:
 
 UNKNOWN = {
     "KEY_URLS": ["vault:transit", "MASTER_KEY", ","],
-    "BLOB_URL": ["s3://bucket", "file://host/blobs", "file:blobs", "/srv/blobs"],
+    "BLOB_URLS": ["s3://bucket", "file://host/blobs", "file:blobs", "/srv/blobs"],
     "SCANNER_URLS": ["clamd://scanner", "memory:", "nothing", ","],
 }
 

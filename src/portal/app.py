@@ -231,7 +231,7 @@ def _checks(app: FastAPI) -> health.Checks:
     resources = app.state.portal.resources
     return {
         "database": resources.database.check,
-        "blob store": resources.store.check,
+        "blob store": resources.stores.check,
         "key provider": resources.keyring.check,
     }
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from portal import schema
-from portal.backends.blobs.registry import open_blob_store
+from portal.backends.blobs.registry import open_blob_stores
 from portal.backends.keys.registry import open_key_providers
 from portal.backends.scanners.registry import open_scanners
 from portal.config import Settings
@@ -34,6 +34,7 @@ from portal.features.links.service import Links
 from portal.features.tokens.service import ApiTokens
 from portal.keyring.keyring import Keyring
 from portal.resources import Resources
+from portal.stores.stores import Stores
 from portal.strongbox.strongbox import Strongbox
 from portal.web.counters import SharedCounters
 
@@ -56,15 +57,15 @@ def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resource
     _make_data_dir(settings)
     keys = open_key_providers(settings.key_urls, variables)
     scanners = open_scanners(settings.scanner_urls)
-    store = open_blob_store(settings.blobs)
+    stores = Stores(open_blob_stores(settings.blobs))
     database = Database(make_engine(parse_url(settings.database), settings.db_ssl_mode))
     keyring = Keyring(database, keys)
     return Resources(
         database=database,
-        store=store,
+        stores=stores,
         keyring=keyring,
         scanners=scanners,
-        strongbox=Strongbox(store, keyring, scanners),
+        strongbox=Strongbox(stores, keyring, scanners),
         secret_keys=settings.secret_keys,
         journal=settings.data_dir / "audit-journal.jsonl",
         max_upload_bytes=settings.max_upload_bytes,
@@ -93,6 +94,7 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
     resources = open_resources(settings, variables)
     try:
         await schema.require_current(resources.database.engine)
+        await resources.stores.recognise(resources.database)
         await resources.check()
         rules = Rules(settings.registration, settings.require_admin_totp)
         identity = identity_service.build(resources, rules=rules)

@@ -51,7 +51,7 @@ class Settings(BaseModel):
     database_url: SecretStr = Field(SecretStr(""), description="sqlite or postgresql URL; SQLite in DATA_DIR if empty")
     allow_sqlite: bool = Field(False, description="accept SQLite in production (one machine, one writer)")
     db_ssl_mode: SslMode = Field("prefer", description="TLS towards Postgres")
-    blob_url: str = Field("", description="where sealed bytes rest; file:// in DATA_DIR if empty")
+    blob_urls: Words = Field((), description="blob stores; the first writes, all are read; in DATA_DIR if empty")
     key_urls: Words = Field(("env:PORTAL_MASTER_KEY",), description="key providers; the first wraps, all unwrap")
     master_key: SecretStr = Field(SecretStr(""), description="32 bytes, hex or base64, for env:PORTAL_MASTER_KEY")
     secret_key: SecretStr = Field(SecretStr(""), description="32-byte signing keys, comma-separated, newest first")
@@ -99,9 +99,9 @@ class Settings(BaseModel):
         return self.database_url.get_secret_value() or f"sqlite:///{self.data_dir.absolute() / 'portal.db'}"
 
     @property
-    def blobs(self) -> str:
-        """The blob store URL in force."""
-        return self.blob_url or (self.data_dir.absolute() / "store").as_uri()
+    def blobs(self) -> tuple[str, ...]:
+        """The blob store URLs in force."""
+        return self.blob_urls or ((self.data_dir.absolute() / "store").as_uri(),)
 
     @property
     def secret_keys(self) -> tuple[Secret, ...]:
@@ -196,8 +196,8 @@ def _production_problems(settings: Settings) -> list[str]:
             sqlite and not settings.allow_sqlite
         ),
         "PORTAL_DB_SSL_MODE must be require or more towards a database on another machine": unsafe_wire,
-        "PORTAL_KEY_URLS, PORTAL_BLOB_URL and PORTAL_SCANNER_URLS must not use memory: in production": any(
-            uri.startswith("memory:") for uri in (*settings.key_urls, settings.blobs, *settings.scanner_urls)
+        "PORTAL_KEY_URLS, PORTAL_BLOB_URLS and PORTAL_SCANNER_URLS must not use memory: in production": any(
+            uri.startswith("memory:") for uri in (*settings.key_urls, *settings.blobs, *settings.scanner_urls)
         ),
     }
     return [problem for problem, present in risks.items() if present]

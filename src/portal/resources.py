@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from portal.backends.blobs.base import BlobStore
 from portal.backends.scanners.base import Scanner
 from portal.core.secrets import Secret
 from portal.db.unit_of_work import Database
 from portal.keyring.keyring import Keyring
+from portal.stores.stores import Stores
 from portal.strongbox.strongbox import Strongbox
 
 
@@ -18,7 +18,7 @@ class Resources:
     """
 
     database: Database
-    store: BlobStore
+    stores: Stores
     keyring: Keyring
     scanners: tuple[Scanner, ...]
     strongbox: Strongbox
@@ -29,7 +29,7 @@ class Resources:
 
     async def check(self) -> None:
         """Raises the first PortalError of a part that is away. Wants a current database."""
-        await self.store.check()
+        await self.stores.check()
         for scanner in self.scanners:
             await scanner.check()
         await self.database.check()
@@ -40,5 +40,5 @@ class Resources:
         for scanner in self.scanners:
             await scanner.aclose()
         await self.keyring.aclose()
-        await self.store.aclose()
+        await self.stores.aclose()
         await self.database.aclose()

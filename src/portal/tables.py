@@ -9,7 +9,8 @@ from portal.features.identity import models as identity
 from portal.features.links import models as links
 from portal.features.tokens import models as tokens
 from portal.keyring import models as keyring
+from portal.stores import models as stores
 
-__all__ = ["audit", "cases", "files", "identity", "keyring", "links", "metadata", "tokens"]
+__all__ = ["audit", "cases", "files", "identity", "keyring", "links", "metadata", "stores", "tokens"]
 
 metadata = SQLModel.metadata

@@ -181,4 +181,5 @@ def portal(keyed: Shell, sqlite_template: Path) -> Shell:
     """The program in a folder that is set up, with no account and no file."""
     (keyed.folder / "var").mkdir(0o700)
     (keyed.folder / "var" / "portal.db").write_bytes(sqlite_template.read_bytes())
+    keyed("db", "upgrade")  # its store
     return keyed

@@ -98,7 +98,7 @@ def test_a_refused_configuration_is_one_line_per_problem(
     assert served == []
 
 
-@pytest.mark.parametrize(("name", "value"), [("BLOB_URL", "s3://bucket"), ("KEY_URLS", "vault:x"), ("TYPO", "1")])
+@pytest.mark.parametrize(("name", "value"), [("BLOB_URLS", "s3://bucket"), ("KEY_URLS", "vault:x"), ("TYPO", "1")])
 def test_what_nothing_knows_is_one_line(
     portal: Shell, served: Calls, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:

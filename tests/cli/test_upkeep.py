@@ -27,7 +27,7 @@ def crash(shell: Shell, *, lease: timedelta) -> None:
         new = {"id": file_id, "owner_id": principal.user_id, "scope": "none", "name": "half", "created_at": now}
         async with portal.resources.database.write() as connection:
             assert await repository.add(connection, {**new, "lease_until": now + lease})
-            await repository.add_blob(connection, Place(file_id, new_id()), "file")
+            await repository.add_blob(connection, Place(file_id, new_id()), portal.resources.strongbox.store_id)
 
     shell.inside(leave)
 

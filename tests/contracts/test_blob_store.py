@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from portal.backends.blobs.base import BlobMissing, BlobStat, BlobStore, Span, StoreAway
 from portal.backends.blobs.local import LocalStore
 from portal.backends.blobs.memory import MemoryStore
-from portal.backends.blobs.registry import open_blob_store
+from portal.backends.blobs.registry import open_blob_stores
 from portal.core.errors import ConfigError, IntegrityError
 from portal.core.ids import new_id
 
@@ -40,7 +40,8 @@ BIG = bytes(range(256)) * 10_000  # 2.5 MB: more than one piece of every store
 @pytest.fixture(params=STORES.values(), ids=list(STORES))
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BlobStore]:
     made: BlobStore = request.param(tmp_path)
-    await made.check()
+    if await made.identify() is None:
+        await made.found(new_id())
     yield made
     await made.aclose()
 
@@ -356,14 +357,18 @@ async def test_closing_twice_is_fine(store: BlobStore) -> None:
     await store.aclose()
 
 
-async def test_a_label_is_short_and_stays(store: BlobStore) -> None:
-    assert store.label == store.label
-    assert 0 < len(store.label) <= 64
+async def test_a_store_says_who_it_is_and_is_founded_once(store: BlobStore) -> None:
+    assert 0 < len(store.scheme) <= 64
+    before = store.id
+    with pytest.raises(StoreAway):
+        await store.found(new_id())
+    assert await store.identify() == store.id == before
 
 
-def test_the_registry_opens_what_a_url_names(tmp_path: Path) -> None:
-    assert isinstance(open_blob_store("memory:"), MemoryStore)
-    assert isinstance(open_blob_store(f"file://{tmp_path}/a%20b"), LocalStore)
+def test_the_registry_opens_what_urls_name_in_their_order(tmp_path: Path) -> None:
+    memory, local = open_blob_stores(["memory:", f"file://{tmp_path}/a%20b"])
+    assert isinstance(memory, MemoryStore)
+    assert isinstance(local, LocalStore)
 
 
 @pytest.mark.parametrize(
@@ -381,12 +386,13 @@ def test_the_registry_opens_what_a_url_names(tmp_path: Path) -> None:
     ],
 )
 def test_a_url_that_names_no_store_stops_the_start(url: str) -> None:
-    with pytest.raises(ConfigError, match="PORTAL_BLOB_URL"):
-        open_blob_store(url)
+    with pytest.raises(ConfigError, match="PORTAL_BLOB_URLS"):
+        open_blob_stores([url])
 
 
 async def test_a_local_store_lives_where_its_url_says(tmp_path: Path) -> None:
-    store = open_blob_store(f"file://{tmp_path}/with%20space")
+    (store,) = open_blob_stores([f"file://{tmp_path}/with%20space"])
+    await store.found(new_id())
     await store.check()
     await put(store, b"x")
     assert [path.name for path in (tmp_path / "with space" / "blobs").rglob(KEY)] == [KEY]

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import resource
+import shutil
 import signal
 import socket
 import stat
@@ -27,6 +28,7 @@ from portal.backends.blobs.blockfile import BlockFile
 from portal.backends.blobs.local import LocalStore
 from portal.core import tasks
 from portal.core.errors import PortalError, StorageFull
+from portal.core.ids import new_id
 
 from .pieces import write
 
@@ -55,7 +57,7 @@ def root(tmp_path: Path) -> Root:
 @pytest.fixture
 async def store(root: Root) -> LocalStore:
     made = LocalStore(root.path)
-    await made.check()
+    await made.found(new_id())
     return made
 
 
@@ -151,6 +153,7 @@ async def test_a_refused_key_leaves_nothing_behind(store: LocalStore, root: Root
 async def test_a_new_store_on_an_old_folder_finds_its_blobs(store: LocalStore, root: Root) -> None:
     await put(store)
     again = LocalStore(root.path)
+    assert await again.identify() == store.id
     await again.check()
     assert await fetch(again) == b"whole"
 
@@ -333,10 +336,66 @@ async def test_a_store_without_its_folder_is_away(store: LocalStore, root: Root,
     assert not root.path.exists()
 
 
+async def test_a_folder_that_is_no_store_has_no_id_and_is_not_made_one(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent" / "store", tmp_path):
+        store = LocalStore(path)
+        assert await store.identify() is None
+        with pytest.raises(RuntimeError):
+            store.id  # noqa: B018  # asking is enough
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"{", b"[]", b'{"format": 2, "id": "' + b"0" * 32 + b'"}', b'{"format": 1, "id": 7}']
+)
+async def test_an_id_that_says_something_else_is_no_store_and_is_not_replaced(root: Root, said: bytes) -> None:
+    root.path.mkdir()
+    (root.path / "store.json").write_bytes(said)
+    for use in (LocalStore(root.path).identify(), LocalStore(root.path).found(new_id())):
+        with pytest.raises(StoreAway):
+            await use
+    assert (root.path / "store.json").read_bytes() == said
+
+
+@pytest.mark.parametrize("mounted", ["nothing", "an empty folder", "another store"])
+async def test_where_its_volume_is_not_mounted_a_blob_is_away_and_not_missing(
+    store: LocalStore, root: Root, tmp_path: Path, mounted: str
+) -> None:
+    await put(store)
+    root.path.rename(tmp_path / "unmounted")
+    if mounted == "an empty folder":
+        root.path.mkdir()
+    if mounted == "another store":
+        await LocalStore(root.path).found(new_id())
+    for use in (fetch(store), store.stat(KEY), store.check()):
+        with pytest.raises(StoreAway):
+            await use
+    shutil.rmtree(root.path, ignore_errors=True)
+    (tmp_path / "unmounted").rename(root.path)
+    assert await fetch(store) == b"whole"
+
+
+async def test_of_many_who_found_a_store_at_once_one_does(root: Root) -> None:
+    stores = [LocalStore(root.path) for _ in range(8)]
+    told = await asyncio.gather(*(store.found(new_id()) for store in stores), return_exceptions=True)
+    (first,) = [store for store, error in zip(stores, told, strict=True) if error is None]
+    assert await LocalStore(root.path).identify() == first.id
+    assert all(isinstance(error, StoreAway) for error in told if error is not None)
+    assert not list(root.path.glob(".store*"))
+
+
+async def test_what_was_cut_off_before_its_id_was_written_is_founded_again(root: Root) -> None:
+    (root.path / "tmp").mkdir(parents=True)
+    store = LocalStore(root.path)
+    assert await store.identify() is None
+    await store.found(new_id())
+    await put(store)
+
+
 async def test_a_store_whose_folder_cannot_be_made_is_away(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreAway):
-        await LocalStore(tmp_path / "file" / "store").check()
+        await LocalStore(tmp_path / "file" / "store").found(new_id())
 
 
 class Disk:
@@ -442,8 +501,10 @@ async def test_a_store_without_its_folder_has_deleted_nothing(store: LocalStore,
 async def test_new_folders_are_on_disk_before_the_first_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Root(tmp_path / "other")
     disk = Disk(root, monkeypatch)
-    await LocalStore(root.path).check()
-    assert set(disk.told) == {"fsync other/blobs", "fsync other", "fsync ."}
+    await LocalStore(root.path).found(new_id())
+    synced = [told for told in disk.told if told.startswith("fsync")]
+    assert set(synced) >= {"fsync other/blobs", "fsync other", "fsync ."}
+    assert synced[-1] == "fsync other"  # its id
 
 
 async def test_a_failed_fsync_gives_the_blob_up_and_is_not_tried_again(

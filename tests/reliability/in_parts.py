@@ -52,7 +52,7 @@ async def _begin(opened: Portal, owner_id: UUID, places: list[Place]) -> None:
     async with opened.resources.database.write() as connection:
         await repository.add(connection, new)
         for place in places:
-            await repository.add_blob(connection, place, opened.resources.store.label)
+            await repository.add_blob(connection, place, opened.resources.strongbox.store_id)
 
 
 async def _sealed(opened: Portal, place: Place, plain: bytes) -> SealedPart:

@@ -10,9 +10,11 @@ from portal.backends.blobs.local import LocalStore
 from portal.backends.blobs.memory import MemoryStore
 from portal.backends.keys.local import LocalKeyProvider
 from portal.backends.scanners.none import NoScanner
+from portal.core.ids import new_id
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
 from portal.keyring.keyring import Keyring
+from portal.stores.stores import Stores
 from portal.strongbox.strongbox import Strongbox
 
 from .sealing import LAYOUT
@@ -40,13 +42,14 @@ def keyring(database: Database) -> Keyring:
 @pytest.fixture(params=["local", "memory"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     made = LocalStore(tmp_path / "store") if request.param == "local" else MemoryStore()
-    await made.check()
+    if isinstance(made, LocalStore):
+        await made.found(new_id())
     return made
 
 
 @pytest.fixture
 def box(store: BlobStore, keyring: Keyring) -> Strongbox:
-    return Strongbox(store, keyring, [NoScanner()], LAYOUT)
+    return Strongbox(Stores([store]), keyring, [NoScanner()], LAYOUT)
 
 
 @pytest.fixture
@@ -57,4 +60,4 @@ def memory() -> MemoryStore:
 
 @pytest.fixture
 def memory_box(memory: MemoryStore, keyring: Keyring) -> Strongbox:
-    return Strongbox(memory, keyring, [NoScanner()], LAYOUT)
+    return Strongbox(Stores([memory]), keyring, [NoScanner()], LAYOUT)

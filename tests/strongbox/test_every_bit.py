@@ -11,6 +11,7 @@ import pytest
 
 from portal.backends.scanners.none import NoScanner
 from portal.keyring.keyring import Keyring
+from portal.stores.stores import Stores
 from portal.strongbox.model import SealedFile
 from portal.strongbox.reader import Reader
 from portal.strongbox.strongbox import Strongbox
@@ -46,7 +47,7 @@ class Opened:
 @pytest.fixture
 async def opened(keyring: Keyring) -> AsyncIterator[Opened]:
     store = LyingStore()
-    box = Strongbox(store, keyring, [NoScanner()], LAYOUT)
+    box = Strongbox(Stores([store]), keyring, [NoScanner()], LAYOUT)
     file = await seal_file(box, *PLAIN)
     sound = dict(store.blobs)
     yield Opened(store, file, await box.open(file))

@@ -13,6 +13,7 @@ from portal.backends.blobs.memory import MemoryStore
 from portal.backends.scanners.none import NoScanner
 from portal.core.errors import IntegrityError
 from portal.keyring.keyring import Keyring
+from portal.stores.stores import Stores
 from portal.strongbox.model import TinkPart
 from portal.strongbox.strongbox import Strongbox
 
@@ -43,7 +44,7 @@ async def test_tink_opens_an_exported_part(box: Strongbox, length: int) -> None:
 
 
 async def test_tink_opens_production_segments(keyring: Keyring) -> None:
-    box = Strongbox(MemoryStore(), keyring, [NoScanner()])
+    box = Strongbox(Stores([MemoryStore()]), keyring, [NoScanner()])
     whole = recipe((1 << 20) + 5)
     (part,) = await box.export(await seal_file(box, whole))
     assert await opened_by_tink(part) == whole

@@ -21,6 +21,7 @@ from portal.crypto.blob import BlobSealer
 from portal.crypto.layout import PRODUCTION, Layout
 from portal.crypto.stream import SegmentCutter
 from portal.keyring.keyring import Keyring
+from portal.stores.stores import Stores
 from portal.strongbox import line as line_module
 from portal.strongbox.line import Line
 from portal.strongbox.observe import Observers
@@ -128,7 +129,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, stages: Stage
 @pytest.fixture
 def watched_box(keyring: Keyring, stages: Stages) -> Strongbox:
     scanner: Scanner = WatchedScanner(stages)
-    return Strongbox(WatchedStore(stages), keyring, [scanner], LAYOUT)
+    return Strongbox(Stores([WatchedStore(stages)]), keyring, [scanner], LAYOUT)
 
 
 async def arriving(whole: bytes = WHOLE, size: int = 90) -> AsyncIterator[bytes]:
@@ -172,7 +173,7 @@ async def test_a_stage_that_dies_ends_the_upload_and_leaves_nothing(
             await seal(watched_box, arriving())
         await tasks.drain()
     assert stages.working == 0
-    assert await holds_nothing(watched_box.store)
+    assert await holds_nothing(watched_box.stores.first)
 
 
 async def test_two_stages_that_die_at_once_are_one_error(watched_box: Strongbox, stages: Stages) -> None:
@@ -186,7 +187,7 @@ async def test_two_stages_that_die_at_once_are_one_error(watched_box: Strongbox,
         with pytest.raises(ScannerAway):
             await seal(watched_box, arriving())
         await tasks.drain()
-    assert await holds_nothing(watched_box.store)
+    assert await holds_nothing(watched_box.stores.first)
 
 
 @pytest.mark.parametrize("cancels", [1, 2, 3])
@@ -200,7 +201,7 @@ async def test_a_cancelled_upload_leaves_no_thread_and_no_exception_behind(
         await tasks.drain()
         await asyncio.get_running_loop().shutdown_default_executor()
     assert stages.working == 0
-    assert await holds_nothing(watched_box.store)
+    assert await holds_nothing(watched_box.stores.first)
 
 
 async def cancelled(box: Strongbox, stages: Stages, times: int) -> None:
@@ -294,5 +295,5 @@ async def test_check_raises_what_is_known_and_nothing_before(full: type[PortalEr
 
 @pytest.mark.parametrize("length", [0, 1, 199, 440, 441, 920, 921])
 async def test_small_runs_pass_where_they_stand(keyring: Keyring, length: int) -> None:
-    box = Strongbox(MemoryStore(), keyring, [MemoryScanner("marker")], Layout(256))
+    box = Strongbox(Stores([MemoryStore()]), keyring, [MemoryScanner("marker")], Layout(256))
     assert await seal(box, arriving(recipe(length))) == sha256(recipe(length)).digest()

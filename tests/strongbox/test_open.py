@@ -23,6 +23,7 @@ from portal.crypto.blob import plain_length
 from portal.db.unit_of_work import Database
 from portal.keyring.keyring import Keyring
 from portal.keyring.models import DataKeyRow
+from portal.stores.stores import Stores
 from portal.strongbox.model import SealedFile
 from portal.strongbox.reader import Reader
 from portal.strongbox.strongbox import Strongbox
@@ -167,7 +168,7 @@ async def test_nothing_leaves_of_a_run_before_all_of_it_was_verified(
 
 async def test_every_truncation_is_refused_and_no_wrong_byte_leaves(keyring: Keyring) -> None:
     store = LyingStore()
-    box = Strongbox(store, keyring, [NoScanner()], LAYOUT)
+    box = Strongbox(Stores([store]), keyring, [NoScanner()], LAYOUT)
     file = await seal_file(box, WHOLE)
     reader = await box.open(file)
     key, blob = file.parts[0].key, store.blobs[file.parts[0].key]
@@ -548,13 +549,14 @@ async def test_a_data_key_moved_to_another_case_opens_nothing_there(
 
 async def test_a_file_opens_after_a_restart_with_the_same_master_key(database: Database, memory: MemoryStore) -> None:
     provider = LocalKeyProvider.random()
-    before, after = (Strongbox(memory, Keyring(database, [provider]), [NoScanner()], LAYOUT) for _ in range(2))
+    stores = Stores([memory])
+    before, after = (Strongbox(stores, Keyring(database, [provider]), [NoScanner()], LAYOUT) for _ in range(2))
     assert await read(after, await seal_file(before, WHOLE, scope=CASE)) == WHOLE
 
 
 async def test_another_segment_size_is_refused(keyring: Keyring, memory: MemoryStore, memory_box: Strongbox) -> None:
     file = await seal_file(memory_box, WHOLE)
-    production = Strongbox(memory, keyring, [NoScanner()])
+    production = Strongbox(Stores([memory]), keyring, [NoScanner()])
     assert not (await deliver(production, file)).whole
 
 
@@ -610,14 +612,14 @@ async def test_preamble_end_and_range_are_asked_for_at_once(
     keyring: Keyring, start: int, length: int, spans: list[Span]
 ) -> None:
     store = OpenHandedStore()
-    box = Strongbox(store, keyring, [NoScanner()], LAYOUT)
+    box = Strongbox(Stores([store]), keyring, [NoScanner()], LAYOUT)
     assert await read(box, await seal_file(box, WHOLE), start, length) == WHOLE[start : start + length]
     assert store.asked == [[(0, HEAD + 40), *spans]]
 
 
 async def test_a_store_that_gives_more_bytes_than_it_was_asked_for_is_noticed(keyring: Keyring) -> None:
     store = OpenHandedStore()
-    box = Strongbox(store, keyring, [NoScanner()], LAYOUT)
+    box = Strongbox(Stores([store]), keyring, [NoScanner()], LAYOUT)
     file = await seal_file(box, WHOLE)
     for store.more in (1, 256):
         delivered = await deliver(box, file, 0, 1)
@@ -627,7 +629,7 @@ async def test_a_store_that_gives_more_bytes_than_it_was_asked_for_is_noticed(ke
 @pytest.fixture
 def dribbling(keyring: Keyring) -> tuple[DribblingStore, Strongbox]:
     store = DribblingStore()
-    return store, Strongbox(store, keyring, [NoScanner()], LAYOUT)
+    return store, Strongbox(Stores([store]), keyring, [NoScanner()], LAYOUT)
 
 
 async def test_pieces_of_any_size_make_segments(dribbling: tuple[DribblingStore, Strongbox]) -> None:

@@ -11,6 +11,7 @@ from portal.backends.keys.local import LocalKeyProvider
 from portal.backends.scanners.none import NoScanner
 from portal.db.unit_of_work import Database
 from portal.keyring.keyring import Keyring
+from portal.stores.stores import Stores
 from portal.strongbox.model import SealedFile
 from portal.strongbox.strongbox import Strongbox
 
@@ -21,7 +22,7 @@ DOWNLOADS = 50
 
 def process(store: BlobStore, database: Database, *providers: LocalKeyProvider) -> Strongbox:
     """What one process has: a keyring of its own over the same rows and blobs."""
-    return Strongbox(store, Keyring(database, providers), [NoScanner()], LAYOUT)
+    return Strongbox(Stores([store]), Keyring(database, providers), [NoScanner()], LAYOUT)
 
 
 async def download(box: Strongbox, file: SealedFile, begun: asyncio.Event, rotated: asyncio.Event) -> bytes:

@@ -24,6 +24,7 @@ from portal.crypto.blob import stored_length
 from portal.crypto.layout import PRODUCTION
 from portal.db.unit_of_work import Database
 from portal.keyring.keyring import Keyring
+from portal.stores.stores import Stores
 from portal.strongbox.model import Findings, SealedFile
 from portal.strongbox.strongbox import Strongbox
 
@@ -56,7 +57,7 @@ async def test_what_was_sealed_comes_back(box: Strongbox, length: int) -> None:
 async def test_what_was_sealed_comes_back_at_every_boundary(box: Strongbox, length: int) -> None:
     file = await seal_file(box, recipe(length))
     assert await read(box, file) == recipe(length)
-    stat = await box.store.stat(file.parts[0].key)
+    stat = await box.stores.first.stat(file.parts[0].key)
     assert stat is not None
     assert stat.length == file.parts[0].stored_length == stored_length(LAYOUT, length)
 
@@ -73,7 +74,7 @@ async def test_however_the_bytes_arrive_the_findings_are_those_of_the_whole(
 
 
 async def test_segments_of_a_mebibyte_are_sealed_in_threads_and_come_back(keyring: Keyring, store: BlobStore) -> None:
-    box = Strongbox(store, keyring, [MemoryScanner("marker")])
+    box = Strongbox(Stores([store]), keyring, [MemoryScanner("marker")])
     whole = recipe(2 * PRODUCTION.segment + 12_345)
     file = await seal_file(box, whole)
     assert await read(box, file) == whole
@@ -81,7 +82,7 @@ async def test_segments_of_a_mebibyte_are_sealed_in_threads_and_come_back(keyrin
 
 
 async def test_the_findings_name_the_type_and_the_verdict(keyring: Keyring) -> None:
-    box = Strongbox(MemoryStore(), keyring, [NoScanner(), MemoryScanner("marker")], LAYOUT)
+    box = Strongbox(Stores([MemoryStore()]), keyring, [NoScanner(), MemoryScanner("marker")], LAYOUT)
     _, clean = await seal_part(box, b"%PDF-1.7\n", recipe(500))
     assert (clean.detected_type, clean.verdict) == ("application/pdf", Verdict(Outcome.NOT_SCANNED))
     _, infected = await seal_part(box, recipe(500) + b"mar", b"ker" + recipe(500))
@@ -118,7 +119,7 @@ async def test_what_is_sealed_whole_lies_in_the_part_and_reads_back(box: Strongb
     assert part.content is not None
     assert len(part.content) == part.stored_length
     assert (findings.size, findings.sha256) == (size, sha256(recipe(size)).digest())
-    assert await holds_nothing(box.store)
+    assert await holds_nothing(box.stores.first)
     unbound = SealedFile(part.place.file_id, "none", part.data_key_id, size, findings.sha256, b"", (part,))
     assert await read(box, replace(unbound, record=await box.record(unbound))) == recipe(size)
 
@@ -149,17 +150,17 @@ async def test_a_place_is_sealed_once(box: Strongbox) -> None:
     part, _ = await seal_part(box, b"first", at=at)
     with pytest.raises(StoreAway):
         await seal_part(box, b"second", at=at)
-    stat = await box.store.stat(at.blob_id.hex)
+    stat = await box.stores.first.stat(at.blob_id.hex)
     assert stat is not None
     assert stat.length == part.stored_length
-    assert [key async for key in box.store.list()] == [part.key]
+    assert [key async for key in box.stores.first.list()] == [part.key]
 
 
 async def test_approve_is_asked_once_after_the_last_byte_and_before_anything_is_visible(box: Strongbox) -> None:
     asked: list[tuple[Findings, int]] = []
 
     async def approve(findings: Findings) -> None:
-        asked.append((findings, len([key async for key in box.store.list()])))
+        asked.append((findings, len([key async for key in box.stores.first.list()])))
 
     _, findings = await box.seal(place(), "none", source(recipe(600), b"end"), limit=NO_LIMIT, approve=approve)
     assert asked == [(findings, 0)]
@@ -229,12 +230,12 @@ ATTEMPTS: list[Attempt] = [failing_source, refused, too_large, cancelled_in_the_
 async def test_a_failed_attempt_leaves_nothing(box: Strongbox, attempt: Attempt, chunk: int) -> None:
     whole = recipe(1_500)
     await attempt(box, source(*(whole[at : at + chunk] for at in range(0, len(whole), chunk))))
-    assert await holds_nothing(box.store)
+    assert await holds_nothing(box.stores.first)
 
 
 async def test_an_attempt_cancelled_before_its_first_byte_leaves_nothing(box: Strongbox) -> None:
     await cancelled_in_the_source(box, source())
-    assert await holds_nothing(box.store)
+    assert await holds_nothing(box.stores.first)
 
 
 @pytest.mark.parametrize(("limit", "length"), [(0, 0), (1, 1), (447, 447), (448, 447)])
@@ -292,7 +293,7 @@ class FullWriter:
 async def test_a_full_store_is_told_to_forget(keyring: Keyring, room: int) -> None:
     store = FullStore(room)
     with pytest.raises(StorageFull):
-        await seal_part(Strongbox(store, keyring, [NoScanner()], LAYOUT), recipe(500))
+        await seal_part(Strongbox(Stores([store]), keyring, [NoScanner()], LAYOUT), recipe(500))
     assert store.ends == ["abort"]
     assert await holds_nothing(store)
 
@@ -306,7 +307,7 @@ async def test_without_a_key_nothing_is_begun_and_nothing_is_read(
     provider, chunks = LocalKeyProvider.random(), source(b"unread")
     monkeypatch.setattr(provider, "wrap", away)
     with pytest.raises(KeyProviderError):
-        await Strongbox(store, Keyring(database, [provider]), [NoScanner()], LAYOUT).seal(
+        await Strongbox(Stores([store]), Keyring(database, [provider]), [NoScanner()], LAYOUT).seal(
             place(), "none", chunks, limit=NO_LIMIT, approve=agree
         )
     assert await holds_nothing(store)
@@ -348,25 +349,25 @@ async def test_a_scanner_sees_every_byte_once_and_is_asked_before_approve(keyrin
     async def approve(_: Findings) -> None:
         listener.heard.append("approve")
 
-    box = Strongbox(MemoryStore(), keyring, [listener], LAYOUT)
+    box = Strongbox(Stores([MemoryStore()]), keyring, [listener], LAYOUT)
     await box.seal(place(), "none", source(recipe(300), recipe(147)), limit=NO_LIMIT, approve=approve)
     assert listener.heard == ["open", "feed 440", "feed 7", "finish", "approve"]
 
 
 async def test_a_scan_of_a_broken_upload_is_aborted(keyring: Keyring) -> None:
     listener = Listener()
-    await failing_source(Strongbox(MemoryStore(), keyring, [listener], LAYOUT), source(recipe(500)))
+    await failing_source(Strongbox(Stores([MemoryStore()]), keyring, [listener], LAYOUT), source(recipe(500)))
     assert listener.heard == ["open", "feed 440", "abort"]
 
 
 async def test_a_scan_that_gave_its_verdict_is_not_aborted_too(keyring: Keyring) -> None:
     listener = Listener()
-    await refused(Strongbox(MemoryStore(), keyring, [listener], LAYOUT), source(recipe(300)))
+    await refused(Strongbox(Stores([MemoryStore()]), keyring, [listener], LAYOUT), source(recipe(300)))
     assert listener.heard == ["open", "feed 300", "finish"]
 
 
 async def test_destroy_removes_a_blob_and_is_idempotent(box: Strongbox) -> None:
     part, _ = await seal_part(box, b"x")
     for _ in range(2):
-        await box.destroy(part.key)
-        assert await holds_nothing(box.store)
+        await box.destroy(part.store, part.key)
+        assert await holds_nothing(box.stores.first)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from portal.cli import files, keys, serve, setup, upkeep, users
+from portal.cli import files, keys, serve, setup, stores, upkeep, users
 from portal.cli.console import run
 from portal.sources import use_env_file
 
@@ -40,6 +40,7 @@ app.add_typer(setup.db, name="db")
 app.add_typer(users.app, name="users")
 app.add_typer(files.app, name="files")
 app.add_typer(keys.app, name="keys")
+app.add_typer(stores.app, name="stores")
 
 
 def main() -> None:

@@ -143,8 +143,8 @@ async def _upgrade() -> None:
     log.configure(logging.WARNING)
     resources = open_resources(settings, variables)
     try:
-        await resources.store.check()
         await schema.upgrade(resources.database.engine)
+        await resources.stores.establish(resources.database)
     finally:
         await resources.aclose()
 

@@ -5,8 +5,9 @@ Comes in: a part. Leaves: where its bytes are. Next: `reader`.
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from portal.backends.blobs.base import BlobSource, BlobStat, BlobStore, Span, T
+from portal.backends.blobs.base import BlobSource, BlobStat, Span, T
 from portal.core.errors import IntegrityError
+from portal.stores.stores import Stores
 from portal.strongbox.model import SealedPart
 
 
@@ -29,6 +30,6 @@ class InRow:
         return BlobStat(len(self._content))
 
 
-def source_of(part: SealedPart, store: BlobStore) -> BlobSource:
-    """Where the part's bytes are read."""
-    return store if part.content is None else InRow(part.content)
+def source_of(part: SealedPart, stores: Stores) -> BlobSource:
+    """Where the part's bytes are read. Raises StoreAway where its store is not configured."""
+    return stores.of(part.store) if part.content is None else InRow(part.content)

@@ -8,6 +8,8 @@ from portal.backends.scanners.base import Verdict
 from portal.crypto.format import Place
 from portal.crypto.record import FileClaim, PartClaim
 
+IN_ROW = "row"  # the store of blobs that lie in their own rows
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -21,7 +23,8 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class SealedPart:
-    """One blob of a file, as its row remembers it. Lengths are in bytes.
+    """One blob of a file, as its row remembers it. Lengths are in bytes. `store` is the id of the
+    store that has it.
 
     `content` has the whole sealed blob where the row itself has it, and no store.
     """
@@ -32,6 +35,7 @@ class SealedPart:
     commitment: bytes
     plain_length: int
     stored_length: int
+    store: str
     content: bytes | None = field(repr=False, default=None)
 
     @property

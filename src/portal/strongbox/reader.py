@@ -11,12 +11,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
-from portal.backends.blobs.base import BlobStore, Span
+from portal.backends.blobs.base import Span
 from portal.core.buffer import Buffer
 from portal.core.errors import IntegrityError
 from portal.core.tasks import uninterrupted
 from portal.crypto import blob
 from portal.crypto.layout import STREAM_HEADER_SIZE, Layout
+from portal.stores.stores import Stores
 from portal.strongbox.in_row import source_of
 from portal.strongbox.line import RUN
 from portal.strongbox.model import SealedFile, SealedPart
@@ -27,8 +28,8 @@ _T = TypeVar("_T")
 class Reader:
     """Reads one file. For one task at a time."""
 
-    def __init__(self, store: BlobStore, layout: Layout, file: SealedFile, file_keys: Sequence[bytes]) -> None:
-        self._store, self._layout, self._file = store, layout, file
+    def __init__(self, stores: Stores, layout: Layout, file: SealedFile, file_keys: Sequence[bytes]) -> None:
+        self._stores, self._layout, self._file = stores, layout, file
         self._file_keys = file_keys
 
     async def read(self, start: int, length: int) -> AsyncGenerator[bytes, None]:
@@ -63,7 +64,7 @@ class Reader:
             raise IntegrityError  # the store gives fewer bytes than the blob has
 
     def _runs(self, plan: "_Plan", opening: "_Opening") -> AsyncGenerator[list[bytes], None]:
-        store, part = source_of(plan.part, self._store), plan.part
+        store, part = source_of(plan.part, self._stores), plan.part
         pieces = store.get(part.key, plan.spans(), opening.feed, size=part.stored_length)
         several = plan.last - plan.first >= RUN  # else there is no next run to be ahead with
         return one_ahead(pieces) if several else pieces

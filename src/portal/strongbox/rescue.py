@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from portal.core.errors import IntegrityError
+from portal.core.publish import publish
 from portal.crypto import blob
 from portal.crypto.format import HEAD_SIZE, read_place
 from portal.crypto.layout import PRODUCTION, Layout
@@ -31,7 +32,7 @@ def rescue(
                 size = sum(out.write(plain) for plain in _segments(sealed, file_key, progress, layout))
                 out.flush()
                 os.fsync(out.fileno())
-            os.link(temporary, target)  # a rename would replace what appeared meanwhile
+            publish(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
     return size

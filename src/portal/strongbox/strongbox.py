@@ -1,4 +1,4 @@
-"""Seal, record, rewrap, open, export, destroy: the strongbox's verbs, over one store, one keyring and the scanners.
+"""Seal, record, rewrap, open, export, destroy: the strongbox's verbs, over the stores, one keyring and the scanners.
 
 Comes in: chunks and a `Place`, or a `SealedFile` from the rows. Leaves: a blob in the store, or verified plaintext.
 Nothing is visible in the store before `approve` agreed and the blob was committed.
@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from portal.backends.blobs.base import BlobStore, BlobWriter, given
+from portal.backends.blobs.base import BlobWriter, given
 from portal.backends.scanners.base import Scanner
 from portal.core.buffer import Buffer
 from portal.core.errors import TooLarge
@@ -19,9 +19,10 @@ from portal.crypto.keyset import keyset_json
 from portal.crypto.layout import PRODUCTION, Layout
 from portal.crypto.stream import SegmentCutter
 from portal.keyring.keyring import DataKey, Keyring
+from portal.stores.stores import Stores
 from portal.strongbox.in_row import source_of
 from portal.strongbox.line import RUN, Line
-from portal.strongbox.model import Findings, SealedFile, SealedPart, TinkPart
+from portal.strongbox.model import IN_ROW, Findings, SealedFile, SealedPart, TinkPart
 from portal.strongbox.observe import Observers
 from portal.strongbox.reader import Reader
 
@@ -32,9 +33,9 @@ class Strongbox:
     """Safe for concurrent use. `layout` is other than production's in tests alone."""
 
     def __init__(
-        self, store: BlobStore, keyring: Keyring, scanners: Sequence[Scanner], layout: Layout = PRODUCTION
+        self, stores: Stores, keyring: Keyring, scanners: Sequence[Scanner], layout: Layout = PRODUCTION
     ) -> None:
-        self.store = store
+        self.stores = stores
         self._keyring = keyring
         self._scanners = scanners
         self._layout = layout
@@ -51,7 +52,7 @@ class Strongbox:
         data_key = await self._keyring.active(scope)
         file_key = wrap.new_key()
         sealer = blob.BlobSealer(place, file_key, self._layout)
-        writer = await self.store.create(place.blob_id.hex)
+        writer = await self.stores.first.create(place.blob_id.hex)
         observers = Observers(self._scanners)
         try:
             await writer.write(len(sealer.preamble), given(sealer.preamble))
@@ -81,11 +82,16 @@ class Strongbox:
             await uninterrupted(observers.abort())
             raise
         part = self._sealed(place, data_key, file_key, sealer.commitment, findings.size)
-        return replace(part, content=sealed), findings
+        return replace(part, content=sealed, store=IN_ROW), findings
+
+    @property
+    def store_id(self) -> str:
+        """The store that takes new blobs, as their rows name it."""
+        return self.stores.first.id.hex
 
     async def has_length(self, part: SealedPart) -> bool:
         """Whether the bytes of `part` are as many as its row says. Raises Unavailable."""
-        stat = await source_of(part, self.store).stat(part.key)
+        stat = await source_of(part, self.stores).stat(part.key)
         return stat is not None and stat.length == part.stored_length
 
     async def record(self, file: SealedFile) -> bytes:
@@ -112,7 +118,7 @@ class Strongbox:
         """A reader, after the file record was verified. Raises IntegrityError, Unavailable."""
         data_key = await self._keyring.get(file.data_key_id, file.scope)
         record.check(file.record, data_key.key, file.claim())
-        return Reader(self.store, self._layout, file, [await self._file_key(file, part) for part in file.parts])
+        return Reader(self.stores, self._layout, file, [await self._file_key(file, part) for part in file.parts])
 
     async def export(self, file: SealedFile) -> list[TinkPart]:
         """Every part as a pure Tink stream with its key, after the whole file was read and verified."""
@@ -121,9 +127,9 @@ class Strongbox:
             pass
         return [await self._tink_part(file, part) for part in file.parts]
 
-    async def destroy(self, blob_key: str) -> None:
-        """Remove a blob and whatever an unfinished attempt at it left. Idempotent."""
-        await self.store.delete(blob_key)
+    async def destroy(self, store_id: str, blob_key: str) -> None:
+        """Remove a blob and whatever an unfinished attempt at it left. Idempotent. Raises StoreAway."""
+        await self.stores.of(store_id).delete(blob_key)
 
     async def _pass(
         self,
@@ -149,7 +155,7 @@ class Strongbox:
     ) -> SealedPart:
         wrapped = wrap.wrap_file_key(file_key, data_key.key, data_key.id, place)
         stored_length = blob.stored_length(self._layout, plain_length)
-        return SealedPart(place, data_key.id, wrapped, commitment, plain_length, stored_length)
+        return SealedPart(place, data_key.id, wrapped, commitment, plain_length, stored_length, self.store_id)
 
     async def _file_key(self, file: SealedFile, part: SealedPart) -> bytes:
         data_key = await self._keyring.get(part.data_key_id, file.scope)
@@ -157,7 +163,7 @@ class Strongbox:
 
     async def _tink_part(self, file: SealedFile, part: SealedPart) -> TinkPart:
         file_key = await self._file_key(file, part)
-        length, store = part.stored_length - HEAD_SIZE, source_of(part, self.store)
+        length, store = part.stored_length - HEAD_SIZE, source_of(part, self.stores)
         return TinkPart(
             blob_key=part.key,
             key=file_key,

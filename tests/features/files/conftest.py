@@ -54,6 +54,7 @@ from portal.features.identity.service import Identity
 from portal.features.identity.sessions import Sessions
 from portal.keyring.keyring import Keyring
 from portal.resources import Resources
+from portal.stores.stores import Stores
 from portal.strongbox.strongbox import Strongbox
 from tests.conftest import let_go
 
@@ -84,7 +85,7 @@ class ShakyDatabase(Database):
 class ShakyStore:
     """A blob store whose verbs fail when told to: `failing` maps create, write, commit, committed, get, … to errors."""
 
-    label = "shaky"
+    scheme, id = MemoryStore.scheme, MemoryStore.id
 
     def __init__(self) -> None:
         self._inner = MemoryStore()
@@ -123,6 +124,12 @@ class ShakyStore:
         self.may("list")
         async for key in self._inner.list(prefix):
             yield key
+
+    async def identify(self) -> UUID | None:
+        return await self._inner.identify()
+
+    async def found(self, store_id: UUID) -> None:
+        await self._inner.found(store_id)
 
     async def check(self) -> None:
         self.may("check")
@@ -375,10 +382,10 @@ async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 def house(engine: AsyncEngine, tmp_path: Path) -> House:
     database, store, scanners = ShakyDatabase(engine), ShakyStore(), (MemoryScanner(MARKER),)
     keyring = Keyring(database, [LocalKeyProvider.random()])
-    strongbox = Strongbox(store, keyring, scanners, LAYOUT)
+    strongbox = Strongbox(Stores([store]), keyring, scanners, LAYOUT)
     resources = Resources(
         database=database,
-        store=store,
+        stores=Stores([store]),
         keyring=keyring,
         scanners=scanners,
         strongbox=strongbox,

@@ -201,9 +201,9 @@ async def test_keys_are_destroyed_before_bytes(
     keys: list[Any] = []
     file, real = await house.hand_in(analyst), Strongbox.destroy
 
-    async def destroy(strongbox: Strongbox, blob_key: str) -> None:
+    async def destroy(strongbox: Strongbox, store_id: str, blob_key: str) -> None:
         keys.extend(row["wrapped_key"] for row in await house.rows("blobs"))
-        await real(strongbox, blob_key)
+        await real(strongbox, store_id, blob_key)
 
     monkeypatch.setattr(Strongbox, "destroy", destroy)
     await house.catalog.delete(analyst, file.id, 1, ORIGIN)
@@ -248,10 +248,10 @@ async def test_a_cancelled_delete_goes_on_to_its_end(
 ) -> None:
     file, reached, gate, real = await house.hand_in(analyst), asyncio.Event(), asyncio.Event(), Strongbox.destroy
 
-    async def slow(strongbox: Strongbox, blob_key: str) -> None:
+    async def slow(strongbox: Strongbox, store_id: str, blob_key: str) -> None:
         reached.set()
         await gate.wait()
-        await real(strongbox, blob_key)
+        await real(strongbox, store_id, blob_key)
 
     monkeypatch.setattr(Strongbox, "destroy", slow)
     removal = asyncio.create_task(house.catalog.delete(analyst, file.id, 1, ORIGIN))

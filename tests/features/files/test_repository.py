@@ -70,14 +70,14 @@ async def listed(
     async with house.database.write() as connection:
         assert await repository.finish(connection, file_id, values)
         for place in await places(house, file_id):
-            await repository.store_part(connection, SealedPart(place, new_id(), b"w" * 93, b"c" * 32, 3, 187))
+            await repository.store_part(connection, SealedPart(place, new_id(), b"w" * 93, b"c" * 32, 3, 187, "memory"))
     return file_id
 
 
 async def places(house: House, file_id: UUID) -> list[Place]:
     async with house.database.read() as connection:
-        keys = await repository.blob_keys(connection, file_id)
-    return [Place(file_id, UUID(hex=key)) for key in keys]
+        stored = await repository.stored_blobs(connection, file_id)
+    return [Place(file_id, UUID(hex=key)) for _, key in stored]
 
 
 async def parts(connection: AsyncConnection, file_id: UUID) -> tuple[SealedPart, ...]:
@@ -234,7 +234,7 @@ async def test_parts_come_in_order_and_without_destroyed_ones(house: House, anal
         for number in (2, 1):
             await repository.add_blob(connection, Place(file_id, new_id(), number), "memory")
         for place in [Place(row.file_id, row.id, row.part) for row in await _blobs(connection)]:
-            await repository.store_part(connection, SealedPart(place, new_id(), b"w", b"c" * 32, 3, 187))
+            await repository.store_part(connection, SealedPart(place, new_id(), b"w", b"c" * 32, 3, 187, "memory"))
     async with house.database.read() as connection:
         assert [part.place.part for part in await parts(connection, file_id)] == [0, 1, 2]
     await house.execute("UPDATE blobs SET wrapped_key = NULL WHERE part = 1")

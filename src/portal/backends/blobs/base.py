@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
+from uuid import UUID
 
 from portal.core.errors import IntegrityError, Unavailable
 
@@ -16,7 +17,7 @@ _KEY = re.compile(r"[0-9a-f]{32}")
 
 
 class BlobMissing(IntegrityError):
-    """There is no such blob, or what lies in its place is none. A row that names it is damaged evidence."""
+    """This is the right store, and there is no such blob, or what lies in its place is none: damaged evidence."""
 
 
 class StoreAway(Unavailable):
@@ -72,8 +73,21 @@ class BlobStore(BlobSource, Protocol):
     """Immutable blobs by key. Keys are 32 lowercase hex digits, never used twice."""
 
     @property
-    def label(self) -> str:
-        """Kept in the row of every blob: which store holds it."""
+    def scheme(self) -> str:
+        """Of its URL. Not a secret."""
+
+    @property
+    def id(self) -> UUID:
+        """Kept in the row of each blob. Raises RuntimeError before `identify` or `found` said it."""
+
+    async def identify(self) -> UUID | None:
+        """The id that the store keeps itself; None where there is no store, or one without. Makes nothing.
+
+        Raises StoreAway.
+        """
+
+    async def found(self, store_id: UUID) -> None:
+        """Make a store of that id where there is none. Raises StoreAway where there is one, StorageFull, StoreAway."""
 
     async def create(self, key: str) -> BlobWriter:
         """Begin a blob. Nothing is visible before `commit`, or after an abort, a cancel or a crash.
@@ -88,7 +102,7 @@ class BlobStore(BlobSource, Protocol):
         """The keys of visible blobs that begin with `prefix`, in no order. Raises StoreAway."""
 
     async def check(self) -> None:
-        """Raises StoreAway unless the store could take and give blobs now."""
+        """Raises StoreAway unless this is still the store of `id` and could take and give blobs now. Makes nothing."""
 
     async def aclose(self) -> None:
         """Let go of connections. Idempotent."""

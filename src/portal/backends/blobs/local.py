@@ -1,5 +1,6 @@
 """`file://PATH`: blobs in a folder of this machine. The only door to `aiofiles`.
 
+    PATH/store.json         the store's id (`identity`); a folder without it is no store
     PATH/tmp/KEY            a blob being written: mode 0600, opened O_EXCL, so that one key has one writer
     PATH/blobs/XY/KEY       a blob; XY are the last two digits of the key
 
@@ -14,13 +15,14 @@ import errno
 import os
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
 
 import aiofiles.os
 
+from portal.backends.blobs import identity
 from portal.backends.blobs.base import MAX_WRITE, BlobMissing, BlobStat, Make, Span, StoreAway, checked, is_key
 from portal.backends.blobs.blockfile import BlockFile
 from portal.core.errors import IntegrityError, StorageFull
@@ -36,11 +38,27 @@ _T = TypeVar("_T")
 class LocalStore:
     """See `BlobStore`."""
 
-    label = "file"
+    scheme = "file"
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._ready = False
+        self._id: UUID | None = None
+
+    @property
+    def id(self) -> UUID:
+        if self._id is None:
+            raise RuntimeError("a store that was not identified")
+        return self._id
+
+    async def identify(self) -> UUID | None:
+        with _translated():
+            self._id = await asyncio.to_thread(identity.read, self._root)
+        return self._id
+
+    async def found(self, store_id: UUID) -> None:
+        with _translated():
+            await asyncio.to_thread(_make_store, self._root, store_id)
+        self._id = store_id
 
     async def create(self, key: str) -> "_LocalWriter":
         return await kept(self._begin(key), _LocalWriter.abort)
@@ -55,7 +73,7 @@ class LocalStore:
     ) -> AsyncGenerator[_T, None]:
         pieces, loop = _read(self._final(key), spans, use, size), asyncio.get_running_loop()
         reading, more = None, True
-        with _translated(missing=_NO_BLOB):
+        with self._missing_is_damage():
             try:
                 while more:
                     reading = loop.run_in_executor(None, _advance, pieces)
@@ -71,6 +89,7 @@ class LocalStore:
             try:
                 found = await aiofiles.os.stat(self._final(key), follow_symlinks=False)
             except FileNotFoundError:
+                self._require_identity()
                 return None
         return BlobStat(found.st_size) if stat.S_ISREG(found.st_mode) else None
 
@@ -95,11 +114,26 @@ class LocalStore:
         """No file stays open between calls."""
 
     def _check(self) -> None:
-        if not self._ready:
-            _make_folders(self._root)
-            self._ready = True
+        self._require_identity()
         if not os.access(self._root / "tmp", os.W_OK | os.X_OK):
             raise StoreAway
+
+    def _require_identity(self) -> None:
+        """Raises StoreAway where the volume is not mounted any more, or another one is."""
+        if identity.read(self._root) != self.id:
+            raise StoreAway
+
+    @contextmanager
+    def _missing_is_damage(self) -> Iterator[None]:
+        """Raises BlobMissing for a blob that is not in this store; but StoreAway where this store is not there."""
+        with _translated():
+            try:
+                yield
+            except OSError as error:
+                if error.errno not in _NO_BLOB:
+                    raise
+                self._require_identity()
+                raise BlobMissing from error
 
     def _temp(self, key: str) -> Path:
         return self._root / "tmp" / checked(key)
@@ -234,11 +268,16 @@ def _remove_durably(temp: Path, final: Path) -> None:
         _sync_folder(path.parent)  # also where nothing was: whoever removed it may have been cut off here
 
 
-def _make_folders(root: Path) -> None:
+def _make_store(root: Path, store_id: UUID) -> None:
+    """The id comes last: what was cut off here is no store, and is made again."""
+    if identity.read(root) is not None:
+        raise StoreAway
     for folder in (root, root / "tmp", root / "blobs", *(root / "blobs" / shard for shard in _shards())):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder in (root / "blobs", root, root.parent):
         _sync_folder(folder)
+    identity.write(root, store_id)
+    _sync_folder(root)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -254,12 +293,10 @@ def _shards() -> Iterator[str]:
 
 
 @contextmanager
-def _translated(*, missing: AbstractSet[int] = frozenset()) -> Iterator[None]:
+def _translated() -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise StorageFull from error
-        if error.errno in missing:
-            raise BlobMissing from error
         raise StoreAway from error

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from uuid import UUID
 
 from portal.backends.blobs.base import BlobMissing, BlobStat, Make, Span, StoreAway, T, checked
 from portal.core.errors import IntegrityError
@@ -12,7 +13,8 @@ _PIECE = 1 << 20
 class MemoryStore:
     """See `BlobStore`."""
 
-    label = "memory"
+    scheme = "memory"
+    id = UUID(int=0)  # always the same: a database that outlives it has lost blobs, and knows which
 
     def __init__(self) -> None:
         self.blobs: dict[str, bytes] = {}
@@ -46,6 +48,13 @@ class MemoryStore:
         for key in tuple(self.blobs):
             if key.startswith(prefix):
                 yield key
+
+    async def identify(self) -> UUID | None:
+        return self.id
+
+    async def found(self, _store_id: UUID) -> None:
+        """There is one already."""
+        raise StoreAway
 
     async def check(self) -> None:
         """Memory is always there."""

@@ -110,9 +110,9 @@ async def change(file: FileView, version: int | None, apply: Callable[[int], Awa
 async def remove_bytes(database: Database, strongbox: Strongbox, file_id: UUID) -> None:
     """Remove every blob of a file that was given up, then forget them. Raises Unavailable; safe to repeat."""
     async with database.read() as connection:
-        keys = await repository.blob_keys(connection, file_id)
-    for key in keys:
-        await strongbox.destroy(key)
+        stored = await repository.stored_blobs(connection, file_id)
+    for store_id, key in stored:
+        await strongbox.destroy(store_id, key)
     async with database.write() as connection:
         await repository.forget_blobs(connection, file_id)
 

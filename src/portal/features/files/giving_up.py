@@ -73,7 +73,8 @@ class GivingUp:
                     return  # transaction 1 did not take effect, or the last one did: the file stands
         if upload.at_once:
             return  # its bytes would have come with its row
-        await self._strongbox.destroy(place.blob_id.hex)  # also where a sweep forgot its row before it was there
+        # also where a sweep forgot its row before it was there
+        await self._strongbox.destroy(self._strongbox.store_id, place.blob_id.hex)
         await remove_bytes(self._database, self._strongbox, place.file_id)
 
 

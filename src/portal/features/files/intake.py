@@ -136,7 +136,7 @@ class Intake:
             await require_place(connection, upload.principal, upload.arrival.case_id)
             earlier = await _claim(connection, upload, row)
             if earlier is None:
-                await repository.add_blob(connection, upload.place, self._strongbox.store.label)
+                await repository.add_blob(connection, upload.place, self._strongbox.store_id)
             return earlier
 
     async def _seal(self, upload: Upload, lost: asyncio.Event) -> Known:

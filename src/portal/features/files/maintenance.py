@@ -174,8 +174,9 @@ class Maintenance:
 
     async def _orphans(self) -> AsyncIterator[str]:
         """Blobs that no row knows of. A row is written before its blob, so one just being written is known."""
-        async for key in self._strongbox.store.list():
-            async with self._database.read() as connection:
-                known = await repository.blob_known(connection, UUID(hex=key))
-            if not known and await self._strongbox.store.stat(key) is not None:  # else it was deleted meanwhile
-                yield key
+        for store in self._strongbox.stores:
+            async for key in store.list():
+                async with self._database.read() as connection:
+                    known = await repository.blob_known(connection, UUID(hex=key))
+                if not known and await store.stat(key) is not None:  # else it was deleted meanwhile
+                    yield key

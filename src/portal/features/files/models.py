@@ -13,8 +13,6 @@ from sqlmodel import Field, SQLModel
 
 from portal.db.types import big_integer, binary, long_text
 
-IN_ROW = "row"  # the store of blobs that lie in their own rows
-
 
 class Status(StrEnum):
     """Where a file is in its life. Lists show READY and QUARANTINED."""

@@ -30,9 +30,9 @@ from portal.db.statements import insert_unless_taken
 from portal.features.authz.standing import Standing
 from portal.features.cases import standing
 from portal.features.files import grant_rows
-from portal.features.files.models import IN_ROW, BlobRow, FileRow, Kind, Status
+from portal.features.files.models import BlobRow, FileRow, Kind, Status
 from portal.features.files.views import FileView
-from portal.strongbox.model import SealedPart
+from portal.strongbox.model import IN_ROW, SealedPart
 
 _files: Any = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
 _blobs: Any = BlobRow.__table__  # type: ignore[attr-defined]
@@ -135,6 +135,7 @@ async def parts(connection: AsyncConnection, file: FileView) -> tuple[SealedPart
             commitment=row["commitment"],
             plain_length=row["plain_length"],
             stored_length=row["stored_length"],
+            store=row["store"],
             content=row["content"],
         )
         for row in rows
@@ -200,10 +201,10 @@ async def unsettled(
     return views(await connection.execute(statement.order_by(_files.c.id).limit(limit)))
 
 
-async def blob_keys(connection: AsyncConnection, file_id: UUID) -> list[str]:
-    """Of what lies in a store."""
-    stored = select(_blobs.c.id).where(_blobs.c.file_id == file_id, _blobs.c.store != IN_ROW)
-    return [row.id.hex for row in await connection.execute(stored)]
+async def stored_blobs(connection: AsyncConnection, file_id: UUID) -> list[tuple[str, str]]:
+    """Store and key of each blob that lies in a store."""
+    stored = select(_blobs.c.store, _blobs.c.id).where(_blobs.c.file_id == file_id, _blobs.c.store != IN_ROW)
+    return [(row.store, row.id.hex) for row in await connection.execute(stored)]
 
 
 async def forget_blobs(connection: AsyncConnection, file_id: UUID) -> None:

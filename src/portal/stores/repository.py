@@ -1,0 +1,38 @@
+"""Statements on `stores`, and on the stores of `blobs`. Comes in: the caller's connection. Leaves: ids and counts."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import column, table
+
+from portal.core import clock
+from portal.db.statements import insert_unless_taken
+from portal.stores.models import StoreRow
+
+_stores: Any = StoreRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
+_blobs: Any = table("blobs", column("store"))  # the files feature's, above this floor
+
+
+async def known(connection: AsyncConnection) -> dict[UUID, str]:
+    """The scheme of each store, by its id, in the order in which they were added."""
+    found = await connection.execute(select(_stores.c.id, _stores.c.scheme).order_by(_stores.c.added_at, _stores.c.id))
+    return {row.id: row.scheme for row in found}
+
+
+async def add(connection: AsyncConnection, store_id: UUID, scheme: str) -> None:
+    """Know a store from now on. Idempotent."""
+    values = {"id": store_id, "scheme": scheme, "added_at": clock.now()}
+    await insert_unless_taken(connection, StoreRow, values, unique=["id"])
+
+
+async def adopt(connection: AsyncConnection, store_id: UUID, scheme: str) -> None:
+    """Blobs from before stores had ids name the scheme of their store alone: they lie in this one."""
+    await connection.execute(update(_blobs).where(_blobs.c.store == scheme).values(store=store_id.hex))
+
+
+async def counts(connection: AsyncConnection) -> dict[str, int]:
+    """How many blobs each store has, by what `blobs` calls it."""
+    counted = select(_blobs.c.store, func.count()).group_by(_blobs.c.store)
+    return {str(store): int(count) for store, count in await connection.execute(counted)}

@@ -1,0 +1,138 @@
+"""The blob stores of one portal: the first takes new blobs, each is read.
+
+Comes in: stores, and what the database knows of them. Leaves: the store that a part lies in; or a refusal to start with
+a store that is missing or another one's, so that an unmounted volume never looks like damage. Next: `strongbox`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from portal.backends.blobs.base import BlobStore, StoreAway
+from portal.core import log
+from portal.core.errors import ConfigError
+from portal.core.ids import new_id
+from portal.db.unit_of_work import Database
+from portal.stores import repository
+
+_log = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUse:
+    """One store that the database knows. Unless it is `there`, configured and mounted, its blobs cannot be read."""
+
+    id: UUID
+    scheme: str
+    there: bool
+    writes: bool
+    blobs: int
+
+
+class Stores:
+    """Safe for concurrent use."""
+
+    def __init__(self, stores: Sequence[BlobStore]) -> None:
+        self._stores = tuple(stores)
+
+    def __iter__(self) -> Iterator[BlobStore]:
+        return iter(self._stores)
+
+    @property
+    def first(self) -> BlobStore:
+        """The store that takes new blobs."""
+        return self._stores[0]
+
+    def of(self, store_id: str) -> BlobStore:
+        """The store that a blob's row names. Raises StoreAway where it is not configured: that is no damage."""
+        for store in self._stores:
+            if store.id.hex == store_id:
+                return store
+        _log.error("blob_store_not_configured", store=store_id)
+        raise StoreAway
+
+    async def establish(self, database: Database) -> None:
+        """For a database that knows no store yet: give each configured one an id, unless it has one, and know it.
+
+        Blobs from before stores had ids lie in the first of their scheme.
+        """
+        async with database.read() as connection:
+            new = not await repository.known(connection)
+        if new:
+            await self.add_missing(database)
+        async with database.write() as connection:
+            first = {scheme: store_id for store_id, scheme in reversed((await repository.known(connection)).items())}
+            for scheme, store_id in first.items():
+                await repository.adopt(connection, store_id, scheme)
+
+    async def add_missing(self, database: Database) -> list[UUID]:
+        """Give an id to each store that has none; know each from now on. The ids of those that were not known.
+
+        Safe to repeat where it was cut off. Raises ConfigError while a store that has blobs is not there: its volume
+        may not be mounted, and its place would become another store. Raises StoreAway, StorageFull, DatabaseAway.
+        """
+        missing = [use for use in await self.uses(database) if use.blobs and not use.there]
+        if missing:
+            raise ConfigError(*(f"store {use.id} has {use.blobs} blobs and is not there: mount it" for use in missing))
+        async with database.read() as connection:
+            known = await repository.known(connection)
+        added = []
+        for store in self._stores:
+            store_id = await store.identify()
+            if store_id is None:
+                await store.found(store_id := new_id())
+            if store_id not in known:
+                async with database.write() as connection:
+                    await repository.add(connection, store_id, store.scheme)
+                added.append(store_id)
+        return added
+
+    async def recognise(self, database: Database) -> None:
+        """Raises ConfigError unless every configured store is one that the database knows; StoreAway, DatabaseAway."""
+        async with database.read() as connection:
+            known = await repository.known(connection)
+        found = [await store.identify() for store in self._stores]
+        numbered = enumerate(zip(self._stores, found, strict=True), 1)
+        problems = [_problem(n, store, told, known) for n, (store, told) in numbered if told not in known]
+        if len(set(found)) < len(found):
+            problems.append("PORTAL_BLOB_URLS names one store twice")
+        if problems:
+            raise ConfigError(*problems)
+        for store_id in known.keys() - set(found):
+            _log.warning("blob_store_not_configured", store=store_id.hex)
+
+    async def uses(self, database: Database) -> list[StoreUse]:
+        """Every store that the database knows, whether or not it is there. Raises DatabaseAway."""
+        async with database.read() as connection:
+            known, counts = await repository.known(connection), await repository.counts(connection)
+        found = [await _identified(store) for store in self._stores]
+        return [
+            StoreUse(store_id, scheme, store_id in found, store_id == found[0], counts.get(store_id.hex, 0))
+            for store_id, scheme in known.items()
+        ]
+
+    async def check(self) -> None:
+        """Raises StoreAway unless every store could take and give blobs now."""
+        for store in self._stores:
+            await store.check()
+
+    async def aclose(self) -> None:
+        """Let go of connections. Idempotent."""
+        for store in self._stores:
+            await store.aclose()
+
+
+async def _identified(store: BlobStore) -> UUID | None:
+    try:
+        return await store.identify()
+    except StoreAway:
+        return None
+
+
+def _problem(number: int, store: BlobStore, store_id: UUID | None, known: dict[UUID, str]) -> str:
+    which = f"PORTAL_BLOB_URLS, entry {number} ({store.scheme})"
+    if store_id is not None:
+        return f"{which} is store {store_id}, which this database does not know: is it another portal's?"
+    if known:
+        return f"{which} holds no store: is the volume mounted? For a new store, see `portal stores add`"
+    return f"{which} holds no store yet: run `portal db upgrade`"
