@@ -26,7 +26,7 @@ from portal.core.rates import RouteClass
 from portal.features.cases import routes as cases_routes
 from portal.features.files import rights_routes
 from portal.features.files import routes as files_routes
-from portal.features.identity import accounts_routes, owner_routes
+from portal.features.identity import accounts_routes, owner_routes, session_routes
 from portal.features.identity import routes as identity_routes
 from portal.features.links import routes as links_routes
 from portal.features.links import shared_routes
@@ -42,6 +42,7 @@ FEATURES: tuple[APIRouter, ...] = (  # asked one after the other whose a path is
     shared_routes.router,
     identity_routes.router,
     owner_routes.router,
+    session_routes.router,
     accounts_routes.router,
     tokens_routes.router,
     cases_routes.router,
@@ -51,6 +52,7 @@ FEATURES: tuple[APIRouter, ...] = (  # asked one after the other whose a path is
 BODIES = (
     *identity_routes.BODIES,
     *owner_routes.BODIES,
+    *session_routes.BODIES,
     *accounts_routes.BODIES,
     *tokens_routes.BODIES,
     *cases_routes.BODIES,
@@ -68,7 +70,7 @@ RATED: Mapping[RouteClass | None, tuple[str, ...]] = {
     RouteClass.READ: (
         *("list_files", "read_file", "read_me"),
         *("list_cases", "read_case", "list_members", "list_break_glass"),
-        *("list_users", "read_user", "list_invitations", "list_api_tokens", "list_grants"),
+        *("list_users", "read_user", "list_invitations", "list_api_tokens", "list_grants", "list_sessions"),
         *("list_links", "list_case_links", "read_shared"),
     ),
     RouteClass.CHANGE: (
@@ -77,6 +79,7 @@ RATED: Mapping[RouteClass | None, tuple[str, ...]] = {
         *("logout", "logout_all", "change_password", "enrol_totp", "confirm_totp", "remove_totp"),
         *("create_user", "update_user", "reset_password", "reset_totp", "logout_user"),
         *("create_invitation", "revoke_invitation", "create_api_token", "revoke_api_token"),
+        *("confirm_password", "end_session", "end_everything", "end_everything_of"),
         *("make_download_link", "make_upload_link", "revoke_link"),
     ),
     None: ("healthz", "readyz", "front", "openapi", "docs", "asset"),  # never limited
@@ -243,6 +246,7 @@ async def _sweep_forever(portal: Portal) -> None:
             portal.files.recorder.replay,
             portal.files.maintenance.sweep,
             portal.identity.accounts.sweep,
+            portal.identity.sessions.sweep,
             portal.tokens.sweep,
             portal.links.visits.sweep,
         ):

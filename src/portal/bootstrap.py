@@ -7,7 +7,11 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal import schema
 from portal.backends.blobs.registry import open_blob_stores
@@ -15,7 +19,7 @@ from portal.backends.keys.registry import open_key_providers
 from portal.backends.scanners.registry import open_scanners
 from portal.config import Settings
 from portal.core.errors import ConfigError
-from portal.core.principal import CredentialKind
+from portal.core.principal import Action, CredentialKind, Principal
 from portal.core.secrets import Secret
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
@@ -24,6 +28,7 @@ from portal.features.admin.keys import Keys
 from portal.features.cases import service as cases_service
 from portal.features.cases.service import Cases
 from portal.features.files import service as files_service
+from portal.features.files.catalog import require_in
 from portal.features.files.granting import end_grants_of
 from portal.features.files.service import Files
 from portal.features.identity import service as identity_service
@@ -31,7 +36,7 @@ from portal.features.identity.service import Identity, Rules
 from portal.features.links import service as links_service
 from portal.features.links.endings import end_links_of
 from portal.features.links.service import Links
-from portal.features.tokens.service import ApiTokens
+from portal.features.tokens.service import ApiTokens, end_tokens_of
 from portal.keyring.keyring import Keyring
 from portal.resources import Resources
 from portal.stores.stores import Stores
@@ -96,19 +101,27 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         await schema.require_current(resources.database.engine)
         await resources.stores.recognise(resources.database)
         await resources.check()
-        rules = Rules(settings.registration, settings.require_admin_totp)
+        idle = timedelta(minutes=settings.session_idle_minutes)
+        rules = Rules(settings.registration, settings.require_admin_totp, idle)
         identity = identity_service.build(resources, rules=rules)
-        tokens = ApiTokens(resources.database)
+        tokens = ApiTokens(
+            resources.database, identity.callers, _known_case, require_admin_totp=settings.require_admin_totp
+        )
         identity.callers.add(CredentialKind.TOKEN, tokens)
         cases = cases_service.build(resources, identity.revocations)
         files = files_service.build(resources, identity)
-        identity.revocations.add(end_grants_of)
-        identity.revocations.add(end_links_of)
+        identity.revocations.add("grants", end_grants_of)
+        identity.revocations.add("links", end_links_of)
         links = links_service.build(resources, identity, files)
         identity.callers.add(CredentialKind.LINK, links.visits)
+        identity.revocations.add("api_tokens", end_tokens_of)
         yield Portal(resources, identity, tokens, cases, files, links, keys_service.build(resources))
     finally:
         await resources.aclose()
+
+
+async def _known_case(connection: AsyncConnection, principal: Principal, case_id: UUID) -> None:
+    await require_in(connection, principal, Action.CASE_READ, case_id)
 
 
 def _make_data_dir(settings: Settings) -> None:

@@ -63,6 +63,7 @@ class Settings(BaseModel):
     row_bytes: int = Field(1 << 16, ge=0, le=1 << 20, description="up to this size a file lies sealed in the database")
     registration: Literal["closed", "invite", "open"] = Field("closed", description="who may make an account")
     require_admin_totp: bool = Field(False, description="an administrator without an authenticator can only enrol one")
+    session_idle_minutes: int = Field(60, ge=5, le=720, description="a session that long unused is over")
     grace_seconds: int = Field(30, ge=0, le=3600, description="how long a stop waits for running transfers")
     head_seconds: int = Field(15, ge=1, le=3600, description="how long a request's head may take to arrive")
     stall_seconds: int = Field(60, ge=1, le=3600, description="how long a body or a reader may fall short of the rate")

@@ -29,8 +29,10 @@ from portal.core.ids import new_id
 from portal.core.principal import NOWHERE, Principal, Role
 from portal.features.files.views import Details, FileView
 from portal.features.identity import repository as accounts
+from portal.features.identity import session_rows
 from portal.features.identity.passwords import PasswordHasher
-from portal.features.identity.repository import Session, User
+from portal.features.identity.repository import User
+from portal.features.identity.session_rows import Session
 from portal.sources import ENV_FILE_VARIABLE
 
 _T = TypeVar("_T")
@@ -125,7 +127,7 @@ async def sign_up(portal: Portal) -> Principal:
     )
     async with portal.resources.database.write() as connection:
         assert await accounts.add_user(connection, user)
-        await accounts.add_session(connection, session)
+        await session_rows.add(connection, session)
     return Principal(f"user:{user.id}", Role.ANALYST, user.id, session.id)
 
 

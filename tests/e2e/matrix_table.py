@@ -37,6 +37,10 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 401  200  200  200  200  200  200  200  200  200  200  200  200  200  less less  read_me
 401  204  204  204  204  204  204  204  204  204  204  less less less less less  logout
 401  204  204  204  204  204  204  204  204  204  204  less less less less less  logout_all
+401  none seen none none none none none none none none less less less less less  list_sessions
+401  404  seen 404  404  404  404  404  seen seen 404  less less less less less  list_sessions of owner
+401  404  204  404  404  404  404  404  403  204  404  less less less less less  end_session owners_session
+401  400  400  400  400  400  400  400  400  400  400  less less less less less  confirm_password
 401  400  400  400  400  400  400  400  400  400  400  less less less less less  change_password
 401  201  201  201  201  201  201  201  201  201  201  less less less less less  enrol_totp
 401  400  400  400  400  400  400  400  400  400  400  less less less less less  confirm_totp
@@ -51,6 +55,7 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  reset_password user
 401  403  403  403  403  403  403  403  403  409  403  less less less less less  reset_totp user
 401  403  403  403  403  403  403  403  403  204  403  less less less less less  logout_user user
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  end_everything_of user
 401  403  403  403  403  403  403  403  403  201  403  less less less less less  create_invitation
 401  403  403  403  403  403  403  403  403  seen 403  less less less less less  list_invitations
 401  403  403  403  403  403  403  403  403  204  403  less less less less less  revoke_invitation invitation
@@ -135,9 +140,12 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 200  200  200  200  200  200  200  200  200  200  200  200  200  200  200  200   openapi
 200  200  200  200  200  200  200  200  200  200  200  200  200  200  200  200   docs
 200  200  200  200  200  200  200  200  200  200  200  200  200  200  200  200   asset stylesheet
+
+401  200  200  200  200  200  200  200  200  200  200  less less less less less  end_everything
 """
 
 CODES = {
+    "confirm_password": "invalid_grant",
     "change_password": "invalid_grant",
     "confirm_totp": "invalid_grant",
     "remove_totp": "invalid_grant",
@@ -154,6 +162,7 @@ SAYS: dict[str, dict[str, Any]] = {
     "create_token": {"data": {"grant_type": "password", "username": "signs_in", "password": "{password}"}},
     "register": {"json": {"name": "{fresh}", "password": "{password}"}},
     "set_password": {"json": {"secret": "made up", "password": "{password}"}},
+    "confirm_password": {"json": {"password": WRONG}},
     "change_password": {"json": {"current_password": WRONG, "new_password": "{password}"}},
     "enrol_totp": {"json": {"password": "{password}"}},
     "confirm_totp": {"json": {"password": WRONG, "totp": "123456"}},
@@ -162,6 +171,7 @@ SAYS: dict[str, dict[str, Any]] = {
     "update_user": {"json": {"role": "auditor"}},
     "create_invitation": {"json": {"role": "admin"}},
     "create_api_token": {"json": {"name": "a script", "permissions": ["files:read"]}},
+    "list_sessions of owner": {"params": {"owner_id": "{owner}"}},
     "list_api_tokens of owner": {"params": {"owner_id": "{owner}"}},
     "open_case": {"json": {"title": "{fresh}"}},
     "list_cases": {"params": {"limit": "200"}},
@@ -193,6 +203,8 @@ SAYS: dict[str, dict[str, Any]] = {
 """What a row sends beside its path: by the whole row, or else by its route. Objects stand in braces."""
 
 LOOKS_FOR = {
+    "list_sessions": "session",
+    "list_sessions of owner": "session",
     "list_invitations": "invitation",
     "list_api_tokens": "token",
     "list_api_tokens of owner": "token",

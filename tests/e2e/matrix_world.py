@@ -49,7 +49,13 @@ class World:
 
     def __init__(self, portal: Served) -> None:
         self.portal = portal
-        self.clients = {name: portal.client(name) for name in ACCOUNTS} | {"anon": self.holding(None)}
+        self.clients = {name: self.holding(None) for name in (*ACCOUNTS, "anon")}
+        self.renew()
+
+    def renew(self) -> None:
+        """Everything anew that an end to everything took: sessions, tokens, links, and the objects that are shared."""
+        for name in ACCOUNTS:
+            self.sign_in_again(name)
         self.shared = Objects(self, "own")
         self._admit()
 
@@ -105,7 +111,7 @@ class Objects(dict[str, str]):
         self._caller = caller if caller in ACCOUNTS else "own"
 
     def __missing__(self, name: str) -> str:
-        theirs = None if name in {"me", "own_token"} else self._others
+        theirs = None if name in {"me", "own_token", "session"} else self._others
         self[name] = made = self._make(name) if theirs is None else theirs[name]
         return made
 
@@ -126,6 +132,8 @@ class Objects(dict[str, str]):
             "grant": lambda: self._grant("own", self["inbox_file"]),
             "case_grant": lambda: self._grant("lead", self["case_file"]),
             "invitation": lambda: self._made("adm", "/invitations", role="uploader")["id"],
+            "session": lambda: _session(self._clients["own"]),
+            "owners_session": self._other_session,
             "token": lambda: self._token("own"),
             "own_token": lambda: self._token(self._caller),
             "link": lambda: self._link("own", self["inbox_file"])["id"],
@@ -165,8 +173,16 @@ class Objects(dict[str, str]):
     def _token(self, who: str) -> str:
         return str(self._made(who, "/tokens", name=_word(), permissions=["files:read"])["id"])
 
+    def _other_session(self) -> str:
+        with self._world.portal.client("own") as client:
+            return _session(client)
+
     def _link(self, who: str, file_id: str) -> Any:
         return self._made(who, "/links/download", file_ids=[file_id], message=MARK)
+
+
+def _session(client: httpx.Client) -> str:
+    return str(next(each["id"] for each in done(client.get("/sessions"))["items"] if each["current"]))
 
 
 def _word() -> str:

@@ -5,7 +5,8 @@ handed. Next: `features/authz` judges it, `features/audit` writes it down.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
@@ -47,6 +48,8 @@ class Action(StrEnum):
     MEMBER_REMOVE = "cases.members.remove"
     MEMBER_LEAVE = "cases.members.leave"
     GLASS_LIST = "cases.break_glass.list"
+    SESSION_LIST = "sessions.list"
+    SESSION_END = "sessions.end"
     TOKEN_LIST = "tokens.list"  # noqa: S105  # a word, no secret
     TOKEN_REVOKE = "tokens.revoke"  # noqa: S105
     LINK_LIST = "links.list"
@@ -95,6 +98,7 @@ class Principal:
 
     `credential_id` is the session, token or link that it was proven with; `permissions` are what that may be used for,
     and `case_id` the only case, if there is one. Behind a link nobody is known: role and user are its maker's.
+    `proved_at` is when the password was last typed in this session: None for what is no session.
     """
 
     actor: str
@@ -104,14 +108,19 @@ class Principal:
     kind: CredentialKind = CredentialKind.SESSION
     permissions: frozenset[Permission] = EVERY_PERMISSION
     case_id: UUID | None = None
+    proved_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request came from: for the record, and for slowing down who fails to sign in. It allows nothing."""
+    """Where a request came from: for the record, and for slowing down who fails to sign in. It allows nothing.
+
+    `agent` is what the client calls itself: shown in the list of sessions alone.
+    """
 
     request_id: str | None = None
     address: str | None = None
+    agent: str | None = None
 
 
 NOWHERE: Final = Origin()

@@ -47,10 +47,12 @@ from portal.features.files.service import Files
 from portal.features.files.views import Details, FileView
 from portal.features.identity import repository as accounts
 from portal.features.identity import service as identity_service
+from portal.features.identity import session_rows
 from portal.features.identity.passwords import PasswordHasher
-from portal.features.identity.repository import Session, User
+from portal.features.identity.repository import User
 from portal.features.identity.revocation import Revocations
 from portal.features.identity.service import Identity
+from portal.features.identity.session_rows import Session
 from portal.features.identity.sessions import Sessions
 from portal.keyring.keyring import Keyring
 from portal.resources import Resources
@@ -238,7 +240,7 @@ class House:
         )
         async with self.database.write() as connection:
             assert await accounts.add_user(connection, user)
-            await accounts.add_session(connection, session)
+            await session_rows.add(connection, session)
         return Principal(f"user:{user.id}", role, user.id, session.id)
 
     async def open_case(self, lead: Principal, **members: Principal) -> CaseView:
@@ -396,7 +398,7 @@ def house(engine: AsyncEngine, tmp_path: Path) -> House:
     )
     identity = identity_service.build(resources, PasswordHasher(memory_kib=8, passes=1, lanes=1))
     files, cases = files_service.build(resources, identity), cases_service.build(resources, identity.revocations)
-    identity.revocations.add(end_grants_of)
+    identity.revocations.add("grants", end_grants_of)
     return House(database, store, strongbox, identity, files, cases)
 
 

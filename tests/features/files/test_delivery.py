@@ -33,7 +33,7 @@ from portal.features.audit.events import Event
 from portal.features.files import delivery
 from portal.features.files.delivery import Delivery, Extent
 from portal.features.files.views import FileView
-from portal.features.identity import repository as accounts
+from portal.features.identity import session_rows
 
 from .conftest import CONTENT, MARKER, ORIGIN, House, flip, whole
 
@@ -404,7 +404,7 @@ async def test_bytes_are_for_their_owner_alone(house: House, analyst: Principal)
 
 async def revoke(house: House, principal: Principal, _: UUID) -> None:
     async with house.database.write() as connection:
-        await accounts.revoke(connection, principal.credential_id, clock.now())
+        await session_rows.revoke(connection, principal.credential_id, clock.now())
 
 
 async def demote(house: House, _principal: Principal, _: UUID) -> None:

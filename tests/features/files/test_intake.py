@@ -38,6 +38,7 @@ from portal.features.files.models import Kind, Status
 from portal.features.files.upload import KeyReused
 from portal.features.files.views import Details, FileView
 from portal.features.identity import repository as accounts
+from portal.features.identity import session_rows
 
 from .conftest import CONTENT, MARKER, MAX_BYTES, ORIGIN, Bytes, House, found_out, whole
 
@@ -265,7 +266,7 @@ async def test_a_database_away_in_the_beginning_takes_nothing_in(house: House, a
 
 async def revoke(house: House, principal: Principal) -> None:
     async with house.database.write() as connection:
-        await accounts.revoke(connection, principal.credential_id, clock.now())
+        await session_rows.revoke(connection, principal.credential_id, clock.now())
 
 
 async def demote(house: House, principal: Principal) -> None:

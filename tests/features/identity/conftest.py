@@ -15,6 +15,7 @@ from portal.features.identity.sessions import Sessions
 from portal.features.identity.throttle import Throttle
 from portal.features.identity.tokens import AccessTokens
 from portal.features.identity.users import Users
+from portal.features.tokens.service import end_tokens_of
 
 KEYS = [Secret(b"s" * 32)]
 
@@ -45,10 +46,20 @@ def sessions(database: Database, proofs: Proofs) -> Sessions:
 
 
 @pytest.fixture
-def accounts(database: Database, sessions: Sessions, factors: Factors) -> Accounts:
-    return Accounts(database, sessions, factors, Revocations())
+def revocations() -> Revocations:
+    """Of everything that features above keep, API tokens alone."""
+    made = Revocations()
+    made.add("api_tokens", end_tokens_of)
+    return made
 
 
 @pytest.fixture
-def owner(database: Database, hasher: PasswordHasher, proofs: Proofs, factors: Factors) -> Owner:
-    return Owner(database, hasher, proofs, factors)
+def accounts(database: Database, sessions: Sessions, factors: Factors, revocations: Revocations) -> Accounts:
+    return Accounts(database, sessions, factors, revocations)
+
+
+@pytest.fixture
+def owner(
+    database: Database, hasher: PasswordHasher, proofs: Proofs, factors: Factors, revocations: Revocations
+) -> Owner:
+    return Owner(database, hasher, proofs, factors, revocations)

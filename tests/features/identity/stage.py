@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from portal.core import clock
 from portal.core.errors import PortalError
-from portal.core.principal import NOWHERE, Principal, Role
+from portal.core.principal import EVERY_PERMISSION, NOWHERE, Principal, Role
 from portal.db.unit_of_work import Database
 from portal.features.audit.events import Event
 from portal.features.audit.models import AuditRow
@@ -19,6 +19,7 @@ from portal.features.identity.sessions import Sessions
 from portal.features.identity.users import Users
 
 PASSWORD = "correct horse battery"
+EVERYTHING = " ".join(sorted(EVERY_PERMISSION))  # the scope of a sign-in that asks for none
 _T = TypeVar("_T")
 _audit: Any = AuditRow
 

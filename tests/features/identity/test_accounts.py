@@ -12,10 +12,11 @@ from portal.features.identity.accounts import Accounts, LastAdministrator, UserC
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.registration import Registration
 from portal.features.identity.repository import User, UserFilters
+from portal.features.identity.revocation import Revocations
 from portal.features.identity.sessions import Sessions
 from portal.features.identity.users import Users, UserTaken
 
-from .stage import PASSWORD, Clock, at_once, lives, make, record, signed_in
+from .stage import EVERYTHING, PASSWORD, Clock, at_once, lives, make, record, signed_in
 
 CLI = "system:cli/test"
 HERE = Origin("request-1", "192.0.2.7")
@@ -43,7 +44,7 @@ async def test_an_account_is_made_without_a_password_and_its_owner_sets_one(
     for guess in ("", PASSWORD):
         with pytest.raises(InvalidGrant):
             await sessions.sign_in("Eve", guess, NOWHERE)
-    await Registration(database, hasher, "closed").set_password(secret.secret, PASSWORD, HERE)
+    await Registration(database, hasher, "closed", Revocations()).set_password(secret.secret, PASSWORD, HERE)
     assert (await signed_in(sessions, "Eve")).role is Role.UPLOADER
     (event,) = [event for event in await record(database, "user.created") if event.subject == str(made.id)]
     assert (event.actor, event.origin) == (root.actor, HERE)
@@ -119,6 +120,8 @@ async def test_a_change_ends_every_session_and_is_on_record_with_before_and_afte
         "role_after": changed.role.value,
         "disabled_before": False,
         "disabled_after": changed.disabled_at is not None,
+        "api_tokens": 0,
+        "invitations": 0,
     }
 
 
@@ -213,11 +216,11 @@ async def test_a_reset_ends_the_password_and_every_session_and_gives_a_secret_th
     assert not await lives(sessions, database, theirs)
     with pytest.raises(InvalidGrant):
         await signed_in(sessions, "Ada")
-    registration = Registration(database, hasher, "closed")
+    registration = Registration(database, hasher, "closed", Revocations())
     with pytest.raises(Forbidden):
         await registration.set_password(older.secret, "another horse battery", HERE)
     await registration.set_password(secret.secret, "another horse battery", HERE)
-    assert (await sessions.sign_in("Ada", "another horse battery", NOWHERE)).scope == "analyst"
+    assert (await sessions.sign_in("Ada", "another horse battery", NOWHERE)).scope == EVERYTHING
     with pytest.raises(Forbidden):
         await registration.set_password(secret.secret, PASSWORD, HERE)
     assert [event.actor for event in await record(database, "user.password_reset")] == [root.actor] * 2

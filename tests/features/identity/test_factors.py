@@ -18,12 +18,13 @@ from portal.features.identity.owner import Owner
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.registration import Registration
 from portal.features.identity.repository import User
+from portal.features.identity.revocation import Revocations
 from portal.features.identity.sessions import Sessions, TotpEnrolmentRequired
 from portal.features.identity.throttle import FREE_HERE
 from portal.features.identity.users import Users
 
 from .conftest import KEYS
-from .stage import PASSWORD, Clock, at_once, lives, make, record, signed_in
+from .stage import EVERYTHING, PASSWORD, Clock, at_once, lives, make, record, signed_in
 
 HERE = Origin("request-1", "192.0.2.7")
 CLI = "system:cli/test"
@@ -81,7 +82,7 @@ async def test_an_enrolment_counts_for_nothing_until_it_is_confirmed(
 ) -> None:
     principal = await signed_in(sessions, ada.name)
     made = await owner.enrol_totp(principal, PASSWORD, HERE)
-    assert await sign_in(sessions, None) == "analyst"
+    assert await sign_in(sessions, None) == EVERYTHING
     again = await owner.enrol_totp(principal, PASSWORD, HERE)
     assert again.secret != made.secret
     with pytest.raises(InvalidGrant):
@@ -124,7 +125,7 @@ async def test_once_confirmed_a_code_is_asked_for(phone: Phone, sessions: Sessio
         with pytest.raises(TotpRequired) as asked:
             await sign_in(sessions, missing)
         assert (asked.value.status, asked.value.code) == (400, "totp_required")
-    assert await sign_in(sessions, phone.code()) == "analyst"
+    assert await sign_in(sessions, phone.code()) == EVERYTHING
     told = [event.details for event in await record(database, "auth.sign_in_failed")]
     assert told == [{"grant": "password", "name": "Ada", "factor": "missing"}] * 2
 
@@ -134,14 +135,14 @@ async def test_a_wrong_password_hears_nothing_of_the_code(phone: Phone, sessions
         with pytest.raises(InvalidGrant) as asked:
             await sign_in(sessions, code, "a wrong password")
         assert type(asked.value) is InvalidGrant
-    assert await sign_in(sessions, phone.code()) == "analyst"  # nor has it used the code up
+    assert await sign_in(sessions, phone.code()) == EVERYTHING  # nor has it used the code up
 
 
 @pytest.mark.parametrize("steps", [-1, 0, 1])
 async def test_a_code_next_to_now_will_do_once(phone: Phone, sessions: Sessions, hands: Clock, steps: int) -> None:
     hands.move(seconds=3 * STEP)
     code = phone.code(steps)
-    assert await sign_in(sessions, code) == "analyst"
+    assert await sign_in(sessions, code) == EVERYTHING
     assert await refused(sessions, code)
     hands.move(seconds=STEP)
     assert await refused(sessions, code)
@@ -155,7 +156,7 @@ async def test_a_code_further_away_will_not(phone: Phone, sessions: Sessions, ha
 
 async def test_a_code_older_than_one_that_was_taken_will_not_do(phone: Phone, sessions: Sessions, hands: Clock) -> None:
     hands.move(seconds=3 * STEP)
-    assert await sign_in(sessions, phone.code()) == "analyst"
+    assert await sign_in(sessions, phone.code()) == EVERYTHING
     assert await refused(sessions, phone.code(-1))
 
 
@@ -183,12 +184,12 @@ async def test_what_is_no_code_is_a_wrong_one(phone: Phone, sessions: Sessions) 
         with pytest.raises(InvalidGrant) as told:
             await sessions.sign_in("Ada", PASSWORD, Origin(None, f"192.0.2.{number}"), code)
         assert type(told.value) is InvalidGrant
-    assert await sign_in(sessions, phone.code()) == "analyst"
+    assert await sign_in(sessions, phone.code()) == EVERYTHING
 
 
 async def test_a_code_with_a_gap_is_the_code(phone: Phone, sessions: Sessions) -> None:
     code = phone.code()
-    assert await sign_in(sessions, f" {code[:3]} {code[3:]} ") == "analyst"
+    assert await sign_in(sessions, f" {code[:3]} {code[3:]} ") == EVERYTHING
 
 
 async def test_of_many_who_use_one_code_at_once_one_gets_in_a_hundred_times(
@@ -217,8 +218,8 @@ async def test_a_recovery_code_is_good_once_however_it_is_typed(
     phone: Phone, sessions: Sessions, database: Database, ada: User
 ) -> None:
     one, two = phone.codes[:2]
-    assert await sign_in(sessions, one) == "analyst"
-    assert await sign_in(sessions, f" {two.upper().replace('-', ' ')} ") == "analyst"
+    assert await sign_in(sessions, one) == EVERYTHING
+    assert await sign_in(sessions, f" {two.upper().replace('-', ' ')} ") == EVERYTHING
     for used in (one, two):
         assert await refused(sessions, used)
     told = await record(database, "auth.recovery_code_used")
@@ -242,7 +243,7 @@ async def test_the_codes_of_one_are_no_codes_of_another(
     hers = await enrolled(owner, await signed_in(sessions, "Eve"), hands)
     for code in (hers.code(), hers.codes[0]):
         assert await refused(sessions, code)
-    assert await sign_in(sessions, phone.code()) == "analyst"
+    assert await sign_in(sessions, phone.code()) == EVERYTHING
 
 
 async def test_guesses_at_the_code_are_slowed_down_like_guesses_at_the_password(
@@ -258,12 +259,12 @@ async def test_who_is_asked_for_a_code_is_charged_nothing(phone: Phone, sessions
     for _ in range(FREE_HERE * 2):
         with pytest.raises(TotpRequired):
             await sign_in(sessions, None)
-    assert await sign_in(sessions, phone.code()) == "analyst"
+    assert await sign_in(sessions, phone.code()) == EVERYTHING
 
 
 async def test_a_refresh_asks_for_no_code(phone: Phone, sessions: Sessions) -> None:
     pair = await sessions.sign_in("Ada", PASSWORD, HERE, phone.code())
-    assert (await sessions.refresh(pair.refresh_token, HERE)).scope == "analyst"
+    assert (await sessions.refresh(pair.refresh_token, HERE)).scope == EVERYTHING
 
 
 async def test_nothing_of_a_secret_or_a_code_is_kept_in_clear_or_on_record(
@@ -302,7 +303,7 @@ async def test_an_authenticator_is_removed_with_the_password_and_a_code_alone(
     with pytest.raises(AlreadyEnrolled):
         await owner.enrol_totp(principal, PASSWORD, HERE)
     await owner.remove_totp(principal, PASSWORD, phone.code(), HERE)
-    assert await sign_in(sessions, None) == "analyst"
+    assert await sign_in(sessions, None) == EVERYTHING
     async with database.read() as connection:
         for table in (SecondFactorRow, RecoveryCodeRow):
             assert (await connection.execute(select(func.count()).select_from(table))).scalar_one() == 0
@@ -317,7 +318,7 @@ async def test_an_administrator_removes_a_lost_authenticator_which_ends_the_sess
     theirs = await sessions.resolve((await sessions.sign_in("Ada", PASSWORD, HERE, phone.code())).access_token)
     await accounts.reset_totp(CLI, ada.id, HERE)
     assert not await lives(sessions, database, theirs)
-    assert await sign_in(sessions, None) == "analyst"
+    assert await sign_in(sessions, None) == EVERYTHING
     with pytest.raises(NotEnrolled):
         await accounts.reset_totp(CLI, ada.id, HERE)
 
@@ -327,10 +328,10 @@ async def test_a_reset_password_goes_around_no_authenticator(
 ) -> None:
     secret = await accounts.reset_password(CLI, ada.id, HERE)
     assert await refused(sessions, phone.code())
-    await Registration(database, hasher, "closed").set_password(secret.secret, PASSWORD, HERE)
+    await Registration(database, hasher, "closed", Revocations()).set_password(secret.secret, PASSWORD, HERE)
     with pytest.raises(TotpRequired):
         await sign_in(sessions, None)
-    assert await sign_in(sessions, phone.code()) == "analyst"
+    assert await sign_in(sessions, phone.code()) == EVERYTHING
 
 
 async def test_nobody_enrols_a_second_authenticator_or_confirms_none(
@@ -399,7 +400,7 @@ async def test_an_administrator_without_an_authenticator_can_only_enrol_where_on
         await accounts.change(half, half.user_id, None, UserChanges(), HERE)
     phone = await enrolled(owner, half, hands)
     assert await strict.resolve(pair.access_token) == half
-    assert (await strict.sign_in("root", PASSWORD, HERE, phone.code())).scope == "admin"
+    assert (await strict.sign_in("root", PASSWORD, HERE, phone.code())).scope == EVERYTHING
 
 
 async def test_nobody_else_is_asked_to_enrol(users: Users, strict: Sessions) -> None:

@@ -10,11 +10,12 @@ from portal.features.identity.owner import Owner
 from portal.features.identity.passwords import PasswordGuessable, PasswordHasher
 from portal.features.identity.registration import InvitationRefused, Registration
 from portal.features.identity.repository import User
+from portal.features.identity.revocation import Revocations
 from portal.features.identity.sessions import Sessions
 from portal.features.identity.throttle import FREE_HERE
 from portal.features.identity.users import Users
 
-from .stage import PASSWORD, at_once, lives, make, record, signed_in
+from .stage import EVERYTHING, PASSWORD, at_once, lives, make, record, signed_in
 
 NEW = "paper boat in winter"
 HERE = Origin("request-1", "192.0.2.7")
@@ -37,7 +38,7 @@ async def test_a_changed_password_ends_every_other_session_and_is_on_record(
         await sessions.refresh(pair.refresh_token, NOWHERE)
     with pytest.raises(InvalidGrant):
         await sessions.sign_in(ada.name, PASSWORD, NOWHERE)
-    assert (await sessions.sign_in(ada.name, NEW, NOWHERE)).scope == "analyst"
+    assert (await sessions.sign_in(ada.name, NEW, NOWHERE)).scope == EVERYTHING
     (event,) = await record(database, "user.password_changed")
     assert (event.actor, event.subject, event.origin) == (mine.actor, str(ada.id), HERE)
     assert NEW not in event.canonical()
@@ -46,7 +47,7 @@ async def test_a_changed_password_ends_every_other_session_and_is_on_record(
 async def test_the_session_that_changed_a_password_refreshes_on(ada: User, owner: Owner, sessions: Sessions) -> None:
     pair = await sessions.sign_in(ada.name, PASSWORD, NOWHERE)
     await owner.change_password(await sessions.resolve(pair.access_token), PASSWORD, None, NEW, HERE)
-    assert (await sessions.refresh(pair.refresh_token, NOWHERE)).scope == "analyst"
+    assert (await sessions.refresh(pair.refresh_token, NOWHERE)).scope == EVERYTHING
 
 
 async def test_who_does_not_know_the_password_changes_nothing_and_is_slowed_down(
@@ -77,7 +78,7 @@ async def test_a_new_password_keeps_to_the_rules(
 async def test_a_changed_password_ends_secrets_that_would_set_another(
     ada: User, owner: Owner, sessions: Sessions, accounts: Accounts, database: Database, hasher: PasswordHasher
 ) -> None:
-    registration = Registration(database, hasher, "closed")
+    registration = Registration(database, hasher, "closed", Revocations())
     secret = await accounts.reset_password("system:cli/test", ada.id, HERE)
     await registration.set_password(secret.secret, PASSWORD, HERE)
     mine = await signed_in(sessions, ada.name)

@@ -14,6 +14,7 @@ from portal.features.identity.accounts import Accounts, UserChanges
 from portal.features.identity.models import InvitationRow, UserRow
 from portal.features.identity.passwords import PasswordGuessable, PasswordHasher
 from portal.features.identity.registration import InvitationRefused, Registration, RegistrationClosed
+from portal.features.identity.revocation import Revocations
 from portal.features.identity.sessions import Sessions
 from portal.features.identity.users import Users, UserTaken
 
@@ -29,17 +30,17 @@ rows: Any = InvitationRow
 
 @pytest.fixture
 def closed(database: Database, hasher: PasswordHasher) -> Registration:
-    return Registration(database, hasher, "closed")
+    return Registration(database, hasher, "closed", Revocations())
 
 
 @pytest.fixture
 def invited(database: Database, hasher: PasswordHasher) -> Registration:
-    return Registration(database, hasher, "invite")
+    return Registration(database, hasher, "invite", Revocations())
 
 
 @pytest.fixture
 def anybody(database: Database, hasher: PasswordHasher) -> Registration:
-    return Registration(database, hasher, "open")
+    return Registration(database, hasher, "open", Revocations())
 
 
 @pytest.fixture

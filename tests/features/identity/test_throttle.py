@@ -14,6 +14,7 @@ from portal.features.identity.models import KnownAddressRow, ThrottleRow
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.registration import Registration
 from portal.features.identity.repository import User
+from portal.features.identity.revocation import Revocations
 from portal.features.identity.sessions import Sessions
 from portal.features.identity.throttle import FORGOTTEN, FREE_ACCOUNT, FREE_ADDRESS, FREE_HERE, LONGEST
 from portal.features.identity.users import Users
@@ -244,7 +245,7 @@ async def test_no_name_and_no_address_can_be_read_from_what_is_counted(
 async def test_an_address_is_known_no_more_after_a_reset_or_three_months(
     sessions: Sessions, ada: User, database: Database, hasher: PasswordHasher, accounts: Accounts, hands: Clock
 ) -> None:
-    registration = Registration(database, hasher, "closed")
+    registration = Registration(database, hasher, "closed", Revocations())
 
     async def crowd() -> None:
         for number in range(FREE_ACCOUNT + 1):

@@ -124,7 +124,7 @@ def desk(house: House) -> Desk:
     hasher = PasswordHasher(memory_kib=8, passes=1, lanes=1)
     visits = Visits(house.database, hasher)
     house.intake._callers.add(CredentialKind.LINK, visits)
-    house.revocations.add(end_links_of)
+    house.revocations.add("links", end_links_of)
     return Desk(
         house=house,
         making=Making(house.database, hasher),

@@ -25,6 +25,7 @@ class EventKind(StrEnum):
     REFRESH_REUSED = "auth.refresh_reused"
     SIGN_IN_THROTTLED = "auth.sign_in_throttled"
     SIGN_OUT = "auth.sign_out"
+    CONFIRMED = "auth.confirmed"
     RECOVERY_CODE_USED = "auth.recovery_code_used"
     USER_CREATED = "user.created"
     USER_UPDATED = "user.updated"
@@ -33,6 +34,7 @@ class EventKind(StrEnum):
     PASSWORD_RESET = "user.password_reset"  # noqa: S105  # the name of an event
     PASSWORD_CHANGED = "user.password_changed"  # noqa: S105
     SESSIONS_ENDED = "user.sessions_ended"
+    EVERYTHING_ENDED = "user.everything_ended"
     TOTP_CONFIRMED = "user.totp_confirmed"
     TOTP_REMOVED = "user.totp_removed"
     TOKEN_CREATED = "token.created"  # noqa: S105  # a word, no secret

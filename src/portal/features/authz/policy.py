@@ -135,6 +135,8 @@ STRICT: tuple[Tlp, ...] = (Tlp.AMBER_STRICT, Tlp.RED)
 
 
 ACCOUNTS: dict[Action, frozenset[Role]] = {
+    Action.SESSION_LIST: frozenset({Role.ADMIN, Role.AUDITOR}),
+    Action.SESSION_END: frozenset({Role.ADMIN}),
     Action.TOKEN_LIST: frozenset({Role.ADMIN, Role.AUDITOR}),
     Action.TOKEN_REVOKE: frozenset({Role.ADMIN}),
     Action.LINK_REVOKE: frozenset({Role.ADMIN}),

@@ -68,12 +68,14 @@ class Grants:
             await record.write(connection, event)
 
 
-async def end_grants_of(connection: AsyncConnection, revoked: Revoked) -> None:
+async def end_grants_of(connection: AsyncConnection, revoked: Revoked) -> int:
     """What an account gave and may not give any more ends for good, or all of it: in the caller's transaction."""
-    for ended in await grant_rows.end_given(connection, revoked.user_id, everything=revoked.everything):
+    given = await grant_rows.end_given(connection, revoked.user_id, everything=revoked.everything)
+    for ended in given:
         details: dict[str, Detail] = {"user": str(ended.user_id), "given_by": str(revoked.user_id)}
         event = Event(EventKind.FILE_GRANT_REVOKED, revoked.actor, str(ended.file_id), revoked.origin, details)
         await record.write(connection, event)
+    return len(given)
 
 
 async def _account(connection: AsyncConnection, name: str) -> User:

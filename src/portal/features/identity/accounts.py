@@ -23,7 +23,7 @@ from portal.features.identity.factors import Factors
 from portal.features.identity.invitation_rows import Invitation
 from portal.features.identity.registration import PASSWORD_SECRET_LASTS, OneTime, issue, put_password
 from portal.features.identity.repository import User, UserFilters
-from portal.features.identity.revocation import Revocations, Revoked
+from portal.features.identity.revocation import Counts, Revocations, Revoked
 from portal.features.identity.sessions import Sessions
 from portal.features.identity.throttle import FORGOTTEN, KNOWN_FOR
 
@@ -75,7 +75,10 @@ class Accounts:
         return user, secret
 
     async def change(self, by: By, user_id: UUID, version: int | None, changes: UserChanges, origin: Origin) -> User:
-        """Ends the user's sessions. Raises Forbidden, NotFound, PreconditionFailed, LastAdministrator."""
+        """Ends the user's sessions and API tokens; for who is disabled all else too, for good.
+
+        Raises Forbidden, NotFound, PreconditionFailed, LastAdministrator.
+        """
         async with self._database.write() as connection:
             administrators = await repository.hold_administrators(connection)
             actor = await self._actor(connection, by)  # only now: who waited may be none any more
@@ -87,16 +90,25 @@ class Accounts:
                 raise LastAdministrator
             if (role, disabled) != (user.role, user.disabled_at is not None):
                 await self._put(connection, user, role, disabled=disabled)
-                await self._revocations.run(connection, Revoked(user.id, actor, origin))
-                await record.write(connection, _updated(actor, user, role, origin, disabled=disabled))
+                about = Revoked(user.id, actor, origin, account=True)
+                ended = await self._revocations.run(connection, about)
+                await record.write(connection, _updated(actor, user, role, origin, ended, disabled=disabled))
             return await users.found(connection, user_id)
 
-    async def reset_password(self, by: By, user_id: UUID, origin: Origin) -> OneTime:
-        """Ends the old password and every session; the authenticator stays. Raises Forbidden, NotFound."""
+    async def reset_password(self, by: By, user_id: UUID, origin: Origin, *, everything: bool = False) -> OneTime:
+        """Ends the old password and every session, and `everything` else if asked; the authenticator stays.
+
+        Raises Forbidden, NotFound, LastAdministrator.
+        """
         async with self._database.write() as connection:
+            administrators = await repository.hold_administrators(connection)
             actor = await self._actor(connection, by)
             user = await users.found(connection, user_id)
+            if administrators <= {user.id} and user.role is Role.ADMIN and not isinstance(by, str):
+                raise LastAdministrator  # one lost answer, and nobody runs the portal; the command line may
             await put_password(connection, user, repository.NO_PASSWORD)
+            if everything:
+                await self._revocations.end_everything(connection, user.id, actor, origin)
             await throttle_rows.forget_addresses(connection, user.id)
             _, secret = await issue(connection, user_id=user.id, by=_maker(by), lasts=PASSWORD_SECRET_LASTS)
             await record.write(connection, Event(EventKind.PASSWORD_RESET, actor, str(user.id), origin))
@@ -117,6 +129,13 @@ class Accounts:
             await users.found(connection, user_id)
             await repository.end_sessions(connection, user_id)
             await record.write(connection, Event(EventKind.SESSIONS_ENDED, actor, str(user_id), origin))
+
+    async def end_everything(self, by: By, user_id: UUID, origin: Origin) -> Counts:
+        """Sessions, and every credential and right that the account gave away. Raises Forbidden, NotFound."""
+        async with self._database.write() as connection:
+            actor = await self._actor(connection, by)
+            await users.found(connection, user_id)
+            return await self._revocations.end_everything(connection, user_id, actor, origin)
 
     async def invite(self, by: By, role: Role, lasts: timedelta, origin: Origin) -> tuple[Invitation, OneTime]:
         """Good for one account. Raises Forbidden."""
@@ -178,11 +197,12 @@ def _ends_an_administrator(user: User, role: Role, *, disabled: bool) -> bool:
     return was and (disabled or role is not Role.ADMIN)
 
 
-def _updated(actor: str, user: User, role: Role, origin: Origin, *, disabled: bool) -> Event:
+def _updated(actor: str, user: User, role: Role, origin: Origin, ended: Counts, *, disabled: bool) -> Event:
     details: dict[str, Detail] = {
         "role_before": user.role.value,
         "role_after": role.value,
         "disabled_before": user.disabled_at is not None,
         "disabled_after": disabled,
+        **ended,
     }
     return Event(EventKind.USER_UPDATED, actor, str(user.id), origin, details)

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Response
 from portal.core import errors
 from portal.core.errors import PortalError
 from portal.features.identity.accounts import LastAdministrator, UserChanges
-from portal.features.identity.bodies import Listing, NewInvitation, NewUser, Patch
-from portal.features.identity.deps import From, IfMatch, RunsAccounts, WithIdentity
+from portal.features.identity.bodies import Listing, NewInvitation, NewUser, Patch, Resetting
+from portal.features.identity.deps import From, GivesAccounts, IfMatch, RunsAccounts, WithIdentity
 from portal.features.identity.factors import NotEnrolled
+from portal.features.identity.fresh import FreshSignInRequired, require_fresh
 from portal.features.identity.repository import UserFilters
 from portal.features.identity.schemas import (
     AccountOut,
@@ -24,6 +25,7 @@ from portal.features.identity.schemas import (
     UserCreate,
     UserPatch,
 )
+from portal.features.identity.session_schemas import EndedOut
 from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.features.identity.users import UserTaken
 from portal.web import conditions
@@ -54,10 +56,10 @@ _TAGGED: dict[int | str, dict[str, Any]] = {
     status_code=201,
     summary="Make an account",
     response_description="The account and its secret.",
-    responses=documented(*BODY_ERRORS, *_ALL, UserTaken, errors.Unprocessable),
+    responses=documented(*BODY_ERRORS, *_ALL, FreshSignInRequired, UserTaken, errors.Unprocessable),
     openapi_extra=taken_as_json(UserCreate),
 )
-async def create_user(principal: RunsAccounts, given: NewUser, identity: WithIdentity, origin: From) -> CreatedOut:
+async def create_user(principal: GivesAccounts, given: NewUser, identity: WithIdentity, origin: From) -> CreatedOut:
     """Nobody else learns the password: hand the secret to the owner, who sets it with `POST /auth/password`."""
     user, made = await identity.accounts.create(principal, given.name, given.role, origin)
     return CreatedOut(user=AccountOut.of(user), secret=made.secret, expires_at=made.expires_at)
@@ -91,7 +93,14 @@ async def read_user(user_id: UUID, principal: RunsAccounts, identity: WithIdenti
     summary="Change an account",
     responses={
         **_TAGGED,
-        **documented(*BODY_ERRORS, *_ONE, LastAdministrator, errors.PreconditionFailed, errors.PreconditionRequired),
+        **documented(
+            *BODY_ERRORS,
+            *_ONE,
+            FreshSignInRequired,
+            LastAdministrator,
+            errors.PreconditionFailed,
+            errors.PreconditionRequired,
+        ),
     },
     openapi_extra=taken_as_json(UserPatch),
 )
@@ -104,7 +113,13 @@ async def update_user(
     origin: From,
     response: Response,
 ) -> AccountOut:
-    """Its role, and whether it is disabled. Ends its sessions within a second, running downloads too."""
+    """Its role, and whether it is disabled. Ends its sessions and API tokens within a second, running downloads too.
+
+    Disabling ends its links, grants and invitations as well, and nothing brings them back. It asks for no fresh
+    sign-in: nobody gains by it.
+    """
+    if patch.role is not None or patch.disabled is False:
+        require_fresh(principal)
     changes = UserChanges(patch.role, patch.disabled)
     user = await identity.accounts.change(principal, user_id, version, changes, origin)
     response.headers["ETag"] = conditions.version_tag(user.version)
@@ -115,11 +130,13 @@ async def update_user(
     "/users/{user_id:uuid}/reset-password",
     summary="Reset a password",
     response_description="The secret with which the owner sets another.",
-    responses=documented(*_ONE, errors.Conflict),
+    responses=documented(*_ONE, errors.Conflict, FreshSignInRequired, LastAdministrator),
 )
-async def reset_password(user_id: UUID, principal: RunsAccounts, identity: WithIdentity, origin: From) -> SecretOut:
+async def reset_password(
+    user_id: UUID, principal: GivesAccounts, identity: WithIdentity, origin: From, query: Resetting
+) -> SecretOut:
     """The old password is over, and so is every session. The authenticator stays."""
-    made = await identity.accounts.reset_password(principal, user_id, origin)
+    made = await identity.accounts.reset_password(principal, user_id, origin, everything=query.end_everything)
     return SecretOut(secret=made.secret, expires_at=made.expires_at)
 
 
@@ -128,9 +145,9 @@ async def reset_password(user_id: UUID, principal: RunsAccounts, identity: WithI
     status_code=204,
     summary="Remove an account's authenticator",
     response_description="The authenticator, its recovery codes and every session are gone.",
-    responses=documented(*_ONE, NotEnrolled, errors.Conflict),
+    responses=documented(*_ONE, NotEnrolled, errors.Conflict, FreshSignInRequired),
 )
-async def reset_totp(user_id: UUID, principal: RunsAccounts, identity: WithIdentity, origin: From) -> Response:
+async def reset_totp(user_id: UUID, principal: GivesAccounts, identity: WithIdentity, origin: From) -> Response:
     """For who lost it, and the recovery codes with it."""
     await identity.accounts.reset_totp(principal, user_id, origin)
     return Response(status_code=204)
@@ -150,15 +167,26 @@ async def logout_user(user_id: UUID, principal: RunsAccounts, identity: WithIden
 
 
 @router.post(
+    "/users/{user_id:uuid}/end-everything",
+    summary="End everything of an account",
+    response_description="How many of each kind were ended.",
+    responses=documented(*_ONE),
+)
+async def end_everything_of(user_id: UUID, principal: RunsAccounts, identity: WithIdentity, origin: From) -> EndedOut:
+    """Every session, API token, link, grant and invitation that it made. Nothing brings them back."""
+    return EndedOut(**await identity.accounts.end_everything(principal, user_id, origin))
+
+
+@router.post(
     "/invitations",
     status_code=201,
     summary="Invite somebody",
     response_description="The invitation and its secret.",
-    responses=documented(*BODY_ERRORS, *_ALL),
+    responses=documented(*BODY_ERRORS, *_ALL, FreshSignInRequired),
     openapi_extra=taken_as_json(InvitationCreate),
 )
 async def create_invitation(
-    principal: RunsAccounts, given: NewInvitation, identity: WithIdentity, origin: From
+    principal: GivesAccounts, given: NewInvitation, identity: WithIdentity, origin: From
 ) -> InvitedOut:
     """Good for one account, while it lasts and while you are an administrator."""
     invitation, made = await identity.accounts.invite(principal, given.role, given.lasts, origin)

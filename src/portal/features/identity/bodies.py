@@ -5,8 +5,10 @@ from urllib.parse import parse_qsl
 
 from fastapi import Depends, Query, Request
 
+from portal.core.principal import EVERY_PERMISSION, OF_LINKS, Permission
 from portal.features.identity import deps, schemas
 from portal.features.identity.deps import json_of
+from portal.features.identity.session_schemas import SessionQuery
 from portal.web.errors import InvalidTokenRequest, UnsupportedMediaType
 
 _FORM = "application/x-www-form-urlencoded"
@@ -37,14 +39,32 @@ def _repeated(pairs: list[tuple[str, str]]) -> str:
     return next((name for name in TOKEN_FIELDS if names.count(name) > 1), "send each once")
 
 
+def asked_scope(form: dict[str, str]) -> frozenset[Permission]:
+    """RFC 6749 §3.3: what the client wants to be able to do, everything where it does not say.
+
+    Raises InvalidTokenRequest for a word that no sign-in has.
+    """
+    words = form.get("scope", "").split()
+    try:
+        asked = frozenset(map(Permission, words))
+    except ValueError:
+        asked = OF_LINKS
+    if not asked <= EVERY_PERMISSION:
+        raise InvalidTokenRequest("invalid_scope", "The scope names something that no sign-in can be used for.")
+    return asked or EVERY_PERMISSION
+
+
 TokenForm = Annotated[dict[str, str], Depends(_token_form)]
 Listing = Annotated[schemas.AccountQuery, Query()]
-NewUser = Annotated[schemas.UserCreate, json_of(schemas.UserCreate, deps.RunsAccounts)]
+NewUser = Annotated[schemas.UserCreate, json_of(schemas.UserCreate, deps.GivesAccounts)]
 Patch = Annotated[schemas.UserPatch, json_of(schemas.UserPatch, deps.RunsAccounts)]
-NewInvitation = Annotated[schemas.InvitationCreate, json_of(schemas.InvitationCreate, deps.RunsAccounts)]
+NewInvitation = Annotated[schemas.InvitationCreate, json_of(schemas.InvitationCreate, deps.GivesAccounts)]
 NewPassword = Annotated[schemas.PasswordChange, json_of(schemas.PasswordChange, deps.WithAccount)]
 Proof = Annotated[schemas.PasswordProof, json_of(schemas.PasswordProof, deps.Enrols)]
 EnrolmentProof = Annotated[schemas.CodeProof, json_of(schemas.CodeProof, deps.Enrols)]
 RemovalProof = Annotated[schemas.CodeProof, json_of(schemas.CodeProof, deps.WithAccount)]
 Registering = Annotated[schemas.Register, json_of(schemas.Register)]
+Confirming = Annotated[schemas.PasswordConfirm, json_of(schemas.PasswordConfirm, deps.WithAccount)]
+WhoseSessions = Annotated[SessionQuery, Query()]
+Resetting = Annotated[schemas.ResetQuery, Query()]
 SettingPassword = Annotated[schemas.PasswordSet, json_of(schemas.PasswordSet)]

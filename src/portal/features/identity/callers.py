@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import NotSignedIn
 from portal.core.principal import CredentialKind, Origin, Principal
+from portal.features.identity import repository
 
 
 class Credentials(Protocol):
@@ -44,3 +45,8 @@ class Callers:
     async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
         """Raises NotSignedIn where the credential is not good any more."""
         return await self._kinds[principal.kind].again(connection, principal)
+
+    async def held(self, connection: AsyncConnection, principal: Principal) -> Principal:
+        """The same, and nobody ends it until the transaction does: for what the account is to hold from here on."""
+        await repository.hold_user(connection, principal.user_id)
+        return await self.again(connection, principal)

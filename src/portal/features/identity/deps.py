@@ -22,6 +22,7 @@ from portal.core.errors import InsufficientScope, InvalidInput, NotSignedIn
 from portal.core.principal import Action, CredentialKind, Origin, Permission, Principal
 from portal.features.authz import policy
 from portal.features.identity.callers import Callers
+from portal.features.identity.fresh import require_fresh
 from portal.features.identity.service import Identity
 from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.web import API
@@ -30,6 +31,7 @@ from portal.web.conditions import expected_version
 from portal.web.errors import request_id_of
 from portal.web.limits import Limits
 
+_SHOWN_AGENT = 200  # characters of what a client calls itself
 _T = TypeVar("_T")
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -69,7 +71,8 @@ api_key = APIKeyHeader(
 
 
 async def _origin(request: Request) -> Origin:
-    return Origin(request_id_of(request), request.scope["state"].get("address"))
+    agent = "".join(filter(str.isprintable, request.headers.get("user-agent", "")))[:_SHOWN_AGENT]
+    return Origin(request_id_of(request), request.scope["state"].get("address"), agent or None)
 
 
 async def _credential(
@@ -101,7 +104,8 @@ async def principal_of(request: Request, asked: SecurityScopes, origin: From, cr
 
 
 def _account(principal: Principal) -> str:
-    return principal.actor.partition("/")[0]  # all its tokens together
+    """All sessions of an account together, and each of its tokens: one that leaked uses nothing of its owner's up."""
+    return principal.actor
 
 
 async def admitted(request: Request, resolving: Awaitable[_T], who: Callable[[_T], str]) -> _T:
@@ -176,6 +180,22 @@ async def _runs_accounts(principal: Administers) -> Principal:
     return principal
 
 
+async def _fresh(principal: WithAccount) -> Principal:
+    require_fresh(principal)
+    return principal
+
+
 RunsAccounts = Annotated[Principal, Depends(_runs_accounts)]
+
+
+async def _runs_accounts_fresh(principal: RunsAccounts) -> Principal:
+    require_fresh(principal)
+    return principal
+
+
+WithFreshSignIn = Annotated[Principal, Depends(_fresh)]
+"""For what outlives the session: the password was typed not long ago."""
+GivesAccounts = Annotated[Principal, Depends(_runs_accounts_fresh)]
+"""The same for what gives somebody a way in."""
 IfMatch = Annotated[int | None, Depends(_version)]
 WithIdentity = Annotated[Identity, Depends(_identity)]

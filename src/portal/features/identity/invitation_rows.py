@@ -66,6 +66,11 @@ async def forget_of(connection: AsyncConnection, user_id: UUID) -> None:
     await connection.execute(delete(_rows).where(_rows.c.user_id == user_id))
 
 
+async def forget_made_by(connection: AsyncConnection, user_id: UUID) -> int:
+    """Every secret that the user handed out: how many there were."""
+    return (await connection.execute(delete(_rows).where(_rows.c.created_by == user_id))).rowcount
+
+
 async def forget_expired(connection: AsyncConnection, moment: datetime) -> None:
     await connection.execute(delete(_rows).where(_rows.c.expires_at <= moment))
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
-from portal.db.types import big_integer, binary
+from portal.db.types import big_integer, binary, long_text
 
 
 class UserRow(SQLModel, table=True):
@@ -28,7 +28,11 @@ class UserRow(SQLModel, table=True):
 
 
 class SessionRow(SQLModel, table=True):
-    """One sign-in and the refresh tokens that descend from it: a family. Only digests of tokens are kept."""
+    """One sign-in and the refresh tokens that descend from it: a family. Only digests of tokens are kept.
+
+    `previous_digest` is of the refresh token that was used up last, at `rotated_at`. `permissions` are words with
+    spaces between them; NULL is every one. `address` and `agent` are where the sign-in came from.
+    """
 
     __tablename__ = "sessions"
 
@@ -39,6 +43,13 @@ class SessionRow(SQLModel, table=True):
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None = None
+    previous_digest: bytes | None = binary(default=None, nullable=True)
+    rotated_at: datetime | None = None
+    proved_at: datetime | None = None
+    used_at: datetime | None = None
+    address: str | None = Field(default=None, max_length=64)
+    agent: str | None = Field(default=None, max_length=200)
+    permissions: str | None = long_text(default=None, nullable=True)
 
 
 class InvitationRow(SQLModel, table=True):

@@ -1,4 +1,4 @@
-"""What people do with their own account: another password, an authenticator, an end to every session.
+"""What people do with their own account: another password, an authenticator, an end to everything it gave away.
 
 Comes in: a principal and what proves it once more: a session alone changes no credential. Leaves: changes, on record.
 """
@@ -8,16 +8,18 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.core import clock
 from portal.core.principal import Origin, Principal
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
-from portal.features.identity import repository
+from portal.features.identity import repository, session_rows
 from portal.features.identity.factors import AlreadyEnrolled, Factors
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.proofs import Proofs, Then, Typed
 from portal.features.identity.registration import put_password
 from portal.features.identity.repository import User
+from portal.features.identity.revocation import Counts, Revocations
 from portal.features.identity.totp import otpauth_uri
 from portal.features.identity.users import found
 
@@ -35,22 +37,48 @@ class Enrolment:
 class Owner:
     """Everybody's own account."""
 
-    def __init__(self, database: Database, hasher: PasswordHasher, proofs: Proofs, factors: Factors) -> None:
+    def __init__(
+        self, database: Database, hasher: PasswordHasher, proofs: Proofs, factors: Factors, revocations: Revocations
+    ) -> None:
         self._database = database
+        self._revocations = revocations
         self._hasher = hasher
         self._proofs = proofs
         self._factors = factors
 
     async def change_password(
-        self, principal: Principal, current: str, code: str | None, new: str, origin: Origin
+        self,
+        principal: Principal,
+        current: str,
+        code: str | None,
+        new: str,
+        origin: Origin,
+        *,
+        everything: bool = False,
     ) -> None:
-        """Ends every other session. Raises what `Proofs.prove` and `PasswordHasher.hash` raise, Conflict."""
+        """Ends every other session; and `everything` else that the account gave away.
+
+        Raises what `Proofs.prove` and `PasswordHasher.hash` raise, Conflict.
+        """
         user = await self._proved(principal, current, code, origin, _themselves)
         made = await self._hasher.hash(new, name=user.name)  # work that only a proof sets going
         async with self._database.write() as connection:
             await put_password(connection, user, made)
-            await repository.move_session(connection, principal.credential_id, user.epoch + 1)
+            if everything:
+                await self._revocations.end_everything(connection, user.id, principal.actor, origin)
+            now = await found(connection, user.id)
+            await session_rows.move(connection, principal.credential_id, now.epoch, clock.now())
             await _on_record(connection, EventKind.PASSWORD_CHANGED, principal, origin)
+
+    async def confirm(self, principal: Principal, password: str, code: str | None, origin: Origin) -> None:
+        """The password once more: what only a fresh sign-in may do, this session may for a while."""
+
+        async def confirm(connection: AsyncConnection, _: User) -> None:
+            await session_rows.prove(connection, principal.credential_id, clock.now())
+            event = Event(EventKind.CONFIRMED, principal.actor, str(principal.credential_id), origin)
+            await record.write(connection, event)
+
+        await self._proved(principal, password, code, origin, confirm)
 
     async def enrol_totp(self, principal: Principal, password: str, origin: Origin) -> Enrolment:
         """A secret that counts for nothing until it is confirmed. Raises AlreadyEnrolled, and as `Proofs.prove`."""
@@ -85,6 +113,11 @@ class Owner:
         async with self._database.write() as connection:
             await repository.end_sessions(connection, principal.user_id)
             await _on_record(connection, EventKind.SESSIONS_ENDED, principal, origin)
+
+    async def end_everything(self, principal: Principal, origin: Origin) -> Counts:
+        """Every session, this one too, and every credential and right that the account gave away."""
+        async with self._database.write() as connection:
+            return await self._revocations.end_everything(connection, principal.user_id, principal.actor, origin)
 
     async def _proved_to_enrol(self, principal: Principal, password: str, origin: Origin, then: Then[_T]) -> _T:
         """Who has an authenticator is told so, and not asked for a code of it."""

@@ -75,7 +75,7 @@ async def register(given: Registering, identity: WithIdentity, origin: From) -> 
 )
 async def set_password(given: SettingPassword, identity: WithIdentity, origin: From) -> Response:
     """For a new account, or after a reset: with the secret that an administrator handed over. It is good once."""
-    await identity.registration.set_password(given.secret, given.password, origin)
+    await identity.registration.set_password(given.secret, given.password, origin, everything=given.end_everything)
     return Response(status_code=204)
 
 
@@ -90,7 +90,14 @@ async def set_password(given: SettingPassword, identity: WithIdentity, origin: F
 )
 async def change_password(principal: WithAccount, given: NewPassword, identity: WithIdentity, origin: From) -> Response:
     """Needs the present password, and a code where the account has an authenticator."""
-    await identity.owner.change_password(principal, given.current_password, given.totp, given.new_password, origin)
+    await identity.owner.change_password(
+        principal,
+        given.current_password,
+        given.totp,
+        given.new_password,
+        origin,
+        everything=given.end_everything,
+    )
     return Response(status_code=204)
 
 

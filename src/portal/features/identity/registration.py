@@ -23,6 +23,7 @@ from portal.features.identity.invitation_rows import Invitation
 from portal.features.identity.one_time import digest, new_secret
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.repository import User
+from portal.features.identity.revocation import Revocations
 
 Policy = Literal["closed", "invite", "open"]
 PASSWORD_SECRET_LASTS = timedelta(hours=24)
@@ -48,8 +49,9 @@ class OneTime:
 class Registration:
     """Who may come in."""
 
-    def __init__(self, database: Database, hasher: PasswordHasher, policy: Policy) -> None:
+    def __init__(self, database: Database, hasher: PasswordHasher, policy: Policy, revocations: Revocations) -> None:
         self._database = database
+        self._revocations = revocations
         self._hasher = hasher
         self._policy = policy
 
@@ -71,8 +73,8 @@ class Registration:
             await users.add(connection, user, STRANGER, origin)
         return user
 
-    async def set_password(self, secret: str, password: str, origin: Origin) -> None:
-        """The password of the user that the secret was made for; all sessions end.
+    async def set_password(self, secret: str, password: str, origin: Origin, *, everything: bool = False) -> None:
+        """The password of the user that the secret was made for; all sessions end, and `everything` else if asked.
 
         Raises InvitationRefused, Unprocessable, Conflict.
         """
@@ -86,6 +88,8 @@ class Registration:
             if user.disabled_at is not None:
                 raise InvitationRefused
             await put_password(connection, user, made)
+            if everything:
+                await self._revocations.end_everything(connection, user.id, f"user:{user.id}", origin)
             await throttle_rows.forget_addresses(connection, user.id)
             changed = Event(EventKind.PASSWORD_CHANGED, f"user:{user.id}", str(user.id), origin, {"by": "secret"})
             await record.write(connection, changed)

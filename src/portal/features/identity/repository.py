@@ -1,34 +1,22 @@
-"""Statements on `users` and `sessions`. Comes in: the caller's connection. Leaves: frozen rows."""
+"""Statements on `users`. Comes in: the caller's connection. Leaves: frozen rows."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, exists, insert, select, tuple_, update
+from sqlalchemy import Select, exists, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.page import After
 from portal.core.principal import Role
 from portal.db.statements import insert_unless_taken
-from portal.features.identity.models import SessionRow, UserRow
+from portal.features.identity.models import UserRow
 from portal.features.identity.names import is_name, name_key
 
 NO_PASSWORD = ""  # the hash of an account whose owner has not set one
 
 _users: Any = UserRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
-_sessions: Any = SessionRow.__table__  # type: ignore[attr-defined]
-_LIVE_USER = (  # asked with every request: made once
-    select(_users)
-    .join(_sessions, _sessions.c.user_id == _users.c.id)
-    .where(
-        _sessions.c.id == bindparam("session"),
-        _sessions.c.revoked_at.is_(None),
-        _sessions.c.expires_at > bindparam("moment"),
-        _sessions.c.epoch == _users.c.epoch,
-        _users.c.disabled_at.is_(None),
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +41,6 @@ class UserFilters:
 
     role: Role | None = None
     disabled: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A sign-in."""
-
-    id: UUID
-    user_id: UUID
-    epoch: int
-    refresh_digest: bytes = field(repr=False)
-    created_at: datetime
-    expires_at: datetime
-    revoked_at: datetime | None = None
 
 
 async def add_user(connection: AsyncConnection, user: User) -> bool:
@@ -130,38 +105,9 @@ async def hold_administrators(connection: AsyncConnection) -> set[UUID]:
     return set((await connection.execute(held)).scalars())
 
 
-async def live_user(connection: AsyncConnection, session_id: UUID, moment: datetime) -> User | None:
-    """The user of a session that is neither revoked, expired nor of an older epoch; None otherwise."""
-    row = (await connection.execute(_LIVE_USER, {"session": session_id, "moment": moment})).one_or_none()
-    return None if row is None else _user(row._mapping)  # noqa: SLF001
-
-
-async def move_session(connection: AsyncConnection, session_id: UUID, epoch: int) -> None:
-    """Let a session live on in the user's new epoch."""
-    await connection.execute(update(_sessions).where(_sessions.c.id == session_id).values(epoch=epoch))
-
-
-async def add_session(connection: AsyncConnection, session: Session) -> None:
-    values = {name: getattr(session, name) for name in Session.__slots__}
-    await connection.execute(insert(_sessions).values(values))
-
-
-async def rotate(connection: AsyncConnection, session_id: UUID, *, old: bytes, new: bytes) -> bool:
-    """Replace the refresh token's digest if it still is `old`: of two at once, one succeeds."""
-    done = await connection.execute(
-        update(_sessions)
-        .where(_sessions.c.id == session_id, _sessions.c.refresh_digest == old)
-        .values(refresh_digest=new)
-    )
-    return done.rowcount == 1
-
-
-async def revoke(connection: AsyncConnection, session_id: UUID, moment: datetime) -> None:
-    await connection.execute(
-        update(_sessions)
-        .where(_sessions.c.id == session_id, _sessions.c.revoked_at.is_(None))
-        .values(revoked_at=moment)
-    )
+async def hold_user(connection: AsyncConnection, user_id: UUID) -> None:
+    """Nobody changes the account, or ends what it holds, until the transaction ends."""
+    await connection.execute(select(_users.c.id).where(_users.c.id == user_id).with_for_update(read=True))
 
 
 async def _one(connection: AsyncConnection, statement: Select[Any]) -> User | None:

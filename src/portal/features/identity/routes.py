@@ -16,7 +16,7 @@ from portal.core.errors import (
     Unprocessable,
 )
 from portal.core.principal import Origin
-from portal.features.identity.bodies import TokenForm
+from portal.features.identity.bodies import TokenForm, asked_scope
 from portal.features.identity.deps import Enrols, From, SignedIn, WithIdentity
 from portal.features.identity.schemas import TokenOut, TokenRequest, UserOut
 from portal.features.identity.service import Identity
@@ -121,6 +121,7 @@ async def _grant(form: dict[str, str], identity: Identity, origin: Origin) -> To
     missing = ["grant_type"] if kind is None else [name for name in _NEEDED[kind] if name not in form]
     if missing:
         raise InvalidTokenRequest("invalid_request", f"The token request lacks {' and '.join(missing)}.")
+    asked, code = asked_scope(form), form.get("totp") or None
     if kind == "password":
-        return await identity.sessions.sign_in(form["username"], form["password"], origin, form.get("totp") or None)
-    return await identity.sessions.refresh(form["refresh_token"], origin)
+        return await identity.sessions.sign_in(form["username"], form["password"], origin, code, asked)
+    return await identity.sessions.refresh(form["refresh_token"], origin)  # for what the sign-in was: it says so

@@ -21,6 +21,7 @@ _LONGEST = 1024  # characters: no password of more can be right, and longer text
 
 Password = Annotated[str, Field(max_length=_LONGEST, json_schema_extra={"format": "password"})]
 Code = Annotated[str, Field(min_length=6, max_length=64, description="Six digits, or a recovery code.")]
+Everything = Annotated[bool, Field(description="End every API token, link, grant and invitation of the account, too.")]
 GivenName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, description="No spaces, no invisible letters.")]
 GivenRole = Annotated[Role, Field(strict=False)]  # JSON has texts
 
@@ -40,7 +41,7 @@ class TokenRequest(BaseModel):
     password: Password = Field("", description="With `password`.")
     totp: str = Field("", max_length=64, description="A code of the account's authenticator, or a recovery code.")
     refresh_token: str = Field("", max_length=4096, description="With `refresh_token`: from the last answer.")
-    scope: str = Field("", max_length=1024, description="Ignored: an account has one role.")
+    scope: str = Field("", max_length=1024, description="What the sign-in is to be used for; everything if empty.")
 
 
 class TokenOut(BaseModel):
@@ -53,7 +54,7 @@ class TokenOut(BaseModel):
                 "token_type": "bearer",
                 "expires_in": 900,
                 "refresh_token": "0190f3a27c117d538e0c5a1d2f3b4c5d.…",
-                "scope": "analyst",
+                "scope": "files:read files:upload",
             }
         }
     )
@@ -61,8 +62,10 @@ class TokenOut(BaseModel):
     access_token: str
     token_type: str = "bearer"  # noqa: S105  # a word of the protocol
     expires_in: int = Field(description="Seconds until the access token ends.")
-    refresh_token: str = Field(description="Good for one refresh; a second use ends the session.")
-    scope: str = Field(description="The account's role.")
+    refresh_token: str = Field(
+        description="Good for one refresh: for 30 seconds it gives the same pair, then a second use ends the session."
+    )
+    scope: str = Field(description="What the access token may be used for; the account's role has the last word.")
 
 
 _ME: JsonDict = {"id": _ID, "name": "alice", "role": "analyst", "created_at": _AT}
@@ -132,6 +135,14 @@ class AccountQuery(BaseModel):
     cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
     role: Role | None = None
     disabled: bool | None = None
+
+
+class ResetQuery(BaseModel):
+    """What is ended besides."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    end_everything: Everything = False
 
 
 class SecretOut(BaseModel):
@@ -271,6 +282,7 @@ class PasswordSet(_Given):
 
     secret: str = Field(max_length=200)
     password: Password
+    end_everything: Everything = False
 
 
 class PasswordChange(_Given):
@@ -283,6 +295,7 @@ class PasswordChange(_Given):
     current_password: Password
     new_password: Password
     totp: Code | None = Field(None, description="Where the account has an authenticator.")
+    end_everything: Everything = False
 
 
 class PasswordProof(_Given):
@@ -291,6 +304,15 @@ class PasswordProof(_Given):
     model_config = ConfigDict(json_schema_extra={"example": {"password": _PASSWORD}})
 
     password: Password
+
+
+class PasswordConfirm(_Given):
+    """The password once more, and a code where the account has an authenticator."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"password": _PASSWORD}})
+
+    password: Password
+    totp: Code | None = Field(None, description="Where the account has an authenticator.")
 
 
 class CodeProof(_Given):

@@ -1,11 +1,13 @@
 """Sign-in, refresh, sign-out, and who a live session belongs to.
 
 Comes in: credentials. Leaves: a token pair, or a `Principal` whose session was live a moment ago. Every sign-in and
-every refusal is on record, in the transaction that decides it.
+every refusal is on record, in the transaction that decides it. A refresh token whose answer was lost, or that two tabs
+sent, gives the same pair for GRACE; after that a second use ends the session. Next: `my_sessions` lists them.
 """
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from hashlib import sha256
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,17 +15,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core import clock
 from portal.core.errors import Forbidden, InvalidGrant, NotSignedIn
 from portal.core.ids import new_id
-from portal.core.principal import NOWHERE, Origin, Principal, Role
+from portal.core.principal import EVERY_PERMISSION, NOWHERE, Origin, Permission, Principal, Role
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
-from portal.features.identity import repository
+from portal.features.identity import session_rows
 from portal.features.identity.proofs import Proofs, Typed
 from portal.features.identity.refresh import RefreshTokens
-from portal.features.identity.repository import Session, User
+from portal.features.identity.repository import User
+from portal.features.identity.session_rows import Session, SignedIn
 from portal.features.identity.tokens import LIFETIME, AccessClaims, AccessTokens
+from portal.features.identity.uses import Uses
 
 SESSION_LIFETIME = timedelta(hours=12)
+IDLE = timedelta(hours=1)  # the longest pause between two uses, where no setting says otherwise
+GRACE = timedelta(seconds=30)  # how long a used refresh token still gives the pair that took its place
+KEPT_WHEN_OVER = timedelta(days=30)
 
 
 class TotpEnrolmentRequired(Forbidden):
@@ -51,50 +58,58 @@ class Sessions:
         refresh: RefreshTokens,
         *,
         require_admin_totp: bool = False,
+        idle: timedelta = IDLE,
     ) -> None:
         self._database = database
+        self._idle = idle
+        self._uses = Uses(database, session_rows.note_use)
         self._proofs = proofs
         self._access = access
         self._refresh = refresh
         self._require_admin_totp = require_admin_totp
 
-    async def sign_in(self, name: str, password: str, origin: Origin, code: str | None = None) -> TokenPair:
+    async def sign_in(
+        self,
+        name: str,
+        password: str,
+        origin: Origin,
+        code: str | None = None,
+        permissions: frozenset[Permission] = EVERY_PERMISSION,
+    ) -> TokenPair:
         """`code` is the authenticator's, or a recovery code. Raises what `Proofs.prove` raises."""
 
         async def begin(connection: AsyncConnection, user: User) -> TokenPair:
-            return await self._begin(connection, user, origin)
+            return await self._begin(connection, user, origin, permissions)
 
         return await self._proofs.prove(Typed(name, password, code), origin, begin)
 
     async def refresh(self, refresh_token: str, origin: Origin) -> TokenPair:
-        """A new pair for a refresh token, which is then used up. A used one ends its whole family.
+        """The pair that takes this one's place, once and for GRACE; a later second use ends the session.
 
         Raises InvalidGrant.
         """
         try:
             session_id, digest = self._refresh.read(refresh_token)
         except InvalidGrant:
-            refused = Event(EventKind.SIGN_IN_FAILED, "nobody", None, origin, {"grant": "refresh_token"})
-            async with self._database.write() as connection:
-                await record.write(connection, refused)
+            await self._refused(origin)
             raise
-        token, new_digest = self._refresh.issue(session_id)
         async with self._database.write() as connection:
-            user = await repository.live_user(connection, session_id, clock.now())
-            rotated = user is not None and await repository.rotate(connection, session_id, old=digest, new=new_digest)
-            kind = EventKind.REFRESHED if rotated else EventKind.REFRESH_REUSED if user else EventKind.SIGN_IN_FAILED
-            if kind is EventKind.REFRESH_REUSED:
-                await repository.revoke(connection, session_id, clock.now())
-            actor = f"user:{user.id}" if user else "nobody"
-            await record.write(connection, Event(kind, actor, str(session_id), origin, {"grant": "refresh_token"}))
-        if user is None or not rotated:
+            session = await session_rows.held(connection, session_id)  # of twenty at once, one after the other
+            live = await self._live(connection, session_id)
+            kind, pair = EventKind.SIGN_IN_FAILED, None
+            if live is not None and session is not None:
+                kind, pair = await self._next(connection, session, live, refresh_token, digest)
+            actor = f"user:{live.user.id}" if live else "nobody"
+            said = {"grant": "refresh_token"} | ({"repeated": True} if pair and _is_spent(session, digest) else {})
+            await record.write(connection, Event(kind, actor, str(session_id), origin, dict(said)))
+        if pair is None:
             raise InvalidGrant
-        return self._pair(user, session_id, token)
+        return pair
 
     async def sign_out(self, principal: Principal, origin: Origin) -> None:
         """End the session: its tokens are refused from the next request on. Idempotent."""
         async with self._database.write() as connection:
-            await repository.revoke(connection, principal.credential_id, clock.now())
+            await session_rows.revoke(connection, principal.credential_id, clock.now())
             ended = Event(EventKind.SIGN_OUT, principal.actor, str(principal.credential_id), origin)
             await record.write(connection, ended)
 
@@ -109,46 +124,113 @@ class Sessions:
             return await self.require_live(connection, claims.session_id)
 
     async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
-        """The session's principal as of now. Raises NotSignedIn, TotpEnrolmentRequired."""
-        return await self.require_live(connection, principal.credential_id)
+        """The session's principal as of now: what was begun in time may take longer than the session.
+
+        Raises NotSignedIn where somebody ended it, TotpEnrolmentRequired.
+        """
+        unended = await session_rows.unended_user(connection, principal.credential_id)
+        return self._principal(unended, principal.credential_id)
 
     async def resolve_to_enrol(self, credential: str) -> Principal:
-        """The same for what an administrator may do without an authenticator. Raises NotSignedIn."""
+        """The same as `resolve` for what an administrator may do without an authenticator. Raises NotSignedIn."""
         claims = self._access.read(credential, clock.now())
         async with self._database.read() as connection:
-            return _principal(await _live(connection, claims.session_id), claims.session_id)
+            live = await self._live(connection, claims.session_id)
+        if live is None:
+            raise NotSignedIn
+        return _principal(live, claims.session_id)
 
     async def require_live(self, connection: AsyncConnection, session_id: UUID) -> Principal:
         """The session's principal as of now, inside the caller's transaction. Raises NotSignedIn, Forbidden."""
-        user = await _live(connection, session_id)
-        if self._require_admin_totp and user.role is Role.ADMIN and user.totp_since is None:
-            raise TotpEnrolmentRequired
-        return _principal(user, session_id)
+        return self._principal(await self._live(connection, session_id), session_id)
 
-    async def _begin(self, connection: AsyncConnection, user: User, origin: Origin) -> TokenPair:
+    async def sweep(self) -> None:
+        """Forget sessions that have long been over."""
+        async with self._database.write() as connection:
+            await session_rows.forget_over(connection, clock.now() - KEPT_WHEN_OVER)
+
+    def unused_since(self, now: datetime) -> datetime:
+        """A session that was last used before this is over."""
+        return now - self._idle
+
+    async def _live(self, connection: AsyncConnection, session_id: UUID) -> SignedIn | None:
+        now = clock.now()
+        return await session_rows.live_user(connection, session_id, now, self.unused_since(now))
+
+    def _principal(self, found: SignedIn | None, session_id: UUID) -> Principal:
+        if found is None:
+            raise NotSignedIn
+        if self._require_admin_totp and found.user.role is Role.ADMIN and found.user.totp_since is None:
+            raise TotpEnrolmentRequired
+        self._uses.note(session_id, found.used_at)
+        return _principal(found, session_id)
+
+    async def _begin(
+        self, connection: AsyncConnection, user: User, origin: Origin, permissions: frozenset[Permission]
+    ) -> TokenPair:
         now, session_id = clock.now(), new_id()
         token, digest = self._refresh.issue(session_id)
-        await repository.add_session(
-            connection, Session(session_id, user.id, user.epoch, digest, now, now + SESSION_LIFETIME)
+        session = Session(
+            id=session_id,
+            user_id=user.id,
+            epoch=user.epoch,
+            refresh_digest=digest,
+            created_at=now,
+            expires_at=now + SESSION_LIFETIME,
+            proved_at=now,
+            used_at=now,
+            address=origin.address,
+            agent=origin.agent,
+            permissions=permissions,
         )
+        await session_rows.add(connection, session)
         await record.write(connection, Event(EventKind.SIGN_IN, f"user:{user.id}", str(session_id), origin))
-        return self._pair(user, session_id, token)
+        return self._pair(user, session, token, now, now)
 
-    def _pair(self, user: User, session_id: UUID, refresh_token: str) -> TokenPair:
+    async def _next(
+        self, connection: AsyncConnection, session: Session, live: SignedIn, token: str, digest: bytes
+    ) -> tuple[EventKind, TokenPair | None]:
+        """What comes of a refresh token of a live session."""
+        now, successors = clock.now(), self._refresh.successors(token)
+        if digest == session.refresh_digest:
+            successor, new_digest = next(successors)
+            await session_rows.rotate(connection, session, new_digest, now)
+            return EventKind.REFRESHED, self._pair(live.user, session, successor, now, now)
+        if _is_spent(session, digest) and session.rotated_at is not None and now < session.rotated_at + GRACE:
+            for successor, kept in successors:  # what took its place, unless that was used as well
+                if kept == session.refresh_digest:
+                    return EventKind.REFRESHED, self._pair(live.user, session, successor, session.rotated_at, now)
+        await session_rows.revoke(connection, session.id, now)
+        return EventKind.REFRESH_REUSED, None
+
+    async def _refused(self, origin: Origin) -> None:
+        refused = Event(EventKind.SIGN_IN_FAILED, "nobody", None, origin, {"grant": "refresh_token"})
+        async with self._database.write() as connection:
+            await record.write(connection, refused)
+
+    def _pair(self, user: User, session: Session, refresh_token: str, born: datetime, now: datetime) -> TokenPair:
+        """The same for the same refresh token and birth, whatever the time is `now`."""
+        serial = UUID(bytes=sha256(f"serial:{refresh_token}".encode()).digest()[:16], version=4)
         return TokenPair(
-            access_token=self._access.issue(AccessClaims(user.id, session_id), clock.now()),
+            access_token=self._access.issue(AccessClaims(user.id, session.id), born, serial),
             refresh_token=refresh_token,
-            expires_in=int(LIFETIME.total_seconds()),
-            scope=user.role.value,
+            expires_in=int((born + LIFETIME - now).total_seconds()),
+            scope=" ".join(sorted(session.permissions)),
         )
 
 
-async def _live(connection: AsyncConnection, session_id: UUID) -> User:
-    user = await repository.live_user(connection, session_id, clock.now())
-    if user is None:
-        raise NotSignedIn
-    return user
+def _is_spent(session: Session | None, digest: bytes) -> bool:
+    """Whether that is the refresh token before the session's present one."""
+    return session is not None and digest == session.previous_digest
 
 
-def _principal(user: User, session_id: UUID) -> Principal:
-    return Principal(f"user:{user.id}", user.role, user.id, session_id)
+def _principal(live: SignedIn, session_id: UUID) -> Principal:
+    user = live.user
+    return Principal(
+        actor=f"user:{user.id}",
+        role=user.role,
+        user_id=user.id,
+        credential_id=session_id,
+        permissions=live.permissions,
+        proved_at=live.proved_at,
+    )

@@ -34,10 +34,12 @@ async def end_of_account(
     return ended
 
 
-async def end_links_of(connection: AsyncConnection, revoked: Revoked) -> None:
+async def end_links_of(connection: AsyncConnection, revoked: Revoked) -> int:
     """The same, for `identity.revocation`."""
     everything = revoked.everything
-    await end_of_account(connection, revoked.user_id, actor=revoked.actor, origin=revoked.origin, everything=everything)
+    return await end_of_account(
+        connection, revoked.user_id, actor=revoked.actor, origin=revoked.origin, everything=everything
+    )
 
 
 async def _reason(connection: AsyncConnection, link: Link, role: Role, *, disabled: bool) -> LinkState | None:

@@ -12,6 +12,7 @@ from portal.core.errors import PortalError
 from portal.core.principal import Origin, Principal
 from portal.features.authz.policy import CaseReadOnly, TlpForbidsLinks
 from portal.features.identity.deps import From, WithAccount
+from portal.features.identity.fresh import FreshSignInRequired, require_fresh_for
 from portal.features.identity.passwords import PasswordGuessable, PasswordLength
 from portal.features.links.deps import Listing, NewDownloadLink, NewUploadLink, WithLinks
 from portal.features.links.schemas import (
@@ -40,6 +41,7 @@ _MAKE: list[type[PortalError]] = [
     errors.Unprocessable,
     PasswordLength,
     PasswordGuessable,
+    FreshSignInRequired,
 ]
 
 
@@ -114,6 +116,7 @@ async def revoke_link(link_id: UUID, principal: WithAccount, links: WithLinks, o
 
 
 async def _made(principal: Principal, wanted: Wanted, links: Links, origin: Origin, response: Response) -> LinkCreated:
+    require_fresh_for(principal, wanted.lifetime)
     made = await links.making.make(principal, wanted, origin)
     response.headers["Cache-Control"] = "no-store"
     return LinkCreated.with_secret(made.link, made.secret)

@@ -6,22 +6,25 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, bindparam, func, insert, or_, select, update
+from sqlalchemy import RowMapping, bindparam, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.core.page import After
 from portal.core.principal import Permission, Role
 from portal.features.identity.models import UserRow
 from portal.features.tokens.models import ApiTokenRow
 
 _tokens: Any = ApiTokenRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
 _users: Any = UserRow.__table__  # type: ignore[attr-defined]
-_LIVE = (  # asked with every request of a service: made once
-    select(_tokens, _users.c.role.label("owner_role"))
+_UNENDED = (
+    select(_tokens, _users.c.role.label("owner_role"), _users.c.totp_since.is_not(None).label("owner_has_totp"))
     .join(_users, _users.c.id == _tokens.c.user_id)
-    .where(_tokens.c.revoked_at.is_(None), _tokens.c.expires_at > bindparam("moment"), _users.c.disabled_at.is_(None))
+    .where(_tokens.c.revoked_at.is_(None), _users.c.disabled_at.is_(None))
 )
-_LIVE_BY_DIGEST = _LIVE.where(_tokens.c.digest == bindparam("digest"))
-_LIVE_BY_ID = _LIVE.where(_tokens.c.id == bindparam("token"))
+_UNENDED_BY_ID = _UNENDED.where(_tokens.c.id == bindparam("token"))
+_LIVE_BY_DIGEST = _UNENDED.where(  # asked with every request of a service: made once
+    _tokens.c.digest == bindparam("digest"), _tokens.c.expires_at > bindparam("moment")
+)
 
 Network = IPv4Network | IPv6Network
 
@@ -48,6 +51,7 @@ class LiveToken:
 
     token: ApiToken
     role: Role
+    owner_has_totp: bool
 
 
 async def add(connection: AsyncConnection, token: ApiToken, digest: bytes) -> None:
@@ -69,20 +73,23 @@ async def live_by_digest(connection: AsyncConnection, digest: bytes, moment: dat
     return _live((await connection.execute(_LIVE_BY_DIGEST, {"digest": digest, "moment": moment})).one_or_none())
 
 
-async def live_by_id(connection: AsyncConnection, token_id: UUID, moment: datetime) -> LiveToken | None:
-    return _live((await connection.execute(_LIVE_BY_ID, {"token": token_id, "moment": moment})).one_or_none())
+async def unended_by_id(connection: AsyncConnection, token_id: UUID) -> LiveToken | None:
+    """One that nobody ended, whatever the time is."""
+    return _live((await connection.execute(_UNENDED_BY_ID, {"token": token_id})).one_or_none())
 
 
-async def of_user(connection: AsyncConnection, user_id: UUID) -> list[ApiToken]:
-    """Newest first, those that are over too."""
+async def of_user(connection: AsyncConnection, user_id: UUID, after: After | None, limit: int) -> list[ApiToken]:
+    """Newest first, from behind `after`; those that are over too."""
     statement = select(_tokens).where(_tokens.c.user_id == user_id)
-    rows = await connection.execute(statement.order_by(_tokens.c.created_at.desc(), _tokens.c.id.desc()))
-    return [_token(row._mapping) for row in rows]  # noqa: SLF001  # SQLAlchemy's public name for it
+    if after is not None:
+        statement = statement.where(tuple_(_tokens.c.created_at, _tokens.c.id) < tuple_(*after))
+    ordered = statement.order_by(_tokens.c.created_at.desc(), _tokens.c.id.desc()).limit(limit)
+    return [_token(row) for row in (await connection.execute(ordered)).mappings()]
 
 
 async def find(connection: AsyncConnection, token_id: UUID) -> ApiToken | None:
-    row = (await connection.execute(select(_tokens).where(_tokens.c.id == token_id))).one_or_none()
-    return None if row is None else _token(row._mapping)  # noqa: SLF001
+    row = (await connection.execute(select(_tokens).where(_tokens.c.id == token_id))).mappings().one_or_none()
+    return None if row is None else _token(row)
 
 
 async def count_live(connection: AsyncConnection, user_id: UUID, moment: datetime) -> int:
@@ -94,6 +101,12 @@ async def revoke(connection: AsyncConnection, token_id: UUID, moment: datetime) 
     """False where it was revoked before."""
     statement = update(_tokens).where(_tokens.c.id == token_id, _tokens.c.revoked_at.is_(None))
     return (await connection.execute(statement.values(revoked_at=moment))).rowcount == 1
+
+
+async def revoke_all(connection: AsyncConnection, user_id: UUID, moment: datetime) -> int:
+    """Every live one of a user: how many there were."""
+    live = (_tokens.c.user_id == user_id, _tokens.c.revoked_at.is_(None), _tokens.c.expires_at > moment)
+    return (await connection.execute(update(_tokens).where(*live).values(revoked_at=moment))).rowcount
 
 
 async def note_use(connection: AsyncConnection, token_id: UUID, moment: datetime, unless_after: datetime) -> None:
@@ -108,8 +121,19 @@ async def forget_over(connection: AsyncConnection, before: datetime) -> None:
     await connection.execute(_tokens.delete().where(over))
 
 
+async def forget_most_over(connection: AsyncConnection, user_id: UUID, moment: datetime, *, kept: int) -> None:
+    """Drop what is over of a user's, but the newest: the record remembers it."""
+    over = (_tokens.c.user_id == user_id) & (_tokens.c.revoked_at.is_not(None) | (_tokens.c.expires_at <= moment))
+    rest = select(_tokens.c.id).where(over).order_by(_tokens.c.created_at.desc(), _tokens.c.id.desc())
+    oldest = (await connection.execute(rest.offset(kept))).scalars().all()
+    if oldest:
+        await connection.execute(_tokens.delete().where(_tokens.c.id.in_(oldest)))
+
+
 def _live(row: Any) -> LiveToken | None:
-    return None if row is None else LiveToken(_token(row._mapping), Role(row.owner_role))  # noqa: SLF001
+    if row is None:
+        return None
+    return LiveToken(_token(row._mapping), Role(row.owner_role), bool(row.owner_has_totp))  # noqa: SLF001  # its public name
 
 
 def _token(columns: RowMapping) -> ApiToken:

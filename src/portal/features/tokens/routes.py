@@ -8,7 +8,8 @@ from fastapi import APIRouter, Response
 
 from portal.core import errors
 from portal.core.principal import Permission
-from portal.features.identity.deps import From, WithAccount
+from portal.features.identity.deps import From, WithAccount, WithFreshSignIn, WithIdentity
+from portal.features.identity.fresh import FreshSignInRequired
 from portal.features.tokens.deps import NewToken, Whose, WithTokens
 from portal.features.tokens.schemas import ApiTokenCreated, ApiTokenIn, ApiTokenList, ApiTokenOut
 from portal.features.tokens.service import TooManyTokens, Wanted
@@ -37,20 +38,25 @@ _BODY: dict[str, Any] = {
         UnsupportedMediaType,
         TooSlow,
         TooManyTokens,
+        FreshSignInRequired,
+        errors.NotFound,
         errors.TooLarge,
         errors.Unprocessable,
     ),
     openapi_extra=_BODY,
 )
 async def create_api_token(
-    principal: WithAccount, body: NewToken, tokens: WithTokens, origin: From, response: Response
+    principal: WithFreshSignIn, body: NewToken, tokens: WithTokens, origin: From, response: Response
 ) -> ApiTokenCreated:
-    """For a script or a service: it may do at most what you may, and never more than is named here."""
+    """For a script or a service: it may do at most what you may, and never more than is named here.
+
+    It outlives the sign-in: so the password was typed in the last 15 minutes (`POST /auth/confirm`).
+    """
     wanted = Wanted(
         name=body.name,
         permissions=frozenset(map(Permission, body.permissions)),
         lifetime=timedelta(days=body.expires_in_days),
-        networks=tuple(body.networks),
+        networks=tuple(body.networks or ()),
         case_id=body.case_id,
     )
     made = await tokens.create(principal, wanted, origin)
@@ -61,13 +67,19 @@ async def create_api_token(
 @router.get(
     "/tokens",
     summary="List API tokens",
-    response_description="Newest first.",
-    responses=documented(*_KNOWN, errors.Forbidden, errors.NotFound),
+    response_description="One page, newest first.",
+    responses=documented(errors.InvalidInput, *_KNOWN, errors.Forbidden, errors.NotFound),
 )
-async def list_api_tokens(principal: WithAccount, tokens: WithTokens, query: Whose) -> ApiTokenList:
+async def list_api_tokens(
+    principal: WithAccount, tokens: WithTokens, identity: WithIdentity, query: Whose
+) -> ApiTokenList:
     """Yours, or another user's if you are an administrator or auditor. Secrets are not among what is known."""
-    found = await tokens.of_user(principal, query.owner_id or principal.user_id)
-    return ApiTokenList(items=[ApiTokenOut.of(token) for token in found])
+    owner_id = query.owner_id or principal.user_id
+    bound_to = f"tokens{owner_id}{principal.user_id}"
+    after = None if query.cursor is None else identity.cursors.read(query.cursor, bound_to)
+    page = await tokens.of_user(principal, owner_id, after, query.limit)
+    following = None if page.next_after is None else identity.cursors.write(page.next_after, bound_to)
+    return ApiTokenList(items=[ApiTokenOut.of(token) for token in page.items], next_cursor=following)
 
 
 @router.delete(

@@ -11,9 +11,10 @@ from pydantic.config import JsonDict
 
 from portal.core.principal import Permission
 from portal.features.tokens.repository import ApiToken
-from portal.web.fields import Moment, Readable
+from portal.web.fields import Moment, Number, Readable
 
 MAX_DAYS = 366
+_MAPPED_BITS = 96  # of ::ffff:0:0/96, behind which an address of IPv4 is written
 _EXAMPLE: JsonDict = {
     "id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
     "name": "collector on FIN-7",
@@ -40,7 +41,14 @@ def _network(value: object) -> IPv4Network | IPv6Network:
         raise ValueError("is not a network: write it as 192.0.2.0/24 or 2001:db8::/32") from None
     if network.network_address != ip_interface(value).ip:
         raise ValueError(f"host bits are set: write {network}")
-    return network
+    return _plain(network)
+
+
+def _plain(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """Addresses of IPv4 are judged as such, however they are written: so are networks of them."""
+    mapped = None if isinstance(network, IPv4Network) else network.network_address.ipv4_mapped
+    bits = network.prefixlen - _MAPPED_BITS
+    return network if mapped is None or bits < 0 else IPv4Network((mapped, bits))
 
 
 Network = Annotated[
@@ -87,7 +95,9 @@ class ApiTokenIn(BaseModel):
         description="What it may be used for, of what its owner may; `files:upload` alone hands in only.",
     )
     expires_in_days: Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)] = 90
-    networks: list[Network] = Field([], max_length=16, description="Where it may be used from; anywhere if empty.")
+    networks: list[Network] | None = Field(
+        None, min_length=1, max_length=16, description="Where it may be used from; anywhere if left out."
+    )
     case_id: UUID | None = Field(None, description="The one case it is for: nothing outside of it can be reached.")
 
 
@@ -125,17 +135,21 @@ class ApiTokenCreated(ApiTokenOut):
 
 
 class ApiTokenList(BaseModel):
-    """A user's tokens, newest first."""
+    """One page of a user's tokens, newest first."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_EXAMPLE]}})
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_EXAMPLE], "next_cursor": "Xk3…"}})
 
     items: list[ApiTokenOut]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
 
 
 class ApiTokenQuery(BaseModel):
-    """Whose tokens."""
+    """Whose tokens, and which page of them."""
 
     model_config = ConfigDict(extra="forbid")
+
+    limit: Number = Field(200, ge=1, le=200, description="Tokens a page.")
+    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
 
     owner_id: UUID | None = Field(None, description="Another user's, for administrators and auditors.")
 

@@ -1,9 +1,11 @@
 """API tokens: made by their owner, good for less than their owner may, and over at once when either is.
 
 Comes in: a signed-in principal's wish, or the text of a token with an origin. Leaves: a token that is shown once, or
-the `Principal` that a token stands for. A token never makes another: what it leaked can do ends with it.
+the `Principal` that a token stands for. A token never makes another: what it leaked can do ends with it. A change of
+its owner's role ends it for good, and so does disabling the owner (`identity/endings`).
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import ip_address
@@ -11,25 +13,30 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.core import clock, log
-from portal.core.errors import Conflict, NotFound, NotSignedIn, PortalError, Unprocessable
+from portal.core import clock
+from portal.core.errors import Conflict, NotFound, NotSignedIn, Unprocessable
 from portal.core.ids import new_id
 from portal.core.marked import API_TOKEN, Mark
-from portal.core.principal import Action, CredentialKind, Origin, Permission, Principal
-from portal.core.tasks import aside, uninterrupted
+from portal.core.page import After, Page, page_of
+from portal.core.principal import Action, CredentialKind, Origin, Permission, Principal, Role
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.authz import policy
+from portal.features.identity.callers import Callers
+from portal.features.identity.revocation import Revoked
+from portal.features.identity.sessions import TotpEnrolmentRequired
+from portal.features.identity.uses import Uses
 from portal.features.tokens import repository
 from portal.features.tokens.repository import ApiToken, LiveToken, Network
 
 MARK = Mark(API_TOKEN)
 MOST_TOKENS = 100  # live ones of one user
-_USE_NOTED = timedelta(minutes=1)  # a use is noted no more often
+MOST_OVER = 100  # of one user's that are over, kept to be looked at
 KEPT_WHEN_OVER = timedelta(days=90)
 
-_log = log.get(__name__)
+KnownCase = Callable[[AsyncConnection, Principal, UUID], Awaitable[None]]
+"""Raises NotFound for a case that is not there, or not the principal's to know of."""
 
 
 class TooManyTokens(Conflict):
@@ -58,12 +65,17 @@ class Made:
 class ApiTokens:
     """The API tokens of one portal. Safe for concurrent use."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, callers: Callers, known_case: KnownCase, *, require_admin_totp: bool = False
+    ) -> None:
         self._database = database
-        self._noting: set[UUID] = set()
+        self._callers = callers
+        self._known_case = known_case
+        self._require_admin_totp = require_admin_totp
+        self._uses = Uses(database, repository.note_use)
 
     async def create(self, principal: Principal, wanted: Wanted, origin: Origin) -> Made:
-        """Raises Unprocessable for permissions that no token has, TooManyTokens."""
+        """Raises Unprocessable for permissions that no token has, NotFound for a case, TooManyTokens."""
         if not wanted.permissions or not wanted.permissions <= policy.GRANTABLE:
             raise Unprocessable("Name at least one permission that a token can have.")
         now, secret = clock.now(), MARK.make()
@@ -78,17 +90,23 @@ class ApiTokens:
             expires_at=now + wanted.lifetime,
         )
         async with self._database.write() as connection:
+            await self._callers.held(connection, principal)
+            if wanted.case_id is not None:
+                await self._known_case(connection, principal, wanted.case_id)
             if await repository.count_live(connection, principal.user_id, now) >= MOST_TOKENS:
                 raise TooManyTokens
             await repository.add(connection, token, _digest(secret))
+            await repository.forget_most_over(connection, principal.user_id, now, kept=MOST_OVER)
             await record.write(connection, _event(EventKind.TOKEN_CREATED, principal, token, origin))
         return Made(token, secret)
 
-    async def of_user(self, principal: Principal, user_id: UUID) -> list[ApiToken]:
+    async def of_user(
+        self, principal: Principal, user_id: UUID, after: After | None = None, limit: int = 200
+    ) -> Page[ApiToken]:
         """A user's tokens, newest first. Raises NotFound where they are not the principal's to know of."""
         policy.require_of(principal, Action.TOKEN_LIST, user_id)
         async with self._database.read() as connection:
-            return await repository.of_user(connection, user_id)
+            return page_of(await repository.of_user(connection, user_id, after, limit + 1), limit)
 
     async def revoke(self, principal: Principal, token_id: UUID, origin: Origin) -> None:
         """End a token: it is refused from the next request on, and running transfers break off. Idempotent.
@@ -113,33 +131,37 @@ class ApiTokens:
             live = await repository.live_by_digest(connection, digest, now)
         if live is None or not _within(live.token.networks, origin.address):
             raise NotSignedIn
-        used = live.token.last_used_at
-        if (used is None or used < now - _USE_NOTED) and live.token.id not in self._noting:
-            self._noting.add(live.token.id)
-            aside(uninterrupted(self._note_use(live.token.id)))
+        self._require_factor(live)
+        self._uses.note(live.token.id, live.token.last_used_at)
         return _principal(live)
 
     async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
-        """The token's principal as of now. Raises NotSignedIn."""
-        live = await repository.live_by_id(connection, principal.credential_id, clock.now())
-        if live is None:
+        """The token's principal as of now: what was begun in time may take longer than the token.
+
+        Raises NotSignedIn where somebody ended it, TotpEnrolmentRequired.
+        """
+        unended = await repository.unended_by_id(connection, principal.credential_id)
+        if unended is None:
             raise NotSignedIn
-        return _principal(live)
+        self._require_factor(unended)
+        return _principal(unended)
 
     async def sweep(self) -> None:
         """Forget tokens that have long been over."""
         async with self._database.write() as connection:
             await repository.forget_over(connection, clock.now() - KEPT_WHEN_OVER)
 
-    async def _note_use(self, token_id: UUID) -> None:
-        now = clock.now()
-        try:
-            async with self._database.write() as connection:
-                await repository.note_use(connection, token_id, now, now - _USE_NOTED)
-        except PortalError as error:
-            _log.warning("token_use_not_noted", token_id=str(token_id), code=error.code)
-        finally:
-            self._noting.discard(token_id)
+    def _require_factor(self, live: LiveToken) -> None:
+        """What a session of its owner's would need, a token needs too."""
+        if self._require_admin_totp and live.role is Role.ADMIN and not live.owner_has_totp:
+            raise TotpEnrolmentRequired
+
+
+async def end_tokens_of(connection: AsyncConnection, revoked: Revoked) -> int:
+    """Every one, where the account is of another kind now, or everything ends: for good."""
+    if not (revoked.everything or revoked.account):
+        return 0
+    return await repository.revoke_all(connection, revoked.user_id, clock.now())
 
 
 def _digest(credential: str) -> bytes:

@@ -1,0 +1,88 @@
+"""Sessions over HTTP: listed and ended one by one, confirmed with the password, and an end to everything."""
+
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from portal.core import errors
+from portal.core.errors import PortalError
+from portal.features.identity.bodies import Confirming, WhoseSessions
+from portal.features.identity.deps import From, WithAccount, WithIdentity
+from portal.features.identity.schemas import PasswordConfirm
+from portal.features.identity.session_schemas import EndedOut, SessionList, SessionOut
+from portal.features.identity.sessions import TotpEnrolmentRequired
+from portal.web.documents import taken_as_json
+from portal.web.errors import BODY_ERRORS, documented
+
+router = APIRouter(tags=["auth"])
+BODIES = (PasswordConfirm,)  # `deps` parse it: FastAPI sees none
+
+_KNOWN: list[type[PortalError]] = [
+    errors.NotSignedIn,
+    errors.InsufficientScope,
+    TotpEnrolmentRequired,
+    errors.Unavailable,
+]
+_ONE: list[type[PortalError]] = [*_KNOWN, errors.Forbidden, errors.NotFound]
+
+
+@router.post(
+    "/auth/confirm",
+    status_code=204,
+    summary="Confirm your password",
+    response_description="The session is as good as a fresh sign-in for 15 minutes.",
+    responses=documented(
+        *BODY_ERRORS,
+        *_KNOWN,
+        errors.InvalidGrant,
+        errors.TotpRequired,
+        errors.TooManyAttempts,
+        errors.Unprocessable,
+    ),
+    openapi_extra=taken_as_json(PasswordConfirm),
+)
+async def confirm_password(principal: WithAccount, given: Confirming, identity: WithIdentity, origin: From) -> Response:
+    """For what answers `fresh_sign_in_required`: API tokens, links that last longer than a session, accounts."""
+    await identity.owner.confirm(principal, given.password, given.totp, origin)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/auth/end-everything",
+    summary="End everything of your account",
+    response_description="How many of each kind were ended.",
+    responses=documented(*_KNOWN),
+)
+async def end_everything(principal: WithAccount, identity: WithIdentity, origin: From) -> EndedOut:
+    """Every session, this one too, API token, link, grant and invitation that you made. Nothing brings them back."""
+    return EndedOut(**await identity.owner.end_everything(principal, origin))
+
+
+@router.get(
+    "/sessions",
+    summary="List sessions",
+    response_description="One page, newest first.",
+    responses=documented(errors.InvalidInput, *_ONE),
+)
+async def list_sessions(principal: WithAccount, identity: WithIdentity, query: WhoseSessions) -> SessionList:
+    """Those that are good: yours, or another user's if you are an administrator or auditor."""
+    owner_id = query.owner_id or principal.user_id
+    bound_to = f"sessions{owner_id}{principal.user_id}"
+    after = None if query.cursor is None else identity.cursors.read(query.cursor, bound_to)
+    page = await identity.my_sessions.of_user(principal, owner_id, after, query.limit)
+    following = None if page.next_after is None else identity.cursors.write(page.next_after, bound_to)
+    items = [SessionOut.of(session, current=session.id == principal.credential_id) for session in page.items]
+    return SessionList(items=items, next_cursor=following)
+
+
+@router.delete(
+    "/sessions/{session_id:uuid}",
+    status_code=204,
+    summary="End a session",
+    response_description="The session is over.",
+    responses=documented(*_ONE),
+)
+async def end_session(session_id: UUID, principal: WithAccount, identity: WithIdentity, origin: From) -> Response:
+    """Yours, or anybody's if you are an administrator. At once: running transfers break off."""
+    await identity.my_sessions.end(principal, session_id, origin)
+    return Response(status_code=204)

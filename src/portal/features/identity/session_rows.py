@@ -1,0 +1,177 @@
+"""Statements on `sessions`. Comes in: the caller's connection. Leaves: frozen rows. Next: `sessions`, `my_sessions`.
+
+A session lives while it is not revoked, its user is enabled and of the same epoch, and neither its end nor the longest
+pause between two uses has come. What began in time is judged by `unended_user`, which looks at no clock.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core.page import After
+from portal.core.principal import EVERY_PERMISSION, Permission, Role
+from portal.features.identity.models import SessionRow, UserRow
+from portal.features.identity.repository import User
+
+_users: Any = UserRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
+_sessions: Any = SessionRow.__table__  # type: ignore[attr-defined]
+_OF_SESSION = ("permissions", "proved_at", "used_at")
+_UNENDED = (
+    _sessions.c.revoked_at.is_(None),
+    _sessions.c.epoch == _users.c.epoch,
+    _users.c.disabled_at.is_(None),
+)
+_WITH_USER = _users.join(_sessions, _sessions.c.user_id == _users.c.id)
+_COLUMNS = (*_users.c, *(_sessions.c[name].label(f"session_{name}") for name in _OF_SESSION))
+_UNENDED_USER = select(*_COLUMNS).select_from(_WITH_USER).where(_sessions.c.id == bindparam("session"), *_UNENDED)
+_LIVE_USER = _UNENDED_USER.where(  # asked with every request: made once
+    _sessions.c.expires_at > bindparam("moment"), _sessions.c.used_at > bindparam("unused_since")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A sign-in. `previous_digest` is of the refresh token that was used up last, at `rotated_at`.
+
+    `proved_at` is when the password was last typed in it, `used_at` when it was last used, to the minute.
+    """
+
+    id: UUID
+    user_id: UUID
+    epoch: int
+    refresh_digest: bytes = field(repr=False)
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None = None
+    previous_digest: bytes | None = field(default=None, repr=False)
+    rotated_at: datetime | None = None
+    proved_at: datetime | None = None
+    used_at: datetime | None = None
+    address: str | None = None
+    agent: str | None = None
+    permissions: frozenset[Permission] = EVERY_PERMISSION
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A session that is good, and its user as of now."""
+
+    user: User
+    permissions: frozenset[Permission]
+    proved_at: datetime | None
+    used_at: datetime | None
+
+
+async def live_user(
+    connection: AsyncConnection, session_id: UUID, moment: datetime, unused_since: datetime
+) -> SignedIn | None:
+    """Of a session that lives at `moment` and was used after `unused_since`; None otherwise."""
+    asked = {"session": session_id, "moment": moment, "unused_since": unused_since}
+    return _signed_in((await connection.execute(_LIVE_USER, asked)).mappings().one_or_none())
+
+
+async def unended_user(connection: AsyncConnection, session_id: UUID) -> SignedIn | None:
+    """Of a session that nobody ended, whatever the time is."""
+    return _signed_in((await connection.execute(_UNENDED_USER, {"session": session_id})).mappings().one_or_none())
+
+
+async def held(connection: AsyncConnection, session_id: UUID) -> Session | None:
+    """Nobody else changes it until the transaction ends."""
+    asked = select(_sessions).where(_sessions.c.id == session_id).with_for_update()
+    row = (await connection.execute(asked)).mappings().one_or_none()
+    return None if row is None else _session(row)
+
+
+async def list_live(
+    connection: AsyncConnection,
+    user_id: UUID,
+    moment: datetime,
+    unused_since: datetime,
+    after: After | None,
+    limit: int,
+) -> list[Session]:
+    """A user's, newest first, from behind `after`."""
+    statement = select(_sessions).select_from(_WITH_USER).where(_users.c.id == user_id, *_UNENDED)
+    statement = statement.where(_sessions.c.expires_at > moment, _sessions.c.used_at > unused_since)
+    if after is not None:
+        statement = statement.where(tuple_(_sessions.c.created_at, _sessions.c.id) < tuple_(*after))
+    ordered = statement.order_by(_sessions.c.created_at.desc(), _sessions.c.id.desc()).limit(limit)
+    return [_session(row) for row in (await connection.execute(ordered)).mappings()]
+
+
+async def count_unended(connection: AsyncConnection, user_id: UUID, moment: datetime) -> int:
+    counted = select(func.count()).select_from(_WITH_USER).where(_users.c.id == user_id, *_UNENDED)
+    return int((await connection.execute(counted.where(_sessions.c.expires_at > moment))).scalar_one())
+
+
+async def owner_of(connection: AsyncConnection, session_id: UUID) -> UUID | None:
+    found = await connection.execute(select(_sessions.c.user_id).where(_sessions.c.id == session_id))
+    return found.scalar_one_or_none()
+
+
+async def add(connection: AsyncConnection, session: Session) -> None:
+    values = {name: getattr(session, name) for name in Session.__slots__}
+    values |= {"used_at": session.used_at or session.created_at, "permissions": _words(session.permissions)}
+    await connection.execute(insert(_sessions).values(values))
+
+
+async def rotate(connection: AsyncConnection, session: Session, new: bytes, moment: datetime) -> None:
+    """Another refresh token in the place of the one that `session`, which is held, still has."""
+    values = {"refresh_digest": new, "previous_digest": session.refresh_digest}
+    await _change(connection, _sessions.c.id == session.id, **values, rotated_at=moment, used_at=moment)
+
+
+async def prove(connection: AsyncConnection, session_id: UUID, moment: datetime) -> None:
+    """The password was typed once more."""
+    await _change(connection, _sessions.c.id == session_id, proved_at=moment)
+
+
+async def note_use(connection: AsyncConnection, session_id: UUID, moment: datetime, unless_after: datetime) -> None:
+    """Remember that the session was used, where the use on record is older than `unless_after`."""
+    stale = or_(_sessions.c.used_at.is_(None), _sessions.c.used_at < unless_after)
+    await _change(connection, _sessions.c.id == session_id, stale, used_at=moment)
+
+
+async def move(connection: AsyncConnection, session_id: UUID, epoch: int, moment: datetime) -> None:
+    """Let a session live on in the user's new epoch: the password was just typed in it."""
+    await _change(connection, _sessions.c.id == session_id, epoch=epoch, proved_at=moment)
+
+
+async def revoke(connection: AsyncConnection, session_id: UUID, moment: datetime) -> bool:
+    """False where it was revoked before."""
+    return await _change(connection, _sessions.c.id == session_id, _sessions.c.revoked_at.is_(None), revoked_at=moment)
+
+
+async def forget_over(connection: AsyncConnection, before: datetime) -> None:
+    """Drop what has been over since before `before`: the record remembers it."""
+    over = or_(_sessions.c.expires_at < before, _sessions.c.revoked_at < before)
+    await connection.execute(delete(_sessions).where(over))
+
+
+async def _change(connection: AsyncConnection, *where: ColumnElement[bool], **values: object) -> bool:
+    return (await connection.execute(update(_sessions).where(*where).values(**values))).rowcount == 1
+
+
+def _words(permissions: frozenset[Permission]) -> str | None:
+    return None if permissions == EVERY_PERMISSION else " ".join(sorted(permissions))
+
+
+def _permissions(words: str | None) -> frozenset[Permission]:
+    return EVERY_PERMISSION if words is None else frozenset(map(Permission, words.split()))
+
+
+def _session(columns: Any) -> Session:
+    values = {name: columns[name] for name in Session.__slots__}
+    return Session(**{**values, "permissions": _permissions(columns["permissions"])})
+
+
+def _signed_in(columns: Any) -> SignedIn | None:
+    if columns is None:
+        return None
+    user = User(**{**{name: columns[name] for name in User.__slots__}, "role": Role(columns["role"])})
+    permissions = _permissions(columns["session_permissions"])
+    return SignedIn(user, permissions, columns["session_proved_at"], columns["session_used_at"])

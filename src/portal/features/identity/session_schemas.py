@@ -1,0 +1,77 @@
+"""What the session routes say, as JSON: never a token, nor a digest of one."""
+
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from portal.features.identity.session_rows import Session
+from portal.web.fields import Moment, Number
+
+_EXAMPLE: JsonDict = {
+    "id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
+    "created_at": "2026-11-21T12:00:00.000000Z",
+    "last_used_at": "2026-11-21T13:41:00.000000Z",
+    "expires_at": "2026-11-22T00:00:00.000000Z",
+    "address": "192.0.2.7",
+    "agent": "Mozilla/5.0",
+    "current": True,
+}
+_COUNTS: JsonDict = {"sessions": 3, "api_tokens": 2, "links": 1, "grants": 0, "invitations": 0}
+
+
+class SessionOut(BaseModel):
+    """A sign-in that is good."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
+
+    id: UUID
+    created_at: Moment = Field(description="When the sign-in was.")
+    last_used_at: Moment = Field(description="To the minute.")
+    expires_at: Moment = Field(description="When it ends, however it is used.")
+    address: str | None = Field(description="Where the sign-in came from.")
+    agent: str | None = Field(description="What the client called itself then.")
+    current: bool = Field(description="Whether this request came with it.")
+
+    @classmethod
+    def of(cls, session: Session, *, current: bool) -> "SessionOut":
+        return cls(
+            id=session.id,
+            created_at=session.created_at,
+            last_used_at=session.used_at or session.created_at,
+            expires_at=session.expires_at,
+            address=session.address,
+            agent=session.agent,
+            current=current,
+        )
+
+
+class SessionList(BaseModel):
+    """One page of sessions, newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_EXAMPLE], "next_cursor": "Xk3…"}})
+
+    items: list[SessionOut]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
+
+
+class SessionQuery(BaseModel):
+    """Whose sessions, and which page of them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Number = Field(50, ge=1, le=200, description="Sessions a page.")
+    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
+    owner_id: UUID | None = Field(None, description="Another user's, for administrators and auditors.")
+
+
+class EndedOut(BaseModel):
+    """How many of each kind were ended."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _COUNTS})
+
+    sessions: int
+    api_tokens: int
+    links: int = Field(description="Links that the account made.")
+    grants: int = Field(description="Grants that the account gave.")
+    invitations: int = Field(description="Invitations and one-time secrets that the account made.")
