@@ -8,9 +8,12 @@ import httpx
 import pytest
 from sqlalchemy.engine import URL
 
+from portal.core.principal import EVERY_PERMISSION
+
 from .conftest import PASSWORD, MakePortal, Served
 from .seen import problem
 
+EVERYTHING = " ".join(sorted(EVERY_PERMISSION))
 PASSWORD_GRANT = {"grant_type": "password", "username": "analyst", "password": PASSWORD}
 
 
@@ -41,7 +44,7 @@ def test_the_password_grant_gives_a_pair_of_tokens(portal: Served) -> None:
     pair = answer.json()
     assert answer.status_code == 200
     assert pair.keys() == {"access_token", "token_type", "expires_in", "refresh_token", "scope"}
-    assert (pair["token_type"], pair["expires_in"], pair["scope"]) == ("bearer", 900, "analyst")
+    assert (pair["token_type"], pair["expires_in"], pair["scope"]) == ("bearer", 900, EVERYTHING)
     assert answer.headers["cache-control"] == "no-store"
     mine = me(portal, pair)
     assert mine.status_code == 200
@@ -54,8 +57,26 @@ def test_names_are_compared_without_case_and_form(portal: Served) -> None:
         assert token(portal, **PASSWORD_GRANT | {"username": name}).status_code == 200
 
 
-def test_a_scope_is_taken_and_ignored(portal: Served) -> None:
-    assert token(portal, **PASSWORD_GRANT, scope="admin").json()["scope"] == "analyst"
+def test_who_asks_for_less_gets_less_and_a_refresh_no_more(portal: Served) -> None:
+    pair = token(portal, **PASSWORD_GRANT, scope="files:read files:upload").json()
+    assert pair["scope"] == "files:read files:upload"
+    again = token(portal, grant_type="refresh_token", refresh_token=pair["refresh_token"], scope="account").json()
+    assert again["scope"] == "files:read files:upload"
+    with httpx.Client(base_url=portal.url, headers={"Authorization": f"Bearer {again['access_token']}"}) as client:
+        assert client.get("/api/v1/files").status_code == 200
+        for path in ("/api/v1/tokens", "/api/v1/cases"):
+            assert problem(client.get(path)) == (403, "insufficient_scope")
+
+
+@pytest.mark.parametrize("scope", ["admin", "files:read everything", "link:download", "\0"])
+def test_a_scope_that_no_sign_in_has_is_refused(portal: Served, scope: str) -> None:
+    answer = token(portal, **PASSWORD_GRANT, scope=scope)
+    assert (problem(answer), answer.json()["error"]) == ((400, "invalid_token_request"), "invalid_scope")
+
+
+@pytest.mark.parametrize("scope", ["", " "])
+def test_an_empty_scope_asks_for_everything(portal: Served, scope: str) -> None:
+    assert token(portal, **PASSWORD_GRANT, scope=scope).json()["scope"] == EVERYTHING
 
 
 def test_a_refresh_gives_a_new_pair_and_uses_the_old_one_up(portal: Served) -> None:
@@ -67,9 +88,16 @@ def test_a_refresh_gives_a_new_pair_and_uses_the_old_one_up(portal: Served) -> N
     assert me(portal, third).status_code == 200
 
 
+def test_a_refresh_sent_twice_gives_the_same_pair(portal: Served) -> None:
+    first = signed_in(portal)
+    second, again = refreshed(portal, first).json(), refreshed(portal, first).json()
+    assert {**second, "expires_in": 0} == {**again, "expires_in": 0}
+    assert me(portal, again).status_code == 200
+
+
 def test_a_refresh_token_used_twice_ends_the_whole_family(portal: Served) -> None:
     first, bystander = signed_in(portal), signed_in(portal)
-    second = refreshed(portal, first).json()
+    second = refreshed(portal, refreshed(portal, first).json()).json()
     assert me(portal, second).status_code == 200
     again = refreshed(portal, first)
     assert (problem(again), again.json()["error"]) == ((400, "invalid_grant"), "invalid_grant")

@@ -279,7 +279,7 @@ async def test_an_access_token_outlives_the_refresh_that_followed_it(pair: Token
     assert (await sessions.resolve(pair.access_token)).credential_id == session_id(pair)
 
 
-async def test_a_late_second_use_of_a_refresh_token_ends_its_family_and_is_on_record(
+async def test_the_second_use_of_a_refresh_token_ends_its_family_and_is_on_record(
     ada: User, pair: TokenPair, sessions: Sessions, database: Database, hands: Clock
 ) -> None:
     newer = await sessions.refresh(pair.refresh_token, NOWHERE)
