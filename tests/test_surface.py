@@ -213,6 +213,8 @@ def test_the_document_says_who_needs_a_token(document: dict[str, Any]) -> None:
 SCOPES = {
     "logout": "account",
     "logout_all": "account",
+    **dict.fromkeys(("confirm_password", "end_everything", "list_sessions", "end_session"), "account"),
+    "end_everything_of": "administer",
     "change_password": "account",
     "enrol_totp": "account",
     "confirm_totp": "account",
