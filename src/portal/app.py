@@ -88,7 +88,9 @@ RATED: Mapping[RouteClass | None, tuple[str, ...]] = {
 SWEEP_SECONDS = 60
 
 _EXPOSED = (
+    "Accept-Ranges",
     "Content-Disposition",
+    "Content-Length",
     "Content-Range",
     "ETag",
     "Location",
@@ -103,10 +105,12 @@ _ALLOWED = (
     "Content-Type",
     "Idempotency-Key",
     "If-Match",
+    "If-None-Match",
     "If-Range",
     "Range",
     "Repr-Digest",
     "X-API-Token",
+    *("X-Requested-With", "baggage", "sentry-trace", "traceparent", "tracestate"),  # of fetch libraries and tracing
 )
 _DESCRIPTION = """An encrypted file portal: every upload is hashed, scanned and encrypted on its way; only ciphertext
 is stored.

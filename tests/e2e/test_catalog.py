@@ -126,6 +126,11 @@ def test_filters_narrow_together(analyst: httpx.Client) -> None:
     assert found(analyst, name=mark, created_to=created[1]) == [zero]
     assert found(analyst, name=mark, created_from=created[0], created_to=created[2]) == [one, zero]
     assert found(analyst, name=mark, created_from=created[0].replace("Z", "+00:00"), kind="report") == []
+    assert found(analyst, name=mark, created_from=created[0], created_to=created[0]) == []
+    pasted = created[1].replace("Z", "+00:00")  # as it is: a plus in a query is a blank
+    (item, _) = analyst.get(f"/files?name={mark}&created_from={pasted}").json()["items"]
+    assert item["name"] == two
+    assert found(analyst, sha256=digest.upper()) == [two, one]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +154,11 @@ def test_filters_narrow_together(analyst: httpx.Client) -> None:
         "kind=LOG",
         "kind=virus",
         "sha256=abc",
-        f"sha256={'A' * 64}",
+        f"sha256={'G' * 64}",
+        "order=oldest",
+        "available_from=now",
+        "created_from=2026-02-01T00:00:00Z&created_to=2026-01-01T00:00:00Z",
+        "available_from=2026-02-01T00:00:00Z&available_to=2026-01-31T23:59:59.999999Z",
         "name=",
         f"name={'x' * 256}",
         "name=a%07b",

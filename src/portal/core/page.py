@@ -4,13 +4,14 @@ Comes in: what a statement found that was asked for one item more than a page ha
 writes down its end for a client.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 After = tuple[datetime, UUID]
-"""A place in the order (created_at, id): a page begins behind it."""
+"""A place in an order (a time, an id): a page begins behind it."""
 
 
 class Dated(Protocol):
@@ -34,7 +35,11 @@ class Page(Generic[_T]):
     next_after: After | None
 
 
-def page_of(found: list[_T], limit: int) -> Page[_T]:
-    """The first `limit` of what was found; one more says that there is more."""
+def page_of(found: list[_T], limit: int, place: Callable[[_T], After] | None = None) -> Page[_T]:
+    """The first `limit` of what was found; one more says that there is more. `place` is where an item stands."""
     items = found[:limit]
-    return Page(items, (items[-1].created_at, items[-1].id) if len(found) > limit else None)
+    return Page(items, (place or _by_birth)(items[-1]) if len(found) > limit else None)
+
+
+def _by_birth(item: Dated) -> After:
+    return item.created_at, item.id

@@ -56,8 +56,8 @@ DEFAULTS: Final[Rates] = MappingProxyType(
         RouteClass.SIGN_IN: Rate(60, "minute"),
         RouteClass.REGISTER: Rate(20, "hour"),
         RouteClass.REDEEM: Rate(60, "minute"),
-        RouteClass.UPLOAD: Rate(1200, "minute"),
-        RouteClass.DOWNLOAD: Rate(3000, "minute"),
+        RouteClass.UPLOAD: Rate(12_000, "minute"),
+        RouteClass.DOWNLOAD: Rate(12_000, "minute"),
         RouteClass.READ: Rate(3000, "minute"),
         RouteClass.CHANGE: Rate(1200, "minute"),
     }

@@ -23,7 +23,7 @@ from portal.core.clock import rfc3339
 
 _GAPS = r" \x80-\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufeff"  # what shows nothing
 _SEEN = rf"[^\x00-\x20\x7f{_GAPS[1:]}]"
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[ +-]\d\d:\d\d)", re.ASCII)
 
 
 def printable(text: str) -> str:
@@ -61,7 +61,8 @@ class Readable:
 def _written_out(value: Any) -> Any:
     if not (isinstance(value, str) and _RFC3339.fullmatch(value)):  # the library would take "7" for a moment of 1970
         raise ValueError("write the moment as RFC 3339 does, with a zone")
-    return value
+    # A plus that a client did not escape in a query came as a blank; before a zone nothing else can have been there.
+    return f"{value[:-6]}+{value[-5:]}" if value[-6] == " " else value
 
 
 def _in_calendar(moment: datetime) -> datetime:

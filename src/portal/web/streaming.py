@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from portal.core.errors import PortalError
 
 OCTET_STREAM = "application/octet-stream"
+_MAX_NAME, _MAX_SUFFIX = 255, 32  # bytes that any file system takes; and as `names` counts them
 
 
 class Primed:
@@ -57,7 +58,15 @@ class DownloadResponse(StreamingResponse):
                 raise BrokenOff from None
 
 
-def attachment(name: str) -> str:
-    """Content-Disposition (RFC 6266), with the full name as RFC 8187 encodes it. Never `inline`."""
+def attachment(name: str, mark: str) -> str:
+    """Content-Disposition (RFC 6266), with the full name as RFC 8187 encodes it. Never `inline`.
+
+    `mark` tells two files apart whose names are alike in ASCII, for clients that know no other (curl -OJ).
+    """
     plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in name)
+    if plain != name:
+        stem, dot, suffix = plain.rpartition(".")
+        if not stem or len(suffix) > _MAX_SUFFIX:
+            stem, dot, suffix = plain, "", ""
+        plain = f"{stem[: _MAX_NAME - len(mark) - len(dot + suffix) - 1]}-{mark}{dot}{suffix}"
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -272,3 +272,12 @@ async def test_what_is_not_there_is_not_found(house: House, analyst: Principal) 
     ):
         with pytest.raises(NotFound):
             await verb
+
+
+async def test_a_delete_removes_the_bytes_whatever_their_row_says_of_where_they_are(
+    house: House, analyst: Principal
+) -> None:
+    file = await house.hand_in(analyst)
+    await house.execute("UPDATE blobs SET store = 'row'")
+    await house.catalog.delete(analyst, file.id, None, ORIGIN)
+    assert house.store.blobs == {}

@@ -55,7 +55,7 @@ def _content_headers(view: FileView) -> dict[str, str]:
     return {
         "ETag": conditions.content_tag(view.sha256 or ""),
         "Repr-Digest": repr_digest(bytes.fromhex(view.sha256 or "")),
-        "Content-Disposition": attachment(name),
+        "Content-Disposition": attachment(name, view.id.hex[-8:]),
         "Accept-Ranges": "bytes",
         "Cache-Control": "no-store, private",
         "Content-Security-Policy": "default-src 'none'; sandbox",

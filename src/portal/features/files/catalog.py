@@ -24,7 +24,7 @@ from portal.features.authz.standing import INBOX, Standing
 from portal.features.cases import standing
 from portal.features.files import repository
 from portal.features.files.listing import Filters, list_page
-from portal.features.files.models import Kind
+from portal.features.files.models import IN_ROW, Kind
 from portal.features.files.views import FileView
 from portal.strongbox.strongbox import Strongbox
 
@@ -56,7 +56,7 @@ class Catalog:
             if filters.case_id is not None:
                 await require_in(connection, principal, Action.FILE_LIST, filters.case_id)
             found = await list_page(connection, narrowed, after, limit + 1)
-        return page_of(found, limit)
+        return page_of(found, limit, filters.place)
 
     async def get(self, principal: Principal, file_id: UUID) -> FileView:
         """Raises NotFound."""
@@ -112,7 +112,9 @@ async def remove_bytes(database: Database, strongbox: Strongbox, file_id: UUID) 
     async with database.read() as connection:
         stored = await repository.stored_blobs(connection, file_id)
     for store_id, key in stored:
-        await strongbox.destroy(store_id, key)
+        # That a row says it has the bytes itself is no reason to leave any.
+        for holder in [store.id.hex for store in strongbox.stores] if store_id == IN_ROW else [store_id]:
+            await strongbox.destroy(holder, key)
     async with database.write() as connection:
         await repository.forget_blobs(connection, file_id)
 

@@ -24,7 +24,7 @@ from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.authz import policy
 from portal.features.authz.standing import INBOX
-from portal.features.files import repository
+from portal.features.files import availability, repository
 from portal.features.files.catalog import allowed, expire, require_in, require_place
 from portal.features.files.giving_up import GivingUp
 from portal.features.files.lease import LEASE, UploadLost, leased, until
@@ -113,6 +113,7 @@ class Intake:
         row = upload.new_row() | known.row(upload.arrival)
         async with self._database.write() as connection:
             await self._judge_again(connection, upload)
+            row["available_at"] = await availability.stamp(connection)
             earlier = await _claim(connection, upload, row)
             if earlier is None:
                 for part in known.sealed.parts:
@@ -164,7 +165,8 @@ class Intake:
             await self._judge_again(connection, upload)
             for part in known.sealed.parts:
                 await repository.store_part(connection, part)
-            view = await repository.finish(connection, upload.place.file_id, known.row(upload.arrival))
+            row = known.row(upload.arrival) | {"available_at": await availability.stamp(connection)}
+            view = await repository.finish(connection, upload.place.file_id, row)
             if view is None:
                 raise UploadLost
             return await _put_on_record(connection, upload, view)

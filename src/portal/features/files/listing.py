@@ -1,10 +1,11 @@
-"""The statement behind a listing of files: what a caller may see of them, narrowed, newest first.
+"""The statement behind a listing of files: what a caller may see of them, narrowed, newest first or as they came in.
 
 Comes in: the caller's connection. Leaves: frozen views.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -16,13 +17,20 @@ from portal.core.page import After
 from portal.features.authz.policy import EVERYTHING, Sight
 from portal.features.authz.standing import Tlp
 from portal.features.cases.models import CaseRow, MemberRow
-from portal.features.files import grant_rows, repository
+from portal.features.files import availability, grant_rows, repository
 from portal.features.files.models import FileRow, Kind
 from portal.features.files.views import FileView
 
 _files: Any = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
 _cases: Any = CaseRow.__table__  # type: ignore[attr-defined]
 _members: Any = MemberRow.__table__  # type: ignore[attr-defined]
+
+
+class Order(StrEnum):
+    """How a listing is ordered."""
+
+    NEWEST = "newest"  # by when their uploads began
+    AVAILABLE = "available"  # by when they became available, the first in front: for a client that asks again and again
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +44,40 @@ class Filters:
     kind: Kind | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
+    available_from: datetime | None = None
+    available_to: datetime | None = None
+    order: Order = Order.NEWEST
+
+    @property
+    def by_availability(self) -> bool:
+        """Whether nothing may be shown that something yet to come could stand in front of."""
+        return self.order is Order.AVAILABLE or bool(self.available_from or self.available_to)
+
+    def place(self, file: FileView) -> After:
+        """Where a file stands in the order."""
+        by = file.created_at if self.order is Order.NEWEST else file.available_at
+        return by or file.created_at, file.id
+
+
+_BY = {Order.NEWEST: _files.c.created_at, Order.AVAILABLE: _files.c.available_at}
 
 
 async def list_page(connection: AsyncConnection, filters: Filters, after: After | None, limit: int) -> list[FileView]:
-    """Newest first, from behind `after`."""
+    """In the order of `filters`, from behind `after`."""
     wanted = [_files.c.status.in_(repository.LISTED), *_matching(filters)]
+    if filters.by_availability and (settled := await availability.settled_before(connection)) is not None:
+        wanted.append(_files.c.available_at < settled)
     if after is not None:
-        wanted.append(tuple_(_files.c.created_at, _files.c.id) < tuple_(*after))
-    whole = select(*repository.COLUMNS)
+        wanted.append(_behind(after, filters.order))
+    whole, order = select(*repository.COLUMNS), filters.order
     seen = _seen(filters.seen_by)
     if len(seen) == 1:
-        return repository.views(await connection.execute(_newest(whole.where(*wanted, *seen), _files, limit)))
-    # Each way to see a file finds its newest, then those of all; only of what is left is everything read.
-    keys = select(_files.c.created_at, _files.c.id).where(*wanted)
-    every = union_all(*(select(_newest(keys.where(way), _files, limit).subquery()) for way in seen)).subquery()
-    newest = whole.where(_files.c.id.in_(_newest(select(every.c.id), every, limit)))
-    return repository.views(await connection.execute(_newest(newest, _files, limit)))
+        return repository.views(await connection.execute(_first(whole.where(*wanted, *seen), _files, order, limit)))
+    # Each way to see a file finds its first, then those of all; only of what is left is everything read.
+    keys = select(_BY[order], _files.c.id).where(*wanted)
+    every = union_all(*(select(_first(keys.where(way), _files, order, limit).subquery()) for way in seen)).subquery()
+    first = whole.where(_files.c.id.in_(_first(select(every.c.id), every, order, limit)))
+    return repository.views(await connection.execute(_first(first, _files, order, limit)))
 
 
 def _matching(filters: Filters) -> list[ColumnElement[bool]]:
@@ -62,6 +88,8 @@ def _matching(filters: Filters) -> list[ColumnElement[bool]]:
         "kind": lambda value: _files.c.kind == value.value,
         "created_from": lambda value: _files.c.created_at >= value,
         "created_to": lambda value: _files.c.created_at < value,
+        "available_from": lambda value: _files.c.available_at >= value,
+        "available_to": lambda value: _files.c.available_at < value,
     }
     given = {name: getattr(filters, name) for name in conditions}
     return [conditions[name](value) for name, value in given.items() if value is not None]
@@ -90,5 +118,11 @@ def _granted(user_id: UUID, whole: Any) -> ColumnElement[bool]:
     return elsewhere & granted
 
 
-def _newest(statement: Select[Any], table: Any, limit: int) -> Select[Any]:
-    return statement.order_by(table.c.created_at.desc(), table.c.id.desc()).limit(limit)
+def _behind(after: After, order: Order) -> ColumnElement[bool]:
+    place = tuple_(_BY[order], _files.c.id)
+    return place < tuple_(*after) if order is Order.NEWEST else place > tuple_(*after)
+
+
+def _first(statement: Select[Any], table: Any, order: Order, limit: int) -> Select[Any]:
+    by = (table.c[_BY[order].name], table.c.id)
+    return statement.order_by(*([column.desc() for column in by] if order is Order.NEWEST else by)).limit(limit)

@@ -47,6 +47,8 @@ class FileRow(SQLModel, table=True):
 
     `uploaded_by` is who handed it in, as the record calls them; NULL in rows of before it was kept.
 
+    `created_at` is when the upload began, `available_at` when it ended and the file was there, or came where it is.
+
     `name_folded` is the name as it is searched: databases disagree on the case of letters beyond ASCII.
     """
 
@@ -55,6 +57,7 @@ class FileRow(SQLModel, table=True):
         Index("ix_files_created", "created_at", "id"),
         Index("ix_files_owner_created", "owner_id", "created_at", "id"),
         Index("ix_files_case_created", "case_id", "created_at", "id"),
+        Index("ix_files_available", "available_at", "id"),
         Index("ux_files_idempotency", "owner_id", "idempotency_key", unique=True),
     )
 
@@ -78,6 +81,7 @@ class FileRow(SQLModel, table=True):
     record: bytes | None = binary(default=None, nullable=True)
     version: int = 1
     created_at: datetime
+    available_at: datetime | None = None
     lease_until: datetime | None = None
     idempotency_key: str | None = Field(default=None, max_length=200)
     request_digest: str | None = Field(default=None, max_length=64)

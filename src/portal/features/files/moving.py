@@ -5,6 +5,7 @@ file key is wrapped for the new place and the file record made anew, in one tran
 file away there, and hand one in here, is judged in it.
 """
 
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,7 +18,7 @@ from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import policy
 from portal.features.authz.standing import INBOX
 from portal.features.cases import standing
-from portal.features.files import grant_rows, repository
+from portal.features.files import availability, grant_rows, repository
 from portal.features.files.catalog import allowed, change, require_in, text_of
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedFile
@@ -56,7 +57,9 @@ class Moves:
 
 async def _apply(connection: AsyncConnection, before: FileView, target: UUID | None, moved: SealedFile) -> bool:
     """False where the file is not as it was when its keys were wrapped."""
-    place = {"case_id": target, "scope": moved.scope, "data_key_id": moved.data_key_id, "record": moved.record}
+    place: dict[str, Any] = {"case_id": target, "scope": moved.scope}
+    place |= {"data_key_id": moved.data_key_id, "record": moved.record}
+    place["available_at"] = await availability.stamp(connection)  # new to those who ask there
     if not await repository.update_details(connection, before.id, before.version, place):
         return False
     await grant_rows.remove(connection, before.id)  # who had let whom read it had the say where it was

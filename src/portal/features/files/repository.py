@@ -202,8 +202,8 @@ async def unsettled(
 
 
 async def stored_blobs(connection: AsyncConnection, file_id: UUID) -> list[tuple[str, str]]:
-    """Store and key of each blob that lies in a store."""
-    stored = select(_blobs.c.store, _blobs.c.id).where(_blobs.c.file_id == file_id, _blobs.c.store != IN_ROW)
+    """Store and key of each blob, `IN_ROW` for one whose row says that it has the bytes itself."""
+    stored = select(_blobs.c.store, _blobs.c.id).where(_blobs.c.file_id == file_id)
     return [(row.store, row.id.hex) for row in await connection.execute(stored)]
 
 

@@ -103,11 +103,14 @@ async def upload_raw(
 @router.get(
     "/files",
     summary="List files",
-    response_description="One page, newest first.",
+    response_description="One page.",
     responses=documented(errors.InvalidInput, *READ),
 )
 async def list_files(principal: ReadsFiles, files: WithFiles, query: Listing) -> FilePage:
-    """Newest first: your inbox and your cases; for an auditor or administrator everybody's."""
+    """Your inbox and your cases; for an auditor or administrator everybody's. Newest first.
+
+    To ask again for what is new: `order=available&available_from=` the last `available_at` that you have seen.
+    """
     bound_to = query.model_dump_json(exclude={"cursor", "limit"}) + str(principal.user_id)
     after = None if query.cursor is None else files.cursors.read(query.cursor, bound_to)
     page = await files.catalog.list(principal, _filters(query), after, query.limit)
@@ -222,8 +225,11 @@ def _filters(query: ListQuery) -> Filters:
     return Filters(
         case_id=query.case,
         name=query.name,
-        sha256=query.sha256,
+        sha256=None if query.sha256 is None else query.sha256.lower(),
         kind=query.kind,
         created_from=query.created_from,
         created_to=query.created_to,
+        available_from=query.available_from,
+        available_to=query.available_to,
+        order=query.order,
     )

@@ -1,13 +1,14 @@
 """What the files routes say and take, as JSON. Never a key, a path or a salt."""
 
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from portal.backends.scanners.base import Outcome
 from portal.features.files.grant_rows import Grant
+from portal.features.files.listing import Order
 from portal.features.files.models import Kind, Status
 from portal.features.files.names import MAX_NAME_BYTES, NAME_PATTERN
 from portal.features.files.views import FileView
@@ -33,6 +34,7 @@ _EXAMPLE: JsonDict = {
     "uploaded_by": "link:0190f3a4-2b7d-7c1f-a5e0-7d8c9b0a1f2e",
     "created_at": "2026-11-21T12:00:00.000000Z",
     "version": 1,
+    "available_at": "2026-11-21T12:07:31.250000Z",
 }
 
 
@@ -54,7 +56,8 @@ class FileOut(BaseModel):
     owner_id: UUID = Field(description="Who handed it in, or made the link that it came by.")
     case: UUID | None = Field(description="The case it belongs to; null in its owner's inbox.")
     uploaded_by: str | None = Field(description="`user:<id>`, `user:<id>/token:<id>` or `link:<id>`; null if unknown.")
-    created_at: Moment
+    created_at: Moment = Field(description="When the upload began.")
+    available_at: Moment = Field(description="When it ended, or the file was moved to where it is.")
     version: Version
 
     @classmethod
@@ -76,11 +79,12 @@ class FileOut(BaseModel):
             uploaded_by=file.uploaded_by,
             created_at=file.created_at,
             version=file.version,
+            available_at=file.available_at or file.created_at,
         )
 
 
 class FilePage(BaseModel):
-    """One page of a listing, newest first."""
+    """One page of a listing."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"items": [_EXAMPLE], "next_cursor": "Xk3…"}})
 
@@ -209,8 +213,18 @@ class ListQuery(BaseModel):
     limit: Number = Field(50, ge=1, le=200, description="Files a page.")
     cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
     name: Text | None = Field(None, min_length=1, max_length=255, description="A part of the name, in any case.")
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="Lowercase hex.")
+    sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$", description="Hex.")
     kind: Kind | None = None
     case: UUID | None = Field(None, description="Of this case alone.")
     created_from: GivenMoment | None = Field(None, description="RFC 3339, with a zone; inclusive.")
     created_to: GivenMoment | None = Field(None, description="RFC 3339, with a zone; exclusive.")
+    available_from: GivenMoment | None = Field(None, description="RFC 3339, with a zone; inclusive.")
+    available_to: GivenMoment | None = Field(None, description="RFC 3339, with a zone; exclusive.")
+    order: Order = Field(Order.NEWEST, description="`available`: as files became available, the first in front.")
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Self:
+        for start, end in ((self.created_from, self.created_to), (self.available_from, self.available_to)):
+            if start is not None and end is not None and start > end:
+                raise ValueError("a time to list from is later than the time to list to")
+        return self

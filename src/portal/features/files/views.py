@@ -32,6 +32,7 @@ class FileView:
     verdict_detail: str | None
     version: int
     created_at: datetime
+    available_at: datetime | None = None
     uploaded_by: str | None = None
     data_key_id: UUID | None = field(repr=False, default=None)
     record: bytes | None = field(repr=False, default=None)
