@@ -34,6 +34,7 @@ from portal.features.tokens import routes as tokens_routes
 from portal.web import API, documents, errors, health, openapi
 from portal.web.limits import Limits, RateLimitHeaders
 from portal.web.middleware import BodyCare, Bugs, Gate, RequestContext, SecurityHeaders
+from portal.web.reads import Reads
 from portal.web.streaming import BrokenOff
 from portal.web.watchdog import BodyWatchdog
 
@@ -223,6 +224,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
         Middleware(BodyWatchdog, patience=settings.patience),
         Middleware(BodyCare, streams=_streams),
         Middleware(Gate, allowed_hosts=settings.allowed_hosts),
+        Middleware(Reads),
     ]
 
 

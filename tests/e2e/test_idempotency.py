@@ -119,13 +119,47 @@ def test_after_a_client_left_the_key_is_free(portal: Served, analyst: httpx.Clie
     assert hand_in(analyst, "raw", under, b"another content", name).status_code == 201
 
 
-def test_a_deleted_file_frees_its_key(analyst: httpx.Client) -> None:
-    under = key()
-    first = hand_in(analyst, "raw", under).json()
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("size", [7, 300_000], ids=["small", "large"])
+def test_a_late_retry_never_makes_a_deleted_file_anew(
+    portal: Served, analyst: httpx.Client, way: str, size: int
+) -> None:
+    under, name = key(), secrets.token_hex(8)
+    first = hand_in(analyst, way, under, bytes(size), name).json()
     assert analyst.delete(f"/files/{first['id']}", headers={"If-Match": "*"}).status_code == 204
-    second = hand_in(analyst, "raw", under)
-    assert second.status_code == 201
-    assert second.json()["id"] != first["id"]
+    for content in (bytes(size), b"another"):
+        assert problem(hand_in(analyst, way, under, content, name)) == (409, "idempotency_gone")
+    assert statuses(portal, name) == []  # a deleted row has no name
+    assert hand_in(analyst, way, key(), bytes(size), name).status_code == 201
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_tokens_of_two_cases_have_keys_of_their_own(analyst: httpx.Client, way: str) -> None:
+    under, made = key(), set()
+    for number in range(2):
+        case = analyst.post("/cases", json={"title": "a case"}).json()["id"]
+        told = {"name": "collector", "permissions": ["files:upload"], "case_id": case}
+        token = analyst.post("/tokens", json=told).json()["token"]
+        with httpx.Client(base_url=analyst.base_url, headers={"X-API-Token": token}, timeout=60) as collector:
+            for _ in range(2):
+                created = hand_in(collector, way, under, f"host {number}".encode(), case=case)
+                assert (created.status_code, created.json()["case"]) == (201, case)
+                made.add(created.json()["id"])
+    made.add(hand_in(analyst, way, under, b"host 3").json()["id"])
+    assert len(made) == 3
+
+
+def test_a_key_whose_file_is_out_of_reach_is_told_so(portal: Served, analyst: httpx.Client) -> None:
+    under = key()
+    case = analyst.post("/cases", json={"title": "a case"}).json()["id"]
+    with portal.client("other") as other:
+        me = other.get("/users/me").json()
+        member = {"name": me["name"], "role": "contributor"}
+        assert analyst.post(f"/cases/{case}/members", json=member).status_code == 201
+        first = hand_in(other, "raw", under, case=case)
+        assert first.status_code == 201
+        assert analyst.delete(f"/cases/{case}/members/{me['id']}").status_code == 204
+        assert problem(hand_in(other, "raw", under)) == (409, "idempotency_gone")
 
 
 def test_keys_are_each_users_own(portal: Served, analyst: httpx.Client) -> None:

@@ -114,10 +114,14 @@ class Strongbox:
         moved = replace(file, scope=scope, data_key_id=new.id, record=b"", parts=tuple(parts))
         return replace(moved, record=record.make(new.key, moved.claim()))
 
-    async def open(self, file: SealedFile) -> Reader:
-        """A reader, after the file record was verified. Raises IntegrityError, Unavailable."""
+    async def verify(self, file: SealedFile) -> None:
+        """That the rows say what was sealed: one MAC, no byte is read. Raises IntegrityError, Unavailable."""
         data_key = await self._keyring.get(file.data_key_id, file.scope)
         record.check(file.record, data_key.key, file.claim())
+
+    async def open(self, file: SealedFile) -> Reader:
+        """A reader, after the file record was verified. Raises IntegrityError, Unavailable."""
+        await self.verify(file)
         return Reader(self.stores, self._layout, file, [await self._file_key(file, part) for part in file.parts])
 
     async def export(self, file: SealedFile) -> list[TinkPart]:

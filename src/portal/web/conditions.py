@@ -5,6 +5,8 @@ Comes in: header texts. Leaves: plain values, or the error RFC 9110 names. All p
 
 import re
 
+from starlette.datastructures import Headers
+
 from portal.core.errors import InvalidInput, PreconditionFailed, PreconditionRequired, RangeNotSatisfiable
 
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))", re.ASCII | re.IGNORECASE)
@@ -12,6 +14,7 @@ _VERSION_TAG = re.compile(r'"(0|[1-9]\d{0,8})"', re.ASCII)  # as `version_tag` w
 _TAGS = re.compile(
     r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"([ \t]*,[ \t]*(W/)?"[\x21\x23-\x7e\x80-\xff]*")*'
 )  # RFC 9110 §8.8.3
+_TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")', re.ASCII)
 _BLANK = " \t"  # RFC 9110 §5.6.3: other white space is none
 
 
@@ -33,6 +36,26 @@ def expected_version(if_match: str | None) -> int | None:
     if match is None:
         raise PreconditionFailed  # a weak, foreign or second tag never matches
     return int(match[1])
+
+
+class NotModified(Exception):
+    """If-None-Match names what there is: the client has it already."""
+
+
+def judge(headers: Headers, tag: str) -> None:
+    """Whether a read is to be answered with what has `tag` (RFC 9110 §13.2.2, but for If-Range).
+
+    Raises PreconditionFailed, NotModified.
+    """
+    match, none_match = (", ".join(headers.getlist(name)).strip(_BLANK) for name in ("if-match", "if-none-match"))
+    if "if-match" in headers and match != "*" and tag not in _strong_tags(match):
+        raise PreconditionFailed
+    if none_match == "*" or tag in {found[2] for found in _TAG.finditer(none_match)}:
+        raise NotModified
+
+
+def _strong_tags(header: str) -> set[str]:
+    return {found[2] for found in _TAG.finditer(header) if not found[1]}
 
 
 def content_tag(sha256: str) -> str:

@@ -13,6 +13,7 @@ from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
 from portal.core.errors import (
     InsufficientScope,
@@ -192,14 +193,15 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
     if error.status_code == 404:
         detail = _NO_SUCH_PATH
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(sorted(_methods(request)))
+        methods = methods_of(request.scope)
+        headers["Allow"] = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
         detail = f"{title[:-1]}: it takes {headers['Allow']}."
     return _render(error.status_code, code, title, detail, request_id_of(request), {}, headers)
 
 
-def _methods(request: Request) -> set[str]:
-    """Every method that this path takes (RFC 9110 §15.5.6): the framework names those of the first route alone."""
-    here = [route for route in iter_route_contexts(request.app.routes) if route.path_regex.match(request.scope["path"])]
+def methods_of(scope: Scope) -> set[str]:
+    """Every method that a path has a route for (RFC 9110 §15.5.6): the framework names those of the first alone."""
+    here = [route for route in iter_route_contexts(scope["app"].routes) if route.path_regex.match(scope["path"])]
     return {method for route in here for method in route.methods or ()}
 
 

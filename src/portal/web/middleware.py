@@ -25,6 +25,7 @@ MAX_HEADER_BYTES = 32 << 10
 MAX_TARGET_BYTES = 8 << 10
 MAX_JSON_BYTES = 1 << 20
 
+_PROBED = ("/healthz", "/readyz")  # an orchestrator asks by a pod's address; the answer depends on no host
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?", re.ASCII)  # RFC 9110 §7.2
 _SINGLE = (b"authorization", b"content-type", b"idempotency-key", b"if-match", b"if-range", b"range")
 _LENGTH = re.compile(rb"\d{1,19}")
@@ -142,14 +143,16 @@ class Gate:
             return
         try:
             _check_head(scope)
-            self._check_host([value for name, value in scope["headers"] if name == b"host"])
+            self._check_host([value for name, value in scope["headers"] if name == b"host"], scope["path"])
         except PortalError as error:
             await errors.problem(error, scope["state"]["request_id"])(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _check_host(self, given: list[bytes]) -> None:
+    def _check_host(self, given: list[bytes], path: str) -> None:
         match = _HOST.fullmatch(given[0].decode("latin-1").lower()) if len(given) == 1 else None
+        if match and path in _PROBED:
+            return
         if match is None or not any(_host_matches(match[1], allowed) for allowed in self._hosts):
             raise InvalidInput("The Host header is missing, repeated or not one of the portal's.")
 

@@ -532,6 +532,22 @@ async def test_what_is_not_there_is_not_found(house: House, analyst: Principal) 
     assert len(seen) == 1
 
 
+@pytest.mark.parametrize("change", [f"sha256 = '{'ab' * 32}'", "size = 1001"])
+async def test_what_an_edited_row_says_is_told_of_by_no_answer(house: House, analyst: Principal, change: str) -> None:
+    """Not in the headers of a HEAD, nor in a 416, 304 or 412."""
+    file = await house.hand_in(analyst)
+    await house.execute(f"UPDATE files SET {change}")  # noqa: S608  # the list above
+
+    def refuses(_: FileView) -> Extent:
+        raise RangeNotSatisfiable(size=1001)
+
+    with pytest.raises(IntegrityError):
+        await house.deliveries.describe(analyst, file.id)
+    with pytest.raises(IntegrityError):
+        await house.deliveries.start(analyst, file.id, ORIGIN, refuses)
+    assert [event["event"] for event in await house.record("file.damaged")] == ["file.damaged"]
+
+
 async def test_describing_decrypts_and_records_nothing(house: House, analyst: Principal) -> None:
     file = await house.hand_in(analyst)
     house.store.failing = {"get": AssertionError("read"), "stat": AssertionError("asked")}

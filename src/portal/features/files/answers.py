@@ -6,6 +6,7 @@ Comes in: a request, a principal, a file's id. Leaves: the download response, or
 from uuid import UUID
 
 from fastapi import Request, Response
+from starlette.datastructures import Headers
 
 from portal.core.principal import Origin, Principal
 from portal.features.files.delivery import Counted, Extent
@@ -16,6 +17,8 @@ from portal.web import conditions
 from portal.web.digests import repr_digest
 from portal.web.streaming import OCTET_STREAM, DownloadResponse, attachment, primed
 
+_CACHE = "no-store, private"
+
 
 async def delivered(
     request: Request,
@@ -25,23 +28,34 @@ async def delivered(
     origin: Origin,
     counted: Counted | None = None,
 ) -> Response:
-    """The whole file, or the range that the request asks for. Raises what `Deliveries.start` raises."""
-    partial = False
-
-    def choose(file: FileView) -> Extent:
-        nonlocal partial
-        size, tag = file.size or 0, conditions.content_tag(file.sha256 or "")
-        wanted = conditions.wanted_range(request.headers.get("range"), request.headers.get("if-range"), tag, size)
-        partial = wanted is not None
-        return Extent(*(wanted or (0, size)))
-
-    delivery = await files.deliveries.start(principal, file_id, origin, choose, counted)
+    """The whole file, the range that the request asks for, or a 304. Raises what `Deliveries.start` raises."""
+    wanted = _Wanted(request.headers)
+    try:
+        delivery = await files.deliveries.start(principal, file_id, origin, wanted.choose, counted)
+    except conditions.NotModified:
+        return Response(status_code=304, headers={"ETag": wanted.tag, "Cache-Control": _CACHE})
     chunks = await primed(delivery.chunks)  # first: what its row says is told only after it was verified
     headers = _content_headers(delivery.file) | {"Content-Length": str(delivery.extent.length)}
-    if partial:
+    if wanted.partial:
         start, length = delivery.extent.start, delivery.extent.length
         headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{delivery.file.size}"
-    return DownloadResponse(chunks, status=206 if partial else 200, headers=headers)
+    return DownloadResponse(chunks, status=206 if wanted.partial else 200, headers=headers)
+
+
+class _Wanted:
+    """What the headers of a download ask for, once it is known of which bytes."""
+
+    def __init__(self, headers: Headers) -> None:
+        self._headers = headers
+        self.tag, self.partial = "", False
+
+    def choose(self, file: FileView) -> Extent:
+        """Raises NotModified, PreconditionFailed, RangeNotSatisfiable."""
+        size, self.tag = file.size or 0, conditions.content_tag(file.sha256 or "")
+        conditions.judge(self._headers, self.tag)
+        wanted = conditions.wanted_range(self._headers.get("range"), self._headers.get("if-range"), self.tag, size)
+        self.partial = wanted is not None
+        return Extent(*(wanted or (0, size)))
 
 
 def described(view: FileView) -> Response:
@@ -57,6 +71,6 @@ def _content_headers(view: FileView) -> dict[str, str]:
         "Repr-Digest": repr_digest(bytes.fromhex(view.sha256 or "")),
         "Content-Disposition": attachment(name, view.id.hex[-8:]),
         "Accept-Ranges": "bytes",
-        "Cache-Control": "no-store, private",
+        "Cache-Control": _CACHE,
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }

@@ -6,8 +6,8 @@ short transaction judges and records "started" before the first byte; the outcom
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -80,17 +80,22 @@ class Deliveries:
         self._recorder = recorder
 
     async def describe(self, principal: Principal, file_id: UUID) -> FileView:
-        """What a download would deliver, without one. Raises NotFound, Forbidden, Quarantined, IntegrityError."""
+        """What a download would deliver, without one; its record is verified.
+
+        Raises NotFound, Forbidden, Quarantined, IntegrityError, Unavailable.
+        """
         async with self._database.read() as connection:
             file = await _deliverable(connection, principal, file_id)
-        if file.sealed(()) is None:
-            raise IntegrityError
+            sealed = file.sealed(await repository.parts(connection, file))
+        await self._verify(sealed)
         return file
 
     async def start(
         self, principal: Principal, file_id: UUID, origin: Origin, choose: Choose, counted: Counted | None = None
     ) -> Delivery:
-        """Judge, put on record, and hand over the bytes that `choose` picks (it may refuse: then nothing happened).
+        """Judge, put on record, and hand over the bytes that `choose` picks.
+
+        It may refuse: then nothing happened, but that the file's record was verified, for what a refusal tells of it.
 
         Raises NotFound, Forbidden, Quarantined, IntegrityError, Unavailable, and what `choose` and `counted` raise.
         """
@@ -100,22 +105,38 @@ class Deliveries:
     async def _begin(
         self, principal: Principal, file_id: UUID, origin: Origin, choose: Choose, counted: Counted | None
     ) -> Delivery:
+        sealed: SealedFile | None = None
+        async with self._damage_noted(principal, file_id, origin):
+            try:
+                async with self._database.write() as connection:
+                    file = await _deliverable(connection, principal, file_id)
+                    sealed = file.sealed(await repository.parts(connection, file))
+                    extent = Extent(0, 0) if sealed is None else _chosen(choose, file)
+                    use = None if counted is None or sealed is None else await counted(connection, file, extent)
+                    said: dict[str, Detail] = {"start": extent.start, "length": extent.length}
+                    started = Event(EventKind.FILE_DOWNLOAD_STARTED, principal.actor, str(file_id), origin, said)
+                    await record.write(connection, started)
+            except _NotChosen as refused:
+                await self._verify(sealed)  # outside of the transaction: it may ask the key provider
+                raise refused.why from None
+        judge = _Judge(self._database, self._callers, principal, file_id)
+        return Delivery(file, extent, self._recorded(file, sealed, extent, started, judge, use))
+
+    async def _verify(self, sealed: SealedFile | None) -> None:
+        if sealed is None:
+            raise IntegrityError
+        await self._strongbox.verify(sealed)
+
+    @asynccontextmanager
+    async def _damage_noted(self, principal: Principal, file_id: UUID, origin: Origin) -> AsyncIterator[None]:
+        """Rows that say what cannot be are on record: no download of theirs can begin."""
         try:
-            async with self._database.write() as connection:
-                file = await _deliverable(connection, principal, file_id)
-                sealed = file.sealed(await repository.parts(connection, file))
-                extent = Extent(0, 0) if sealed is None else choose(file)  # what it says is nothing to choose from
-                use = None if counted is None or sealed is None else await counted(connection, file, extent)
-                said: dict[str, Detail] = {"start": extent.start, "length": extent.length}
-                started = Event(EventKind.FILE_DOWNLOAD_STARTED, principal.actor, str(file_id), origin, said)
-                await record.write(connection, started)
-        except IntegrityError:  # rows that say what cannot be: no download can begin
+            yield
+        except IntegrityError:
             _log.error("file_damaged", file_id=str(file_id), exc_info=True)
             damaged = Event(EventKind.FILE_DAMAGED, principal.actor, str(file_id), origin)
             await uninterrupted(self._recorder.outcome(damaged))
             raise
-        judge = _Judge(self._database, self._callers, principal, file_id)
-        return Delivery(file, extent, self._recorded(file, sealed, extent, started, judge, use))
 
     async def _recorded(
         self,
@@ -198,6 +219,21 @@ class _Judge:
 
 def _held(use: Use | None) -> AbstractAsyncContextManager[None]:
     return contextlib.nullcontext() if use is None else use.held()
+
+
+class _NotChosen(Exception):
+    """`choose` refused; its reason is told once the record was verified."""
+
+    def __init__(self, why: Exception) -> None:
+        super().__init__()
+        self.why = why
+
+
+def _chosen(choose: Choose, file: FileView) -> Extent:
+    try:
+        return choose(file)
+    except Exception as why:  # noqa: BLE001  # whatever it is, it is raised again
+        raise _NotChosen(why) from None
 
 
 async def _never_read(delivery: Delivery) -> None:

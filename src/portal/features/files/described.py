@@ -9,7 +9,7 @@ from portal.features.files.intake import InFlight
 from portal.features.files.lease import UploadLost
 from portal.features.files.repository import FileMoved
 from portal.features.files.schemas import MAX_DESCRIPTION
-from portal.features.files.upload import KeyReused
+from portal.features.files.upload import KeyReused, UploadGone
 from portal.web.documents import BINARY
 from portal.web.errors import TooSlow, UnsupportedMediaType
 from portal.web.streaming import OCTET_STREAM
@@ -19,6 +19,7 @@ CHANGE: list[type[PortalError]] = [*READ, errors.Forbidden, CaseReadOnly]
 WRITE: list[type[PortalError]] = [*CHANGE, errors.PreconditionFailed, errors.PreconditionRequired]
 JSON: list[type[PortalError]] = [errors.InvalidInput, UnsupportedMediaType, TooSlow, errors.TooLarge]
 CONTENT: list[type[PortalError]] = [*READ, errors.Forbidden, errors.Quarantined, errors.IntegrityError, FileMoved]
+CONTENT += [errors.PreconditionFailed]
 UPLOAD: list[type[PortalError]] = [
     errors.InvalidInput,
     UnsupportedMediaType,
@@ -29,6 +30,7 @@ UPLOAD: list[type[PortalError]] = [
     errors.NotFound,
     TooSlow,
     InFlight,
+    UploadGone,
     CaseReadOnly,
     errors.TooLarge,
     errors.Unprocessable,
@@ -84,6 +86,8 @@ RANGE: dict[str, Any] = {
     "parameters": [
         {"name": "Range", "in": "header", "schema": _HEADER, "description": "`bytes=0-1023`: one range."},
         {"name": "If-Range", "in": "header", "schema": _HEADER},
+        {"name": "If-Match", "in": "header", "schema": _HEADER},
+        {"name": "If-None-Match", "in": "header", "schema": _HEADER, "description": "304 for its ETag."},
     ]
 }
 LOCATED: dict[int | str, dict[str, Any]] = {
@@ -92,6 +96,7 @@ LOCATED: dict[int | str, dict[str, Any]] = {
         "headers": {name: {"required": True, "schema": {"type": "string"}} for name in ("Location", "ETag")},
     }
 }
+_TEXT = {"type": "string"}
 CONTENT_HEADERS = ("ETag", "Repr-Digest", "Content-Disposition", "Content-Length", "Accept-Ranges")
 DELIVERED: dict[int | str, dict[str, Any]] = {
     status: {
@@ -101,3 +106,4 @@ DELIVERED: dict[int | str, dict[str, Any]] = {
     }
     for status, description, more in ((200, "The file.", ()), (206, "The range.", ("Content-Range",)))
 }
+DELIVERED |= {304: {"description": "The client has these bytes already.", "headers": {"ETag": {"schema": _TEXT}}}}

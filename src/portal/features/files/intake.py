@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
-from portal.core.errors import Conflict, TooLarge
+from portal.core.errors import Conflict, NotFound, TooLarge
 from portal.core.ids import new_id
 from portal.core.principal import Action, Origin, Principal
 from portal.core.tasks import uninterrupted
@@ -28,7 +28,8 @@ from portal.features.files import availability, repository
 from portal.features.files.catalog import allowed, expire, require_in, require_place
 from portal.features.files.giving_up import GivingUp
 from portal.features.files.lease import LEASE, UploadLost, leased, until
-from portal.features.files.upload import Counted, KeyReused, Known, Upload, compare, require_same
+from portal.features.files.models import Status
+from portal.features.files.upload import Counted, KeyReused, Known, Upload, UploadGone, compare, require_same
 from portal.features.files.views import Arrival, Details, FileView
 from portal.features.identity.callers import Callers
 from portal.strongbox.model import Findings, SealedFile, SealedPart
@@ -75,7 +76,7 @@ class Intake:
             await self._require_place(principal, arrival.case_id)
         try:
             return await (self._take_at_once(upload) if at_once else self._take_in_pieces(upload))
-        except (InFlight, KeyReused):
+        except (InFlight, KeyReused, UploadGone):
             raise  # it is another upload's key: of this one there is nothing
         except DatabaseAway as away:
             # Whether a commit took effect is unknown: the blob stays, the row decides, and nobody waits for that.
@@ -181,14 +182,19 @@ class Intake:
 async def _claim(connection: AsyncConnection, upload: Upload, row: dict[str, Any]) -> FileView | None:
     """Add the file's row, or give the file that the idempotency key already brought; an upload that died is taken over.
 
-    Raises InFlight where one with that key is still running.
+    Raises InFlight where one with that key is still running, UploadGone where its file is not there for the caller.
     """
     if await repository.add(connection, row):
         return None
     principal = upload.principal
-    earlier = await repository.find_by_idempotency_key(connection, principal.user_id, upload.idempotency_key or "")
+    earlier = await repository.find_by_idempotency_key(connection, principal.user_id, upload.stored_key or "")
     if earlier is not None and earlier.listed:
-        return await allowed(connection, principal, Action.FILE_READ, earlier.id)
+        try:
+            return await allowed(connection, principal, Action.FILE_READ, earlier.id)
+        except NotFound:
+            raise UploadGone from None  # what is not found is the file, not the place
+    if earlier is not None and earlier.status in {Status.DELETING, Status.DELETED}:
+        raise UploadGone
     if earlier is None or not await expire(connection, earlier.id, clock.now(), principal.actor, upload.origin):
         raise InFlight
     if not await repository.add(connection, row):

@@ -45,6 +45,7 @@ FAILED = {"status": Status.FAILED.value, "lease_until": None, "idempotency_key":
 _NEW = {"kind": Kind.OTHER.value, "description": "", "status": Status.PENDING.value, "version": 1}
 _STANDING_TYPES = _VIEW_TYPES | dict.fromkeys(("case_status", "case_tlp", "case_role"), str)
 _STANDING_TYPES |= {"in_case_id": UUID, "broke_glass": bool, "granted": bool}
+_PENDING = Status.PENDING.value
 LISTED = (Status.READY.value, Status.QUARANTINED.value)
 
 # What every upload and download asks is made once; values come with each call.
@@ -175,8 +176,11 @@ async def update_details(connection: AsyncConnection, file_id: UUID, version: in
 
 
 async def begin_delete(connection: AsyncConnection, file_id: UUID, version: int) -> bool:
-    """Destroy the file's keys, record and description; False where `version` is not the current one."""
-    gone = {"status": Status.DELETING.value, "record": None, "idempotency_key": None, "case_id": None}
+    """Destroy the file's keys, record and description; False where `version` is not the current one.
+
+    Its idempotency key stays for its time: a late retry must not make anew what was deleted.
+    """
+    gone = {"status": Status.DELETING.value, "record": None, "case_id": None}
     if not await update_details(connection, file_id, version, gone | _FORGOTTEN):
         return False
     destroyed = {"wrapped_key": None, "content": None}
@@ -237,7 +241,7 @@ async def listed_ids(
 async def expire_idempotency_keys(connection: AsyncConnection, before: datetime) -> None:
     await connection.execute(
         update(_files)
-        .where(_files.c.idempotency_key.is_not(None), _files.c.created_at < before, _files.c.status.in_(LISTED))
+        .where(_files.c.idempotency_key.is_not(None), _files.c.created_at < before, _files.c.status != _PENDING)
         .values(idempotency_key=None, request_digest=None)
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.backends.scanners.base import Outcome
-from portal.core.errors import DigestMismatch, PortalError, Unprocessable
+from portal.core.errors import Conflict, DigestMismatch, PortalError, Unprocessable
 from portal.core.principal import Origin, Principal, Scope, scope_of
 from portal.crypto.format import Place
 from portal.features.audit.events import Event, EventKind
@@ -32,6 +32,11 @@ Counted = Callable[[AsyncConnection, FileView], Awaitable[None]]
 
 class KeyReused(Unprocessable):
     code, title = "idempotency_mismatch", "This Idempotency-Key was used for another file or other details."
+
+
+class UploadGone(Conflict):
+    code = "idempotency_gone"
+    title = "The file that this Idempotency-Key brought was deleted or moved away; a new one needs another key."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +67,19 @@ class Upload:
             "name": self.arrival.name,
             "declared_type": self.arrival.declared_type,
             "created_at": self.asked_at,
-            "idempotency_key": self.idempotency_key,
+            "idempotency_key": self.stored_key,
         }
+
+    @property
+    def stored_key(self) -> str | None:
+        """The key as it is kept: those of a token that is confined to a case are apart from all others.
+
+        A blank is in no key that a client sends.
+        """
+        case_id = self.principal.case_id
+        if case_id is None or self.idempotency_key is None:
+            return self.idempotency_key
+        return f"{case_id.hex} {hashlib.sha256(self.idempotency_key.encode()).hexdigest()}"
 
     def taken_in(self, file: FileView) -> Event:
         """For the record."""
