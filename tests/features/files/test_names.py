@@ -20,6 +20,7 @@ nasty = st.lists(
 ).map("".join)
 
 DOWNLOADS = {
+    "12\uf03a30 a\uf05cb.txt": "12_30 a_b.txt",
     "report.pdf": "report.pdf",
     "../../etc/passwd": "passwd",
     "..\\..\\x": "x",

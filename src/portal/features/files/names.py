@@ -20,6 +20,8 @@ _MAX_SUFFIX_BYTES = 32
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _RESERVED = regex.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\s*(\..*)?", regex.DOTALL)
 _FORBIDDEN = str.maketrans(dict.fromkeys('<>:"|?*', "_"))  # Windows
+# As shares of Windows write the same letters for Linux and macOS: unseen ones would just go, and join what they divide.
+_ON_SHARES = str.maketrans(dict.fromkeys((chr(0xF000 + ord(letter)) for letter in '<>:"|?*\\'), "_"))
 
 
 def checked_name(name: str) -> str:
@@ -33,7 +35,7 @@ def checked_name(name: str) -> str:
 
 def download_name(name: str) -> str:
     """The name to offer for saving: at most 255 bytes of UTF-8, never empty, never a path."""
-    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2].translate(_ON_SHARES)
     shown = "".join(c for c in last if not is_unseen(c))
     safe = shown.translate(_FORBIDDEN)
     while (better := _harmless(_cut(safe))) != safe:  # what a cut leaves is judged again; each round is shorter
