@@ -24,8 +24,9 @@ from portal.features.authz.standing import INBOX, Standing
 from portal.features.cases import standing
 from portal.features.files import repository
 from portal.features.files.listing import Filters, list_page
-from portal.features.files.models import IN_ROW, Kind
+from portal.features.files.models import Kind
 from portal.features.files.views import FileView
+from portal.strongbox.model import IN_ROW
 from portal.strongbox.strongbox import Strongbox
 
 _log = log.get(__name__)
