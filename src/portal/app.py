@@ -212,6 +212,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
     return [
         Middleware(RequestContext, trusted_proxies=settings.trusted_proxies),
         Middleware(SecurityHeaders, hsts=settings.production),
+        Middleware(BodyCare, streams=_streams),
         Middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
@@ -222,7 +223,6 @@ def _middleware(settings: Settings) -> list[Middleware]:
         Middleware(RateLimitHeaders),
         Middleware(Bugs),
         Middleware(BodyWatchdog, patience=settings.patience),
-        Middleware(BodyCare, streams=_streams),
         Middleware(Gate, allowed_hosts=settings.allowed_hosts),
         Middleware(Reads),
     ]

@@ -13,6 +13,7 @@ import uvicorn
 
 from portal.core.patience import Patience
 from portal.web.connection import Connection
+from portal.web.middleware import security_headers
 
 from ..own_redis import OwnRedis
 from .conftest import Shell
@@ -39,7 +40,8 @@ def test_a_portal_that_is_set_up_is_served(portal: Shell, served: Calls) -> None
     assert told["proxy_headers"] is told["access_log"] is told["server_header"] is False
     assert (told["ws"], told["log_config"]) == ("none", None)
     assert told["http"].func is Connection
-    assert told["http"].keywords == {"patience": Patience(15, 60, 1024)}
+    headers = tuple(security_headers(hsts=False).items())
+    assert told["http"].keywords == {"patience": Patience(15, 60, 1024), "headers": headers}
 
 
 LIMITED = """

@@ -19,10 +19,10 @@ def ask(portal: Served, request: bytes) -> httpx.Response:
 
 
 def is_refused(answer: httpx.Response, status: int = 400) -> bool:
-    """By the portal, or before it by its HTTP server, which answers in plain text."""
-    if answer.headers["content-type"] == "application/problem+json":
-        return problem(answer)[0] == status
-    return answer.status_code == 400 and answer.text == "Invalid HTTP request received."
+    """In the same words and under the same headers by the portal and, before it, by the parser."""
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-request-id"] == answer.json()["request_id"]
+    return problem(answer)[0] == status and answer.headers["connection"] == "close"
 
 
 @pytest.mark.parametrize(

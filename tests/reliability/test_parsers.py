@@ -17,7 +17,8 @@ from portal.core.errors import InvalidInput, PreconditionFailed, RangeNotSatisfi
 from portal.features.files.names import MAX_NAME_BYTES, checked_name, download_name
 from portal.web import conditions
 from portal.web.digests import announced_digest
-from portal.web.middleware import HeadTooLarge, TargetTooLong, _check_head, client_address
+from portal.web.framing import HeadTooLarge, TargetTooLong
+from portal.web.middleware import _check_head, client_address
 from portal.web.streaming import attachment
 
 from .fuzzing import fuzzed

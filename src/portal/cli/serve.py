@@ -19,6 +19,7 @@ from portal.cli.console import Exit, settle
 from portal.core import log
 from portal.core.errors import ConfigError
 from portal.web.connection import Connection
+from portal.web.middleware import security_headers
 
 _KEEP_ALIVE_SECONDS = 75
 
@@ -38,6 +39,9 @@ def serve(
     _take_all_descriptors()
     # uvicorn raises the signal that stopped it once more when everything has ended: that is a success.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
+    connection = partial(
+        Connection, patience=settings.patience, headers=tuple(security_headers(hsts=settings.production).items())
+    )
     uvicorn.run(
         "portal.app:serve_app",
         factory=True,
@@ -45,7 +49,7 @@ def serve(
         port=port,
         workers=workers,
         loop="uvloop",
-        http=partial(Connection, patience=settings.patience),  # type: ignore[arg-type]  # uvicorn only calls it
+        http=connection,  # type: ignore[arg-type]  # uvicorn only calls it
         ws="none",
         proxy_headers=False,  # portal.web.middleware judges them, and believes only addresses
         server_header=False,

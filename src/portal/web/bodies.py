@@ -33,8 +33,11 @@ def refuse_announced(request: Request, limit: int) -> None:
 
 
 async def body_chunks(request: Request, limit: int) -> AsyncIterator[Buffer]:
-    """The body as it comes; each chunk is good until the next. Raises TooLarge over `limit` bytes, ClientGone."""
-    size, more = 0, True
+    """The body as it comes; each chunk is good until the next. Raises TooLarge over `limit` bytes, ClientGone.
+
+    A body that ends before its announced length is one whose client left, whatever the server makes of it.
+    """
+    size, more, announced = 0, True, announced_length(request)
     _offer_room(request)
     while more:
         message = await request.receive()
@@ -46,6 +49,8 @@ async def body_chunks(request: Request, limit: int) -> AsyncIterator[Buffer]:
             raise TooLarge
         if chunk:
             yield chunk
+    if announced is not None and size != announced:
+        raise ClientGone
 
 
 def _offer_room(request: Request) -> None:

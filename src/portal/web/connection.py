@@ -11,66 +11,89 @@ import fcntl
 import socket
 import struct
 import termios
+from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
-import httptools
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from portal.core import log
+from portal.core.errors import InvalidInput, PortalError
+from portal.core.ids import new_id
 from portal.core.patience import Patience
 from portal.web.direct import DirectBody
+from portal.web.errors import problem
+from portal.web.lingering import LingeringTransport
+from portal.web.parser import RequestParser
 
-_MAX_HEAD_BYTES = 128 << 10  # of a head that has not ended; `middleware` refuses a whole one far below
+_MAX_PIPELINE = 100  # requests that came and wait; a read may bring thousands
+_log = log.get("portal.access")
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER, for no time
 
 
 class Connection(HttpToolsProtocol):
-    """Overrides only what asyncio and httptools call, and uvicorn's answer to bytes that are no request."""
+    """Overrides only what asyncio and the parser call, and how uvicorn starts a request."""
 
-    def __init__(self, *, patience: Patience, **given: Any) -> None:
+    parser: RequestParser  # type: ignore[assignment]  # in the place of httptools' own
+    transport: LingeringTransport
+
+    def __init__(self, *, patience: Patience, headers: Iterable[tuple[str, str]] = (), **given: Any) -> None:
+        """`headers` stand on what is answered here, to bytes that are no request."""
         super().__init__(**given)
+        self.parser = RequestParser(self)
+        self._headers = headers
         self._patience = patience
         self._head_timer: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
         self._reader_timer: asyncio.TimerHandle | None = None
         self._unread = 0
         self._app, self.app = self.app, self._serve
         self._body: DirectBody | None = None
+        self._running: RequestResponseCycle
+        self._ended = False  # what comes now belongs to no request
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
+        super().connection_made(LingeringTransport(transport, self.loop, self._is_unfinished))
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._body is not None:
             self._body.lost()
+        self.transport.lost()
         self._head_came()
         self._reader_reads()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._body is not None and self._body.begun:
+        if self.transport.lingers:
+            self.transport.drop(data)
+        elif self._ended:
+            self.flow.pause_reading()
+        elif self._body is not None and self._body.begun:
             self._body.came(data)
-            return
-        within = self._head_timer is not None
-        super().data_received(data)
-        if within and self._head_timer is not None:
-            self._head_bytes += len(data)
-            if self._head_bytes > _MAX_HEAD_BYTES:
-                self.send_400_response("The head of the request has no end.")
+        else:
+            self._parse(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
+        """Whether our half stays open: a client that has said all it had to say may still wait for its answer."""
+        owed = self._answering and not self.cycle.more_body and not self.transport.lingers
+        if owed:
+            self.cycle.keep_alive = False
+        return owed
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._head_bytes = 0
+        self._unset_keepalive_if_required()
         self._await_head()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Fields behind the last chunk are no headers: nobody judged them when the request was let in."""
-        if self._head_timer is not None:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= _MAX_PIPELINE:
+            raise InvalidInput("Too many requests came before the first of them was answered.")
         self._head_came()
+        self._unset_keepalive_if_required()  # the answer before it may have set it again
+        if self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # RFC 9110 §10.1.1: it would take that for its answer
         super().on_headers_complete()
 
     def pause_writing(self) -> None:
@@ -83,16 +106,61 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()
+        if not self._answering and self.cycle.more_body:
+            self.transport.close()  # nobody reads the rest of it
         self._await_reader()
         if self._head_timer is not None:
             self._await_head()  # the next head has begun already: its time runs from now on
 
-    def send_400_response(self, msg: str) -> None:
-        """Nothing is written into an answer that is on its way: its reader would take it for a part of that."""
-        if self._answering and self.cycle.response_started:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _parse(self, data: bytes) -> None:
+        """The server's own would take any byte for the next request, and stop its timer of idle connections."""
+        try:
+            self.parser.feed_data(data)
+        except PortalError as error:
+            self._ended = True
+            self.flow.pause_reading()
+            self._refuse(error)
+
+    def _refuse(self, error: PortalError) -> None:
+        """What is no request is the last of its connection. Whole requests before it are answered first: the refusal
+        would be taken for the answer to one of them.
+        """
+        broken = self.cycle if self._answering and self.cycle.more_body else None
+        if broken is not None and self.pipeline:  # it waits for its turn, which never comes
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._running
+            self.cycle.keep_alive = False
+        elif broken is not None and broken.response_started:
             self._cut()
+        elif broken is None and self._answering:
+            self.cycle.keep_alive = False
         else:
-            super().send_400_response(msg)
+            self._answer(error)
+            if broken is not None:
+                broken.disconnected = True  # the connection may linger: who waits for the body hears of it now
+                broken.message_event.set()
+
+    def _answer(self, error: PortalError) -> None:
+        request_id = str(new_id())
+        _log.info("request_malformed", request_id=request_id, code=error.code, reason=str(error))
+        answer = problem(error, request_id)
+        lines = [f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}"]
+        lines += [f"{name.decode()}: {value.decode()}" for name, value in answer.raw_headers]
+        lines += [f"{name}: {value}" for name, value in self._headers]
+        lines += [f"x-request-id: {request_id}", "connection: close", "", ""]
+        self.transport.write("\r\n".join(lines).encode() + bytes(answer.body))
+        self.transport.close()
+
+    def _is_unfinished(self) -> bool:
+        """Whether the client may be sending what nobody reads."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return self._ended or (cycle is not None and cycle.more_body)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application, with a way to have a body put where it is wanted."""
@@ -121,8 +189,7 @@ class Connection(HttpToolsProtocol):
     def body_ends(self, rest: bytes) -> None:
         """The parser has not seen all of that body: the next request is read by a new one."""
         self.cycle.more_body = False
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own: it hangs up itself
+        self.parser = RequestParser(self)
         self.resume()
         if rest:
             self.data_received(rest)
@@ -144,7 +211,7 @@ class Connection(HttpToolsProtocol):
     def _judge_head(self) -> None:
         if self._answering:
             self._await_head()  # it came early, behind a request that is still being answered
-        else:
+        elif not self.transport.lingers:
             self._cut()
 
     def _await_reader(self) -> None:

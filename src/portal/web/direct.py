@@ -8,14 +8,14 @@ a view of that memory. Whatever else a body is (in chunks, short, over TLS) goes
 import asyncio
 import contextlib
 import os
-from typing import Any, Protocol
+from typing import Protocol
 
 from starlette.types import Message, Receive, Scope
 
+from portal.web.framing import body_length
+
 ROOM = "portal.room"
 _WORTH = 1 << 16  # bytes that are still to come, or it is not worth it
-_LENGTH = b"content-length"
-_OTHERWISE = {b"transfer-encoding", b"upgrade"}
 
 
 class Line(Protocol):
@@ -95,7 +95,4 @@ class DirectBody:
 
 def _announced(scope: Scope) -> int:
     """The body's length in bytes; 0 for a body that is to be read in another way."""
-    headers: dict[bytes, Any] = dict(scope["headers"])
-    if scope["scheme"] != "http" or not _OTHERWISE.isdisjoint(headers):
-        return 0
-    return int(headers.get(_LENGTH, b"0"))
+    return body_length(scope["headers"], scope["http_version"]) or 0 if scope["scheme"] == "http" else 0

@@ -1,9 +1,10 @@
-"""The way in, in pure ASGI, outermost first: request id, security headers, (CORS,) bugs, body care, the gate.
+"""The way in, in pure ASGI, outermost first: request id, security headers, body care, (CORS,) bugs, the gate.
 
 Comes in: what uvicorn parsed. Leaves: requests whose head is unambiguous and within bounds, or a problem document.
 Next: the router.
 """
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -15,9 +16,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.core import log, tasks
-from portal.core.errors import InvalidInput, PortalError, TooLarge, Unprocessable
+from portal.core.errors import InvalidInput, PortalError, Unprocessable
 from portal.core.ids import new_id
 from portal.web import errors
+from portal.web.framing import HeadTooLarge, TargetTooLong, body_length
 from portal.web.streaming import BrokenOff
 
 MAX_HEADERS = 100
@@ -28,19 +30,10 @@ MAX_JSON_BYTES = 1 << 20
 _PROBED = ("/healthz", "/readyz")  # an orchestrator asks by a pod's address; the answer depends on no host
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?", re.ASCII)  # RFC 9110 §7.2
 _SINGLE = (b"authorization", b"content-type", b"idempotency-key", b"if-match", b"if-range", b"range")
-_LENGTH = re.compile(rb"\d{1,19}")
 
 _log = log.get("portal.access")
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
-
-
-class HeadTooLarge(PortalError):
-    status, code, title = 431, "head_too_large", "The request has too many headers, or too large ones."
-
-
-class TargetTooLong(PortalError):
-    status, code, title = 414, "target_too_long", "The request's path and query are too long."
 
 
 class RequestContext:
@@ -73,23 +66,27 @@ class RequestContext:
                 _log.info("request", method=scope["method"], path=scope["path"], status=status, milliseconds=took)
 
 
+def security_headers(*, hsts: bool) -> dict[str, str]:
+    """What every answer says to browsers."""
+    headers = {
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+    }
+    return headers | ({"Strict-Transport-Security": "max-age=63072000; includeSubDomains"} if hsts else {})
+
+
 class SecurityHeaders:
-    """What every answer says to browsers, unless the route said something stricter or of its own."""
+    """Puts them on every answer, unless the route said something stricter or of its own."""
 
     def __init__(self, app: ASGIApp, *, hsts: bool) -> None:
         self._app = app
-        self._headers = {
-            "Cache-Control": "no-store",
-            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
-            "Cross-Origin-Opener-Policy": "same-origin",
-            "Cross-Origin-Resource-Policy": "same-origin",
-            "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
-            "X-Frame-Options": "DENY",
-        }
-        if hsts:
-            self._headers["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
+        self._headers = security_headers(hsts=hsts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def guarded(message: Message) -> None:
@@ -145,7 +142,10 @@ class Gate:
             _check_head(scope)
             self._check_host([value for name, value in scope["headers"] if name == b"host"], scope["path"])
         except PortalError as error:
-            await errors.problem(error, scope["state"]["request_id"])(scope, receive, send)
+            answer = errors.problem(error, scope["state"]["request_id"])
+            if scope["http_version"].startswith("1"):
+                answer.headers["Connection"] = "close"  # whatever is behind such a head is nobody's
+            await answer(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -177,6 +177,8 @@ class BodyCare:
 
         async def counted() -> Message:
             nonlocal done, taken
+            if limit is not None and announced is not None and announced > limit:
+                raise HTTPException(413)  # not before the router: of a path that is not there, that is the news
             message = await receive()
             if message["type"] == "http.request":
                 taken += len(message.get("body", b""))
@@ -191,9 +193,6 @@ class BodyCare:
                 MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
-        if limit is not None and announced is not None and announced > limit:
-            await errors.problem(TooLarge(), scope["state"]["request_id"])(scope, receive, closing)
-            return
         await self._app(scope, counted, closing)
 
 
@@ -223,12 +222,7 @@ def _check_head(scope: Scope) -> None:
     names = [name for name, _ in headers]
     if any(names.count(name) > 1 for name in _SINGLE):
         raise InvalidInput("A header that counts once is repeated.")
-    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
-    lengths = [value for name, value in headers if name == b"content-length"]
-    if codings not in ([], [b"chunked"]) or len(codings) + len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
-        raise InvalidInput("The body's framing is ambiguous.")
-    if codings and scope["http_version"] == "1.0":
-        raise InvalidInput("HTTP/1.0 knows no transfer coding.")
+    body_length(headers, scope["http_version"])
     _check_target(target, scope["query_string"])
 
 
@@ -247,12 +241,10 @@ def _check_target(path: bytes, query: bytes) -> None:
 
 
 def _announced(scope: Scope) -> int | None:
-    """The body's length in bytes; None where it is not announced."""
-    headers = dict(scope["headers"])
-    if b"transfer-encoding" in headers:
-        return None
-    length = headers.get(b"content-length", b"0")
-    return int(length) if _LENGTH.fullmatch(length) else None
+    """The body's length in bytes; None where it is not announced, or not by one word."""
+    with contextlib.suppress(InvalidInput):  # the gate refuses it
+        return body_length(scope["headers"], scope["http_version"])
+    return None
 
 
 def _host_matches(name: str, allowed: str) -> bool:

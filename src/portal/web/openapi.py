@@ -16,8 +16,8 @@ from pydantic import BaseModel
 from portal.core.errors import InvalidInput
 from portal.web import components, words
 from portal.web.errors import PROBLEM_JSON, Problem, ValidationFailed, documented
+from portal.web.framing import HeadTooLarge, TargetTooLong
 from portal.web.limits import Limits, tell_of_limits
-from portal.web.middleware import HeadTooLarge, TargetTooLong
 
 _IF_MATCH = r'^("(0|[1-9]\d{0,8})"|\*)$'  # what can match at all
 _FRAMEWORKS = ("HTTPValidationError", "ValidationError")  # FastAPI's own 422: ours is a problem like any other

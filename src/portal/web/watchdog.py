@@ -1,8 +1,8 @@
 """The body watchdog, in pure ASGI: a client that stops sending, or sends drop by drop, is answered 408 and cut off.
 
 Comes in: `receive`. Leaves: the same messages, or `TooSlow` in the place of one that did not come in time. Only the
-time spent waiting for the client counts, never what the portal takes for itself. Next: `BodyCare`, which closes the
-connection. Who does not read, or never ends a head, is `connection`'s to judge: no ASGI application sees it.
+time spent waiting for the client counts, never what the portal takes for itself. Outside of it `BodyCare`
+closes the connection. Who does not read, or never ends a head, is `connection`'s to judge: no ASGI application sees it.
 """
 
 import asyncio
