@@ -134,4 +134,4 @@ class RequestParser:
 def _told(error: httptools.HttpParserError) -> PortalError:
     """What a callback said, or that it is no request."""
     cause = error.__context__
-    return cause if isinstance(cause, PortalError) else InvalidInput("That is no HTTP/1.1 request.")
+    return cause if isinstance(cause, PortalError) else InvalidInput("These bytes are not an HTTP request.")
