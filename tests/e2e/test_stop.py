@@ -2,6 +2,7 @@
 
 import secrets
 import signal
+import socket
 from pathlib import Path
 
 import httpx
@@ -76,6 +77,34 @@ def takes_connections(portal: Served) -> bool:
         with Wire(portal.port):
             return True
     except ConnectionRefusedError:
+        return False
+
+
+def test_workers_end_with_a_parent_that_was_killed_and_leave_its_port(make_portal: MakePortal) -> None:
+    portal = make_portal(**GRACE)
+    portal.prepare(analyst="analyst")
+    portal.start("--workers", "2")
+    assert portal.process is not None
+    workers = started_by(portal.process.pid)
+    assert len(workers) >= 2
+    with portal.client("analyst") as analyst, Wire(portal.port) as wire:
+        half_an_upload(portal, analyst, wire, "half.bin")
+        assert portal.stop(signal.SIGKILL) == -signal.SIGKILL
+        assert eventually(lambda: not any(map(runs, workers)), seconds=30)
+    with socket.create_server(("127.0.0.1", portal.port)):
+        pass
+    assert statuses(portal, "half.bin") == ["failed"]
+
+
+def started_by(parent: int) -> list[int]:
+    """Its workers, and what watches over the semaphores that they share."""
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def runs(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
         return False
 
 

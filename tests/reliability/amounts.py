@@ -10,6 +10,8 @@ AMOUNTS = {  # name: (for every change, for a release)
     "ABORTED_TRANSFERS": (200, 10_000),
     "DAMAGED_POSITIONS": (1_000, 10_000),
     "DATABASE_STOPS": (3, 20),
+    "FRAMED_SEQUENCES": (1_500, 50_000),
+    "FRAMED_SEQUENCES_BEHIND_CADDY": (150, 5_000),
     "FUZZED_EXAMPLES": (200, 100_000),
     "FUZZED_REQUESTS": (1_000, 10_000),
     "KILLS": (30, 3_000),
