@@ -11,6 +11,7 @@ from uuid import UUID
 import httpx
 
 from .conftest import Served
+from .raw import Wire
 
 _BETWEEN_LOOKS = 0.025
 
@@ -98,3 +99,13 @@ def a_bug(portal: Served, file_id: str) -> Iterator[None]:
             yield
         finally:
             connection.execute(change, ("not_scanned", UUID(file_id).hex))
+
+
+def is_taken(portal: Served, wire: Wire) -> bool:
+    """Whether the portal has read all that came on this connection, and waits."""
+    ours, theirs = portal.port, wire.port
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        if (int(local.rpartition(":")[2], 16), int(remote.rpartition(":")[2], 16)) == (ours, theirs):
+            return int(queues.rpartition(":")[2], 16) == 0
+    return False

@@ -5,14 +5,13 @@ import resource
 import secrets
 from collections.abc import Callable
 from hashlib import sha256
-from pathlib import Path
 
 import httpx
 import pytest
 
 from .conftest import MakePortal, Served
 from .raw import BOUNDARY, FORM, Wire, bearer, form_end, head, length, part
-from .seen import descriptors, eventually, kept, known, problem, statuses
+from .seen import descriptors, eventually, is_taken, kept, known, problem, statuses
 
 CONTENT = secrets.token_bytes(8 << 20)
 NEXT = head("GET", "/healthz")
@@ -26,16 +25,6 @@ DEPARTURES: dict[str, Callable[[Wire], None]] = {
 
 def put(client: httpx.Client, size: int, *headers: str, version: str = "1.1", name: str = "direct.bin") -> bytes:
     return head("PUT", f"/api/v1/upload/{name}", bearer(client), length(size), *headers, version=version)
-
-
-def is_taken(portal: Served, wire: Wire) -> bool:
-    """Whether the portal has read all that came on this connection, and waits."""
-    ours, theirs = portal.port, wire.port
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, remote, _, queues, *_ = line.split()
-        if (int(local.rpartition(":")[2], 16), int(remote.rpartition(":")[2], 16)) == (ours, theirs):
-            return int(queues.rpartition(":")[2], 16) == 0
-    return False
 
 
 def send_with_pauses(portal: Served, wire: Wire, content: bytes, size: int) -> None:
@@ -165,6 +154,24 @@ def test_garbage_behind_a_body_is_no_request(portal: Served, analyst: httpx.Clie
     with Wire(portal.port) as wire:
         wire.send(put(analyst, len(CONTENT)), CONTENT, garbage)
         assert wire.rest().count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("size", [30_000, 500_000, 8 * MIB])
+def test_a_body_longer_than_announced_has_its_own_answer(portal: Served, analyst: httpx.Client, size: int) -> None:
+    """As of a log that grows while it is sent."""
+    with Wire(portal.port) as wire:
+        wire.send(put(analyst, size), CONTENT[:size], b"line\n" * 20_000)
+        assert_taken(wire.answer(), CONTENT[:size])
+        assert wire.ended()
+
+
+def test_a_client_that_ends_its_half_behind_the_body_is_answered(portal: Served, analyst: httpx.Client) -> None:
+    for content in (CONTENT, b"small"):
+        with Wire(portal.port) as wire:
+            wire.send(put(analyst, len(content)), content)
+            wire.say_no_more()
+            assert_taken(wire.answer(), content)
+            assert wire.ended()
 
 
 def test_behind_an_end_that_was_announced_nothing_is_answered(portal: Served, analyst: httpx.Client) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from .conftest import Served
 from .raw import Wire, bearer, chunk, head, length
-from .seen import eventually, problem, statuses
+from .seen import eventually, is_taken, problem, statuses
 
 CHUNKED = "Transfer-Encoding: chunked"
 
@@ -190,6 +190,55 @@ def test_no_other_protocol_is_spoken(portal: Served, asked: list[str]) -> None:
     answer = ask(portal, head("GET", "/healthz", *asked))
     assert answer.extensions["head"].startswith(b"HTTP/1.1 200")
     assert "upgrade" not in answer.headers
+
+
+FORM = "Content-Type: application/x-www-form-urlencoded"
+HIDDEN = head("GET", "/healthz")
+
+
+@pytest.mark.parametrize("asked", [*UPGRADES.values(), ["Upgrade: foo/2, bar", "Connection: keep-alive, Upgrade"]])
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+@pytest.mark.parametrize("when", ["at once", "later", "in two"])
+def test_an_offered_upgrade_is_ignored_and_the_body_is_whole(
+    portal: Served, analyst: httpx.Client, asked: list[str], framing: str, when: str
+) -> None:
+    framed, body = (length(len(HIDDEN)), HIDDEN) if framing == "length" else (CHUNKED, chunk(HIDDEN) + chunk(b""))
+    requests = [head("PUT", "/api/v1/upload/a.bin", bearer(analyst), framed, *asked) + body]
+    requests += [head("POST", "/api/v1/auth/token", FORM, framed, *asked) + body] * (when != "later")
+    for request in requests:
+        end = request.index(b"\r\n\r\n") + 4
+        at = {"at once": len(request), "later": end, "in two": end - 3}[when]
+        with Wire(portal.port) as wire:
+            wire.send(request[:at])
+            assert when == "at once" or eventually(lambda wire=wire: is_taken(portal, wire))  # type: ignore[misc]
+            wire.send(request[at:] + head("GET", "/healthz", "Connection: close"))
+            answer = wire.answer()
+            if b"/upload/" in request:
+                assert (answer.status_code, answer.json()["size"]) == (201, len(HIDDEN))
+            else:
+                assert problem(answer) == (400, "invalid_token_request")
+            assert wire.answer().json() == {"status": "ok"}
+            assert wire.ended()
+
+
+@pytest.mark.parametrize("line", ["GET /healthz HTTP/2.0", "GET /healthz HTTP/0.9", "GET /healthz"])
+def test_another_version_is_refused(portal: Served, line: str) -> None:
+    with Wire(portal.port) as wire:
+        wire.send(f"{line}\r\nHost: 127.0.0.1\r\n\r\n".encode(), HIDDEN)
+        refused = wire.answer()
+        assert problem(refused) == (505, "version_not_supported")
+        assert refused.headers["connection"] == "close"
+        assert wire.ended()
+
+
+def test_http_1_0_is_told_nothing_before_its_answer(portal: Served, analyst: httpx.Client) -> None:
+    """RFC 9110 §10.1.1: it would take that for the answer."""
+    with Wire(portal.port) as wire:
+        expects = ["Expect: 100-continue", length(3)]
+        wire.send(head("PUT", "/api/v1/upload/a.bin", bearer(analyst), *expects, version="1.0"))
+        assert eventually(lambda: is_taken(portal, wire))
+        wire.send(b"abc")
+        assert wire.answer().status_code == 201
 
 
 def test_the_preface_of_http_2_is_no_request(portal: Served) -> None:

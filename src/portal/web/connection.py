@@ -11,11 +11,12 @@ import fcntl
 import socket
 import struct
 import termios
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from http import HTTPStatus
 from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from portal.core import log
@@ -30,6 +31,18 @@ from portal.web.parser import RequestParser
 _MAX_PIPELINE = 100  # requests that came and wait; a read may bring thousands
 _log = log.get("portal.access")
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER, for no time
+
+
+class _Flow(FlowControl):
+    """Reads nothing more while requests wait: a read may bring thousands, and each answer would let another in."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
 
 
 class Connection(HttpToolsProtocol):
@@ -54,6 +67,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(LingeringTransport(transport, self.loop, self._is_unfinished))
+        self.flow = _Flow(self.transport, self.pipeline)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -106,8 +120,8 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.pipeline:
-            self.flow.pause_reading()
+        if not self._ended:
+            self.flow.resume_reading()
         if not self._answering and self.cycle.more_body:
             self.transport.close()  # nobody reads the rest of it
         self._await_reader()

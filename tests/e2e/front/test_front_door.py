@@ -2,7 +2,9 @@
 
 import contextlib
 import secrets
+import socket
 import sqlite3
+import ssl
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ..conftest import PASSWORD
+from ..conftest import PASSWORD, running
 from ..raw import bearer, chunk, head, length
 from ..seen import blob_file, events, eventually, outcomes, problem, statuses
 from .conftest import HOST, LIMIT, FrontDoor, all_said, opened
@@ -297,3 +299,54 @@ def test_no_token_and_no_query_is_in_the_log(front: FrontDoor, analyst: httpx.Cl
     assert f"name={marker}" not in front.log
     for secret in (token, pair["access_token"], pair["refresh_token"], PASSWORD, "abcdef0123456789"):
         assert secret not in front.log
+
+
+def test_what_the_door_itself_answers_is_a_problem_document_too(
+    front: FrontDoor, narrow: FrontDoor, analyst: httpx.Client
+) -> None:
+    old = ask(front, head("GET", "/healthz", host=HOST, version="1.0"))
+    large = ask(narrow, put(analyst, "large.bin", CHUNKED) + chunk(bytes(1 << 20)) + chunk(b"x") + chunk(b""))
+    elsewhere = ask(front, head("GET", "/healthz", host="evil.example.org"))
+    tunnel = ask(front, head("CONNECT", f"{HOST}:443", host=f"{HOST}:443"))
+    told = [problem(answer) for answer in (old, large, elsewhere, tunnel)]
+    expected = [(505, "version_not_supported"), (413, "too_large"), (421, "http_421"), (405, "method_not_allowed")]
+    assert told == expected
+    for answer in (old, large, elsewhere, tunnel):
+        assert {name: names(answer).count(name) for name in HARDENED} == dict.fromkeys(HARDENED, 1)
+        assert "retry-after" not in answer.headers
+
+
+def test_a_portal_that_is_away_is_told_as_the_portal_would(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        portal = stack.enter_context(running(tmp_path / "portal", {"ALLOWED_HOSTS": f"{HOST},127.0.0.1"}))
+        door = stack.enter_context(opened(portal, tmp_path / "caddy"))
+        portal.stop()
+        answer = ask(door, head("GET", "/healthz", host=HOST))
+    assert problem(answer) == (502, "unavailable")
+    assert answer.headers["retry-after"] == "5"
+    assert {name: names(answer).count(name) for name in HARDENED} == dict.fromkeys(HARDENED, 1)
+
+
+def test_what_the_portal_lacks_is_not_told_outside(front: FrontDoor) -> None:
+    for path in ("/readyz", "/READYZ", "//readyz", "/%72eadyz", "/./readyz"):
+        assert ask(front, head("GET", path, host=HOST)).status_code == 404
+    assert httpx.get(f"{front.portal.url}/readyz", headers={"Host": HOST}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("version", "spoken"),
+    [(ssl.TLSVersion.TLSv1, False), (ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True)]
+    + [(ssl.TLSVersion.TLSv1_3, True)],
+)
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+def test_tls_is_1_2_or_1_3(front: FrontDoor, version: ssl.TLSVersion, *, spoken: bool) -> None:
+    context = front.tls()
+    context.set_ciphers("ALL:@SECLEVEL=0")  # ours would speak the old ones
+    context.minimum_version = context.maximum_version = version
+    with socket.create_connection(("127.0.0.1", front.port)) as plain:
+        if spoken:
+            with context.wrap_socket(plain, server_hostname=HOST) as client:
+                assert client.version() == {"TLSv1_2": "TLSv1.2", "TLSv1_3": "TLSv1.3"}[version.name]
+        else:
+            with pytest.raises(ssl.SSLError, match=r"(?i)protocol version|unsupported protocol|PROTOCOL_VERSION"):
+                context.wrap_socket(plain, server_hostname=HOST)

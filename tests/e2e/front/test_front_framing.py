@@ -1,6 +1,10 @@
 """Requests that two readers could read in two ways, through the door: refused, or one request and nothing after it."""
 
+import contextlib
 import secrets
+import socket
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -8,7 +12,7 @@ import pytest
 
 from ..raw import bearer, chunk, head, length
 from ..seen import eventually, rows, statuses
-from .conftest import HOST, FrontDoor, all_said
+from .conftest import HOST, FrontDoor, all_said, opened
 
 CHUNKED = "Transfer-Encoding: chunked"
 BODY = chunk(b"abc") + chunk(b"")
@@ -194,6 +198,52 @@ def test_lines_that_end_in_a_bare_line_feed_are_one_request_or_none(front: Front
     request = head("PUT", f"/api/v1/upload/{name}", bearer(analyst), CHUNKED, host=HOST)
     assert len(told(front, request + b"3\nabc\n0\n\n" + head("GET", f"{after}-2", host=HOST))) == 1
     assert not reached(front, f"{after}-2")
+
+
+OFFER = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA"]
+
+
+@pytest.mark.parametrize("offer", [OFFER, ["Connection: upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]])
+def test_an_offered_upgrade_is_not_passed_on(front: FrontDoor, tmp_path: Path, offer: list[str]) -> None:
+    """Seen from behind: the portal itself would ignore it."""
+    heads: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    heads.append(connection.recv(1 << 16))
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        behind = replace(front.portal, port=listener.getsockname()[1])
+        with opened(behind, tmp_path / "caddy") as door:
+            assert told(door, head("PUT", "/a", *offer, length(3), host=HOST) + b"abc")[:1] == [200]
+            assert door.curl("1.1", "/b", "--http2", *(f"-H{field}" for field in offer)).returncode == 0
+        listener.shutdown(socket.SHUT_RDWR)
+    (raw,) = [one for one in heads if one.startswith(b"PUT /a ")]
+    assert b"upgrade" not in raw.lower()
+    assert b"http2-settings" not in raw.lower()
+
+
+@pytest.mark.parametrize("offer", [OFFER, ["Connection: upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]])
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_behind_an_offered_upgrade_the_body_is_whole(
+    front: FrontDoor, analyst: httpx.Client, offer: list[str], framing: str
+) -> None:
+    hidden = f"/{secrets.token_hex(16)}"
+    inner = b"\r\n" * 20 + head("GET", hidden, host=HOST)
+    framed, body = (length(len(inner)), inner) if framing == "length" else (CHUNKED, chunk(inner) + chunk(b""))
+    request = head("PUT", "/api/v1/upload/a.bin", bearer(analyst), framed, *offer, host=HOST)
+    for pieces in ([request + body], [request, body[:30], body[30:]]):
+        with front.wire() as wire:
+            for piece in pieces:
+                wire.send(piece)
+            answer = wire.answer()
+        assert (answer.status_code, answer.json()["size"]) == (201, len(inner))
+    assert not reached(front, hidden)
 
 
 @pytest.mark.parametrize("size", [2, 4, 100])
