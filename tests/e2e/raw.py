@@ -76,7 +76,7 @@ class Wire:
             pass
         head, _, self._held = self._held.partition(b"\r\n\r\n")
         status, *lines = head.split(b"\r\n")
-        headers = [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+        headers = [(name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
         code = int(status.split(b" ")[1])
         length = 0 if to == "HEAD" or code < 200 else int(dict(headers).get(b"content-length", b"0"))
         while len(self._held) < length and self._more():

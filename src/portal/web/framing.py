@@ -21,7 +21,7 @@ class TargetTooLong(PortalError):
 
 
 class VersionNotSupported(PortalError):
-    status, code, title = 505, "version_not_supported", "The portal speaks HTTP/1.1 and HTTP/1.0."
+    status, code, title = 505, "version_not_supported", "This version of HTTP is not spoken here."
 
 
 def body_length(fields: Iterable[tuple[bytes, bytes]], version: str) -> int | None:
