@@ -19,7 +19,7 @@ from portal.backends.keys.registry import open_key_providers
 from portal.backends.scanners.registry import open_scanners
 from portal.config import Settings
 from portal.core.errors import ConfigError
-from portal.core.principal import Action, CredentialKind, Principal
+from portal.core.principal import Action, CredentialKind, Principal, Role
 from portal.core.secrets import Secret
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
@@ -75,6 +75,8 @@ def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resource
         journal=settings.data_dir / "audit-journal.jsonl",
         max_upload_bytes=settings.max_upload_bytes,
         row_bytes=settings.row_bytes,
+        transfers_per_caller=settings.transfers_per_caller,
+        transfers=settings.transfers,
     )
 
 
@@ -112,7 +114,7 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         files = files_service.build(resources, identity)
         identity.revocations.add("grants", end_grants_of)
         identity.revocations.add("links", end_links_of)
-        links = links_service.build(resources, identity, files)
+        links = links_service.build(resources, identity, files, frozenset(map(Role, settings.link_roles)))
         identity.callers.add(CredentialKind.LINK, links.visits)
         identity.revocations.add("api_tokens", end_tokens_of)
         yield Portal(resources, identity, tokens, cases, files, links, keys_service.build(resources))

@@ -61,6 +61,11 @@ class Settings(BaseModel):
     trusted_proxies: Words = Field((), description="addresses or networks whose X-Forwarded-For is believed")
     max_upload_bytes: int = Field(64 << 30, gt=0, le=1 << 44, description="largest file, in bytes")
     row_bytes: int = Field(1 << 16, ge=0, le=1 << 20, description="up to this size a file lies sealed in the database")
+    transfers: int = Field(128, ge=1, le=1 << 20, description="transfers at once of one worker, about 8 MiB each")
+    transfers_per_caller: int = Field(64, ge=1, le=1 << 20, description="transfers at once of one account or link")
+    link_roles: Annotated[tuple[Literal["admin", "analyst", "uploader"], ...], BeforeValidator(_split)] = Field(
+        ("admin", "analyst", "uploader"), description="roles whose accounts may make links"
+    )
     registration: Literal["closed", "invite", "open"] = Field("closed", description="who may make an account")
     require_admin_totp: bool = Field(False, description="an administrator without an authenticator can only enrol one")
     session_idle_minutes: int = Field(60, ge=5, le=720, description="a session that long unused is over")

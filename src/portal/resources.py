@@ -14,7 +14,7 @@ from portal.strongbox.strongbox import Strongbox
 @dataclass(frozen=True, slots=True)
 class Resources:
     """`journal` is where audit outcomes wait while the database is away; `max_upload_bytes` caps one file; up to
-    `row_bytes` it lies in the database.
+    `row_bytes` it lies in the database. So many `transfers` at once has this process, and each of its callers.
     """
 
     database: Database
@@ -26,6 +26,8 @@ class Resources:
     journal: Path
     max_upload_bytes: int
     row_bytes: int
+    transfers_per_caller: int = 64
+    transfers: int = 128
 
     async def check(self) -> None:
         """Raises the first PortalError of a part that is away. Wants a current database."""

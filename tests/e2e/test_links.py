@@ -325,8 +325,9 @@ def test_a_case_that_closes_takes_nothing_that_is_on_its_way(portal: Served, ana
 
 def test_colours_and_rights_are_asked_when_it_is_made(portal: Served, analyst: httpx.Client) -> None:
     red = open_case(analyst, tlp="RED")
-    for kind in ("download", "upload"):
-        assert problem(analyst.post(f"/links/{kind}", json={"case_id": red})) == (409, "tlp_forbids_links")
+    assert problem(analyst.post("/links/download", json={"case_id": red})) == (409, "tlp_forbids_links")
+    with stranger(portal, redeem(portal, make(analyst, "upload", case_id=red))) as client:  # its lead's: it takes alone
+        assert client.put("/shared/upload/a", content=CONTENT).status_code == 201
     file_id = hand_in(analyst)
     with portal.client("other") as other, portal.client("auditor") as auditor:
         assert problem(other.post("/links/download", json={"file_ids": [file_id]})) == (404, "not_found")

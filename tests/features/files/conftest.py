@@ -73,6 +73,7 @@ class ShakyDatabase(Database):
 
     away = False
     loses_answers = False
+    unreadable = False
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -82,6 +83,13 @@ class ShakyDatabase(Database):
             yield connection
         if self.loses_answers:
             raise DatabaseAway
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        if self.unreadable:
+            raise DatabaseAway
+        async with super().read() as connection:
+            yield connection
 
 
 class ShakyStore:

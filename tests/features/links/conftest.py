@@ -127,7 +127,7 @@ def desk(house: House) -> Desk:
     house.revocations.add("links", end_links_of)
     return Desk(
         house=house,
-        making=Making(house.database, hasher),
+        making=Making(house.database, hasher, house.identity.callers),
         visits=visits,
         sharing=Sharing(house.database, house.catalog),
         register=Register(house.database),

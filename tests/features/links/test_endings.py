@@ -55,7 +55,7 @@ async def test_a_right_that_comes_back_brings_no_link_back(
         await desk.joins(lead, case_id, maker, CaseRole.CONTRIBUTOR)
     await desk.members.set_role(lead, case_id, maker.user_id, CaseRole.CONTRIBUTOR, ORIGIN)
     assert await refused(desk, made)
-    assert [link.state for link in await desk.making.of_case(lead, case_id)] == [why]
+    assert [link.state for link in (await desk.making.of_case(lead, case_id, None, 10)).items] == [why]
     assert await states(desk, admin) == await states(desk, maker) == [why]
     (event,) = await house.record("link.revoked")
     assert (event["actor"], event["subject"]) == (by, str(made.link.id))

@@ -1,17 +1,20 @@
 """Links as their makers see them: nobody gives away what is not theirs to give, and none is hidden."""
 
+import asyncio
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
-from portal.core.errors import Forbidden, NotFound, PortalError, Quarantined, Unprocessable
+from portal.core.errors import Forbidden, NotFound, NotSignedIn, PortalError, Quarantined, Unprocessable
 from portal.core.ids import new_id
 from portal.core.principal import Principal, Role
 from portal.features.authz.policy import CaseReadOnly, TlpForbidsLinks
 from portal.features.authz.standing import CaseRole, CaseStatus, Tlp
+from portal.features.identity.accounts import UserChanges
+from portal.features.links import making
 from portal.features.links.making import MARK
-from portal.features.links.views import LinkKind, Wanted
+from portal.features.links.views import LinkKind, Made, Wanted
 from portal.features.links.visits import LinkRefused
 from tests.features.files.conftest import MARKER, ORIGIN, House
 
@@ -33,13 +36,13 @@ MAY = {
 
 async def answers(desk: Desk, who: Principal, file_id: UUID, case_id: UUID) -> tuple[type[PortalError] | None, ...]:
     found: list[type[PortalError] | None] = []
-    for making in (
+    for asked in (
         desk.download_link(who, file_id),
         desk.case_link(who, case_id),
         desk.upload_link(who, case_id),
     ):
         try:
-            await making
+            await asked
             found.append(None)
         except PortalError as refused:
             found.append(type(refused))
@@ -73,7 +76,10 @@ async def test_a_colour_that_allows_no_links_says_so_to_who_may_know(
 ) -> None:
     case_id = await desk.case(lead, tlp)
     file = await house.hand_in(lead, case_id=case_id)
-    assert await answers(desk, lead, file.id, case_id) == (TlpForbidsLinks,) * 3
+    assert await answers(desk, lead, file.id, case_id) == (TlpForbidsLinks, TlpForbidsLinks, None)
+    contributor = await house.principal()
+    await desk.joins(lead, case_id, contributor, CaseRole.CONTRIBUTOR)
+    assert await answers(desk, contributor, file.id, case_id) == (TlpForbidsLinks, Forbidden, TlpForbidsLinks)
     assert await answers(desk, await house.principal(), file.id, case_id) == (NotFound,) * 3
 
 
@@ -157,24 +163,55 @@ async def test_every_live_link_is_seen_by_maker_lead_auditor_and_administrator(
         found = (await desk.making.list(who, None, 10)).items
         assert [link.id for link in found] == ([made.link.id] if sees else [])
     for who in (lead, admin, auditor):
-        assert [link.id for link in await desk.making.of_case(who, case_id)] == [made.link.id]
+        assert [link.id for link in (await desk.making.of_case(who, case_id, None, 10)).items] == [made.link.id]
     for who, answer in ((maker, Forbidden), (other, NotFound)):
         with pytest.raises(answer):
-            await desk.making.of_case(who, case_id)
+            await desk.making.of_case(who, case_id, None, 10)
     await desk.making.revoke(lead, made.link.id, ORIGIN)
     assert (await desk.making.list(admin, None, 10)).items == []
-    assert await desk.making.of_case(lead, case_id) == []
+    assert (await desk.making.of_case(lead, case_id, None, 10)).items == []
 
 
 async def test_a_listing_goes_on_where_it_ended(desk: Desk, lead: Principal) -> None:
-    made = [(await desk.upload_link(lead)).link.id for _ in range(5)]
-    seen, after = [], None
-    for _ in range(3):
-        page = await desk.making.list(lead, after, 2)
-        seen += [link.id for link in page.items]
-        after = page.next_after
-    assert seen == made[::-1]
-    assert after is None
+    case_id = await desk.case(lead)
+    made = [(await desk.upload_link(lead, case_id)).link.id for _ in range(5)]
+    for listing in (desk.making.list, lambda who, *page: desk.making.of_case(who, case_id, *page)):
+        seen, after = [], None
+        for _ in range(3):
+            page = await listing(lead, after, 2)
+            seen += [link.id for link in page.items]
+            after = page.next_after
+        assert seen == made[::-1]
+        assert after is None
+
+
+async def test_an_account_has_so_many_live_links(desk: Desk, lead: Principal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "MOST_LINKS", 2)
+    first = await desk.upload_link(lead)
+    await desk.send(await desk.visit(first))  # used up: it is good for nothing any more
+    async with asyncio.timeout(60):
+        many = await asyncio.gather(*(desk.upload_link(lead) for _ in range(6)), return_exceptions=True)
+    live = [made for made in many if isinstance(made, Made)]
+    assert sorted(map(type, many), key=str) == sorted([Made] * 2 + [making.TooManyLinks] * 4, key=str)
+    await desk.making.revoke(lead, live[0].link.id, ORIGIN)
+    await desk.upload_link(lead)
+
+
+async def test_roles_may_be_kept_from_making_links(desk: Desk, house: House, lead: Principal) -> None:
+    uploader = await house.principal(Role.UPLOADER)
+    made = await desk.upload_link(uploader)
+    desk.making._roles = frozenset({Role.ADMIN, Role.ANALYST})
+    with pytest.raises(Forbidden):
+        await desk.upload_link(uploader)
+    await desk.upload_link(lead)
+    await desk.visit(made)  # what is there stays
+
+
+async def test_what_an_account_lost_meanwhile_makes_no_link(desk: Desk, house: House, lead: Principal) -> None:
+    await house.identity.accounts.change("a test", lead.user_id, None, UserChanges(disabled=True), ORIGIN)
+    with pytest.raises(NotSignedIn):
+        await desk.upload_link(lead)
+    assert await house.rows("links") == []
 
 
 @pytest.mark.parametrize(

@@ -209,17 +209,13 @@ async def test_a_link_that_ends_while_a_file_comes_in_takes_nothing(desk: Desk, 
     async def close() -> None:
         await desk.change(lead, case_id, status=CaseStatus.CLOSED)
 
-    async def redden() -> None:
-        await desk.change(lead, case_id, tlp=Tlp.RED)
-
     async def revoke() -> None:
         await desk.making.revoke(lead, made.link.id, ORIGIN)
 
-    for end in (close, redden, revoke):
+    for end in (close, revoke):
         assert await refusal(desk.send(visit, meanwhile=end)) is NotSignedIn
         assert house.store.blobs == {}
         await desk.change(lead, case_id, status=CaseStatus.OPEN)
-        await desk.change(lead, case_id, tlp=Tlp.AMBER)
     assert (await desk.link_row())["used"] == 0
 
 

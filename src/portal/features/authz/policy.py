@@ -198,9 +198,14 @@ def require_on(principal: Principal, action: Action, standing: Standing) -> None
         raise Forbidden("Nobody but its owner reads an inbox: there is no lead to show it to.")
 
 
-def require_links(standing: Standing) -> None:
-    """That something may go from a case to people without an account. Raises TlpForbidsLinks."""
-    if standing.case is not None and not links_allowed(standing.case.tlp):
+def require_links(principal: Principal, action: Action, standing: Standing) -> None:
+    """That a link may be made for that: to what may leave the case; or by its lead to hand in, whatever its colour.
+
+    Raises TlpForbidsLinks.
+    """
+    if standing.case is None or links_allowed(standing.case.tlp):
+        return
+    if action is not Action.LINK_UPLOAD or Stand.LEAD not in stands(principal, standing):
         raise TlpForbidsLinks
 
 
@@ -272,7 +277,8 @@ def _reaches(principal: Principal, standing: Standing) -> bool:
     """Whether the object lies where the caller's credential is good at all. A link never leaves its own place."""
     case_id = None if standing.case is None else standing.case.id
     if principal.kind is CredentialKind.LINK and standing.case is not None:
-        return principal.case_id is not None and case_id == principal.case_id and links_allowed(standing.case.tlp)
+        open_ = links_allowed(standing.case.tlp) or Permission.LINK_UPLOAD in principal.permissions
+        return principal.case_id is not None and case_id == principal.case_id and open_
     if principal.kind is CredentialKind.LINK:
         return principal.case_id is None
     return principal.case_id is None or case_id == principal.case_id

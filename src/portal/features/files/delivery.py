@@ -4,10 +4,9 @@ Comes in: a principal, a file's id, the part of it wanted. Leaves: a `Delivery` 
 short transaction judges and records "started" before the first byte; the outcome follows after the last one.
 """
 
-import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -26,12 +25,14 @@ from portal.features.audit.record import Recorder
 from portal.features.files import repository
 from portal.features.files.catalog import allowed
 from portal.features.files.models import Status
+from portal.features.files.transfers import SMALL, UNBOUNDED, Transfers
 from portal.features.files.views import FileView
 from portal.features.identity.callers import Callers
 from portal.strongbox.model import SealedFile
 from portal.strongbox.strongbox import Strongbox
 
 _JUDGED_SECONDS = 1.0
+_UNJUDGED_SECONDS = 60.0  # what was revoked meanwhile goes on so long, and no longer
 
 _log = log.get(__name__)
 
@@ -73,11 +74,19 @@ class Delivery:
 class Deliveries:
     """Safe for concurrent use."""
 
-    def __init__(self, database: Database, strongbox: Strongbox, callers: Callers, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        database: Database,
+        strongbox: Strongbox,
+        callers: Callers,
+        recorder: Recorder,
+        transfers: Transfers = UNBOUNDED,
+    ) -> None:
         self._database = database
         self._strongbox = strongbox
         self._callers = callers
         self._recorder = recorder
+        self._transfers = transfers
 
     async def describe(self, principal: Principal, file_id: UUID) -> FileView:
         """What a download would deliver, without one; its record is verified.
@@ -112,6 +121,8 @@ class Deliveries:
                     file = await _deliverable(connection, principal, file_id)
                     sealed = file.sealed(await repository.parts(connection, file))
                     extent = Extent(0, 0) if sealed is None else _chosen(choose, file)
+                    if extent.length > SMALL:
+                        self._transfers.require(principal)
                     use = None if counted is None or sealed is None else await counted(connection, file, extent)
                     said: dict[str, Detail] = {"start": extent.start, "length": extent.length}
                     started = Event(EventKind.FILE_DOWNLOAD_STARTED, principal.actor, str(file_id), origin, said)
@@ -150,7 +161,8 @@ class Deliveries:
         """The bytes, and whatever happens, one outcome: finished, revoked, damaged, broken or client_gone."""
         outcome, sent, handed = "client_gone", 0, 0
         try:
-            async with _held(use), aclosing(self._plaintext(sealed, extent)) as plaintext:
+            place = self._place(judge.principal, extent, use)
+            async with place, aclosing(self._plaintext(sealed, extent)) as plaintext:
                 async for chunk in plaintext:
                     await judge.again()
                     handed += len(chunk)  # whatever of it arrives
@@ -178,6 +190,16 @@ class Deliveries:
             settle = None if use is None else partial(use.ended, handed=handed, finished=outcome == "finished")
             await uninterrupted(self._recorder.outcome(ended, settle))
 
+    @asynccontextmanager
+    async def _place(self, principal: Principal, extent: Extent, use: Use | None) -> AsyncIterator[None]:
+        """What a download holds while it runs: a place among others, and what it is counted by."""
+        async with AsyncExitStack() as held:
+            if extent.length > SMALL:
+                held.enter_context(self._transfers.place(principal))
+            if use is not None:
+                await held.enter_async_context(use.held())
+            yield
+
     async def _is_gone(self, file: FileView) -> bool:
         try:
             async with self._database.read() as connection:
@@ -200,25 +222,29 @@ class _Judge:
 
     def __init__(self, database: Database, callers: Callers, principal: Principal, file_id: UUID) -> None:
         self._database, self._callers = database, callers
-        self._principal, self._file_id = principal, file_id
-        self._last = time.monotonic()
+        self.principal, self._file_id = principal, file_id
+        self._last = self._judged_at = time.monotonic()
 
     async def again(self) -> None:
-        """Raises NotSignedIn, NotFound, Forbidden, Quarantined. A database that is away ends no download."""
+        """Raises NotSignedIn, NotFound, Forbidden, Quarantined.
+
+        A database that is away ends no download for a minute; then it does: DatabaseAway.
+        """
         if time.monotonic() - self._last < _JUDGED_SECONDS:
             return
         self._last = time.monotonic()
-        with contextlib.suppress(DatabaseAway):
+        try:
             await uninterrupted(self._judged())  # cut off in the middle, it would take a database connection with it
+        except DatabaseAway:
+            if time.monotonic() - self._judged_at > _UNJUDGED_SECONDS:
+                raise
+        else:
+            self._judged_at = time.monotonic()
 
     async def _judged(self) -> None:
         async with self._database.read() as connection:
-            principal = await self._callers.again(connection, self._principal)
+            principal = await self._callers.again(connection, self.principal)
             await _deliverable(connection, principal, self._file_id)
-
-
-def _held(use: Use | None) -> AbstractAsyncContextManager[None]:
-    return contextlib.nullcontext() if use is None else use.held()
 
 
 class _NotChosen(Exception):

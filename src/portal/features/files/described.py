@@ -9,6 +9,7 @@ from portal.features.files.intake import InFlight
 from portal.features.files.lease import UploadLost
 from portal.features.files.repository import FileMoved
 from portal.features.files.schemas import MAX_DESCRIPTION
+from portal.features.files.transfers import TooManyTransfers, WorkerBusy
 from portal.features.files.upload import KeyReused, UploadGone
 from portal.web.documents import BINARY
 from portal.web.errors import TooSlow, UnsupportedMediaType
@@ -20,6 +21,7 @@ WRITE: list[type[PortalError]] = [*CHANGE, errors.PreconditionFailed, errors.Pre
 JSON: list[type[PortalError]] = [errors.InvalidInput, UnsupportedMediaType, TooSlow, errors.TooLarge]
 CONTENT: list[type[PortalError]] = [*READ, errors.Forbidden, errors.Quarantined, errors.IntegrityError, FileMoved]
 CONTENT += [errors.PreconditionFailed]
+DOWNLOAD: list[type[PortalError]] = [*CONTENT, TooManyTransfers, WorkerBusy]
 UPLOAD: list[type[PortalError]] = [
     errors.InvalidInput,
     UnsupportedMediaType,
@@ -37,6 +39,8 @@ UPLOAD: list[type[PortalError]] = [
     KeyReused,
     errors.Unavailable,
     UploadLost,
+    WorkerBusy,
+    TooManyTransfers,
     errors.StorageFull,
 ]
 FORM_BODY: dict[str, Any] = {

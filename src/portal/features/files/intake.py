@@ -8,6 +8,7 @@ writes rows, bytes and record. `giving_up` settles what fails, `maintenance` wha
 
 import asyncio
 import hashlib
+from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -29,6 +30,7 @@ from portal.features.files.catalog import allowed, expire, require_in, require_p
 from portal.features.files.giving_up import GivingUp
 from portal.features.files.lease import LEASE, UploadLost, leased, until
 from portal.features.files.models import Status
+from portal.features.files.transfers import UNBOUNDED, Transfers
 from portal.features.files.upload import Counted, KeyReused, Known, Upload, UploadGone, compare, require_same
 from portal.features.files.views import Arrival, Details, FileView
 from portal.features.identity.callers import Callers
@@ -45,12 +47,20 @@ class Intake:
     """Safe for concurrent use."""
 
     def __init__(
-        self, database: Database, strongbox: Strongbox, callers: Callers, *, max_bytes: int, row_bytes: int
+        self,
+        database: Database,
+        strongbox: Strongbox,
+        callers: Callers,
+        transfers: Transfers = UNBOUNDED,
+        *,
+        max_bytes: int,
+        row_bytes: int,
     ) -> None:
         """Up to `row_bytes` a body is taken in at once, where its length is announced."""
         self._database = database
         self._strongbox = strongbox
         self._callers = callers
+        self._transfers = transfers
         self._max_bytes = max_bytes
         self._row_bytes = row_bytes
         self._giving_up = GivingUp(database, strongbox)
@@ -74,8 +84,15 @@ class Intake:
         upload = Upload(principal, arrival, origin, place, clock.now(), idempotency_key, counted, at_once)
         if at_once:
             await self._require_place(principal, arrival.case_id)
+        if at_once:
+            return await self._settled(upload, self._take_at_once(upload))
+        with self._transfers.place(principal):
+            return await self._settled(upload, self._take_in_pieces(upload))
+
+    async def _settled(self, upload: Upload, work: Coroutine[Any, Any, FileView]) -> FileView:
+        """What `work` gives; an upload that fails is given up."""
         try:
-            return await (self._take_at_once(upload) if at_once else self._take_in_pieces(upload))
+            return await work
         except (InFlight, KeyReused, UploadGone):
             raise  # it is another upload's key: of this one there is nothing
         except DatabaseAway as away:

@@ -29,6 +29,7 @@ from portal.strongbox.strongbox import Strongbox
 
 SWEEPER = "system:sweep"
 IDEMPOTENCY_KEPT = timedelta(hours=24)
+FAILED_KEPT = timedelta(days=7)
 _PAGE = 200
 
 _log = log.get(__name__)
@@ -70,6 +71,7 @@ class Maintenance:
             await grant_rows.forget_over(connection, clock.now())
             await grant_rows.end_given(connection)  # given while the right to give was just lost
             await repository.expire_idempotency_keys(connection, clock.now() - IDEMPOTENCY_KEPT)
+            await repository.forget_failed(connection, clock.now() - FAILED_KEPT)
         return settled
 
     async def fsck(self, *, sample: float | None = None, full: bool = False) -> AsyncIterator[Checked]:

@@ -25,6 +25,7 @@ from portal.features.files.described import (
     CONTENT,
     CONTENT_HEADERS,
     DELIVERED,
+    DOWNLOAD,
     FORM_BODY,
     JSON,
     LOCATED,
@@ -189,7 +190,7 @@ async def move_file(
     status_code=200,
     summary="Download a file",
     response_class=DownloadResponse,
-    responses={**DELIVERED, **documented(*CONTENT, errors.RangeNotSatisfiable)},
+    responses={**DELIVERED, **documented(*DOWNLOAD, errors.RangeNotSatisfiable)},
     openapi_extra=RANGE,
 )
 async def download_file(

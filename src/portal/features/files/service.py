@@ -11,6 +11,7 @@ from portal.features.files.granting import Grants
 from portal.features.files.intake import Intake
 from portal.features.files.maintenance import Maintenance
 from portal.features.files.moving import Moves
+from portal.features.files.transfers import Transfers
 from portal.features.identity.service import Identity
 from portal.resources import Resources
 
@@ -35,15 +36,17 @@ def build(resources: Resources, identity: Identity) -> Files:
     """The services over one set of resources."""
     database, strongbox = resources.database, resources.strongbox
     recorder = Recorder(database, resources.journal)
+    transfers = Transfers(resources.transfers_per_caller, resources.transfers)
     return Files(
         intake=Intake(
             database,
             strongbox,
             identity.callers,
+            transfers,
             max_bytes=resources.max_upload_bytes,
             row_bytes=resources.row_bytes,
         ),
-        deliveries=Deliveries(database, strongbox, identity.callers, recorder),
+        deliveries=Deliveries(database, strongbox, identity.callers, recorder, transfers),
         catalog=Catalog(database, strongbox),
         moves=Moves(database, strongbox),
         glass=BreakGlass(database),

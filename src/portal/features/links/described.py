@@ -4,11 +4,14 @@ from portal.core import errors
 from portal.core.errors import PortalError
 from portal.features.authz.policy import CaseReadOnly
 from portal.features.files import described
+from portal.features.files.intake import InFlight
 from portal.features.files.lease import UploadLost
+from portal.features.files.transfers import TooManyTransfers, WorkerBusy
+from portal.features.files.upload import KeyReused
 from portal.features.links.views import KindRefused, LinkUsedUp
 from portal.web.errors import TooSlow, UnsupportedMediaType
 
-CONTENT = described.CONTENT
+CONTENT, DOWNLOAD = described.CONTENT, described.DOWNLOAD
 UPLOAD: list[type[PortalError]] = [
     errors.InvalidInput,
     UnsupportedMediaType,
@@ -20,11 +23,15 @@ UPLOAD: list[type[PortalError]] = [
     TooSlow,
     CaseReadOnly,
     LinkUsedUp,
+    InFlight,
+    KeyReused,
     errors.TooLarge,
     errors.Unprocessable,
     KindRefused,
     errors.Unavailable,
     UploadLost,
+    WorkerBusy,
+    TooManyTransfers,
     errors.StorageFull,
 ]
 FORM_BODY = described.FORM_BODY

@@ -25,7 +25,8 @@ async def require_place(
     connection: AsyncConnection, principal: Principal, kind: LinkKind, case_id: UUID | None
 ) -> None:
     """Raises NotFound, Forbidden, CaseReadOnly, TlpForbidsLinks."""
-    policy.require_links(await require_right(connection, principal, kind, case_id))
+    stand = await require_right(connection, principal, kind, case_id)
+    policy.require_links(principal, ACTIONS[kind], stand)
 
 
 async def require_right(

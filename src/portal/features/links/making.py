@@ -9,11 +9,11 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
-from portal.core.errors import Forbidden, NotFound, Quarantined, Unprocessable
+from portal.core.errors import Conflict, Forbidden, NotFound, NotSignedIn, Quarantined, Unprocessable
 from portal.core.ids import new_id
 from portal.core.marked import LINK, Mark
 from portal.core.page import After, Page, page_of
-from portal.core.principal import Action, Origin, Principal
+from portal.core.principal import Action, Origin, Principal, Role
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
@@ -21,27 +21,43 @@ from portal.features.authz import policy
 from portal.features.cases import standing
 from portal.features.files.catalog import held
 from portal.features.files.models import Status
+from portal.features.identity.callers import Callers
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.links import repository
 from portal.features.links.judging import require_place
 from portal.features.links.views import Link, LinkKind, LinkState, Made, Wanted, details_of
 
 MARK = Mark(LINK)
+MOST_LINKS = 500  # live ones of one account
+
+
+class TooManyLinks(Conflict):
+    code, title = "too_many_links", f"An account has at most {MOST_LINKS} live links: revoke one first."
 
 
 class Making:
     """Safe for concurrent use."""
 
-    def __init__(self, database: Database, hasher: PasswordHasher) -> None:
+    def __init__(
+        self, database: Database, hasher: PasswordHasher, callers: Callers, roles: frozenset[Role] = frozenset(Role)
+    ) -> None:
+        """`roles` of accounts that may make links."""
         self._database = database
         self._hasher = hasher
+        self._callers = callers
+        self._roles = roles
 
     async def make(self, principal: Principal, wanted: Wanted, origin: Origin) -> Made:
-        """Raises NotFound, Forbidden, CaseReadOnly, TlpForbidsLinks, Quarantined, Unprocessable, Unavailable."""
+        """Raises NotSignedIn, NotFound, Forbidden, CaseReadOnly, TlpForbidsLinks, TooManyLinks, Quarantined,
+        Unprocessable, Unavailable.
+        """
+        if principal.role not in self._roles:
+            raise Forbidden("Accounts of this role make no links here.")
         hashed = None if wanted.password is None else await self._hasher.hash(wanted.password)
         secret = MARK.make()
         async with self._database.write() as connection:
             link = _link(principal, wanted, await _place(connection, principal, wanted))
+            await self._require_maker(connection, principal)
             await repository.add(connection, link, MARK.digest(secret) or b"", hashed)
             if wanted.file_ids:
                 await repository.offer(connection, link.id, wanted.file_ids)
@@ -51,11 +67,23 @@ class Making:
             )
         return Made(link, secret)
 
-    async def of_case(self, principal: Principal, case_id: UUID) -> list[Link]:
+    async def _require_maker(self, connection: AsyncConnection, principal: Principal) -> None:
+        """That the account is what it was, and stays it until the link is there: else nothing would end the link.
+
+        Raises NotSignedIn, TooManyLinks.
+        """
+        await repository.hold_maker(connection, principal.user_id)
+        if (await self._callers.again(connection, principal)).role is not principal.role:
+            raise NotSignedIn
+        if await repository.count_live(connection, principal.user_id, clock.now()) >= MOST_LINKS:
+            raise TooManyLinks
+
+    async def of_case(self, principal: Principal, case_id: UUID, after: After | None, limit: int) -> Page[Link]:
         """The links that lead into a case and were not revoked, newest first. Raises NotFound, Forbidden."""
         async with self._database.read() as connection:
             await _judge(connection, principal, Action.CASE_LINK_LIST, case_id)
-            return await repository.listed(connection, clock.now(), case_id=case_id)
+            found = await repository.listed(connection, clock.now(), after, limit + 1, case_id=case_id)
+        return page_of(found, limit)
 
     async def list(self, principal: Principal, after: After | None, limit: int) -> Page[Link]:
         """The links that the principal made and that were not revoked; for an auditor or administrator everybody's."""

@@ -95,6 +95,19 @@ async def live_by_id(connection: AsyncConnection, link_id: UUID, moment: datetim
     return None if row is None else live(row)
 
 
+async def hold_maker(connection: AsyncConnection, user_id: UUID) -> None:
+    """Nobody changes the account, or makes another link for it, until the transaction ends."""
+    await connection.execute(select(_users.c.id).where(_users.c.id == user_id).with_for_update(key_share=True))
+
+
+async def count_live(connection: AsyncConnection, user_id: UUID, moment: datetime) -> int:
+    """How many of a user's links are good for something."""
+    left = or_(_links.c.most_in_all.is_(None), _links.c.used < _links.c.most_in_all)
+    good = (_links.c.revoked_at.is_(None), _links.c.expires_at > moment, left)
+    asked = select(func.count()).select_from(_links).where(_links.c.made_by == user_id, *good)
+    return int((await connection.execute(asked)).scalar_one())
+
+
 async def to_redeem(connection: AsyncConnection, digest: bytes, moment: datetime) -> Redeemable | None:
     row = (await connection.execute(_TO_REDEEM, {"digest": digest, "moment": moment})).one_or_none()
     return None if row is None else Redeemable(live(row), row.password_hash, row.failures, row.failed_at)

@@ -15,10 +15,10 @@ from portal.features.identity.deps import From, WithAccount
 from portal.features.identity.fresh import FreshSignInRequired, require_fresh_for
 from portal.features.identity.passwords import PasswordGuessable, PasswordLength
 from portal.features.links.deps import Listing, NewDownloadLink, NewUploadLink, WithLinks
+from portal.features.links.making import TooManyLinks
 from portal.features.links.schemas import (
     DownloadLinkIn,
     LinkCreated,
-    LinkList,
     LinkOut,
     LinkResults,
     UploadLinkIn,
@@ -38,6 +38,7 @@ _MAKE: list[type[PortalError]] = [
     *_KNOWN,
     CaseReadOnly,
     TlpForbidsLinks,
+    TooManyLinks,
     errors.Unprocessable,
     PasswordLength,
     PasswordGuessable,
@@ -77,7 +78,7 @@ async def make_upload_link(
 
 @router.get(
     "/links",
-    summary="List live links",
+    summary="List links",
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_LISTED),
 )
@@ -92,14 +93,17 @@ async def list_links(principal: WithAccount, links: WithLinks, query: Listing) -
 
 @router.get(
     "/cases/{case_id}/links",
-    summary="List a case's live links",
+    summary="List a case's links",
     response_description="Newest first.",
-    responses=documented(*_KNOWN),
+    responses=documented(errors.InvalidInput, *_KNOWN),
 )
-async def list_case_links(case_id: UUID, principal: WithAccount, links: WithLinks) -> LinkList:
+async def list_case_links(case_id: UUID, principal: WithAccount, links: WithLinks, query: Listing) -> LinkResults:
     """For its leads, auditors and administrators, whoever made them."""
-    found = await links.making.of_case(principal, case_id)
-    return LinkList(items=[LinkOut.of(link) for link in found])
+    bound_to = f"links{case_id}{principal.user_id}"
+    after = None if query.cursor is None else links.cursors.read(query.cursor, bound_to)
+    page = await links.making.of_case(principal, case_id, after, query.limit)
+    following = None if page.next_after is None else links.cursors.write(page.next_after, bound_to)
+    return LinkResults(items=[LinkOut.of(link) for link in page.items], next_cursor=following)
 
 
 @router.delete(

@@ -163,14 +163,6 @@ class LinkCreated(LinkOut):
         return cls.model_validate(_told(link) | {"secret": secret})
 
 
-class LinkList(BaseModel):
-    """The live links of a case, newest first."""
-
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_LINK]}})
-
-    items: list[LinkOut]
-
-
 class LinkResults(BaseModel):
     """One page of live links, newest first."""
 

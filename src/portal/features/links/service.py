@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from portal.core.cursor import Cursors
+from portal.core.principal import Role
 from portal.features.files.service import Files
 from portal.features.identity.service import Identity
 from portal.features.links.making import Making
@@ -21,11 +22,11 @@ class Links:
     cursors: Cursors
 
 
-def build(resources: Resources, identity: Identity, files: Files) -> Links:
+def build(resources: Resources, identity: Identity, files: Files, roles: frozenset[Role]) -> Links:
     """The services over one set of resources."""
     database = resources.database
     return Links(
-        making=Making(database, identity.hasher),
+        making=Making(database, identity.hasher, identity.callers, roles),
         visits=Visits(database, identity.hasher),
         sharing=Sharing(database, files.catalog),
         cursors=Cursors(resources.secret_keys),

@@ -16,7 +16,7 @@ from portal.features.files.service import Files
 from portal.features.files.views import FileView
 from portal.features.identity.deps import From
 from portal.features.links.deps import HoldsLink, MayDownload, MayUpload, Offered, Redeeming, Said, WithLinks
-from portal.features.links.described import CONTENT, FORM_BODY, UPLOAD
+from portal.features.links.described import CONTENT, DOWNLOAD, FORM_BODY, UPLOAD
 from portal.features.links.downloads import NothingToResume
 from portal.features.links.shared_schemas import LinkTokenOut, Receipt, RedeemIn, SharedOut
 from portal.features.links.uploads import Box
@@ -70,7 +70,7 @@ async def read_shared(visit: HoldsLink, links: WithLinks, query: Offered, respon
     response_class=DownloadResponse,
     responses={
         **DELIVERED,
-        **documented(*CONTENT, LinkUsedUp, NothingToResume, errors.RangeNotSatisfiable),
+        **documented(*DOWNLOAD, LinkUsedUp, NothingToResume, errors.RangeNotSatisfiable),
     },
     openapi_extra=RANGE,
 )
