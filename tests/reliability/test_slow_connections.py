@@ -25,6 +25,7 @@ from .amounts import amount
 from .conftest import Figures
 
 PATIENCE = {"HEAD_SECONDS": "20", "STALL_SECONDS": "20", "BYTES_PER_SECOND": "1024"}
+PLACES = {"TRANSFERS": "10000", "TRANSFERS_PER_CALLER": "10000"}  # what is slow, not what is many
 BIG = 16 << 20  # more than the kernel takes for a reader that does not read
 CLIENTS, ROUNDS = 4, 15
 DRIP_SECONDS = 0.3
@@ -33,7 +34,7 @@ HEADROOM = 30  # descriptors: the database's pool of ten may have grown meanwhil
 
 
 def test_slow_connections_hold_up_nobody_and_come_to_an_end(make_portal: MakePortal, figures: Figures) -> None:
-    portal, count = make_portal(**PATIENCE), amount("SLOW_CONNECTIONS")
+    portal, count = make_portal(**PATIENCE, **PLACES), amount("SLOW_CONNECTIONS")
     portal.prepare(analyst="analyst")
     portal.start()
     with portal.client("analyst") as analyst, ExitStack() as kept_open:
