@@ -223,7 +223,7 @@ class _Judge:
     def __init__(self, database: Database, callers: Callers, principal: Principal, file_id: UUID) -> None:
         self._database, self._callers = database, callers
         self.principal, self._file_id = principal, file_id
-        self._last = self._judged_at = time.monotonic()
+        self._last, self._away_since = time.monotonic(), 0.0
 
     async def again(self) -> None:
         """Raises NotSignedIn, NotFound, Forbidden, Quarantined.
@@ -232,14 +232,15 @@ class _Judge:
         """
         if time.monotonic() - self._last < _JUDGED_SECONDS:
             return
-        self._last = time.monotonic()
+        self._last = now = time.monotonic()
         try:
             await uninterrupted(self._judged())  # cut off in the middle, it would take a database connection with it
         except DatabaseAway:
-            if time.monotonic() - self._judged_at > _UNJUDGED_SECONDS:
+            self._away_since = self._away_since or now
+            if now - self._away_since >= _UNJUDGED_SECONDS:
                 raise
         else:
-            self._judged_at = time.monotonic()
+            self._away_since = 0.0
 
     async def _judged(self) -> None:
         async with self._database.read() as connection:

@@ -18,7 +18,7 @@ from portal.core.errors import IntegrityError, NotFound, PortalError
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
-from portal.features.files import grant_rows, repository
+from portal.features.files import failed_rows, grant_rows, repository
 from portal.features.files.catalog import expire, remove_bytes
 from portal.features.files.lease import LEASE
 from portal.features.files.models import Status
@@ -71,7 +71,7 @@ class Maintenance:
             await grant_rows.forget_over(connection, clock.now())
             await grant_rows.end_given(connection)  # given while the right to give was just lost
             await repository.expire_idempotency_keys(connection, clock.now() - IDEMPOTENCY_KEPT)
-            await repository.forget_failed(connection, clock.now() - FAILED_KEPT)
+            await failed_rows.forget(connection, clock.now() - FAILED_KEPT)
         return settled
 
     async def fsck(self, *, sample: float | None = None, full: bool = False) -> AsyncIterator[Checked]:

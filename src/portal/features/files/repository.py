@@ -246,13 +246,6 @@ async def expire_idempotency_keys(connection: AsyncConnection, before: datetime)
     )
 
 
-async def forget_failed(connection: AsyncConnection, before: datetime) -> None:
-    """Drop rows of uploads that failed before then and left nothing."""
-    left = select(_blobs.c.id).where(_blobs.c.file_id == _files.c.id).exists()
-    failed = _files.c.status.in_((Status.FAILED.value, Status.REJECTED.value))
-    await connection.execute(delete(_files).where(failed, _files.c.created_at < before, ~left))
-
-
 def folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
