@@ -14,9 +14,13 @@ from portal.core.principal import NOWHERE, Role
 from portal.features.identity.accounts import UserChanges
 from portal.features.identity.registration import OneTime
 from portal.features.identity.repository import User, UserFilters
+from portal.features.identity.revocation import Counts
 
 app = typer.Typer(help="Accounts.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The account's name.")]
+Everything = Annotated[
+    bool, typer.Option("--everything", help="Its API tokens, links, grants and invitations too, for good.")
+]
 _PAGE = 200
 
 
@@ -63,9 +67,9 @@ def change(
 
 
 @app.command("reset")
-def reset(name: Name, *, as_json: Json = False) -> None:
+def reset(name: Name, *, everything: Everything = False, as_json: Json = False) -> None:
     """End an account's password and sessions; shows the secret with which its owner sets another."""
-    made = settle(_reset(name))
+    made = settle(_reset(name, everything=everything))
     value = {"secret": made.secret, "expires_at": rfc3339(made.expires_at)}
     answer(f"secret: {made.secret}   (shown this once, good until {value['expires_at']})", value, as_json=as_json)
 
@@ -78,10 +82,12 @@ def reset_totp(name: Name, *, as_json: Json = False) -> None:
 
 
 @app.command("logout")
-def logout(name: Name, *, as_json: Json = False) -> None:
+def logout(name: Name, *, everything: Everything = False, as_json: Json = False) -> None:
     """End every session of an account."""
-    settle(_logout(name))
-    answer(f"{name} is signed out everywhere", {"name": name}, as_json=as_json)
+    counts = settle(_logout(name, everything=everything))
+    told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())
+    ended = f"; ended: {told}" if counts else ""
+    answer(f"{name} is signed out everywhere{ended}", {"name": name, **counts}, as_json=as_json)
 
 
 def _state(user: User) -> str:
@@ -120,10 +126,10 @@ async def _change(name: str, changes: UserChanges) -> User:
         return await opened.identity.accounts.change(actor(), user.id, None, changes, NOWHERE)
 
 
-async def _reset(name: str) -> OneTime:
+async def _reset(name: str, *, everything: bool) -> OneTime:
     async with portal() as opened:
         user = await opened.identity.users.named(name)
-        return await opened.identity.accounts.reset_password(actor(), user.id, NOWHERE)
+        return await opened.identity.accounts.reset_password(actor(), user.id, NOWHERE, everything=everything)
 
 
 async def _reset_totp(name: str) -> None:
@@ -132,7 +138,10 @@ async def _reset_totp(name: str) -> None:
         await opened.identity.accounts.reset_totp(actor(), user.id, NOWHERE)
 
 
-async def _logout(name: str) -> None:
+async def _logout(name: str, *, everything: bool) -> Counts:
     async with portal() as opened:
         user = await opened.identity.users.named(name)
+        if everything:
+            return await opened.identity.accounts.end_everything(actor(), user.id, NOWHERE)
         await opened.identity.accounts.end_sessions(actor(), user.id, NOWHERE)
+        return {}

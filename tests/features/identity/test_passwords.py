@@ -1,6 +1,7 @@
 """Passwords: what is acceptable, what is equal, and how much work may be going on at once."""
 
 import asyncio
+import threading
 import unicodedata
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
@@ -12,8 +13,11 @@ from zxcvbn import frequency_lists
 
 from portal.core import tasks
 from portal.core.errors import Unavailable, Unprocessable
-from portal.features.identity.guessable import is_guessable
-from portal.features.identity.passwords import PasswordGuessable, PasswordHasher
+from portal.core.ids import new_id
+from portal.features.identity import guessable, passwords
+from portal.features.identity.guessable import COMMON, is_guessable
+from portal.features.identity.passwords import MAX_BYTES, MIN_CHARACTERS, PasswordGuessable, PasswordHasher
+from portal.features.identity.turns import Asker
 
 from .counting import Context
 
@@ -266,7 +270,6 @@ async def test_over_32_at_a_time_the_rest_are_told_to_come_again(
     await context.is_busy()
     assert await refused_at_once(hasher.verify(PASSWORD, known))
     assert await refused_at_once(hasher.verify(PASSWORD, None))
-    assert await refused_at_once(hasher.hash(PASSWORD))
     context.gate.set()
     assert await asyncio.gather(*sign_ins) == [True] * 32
     assert await hasher.verify(PASSWORD, known)
@@ -312,7 +315,7 @@ async def test_who_stops_waiting_for_work_that_has_begun_keeps_its_place_until_t
     assert await asyncio.gather(*sign_ins) == [True] * 30
     assert context.most_inside == 2
     await tasks.drain()
-    assert hasher._queued == 0
+    assert hasher._turns.taken == 0
 
 
 async def test_work_that_fails_gives_its_place_back(hasher: PasswordHasher, context: Context) -> None:
@@ -321,3 +324,43 @@ async def test_work_that_fails_gives_its_place_back(hasher: PasswordHasher, cont
             await hasher.verify(PASSWORD, "not a hash")
     assert context.calls["verify"] == 40
     assert not await hasher.verify(PASSWORD, None)
+
+
+async def test_the_3000_most_common_passwords_that_fit_the_policy_are_refused(hasher: PasswordHasher) -> None:
+    fit = [password for password in COMMON if MIN_CHARACTERS <= len(password) <= MAX_BYTES]
+    assert len(fit) >= 3000
+    assert [password for password in fit if not is_guessable(password)] == []
+    for spelling in ("jesuslovesme", "JesusLovesMe", "ZAQ12WSXCDE3", "\uff5aaq12wsxcde3"):
+        with pytest.raises(PasswordGuessable):
+            await hasher.hash(spelling)
+
+
+async def test_what_is_dear_to_judge_keeps_no_sign_in_waiting(
+    hasher: PasswordHasher, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, asked, go = await hasher.hash(PASSWORD), threading.Event(), threading.Event()
+
+    def judged(_: str) -> bool:
+        asked.set()
+        return not go.wait(60)
+
+    monkeypatch.setattr(passwords, "is_guessable", judged)
+    uploader = Asker.by_account(new_id())
+    links = [asyncio.create_task(hasher.hash(HARD, asker=uploader)) for _ in range(32)]
+    await asyncio.to_thread(asked.wait, 60)
+    assert await hasher.verify(PASSWORD, known)
+    assert context.calls["hash"] == 1
+    go.set()
+    assert len(await asyncio.gather(*links)) == 32
+
+
+def test_no_password_takes_long_to_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def zxcvbn(text: str) -> dict[str, float]:
+        seen.append(text)
+        return {"guesses": 1e9}
+
+    monkeypatch.setattr(guessable, "zxcvbn", zxcvbn)
+    assert not is_guessable("4@8({[<369&#!1i|0$5+7%2zxv" * 40)
+    assert [len(text) for text in seen] == [24]

@@ -23,6 +23,7 @@ from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.repository import User
 from portal.features.identity.sessions import GRACE, SESSION_LIFETIME, Sessions, TokenPair
 from portal.features.identity.tokens import AccessClaims, AccessTokens
+from portal.features.identity.turns import Asker
 from portal.features.identity.users import Users
 
 from .stage import EVERYTHING
@@ -174,9 +175,9 @@ async def test_every_refusal_costs_one_verification(
     calls: list[str | None] = []
     really = hasher.verify
 
-    async def verify(password: str, known: str | None) -> bool:
+    async def verify(password: str, known: str | None, asker: Asker) -> bool:
         calls.append(known)
-        return await really(password, known)
+        return await really(password, known, asker)
 
     monkeypatch.setattr(hasher, "verify", verify)
     await refusal(sessions.sign_in("Eve", PASSWORD, NOWHERE))
@@ -245,7 +246,7 @@ async def test_too_many_at_once_are_not_failures_on_record(
     ada: User, hasher: PasswordHasher, sessions: Sessions, database: Database
 ) -> None:
     assert ada.name == NAME
-    hasher._queued = 32
+    hasher._turns._taken = 32
     with pytest.raises(Unavailable):
         await sessions.sign_in(NAME, PASSWORD, NOWHERE)
     assert await events(database) == []

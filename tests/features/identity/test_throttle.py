@@ -221,11 +221,11 @@ async def test_right_passwords_at_once_all_get_in_and_leave_no_charge(
 async def test_a_portal_that_is_too_busy_to_judge_charges_nothing(
     sessions: Sessions, ada: User, hasher: PasswordHasher
 ) -> None:
-    hasher._queued = 32
+    hasher._turns._taken = 32
     for _ in range(3 * FREE_HERE):
         with pytest.raises(Unavailable):
             await sessions.sign_in(ada.name, PASSWORD, HOME)
-    hasher._queued = 0
+    hasher._turns._taken = 0
     assert await gets_in(sessions, ada.name, HOME)
 
 

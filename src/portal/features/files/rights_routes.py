@@ -11,6 +11,7 @@ from portal.features.files.described import CHANGE, JSON, READ
 from portal.features.files.granting import GrantRefused
 from portal.features.files.schemas import BreakGlass, GlassBroken, GrantList, GrantNew, GrantOut
 from portal.features.identity.deps import Administers, ChangesFiles, From, ReadsFiles, WithAccount
+from portal.features.identity.fresh import FreshSignInRequired, require_fresh
 from portal.web.documents import taken_as_json
 from portal.web.errors import documented
 
@@ -23,13 +24,14 @@ BODIES = (BreakGlass, GrantNew)  # models that `deps` parse: FastAPI does not se
     status_code=201,
     summary="Read a case's file as administrator",
     response_description="The right to download it, for a while.",
-    responses=documented(*JSON, *READ, errors.Forbidden),
+    responses=documented(*JSON, *READ, errors.Forbidden, FreshSignInRequired),
     openapi_extra=taken_as_json(BreakGlass),
 )
 async def break_glass(
     file_id: UUID, body: GlassBody, principal: Administers, files: WithFiles, origin: From
 ) -> GlassBroken:
-    """Gives fifteen minutes. The reason is on record, and shown to the case's leads."""
+    """Gives fifteen minutes, to who typed the password in the last 15. The reason is on record, and shown to the case's leads."""
+    require_fresh(principal)
     return GlassBroken(expires_at=await files.glass.smash(principal, file_id, body.reason, origin))
 
 

@@ -21,6 +21,7 @@ from portal.features.identity.registration import put_password
 from portal.features.identity.repository import User
 from portal.features.identity.revocation import Counts, Revocations
 from portal.features.identity.totp import otpauth_uri
+from portal.features.identity.turns import Asker
 from portal.features.identity.users import found
 
 _T = TypeVar("_T")
@@ -61,7 +62,8 @@ class Owner:
         Raises what `Proofs.prove` and `PasswordHasher.hash` raise, Conflict.
         """
         user = await self._proved(principal, current, code, origin, _themselves)
-        made = await self._hasher.hash(new, name=user.name)  # work that only a proof sets going
+        # Work that only a proof sets going.
+        made = await self._hasher.hash(new, name=user.name, asker=Asker.by_account(user.id))
         async with self._database.write() as connection:
             await put_password(connection, user, made)
             if everything:
@@ -129,7 +131,8 @@ class Owner:
         self, principal: Principal, password: str, code: str | None, origin: Origin, then: Then[_T]
     ) -> _T:
         user = await self._user(principal)
-        return await self._proofs.prove(Typed(user.name, password, code), origin, then)
+        asker = Asker.by_account(user.id)
+        return await self._proofs.prove(Typed(user.name, password, code), origin, then, asker=asker)
 
     async def _user(self, principal: Principal) -> User:
         async with self._database.read() as connection:

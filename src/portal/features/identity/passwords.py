@@ -2,7 +2,8 @@
 
 Comes in: texts. Leaves: hashes, yes or no; a new password is refused for its length, for being guessable, for being
 its user's name, and for nothing else. An unknown user costs the same work as a wrong password. The parameters are
-RFC 9106 §4's second choice (64 MiB, 3 passes): a few run at once, some wait, the rest get 503.
+RFC 9106 §4's second choice (64 MiB, 3 passes): a few run at once, some wait, the rest get 503 (`turns`). Whether a
+password can be guessed is judged in a queue of its own, one at a time: that keeps no sign-in waiting.
 """
 
 import asyncio
@@ -12,15 +13,16 @@ from typing import TypeVar
 
 from passlib.context import CryptContext
 
-from portal.core.errors import Unavailable, Unprocessable
+from portal.core.errors import Unprocessable
 from portal.core.tasks import uninterrupted
 from portal.features.identity.guessable import is_guessable
 from portal.features.identity.names import name_key
+from portal.features.identity.turns import NOBODY, Asker, Turns
 
 MIN_CHARACTERS = 12
 MAX_BYTES = 1024
 _AT_ONCE = 2
-_WAITING = 32
+_PLACES = 32  # of those at work and those that wait, together
 
 _T = TypeVar("_T")
 
@@ -45,25 +47,22 @@ class PasswordHasher:
             argon2__time_cost=passes,
             argon2__parallelism=lanes,
         )
-        self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._queued = 0
+        self._turns = Turns(_AT_ONCE, _PLACES)
+        self._checks = Turns(1, _PLACES)
         self._decoy: str | None = None
 
-    async def hash(self, password: str, *, name: str = "") -> str:
+    async def hash(self, password: str, *, name: str = "", asker: Asker = NOBODY) -> str:
         """A salted hash to keep, for the user `name`. Raises PasswordLength, PasswordGuessable, Unavailable."""
         secret = _encoded(password)
         if len(secret.decode()) < MIN_CHARACTERS or len(secret) > MAX_BYTES:
             raise PasswordLength
         if name_key(password) == name_key(name):
             raise PasswordGuessable
-        return await self._in_thread(lambda: self._hash(secret))
-
-    def _hash(self, secret: bytes) -> str:
-        if is_guessable(secret.decode()):  # slow enough to be done here
+        if await _in_thread(self._checks, asker, lambda: is_guessable(secret.decode())):
             raise PasswordGuessable
-        return str(self._context.hash(secret))
+        return await _in_thread(self._turns, asker, lambda: str(self._context.hash(secret)))
 
-    async def verify(self, password: str, known: str | None) -> bool:
+    async def verify(self, password: str, known: str | None, asker: Asker = NOBODY) -> bool:
         """Whether `password` made `known`; None stands for an unknown user and is never right.
 
         Raises Unprocessable over MAX_BYTES before any work, Unavailable when too many are waiting.
@@ -72,29 +71,23 @@ class PasswordHasher:
         if len(secret) > MAX_BYTES:
             raise Unprocessable(f"A password has at most {MAX_BYTES} bytes.")
         if self._decoy is None:
-            self._decoy = await self._in_thread(lambda: str(self._context.hash(b"nobody's password")))
+            self._decoy = await _in_thread(self._turns, asker, lambda: str(self._context.hash(b"nobody's password")))
         against = known or self._decoy
-        right = await self._in_thread(lambda: bool(self._context.verify(secret, against)))
+        right = await _in_thread(self._turns, asker, lambda: bool(self._context.verify(secret, against)))
         return right and known is not None
 
-    async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        if self._queued >= _WAITING:
-            raise Unavailable("Too many sign-ins at once; try again.")
-        self._queued += 1
-        try:
-            await self._slots.acquire()
-        except BaseException:
-            self._queued -= 1
-            raise
-        return await uninterrupted(self._at_work(work))
 
-    async def _at_work(self, work: Callable[[], _T]) -> _T:
-        """The slot is free when the thread has ended, not when whoever asked has left: no thread can be stopped."""
-        try:
-            return await asyncio.to_thread(work)
-        finally:
-            self._slots.release()
-            self._queued -= 1
+async def _in_thread(turns: Turns, asker: Asker, work: Callable[[], _T]) -> _T:
+    await turns.take(asker)
+    return await uninterrupted(_at_work(turns, work))
+
+
+async def _at_work(turns: Turns, work: Callable[[], _T]) -> _T:
+    """The turn is over when the thread has ended, not when whoever asked has left: no thread can be stopped."""
+    try:
+        return await asyncio.to_thread(work)
+    finally:
+        turns.done()
 
 
 def _encoded(password: str) -> bytes:

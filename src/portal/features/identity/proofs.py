@@ -20,6 +20,7 @@ from portal.features.identity.factors import Factors
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.repository import User
 from portal.features.identity.throttle import Attempt, Throttle
+from portal.features.identity.turns import Asker
 
 _SHOWN_NAME = 64  # characters of an unknown user name that go on record
 _T = TypeVar("_T")
@@ -44,11 +45,14 @@ class Proofs:
         self._throttle = throttle
         self._factors = factors
 
-    async def prove(self, typed: Typed, origin: Origin, then: Then[_T]) -> _T:
-        """What `then` gives. Raises InvalidGrant, TotpRequired, TooManyAttempts, Unprocessable, Unavailable."""
+    async def prove(self, typed: Typed, origin: Origin, then: Then[_T], *, asker: Asker | None = None) -> _T:
+        """What `then` gives; `asker` is who is signed in, an address where nobody is.
+
+        Raises InvalidGrant, TotpRequired, TooManyAttempts, Unprocessable, Unavailable.
+        """
         attempt = self._throttle.attempt(typed.name, origin)
         user = await self._begin(attempt, typed.name, origin)
-        await self._require_password(attempt, user, typed, origin)
+        await self._require_password(attempt, user, typed, origin, asker or Asker.by_address(origin))
         try:
             return await self._settle(attempt, user, typed, origin, then)
         except TotpRequired:
@@ -74,10 +78,12 @@ class Proofs:
             raise TooManyAttempts(wait)
         return user if user is not None and user.disabled_at is None else None
 
-    async def _require_password(self, attempt: Attempt, user: User | None, typed: Typed, origin: Origin) -> None:
+    async def _require_password(
+        self, attempt: Attempt, user: User | None, typed: Typed, origin: Origin, asker: Asker
+    ) -> None:
         try:
             known = user.password_hash if user else None
-            right = await self._hasher.verify(typed.password, known or None)
+            right = await self._hasher.verify(typed.password, known or None, asker)
         except Unprocessable:
             await self._refuse(typed.name, origin)
             raise

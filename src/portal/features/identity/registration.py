@@ -24,6 +24,7 @@ from portal.features.identity.one_time import digest, new_secret
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.repository import User
 from portal.features.identity.revocation import Revocations
+from portal.features.identity.turns import Asker
 
 Policy = Literal["closed", "invite", "open"]
 PASSWORD_SECRET_LASTS = timedelta(hours=24)
@@ -66,7 +67,7 @@ class Registration:
         if secret is not None or self._policy == "invite":
             role = (await self._good(secret)).role or _refused()
         users.require_name(name)
-        user = users.new_user(name, role, await self._hasher.hash(password, name=name))
+        user = users.new_user(name, role, await self._hasher.hash(password, name=name, asker=Asker.by_address(origin)))
         async with self._database.write() as connection:
             if secret is not None and (await _redeemed(connection, secret)).role is not role:
                 raise InvitationRefused
@@ -81,7 +82,7 @@ class Registration:
         user_id = (await self._good(secret)).user_id or _refused()
         async with self._database.read() as connection:
             name = (await users.found(connection, user_id)).name
-        made = await self._hasher.hash(password, name=name)
+        made = await self._hasher.hash(password, name=name, asker=Asker.by_address(origin))
         async with self._database.write() as connection:
             await _redeemed(connection, secret)
             user = await users.found(connection, user_id)

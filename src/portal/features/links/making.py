@@ -23,6 +23,7 @@ from portal.features.files.catalog import held
 from portal.features.files.models import Status
 from portal.features.identity.callers import Callers
 from portal.features.identity.passwords import PasswordHasher
+from portal.features.identity.turns import Asker
 from portal.features.links import repository
 from portal.features.links.judging import require_place
 from portal.features.links.views import Link, LinkKind, LinkState, Made, Wanted, details_of
@@ -53,7 +54,8 @@ class Making:
         """
         if principal.role not in self._roles:
             raise Forbidden("Accounts of this role make no links here.")
-        hashed = None if wanted.password is None else await self._hasher.hash(wanted.password)
+        asker, password = Asker.by_account(principal.user_id), wanted.password
+        hashed = None if password is None else await self._hasher.hash(password, asker=asker)
         secret = MARK.make()
         async with self._database.write() as connection:
             link = _link(principal, wanted, await _place(connection, principal, wanted))

@@ -19,6 +19,7 @@ from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity.passwords import PasswordHasher
+from portal.features.identity.turns import Asker
 from portal.features.links import judging, repository, uploads, use_rows, visit_rows
 from portal.features.links.making import MARK
 from portal.features.links.repository import Redeemable
@@ -47,7 +48,7 @@ class Visits:
         digest = MARK.digest(secret)
         found = await self._look(digest, password, origin)
         try:
-            await self._require_password(found, password)
+            await self._require_password(found, password, origin)
             return await self._settle(digest, found, origin)
         except (LinkRefused, Unprocessable):
             await self._refuse(found, origin)
@@ -95,12 +96,12 @@ class Visits:
             raise TooManyAttempts(wait)
         return found
 
-    async def _require_password(self, found: Redeemable | None, password: str | None) -> None:
+    async def _require_password(self, found: Redeemable | None, password: str | None, origin: Origin) -> None:
         """The same work for a link that is there and for one that is not. Raises LinkRefused, Unprocessable."""
         if found is not None and found.password_hash is None:
             return
         known = None if found is None else found.password_hash
-        if password is None or not await self._hasher.verify(password, known):
+        if password is None or not await self._hasher.verify(password, known, Asker.by_address(origin)):
             raise LinkRefused
 
     async def _settle(self, digest: bytes | None, found: Redeemable | None, origin: Origin) -> Redeemed:
