@@ -30,7 +30,7 @@ BODIES = (BreakGlass, GrantNew)  # models that `deps` parse: FastAPI does not se
 async def break_glass(
     file_id: UUID, body: GlassBody, principal: Administers, files: WithFiles, origin: From
 ) -> GlassBroken:
-    """Gives fifteen minutes, to who typed the password in the last 15. The reason is on record, and shown to the case's leads."""
+    """For fifteen minutes; asks for a fresh sign-in. The reason is on record, and shown to the case's leads."""
     require_fresh(principal)
     return GlassBroken(expires_at=await files.glass.smash(principal, file_id, body.reason, origin))
 
