@@ -106,6 +106,7 @@ class Served:
         resources = open_resources(settings, variables)
         users = identity.build(resources, PasswordHasher(memory_kib=8, passes=1, lanes=1)).users
         await schema.upgrade(resources.database.engine)
+        await resources.stores.establish(resources.database)
         for name, role in accounts.items():
             await users.create(name, Role(role), PASSWORD, actor="system:test")
         await resources.aclose()
