@@ -143,10 +143,10 @@ def test_what_an_account_lost_does_not_come_back(portal: Served, change: dict[st
 
 def test_a_session_is_listed_and_ended_by_itself(portal: Served) -> None:
     with portal.client("ana") as here, portal.client("ana") as there, portal.client("dan") as dan:
-        there.headers["User-Agent"] = "a phone\t"
         mine = done(there.get("/sessions", params={"limit": 1}))
         assert [each["current"] for each in mine["items"]] == [True]
         assert mine["items"][0]["address"] == "127.0.0.1"
+        assert mine["items"][0]["agent"].startswith("python-httpx/")
         assert mine["next_cursor"] is not None
         ended = f"/sessions/{mine['items'][0]['id']}"
         assert problem(dan.delete(ended)) == (404, "not_found")
