@@ -1,7 +1,7 @@
 # One machine with python3, make and the internet is enough: `make run` and `make test` do everything, without root.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types contracts format check acceptance reliability bench audit sbom clean
+.PHONY: help install run test lint types contracts format sdk check acceptance reliability bench audit sbom clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -37,7 +37,11 @@ format: install ## let ruff write
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-check: lint types contracts test ## everything a change must pass
+sdk: install ## the generators and linters of tests/sdk, with a Java, a Go and a Node of their own: half a gigabyte
+	$(UV) sync --locked --quiet --project tests/sdk/python
+	PATH="$(CURDIR)/tests/sdk/python/.venv/bin:$$PATH" npm ci --silent --ignore-scripts --prefix tests/sdk/node
+
+check: lint types contracts sdk test ## everything a change must pass
 
 acceptance: install ## the big checks: 4 GiB up and down, export, rescue, from nothing
 	$(BIN)/python -m tests.subreaper $(BIN)/pytest -n 0 -s -m acceptance tests/e2e
@@ -59,7 +63,7 @@ bench: install ## measure beside nginx, rclone and others, and write README's ta
 	$(BIN)/python -m bench --save
 
 clean: ## remove what install and the tests made; .env and var/ stay
-	rm -rf $(VENV) .uv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .uv tests/sdk/python/.venv tests/sdk/node/node_modules .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.installed: uv.lock pyproject.toml .env.example | uv
 	@$(UV) sync --locked --quiet

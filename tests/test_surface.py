@@ -421,7 +421,8 @@ async def test_the_served_document_is_the_documented_one(app: FastAPI, document:
         assert (await client.get("/openapi.json")).json() == document
         page = await client.get("/docs")
     policy = page.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
+    for directive in ("default-src", "base-uri", "frame-ancestors", "object-src"):
+        assert f"{directive} 'none'" in policy
     assert "unsafe-inline" not in policy.split("style-src")[0]
     assert not re.findall(r"https?://", page.text)
 

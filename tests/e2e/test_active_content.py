@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from portal.web.middleware import POLICY
+
 from .conftest import Served
 from .raw import FORM, Wire, bearer, form_end, head, length, part
 
@@ -44,7 +46,7 @@ ACTIVE: dict[str, tuple[str, bytes]] = {
 DEAD = {
     "content-type": "application/octet-stream",
     "x-content-type-options": "nosniff",
-    "content-security-policy": "default-src 'none'; sandbox",
+    "content-security-policy": POLICY,
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store, private",
     "x-frame-options": "DENY",

@@ -61,15 +61,22 @@ def watched() -> Iterator[Watched]:
 
 def sign_in(page: Page, name: str) -> None:
     page.click(".btn.authorize")
+    form = page.locator(".auth-container", has=page.locator("#oauth_username"))
+    assert page.locator(".auth-container h4").all_inner_texts()[0].startswith("bearer")
+    assert page.locator(".modal-ux-content").evaluate("dialog => dialog.scrollTop") == 0  # nothing pulls it elsewhere
+    for nothing in (".scopes", "#password_type", "#client_id_password", "#client_secret_password"):
+        assert not form.locator(nothing).first.is_visible()
     page.fill("#oauth_username", name)
     page.fill("#oauth_password", PASSWORD)
-    page.locator(".auth-container").first.locator("button.authorize").click()
-    page.locator(".auth-container button", has_text="Logout").wait_for()
+    form.locator("button.authorize").click()
+    form.locator("button", has_text="Logout").wait_for()
     page.click("button.btn-done")
 
 
 def opened(page: Page, operation: str) -> Locator:
     found = page.locator(f"#operations-files-{operation}")
+    if not found.is_visible():  # at first every tag is closed
+        page.click("#operations-tag-files")
     found.locator(".opblock-summary-control").click()
     found.locator("button.execute").wait_for()
     return found
@@ -94,7 +101,12 @@ def test_swagger_ui_signs_in_hands_in_both_ways_lists_and_downloads(
     picked = tmp_path / "picked.bin"
     picked.write_bytes(content)
     page = watched.page
-    page.goto(f"{portal.url}/docs")
+    page.goto(portal.url)
+    assert page.url == f"{portal.url}/docs"
+    page.locator(".opblock-tag").first.wait_for()
+    assert [tag.split()[0] for tag in page.locator(".opblock-tag").all_inner_texts()][:3] == ["auth", "files", "cases"]
+    assert page.locator(".opblock").count() == page.locator("section.models").count() == 0
+    assert page.locator(".operation-filter-input").is_visible()
     sign_in(page, "analyst")
 
     form = opened(page, "upload_file")

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from portal.web.middleware import POLICY
+
 from .conftest import Served
 from .raw import Wire, bearer, head
 from .seen import events, eventually, outcomes, problem, statuses
@@ -159,7 +161,7 @@ def test_a_download_says_what_it_is_and_runs_nowhere(analyst: httpx.Client) -> N
         "repr-digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
         "accept-ranges": "bytes",
         "cache-control": "no-store, private",
-        "content-security-policy": "default-src 'none'; sandbox",
+        "content-security-policy": POLICY,
         "x-content-type-options": "nosniff",
         "cross-origin-resource-policy": "same-origin",
     }

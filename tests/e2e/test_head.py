@@ -9,6 +9,8 @@ from uuid import UUID
 import httpx
 import pytest
 
+from portal.web.middleware import POLICY
+
 from .conftest import ORIGIN, Served
 from .raw import Wire, bearer, chunk, head
 from .seen import a_bug, eventually, problem
@@ -98,7 +100,7 @@ def test_success_is_hardened_too(portal: Served, analyst: httpx.Client) -> None:
     for answer in (analyst.get("/users/me"), analyst.get("/files"), httpx.get(f"{portal.url}/readyz")):
         assert answer.status_code == 200
         assert answer.headers.items() >= HARDENED.items()
-        assert answer.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'; sandbox"
+        assert answer.headers["content-security-policy"] == POLICY
         assert answer.headers["cache-control"] == "no-store"
         assert "server" not in answer.headers
         assert "strict-transport-security" not in answer.headers

@@ -388,7 +388,8 @@ async def test_every_answer_says_to_browsers_what_they_may_not_do() -> None:
     assert headers["cross-origin-resource-policy"] == "same-origin"
     assert headers["cross-origin-opener-policy"] == "same-origin"
     policy = headers["content-security-policy"]
-    assert "default-src 'none'" in policy
+    for directive in ("default-src", "base-uri", "form-action", "frame-ancestors", "object-src"):
+        assert f"{directive} 'none'" in policy
     assert "frame-ancestors 'none'" in policy
     assert "sandbox" in policy
     assert "strict-transport-security" not in headers

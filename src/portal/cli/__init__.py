@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from portal.cli import files, keys, serve, setup, stores, upkeep, users
+from portal.cli import files, keys, openapi, serve, setup, stores, upkeep, users
 from portal.cli.console import run
 from portal.sources import use_env_file
 
@@ -35,6 +35,7 @@ app.command("init")(setup.init)
 app.command("serve")(serve.serve)
 app.command("sweep")(upkeep.sweep)
 app.command("fsck")(upkeep.fsck)
+app.command("openapi")(openapi.openapi)
 app.command("rescue")(files.rescue)
 app.add_typer(setup.db, name="db")
 app.add_typer(users.app, name="users")

@@ -72,5 +72,4 @@ def _content_headers(view: FileView) -> dict[str, str]:
         "Content-Disposition": attachment(name, view.id.hex[-8:]),
         "Accept-Ranges": "bytes",
         "Cache-Control": _CACHE,
-        "Content-Security-Policy": "default-src 'none'; sandbox",
     }
