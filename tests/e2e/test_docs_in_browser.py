@@ -69,7 +69,7 @@ def sign_in(page: Page, name: str) -> None:
     page.fill("#oauth_username", name)
     page.fill("#oauth_password", PASSWORD)
     form.locator("button.authorize").click()
-    form.locator("button", has_text="Logout").wait_for()
+    page.locator(".auth-container button", has_text="Logout").wait_for()
     page.click("button.btn-done")
 
 

@@ -29,7 +29,9 @@ _ASSETS = {
     "favicon.png": "image/png",
 }
 _STYLE = b"""<style>
-/* OAuth2's fields that mean nothing here: there are no clients, and an account has one role. */
+/* OAuth2's fields that mean nothing here (there are no clients, and an account has one role), and a third place for a
+   token: `bearer` takes API tokens too, and the last field would take the cursor and scroll the others away. */
+.auth-container:has(#api_key_value),
 .auth-container .scopes, .auth-container div:has(> label[for^="client_"]),
 .auth-container div:has(> label[for="password_type"]) { display: none }
 </style>"""
