@@ -47,4 +47,4 @@ def _shared_answer(answer: dict[str, Any], shelves: dict[str, _Shelf]) -> dict[s
     (content,) = answer["content"].values()
     codes = sorted(content["examples"])
     content["examples"] = {code: shelves["examples"].put(code, content["examples"][code]) for code in codes}
-    return shelves["responses"].put("-".join(codes), answer)
+    return shelves["responses"].put(codes[0], answer)

@@ -81,7 +81,7 @@ def _complete(operation: dict[str, Any], limits: Limits) -> None:
     for answer in answers.values():
         answer["headers"] = answer.get("headers", {}) | {"X-Request-ID": _REQUEST_ID}
     for parameter in operation.get("parameters", ()):
-        _settle(parameter)
+        _settle(parameter, changes="428" in answers)
     _say_permissions(operation)
 
 
@@ -95,14 +95,16 @@ def _add_answers(answers: dict[str, Any], more: dict[int | str, dict[str, Any]])
             known["description"] += f" {answer['description']}"
 
 
-def _settle(parameter: dict[str, Any]) -> None:
+def _settle(parameter: dict[str, Any], *, changes: bool) -> None:
     """No null, which a query cannot say; If-Match where a change needs it; a description."""
     schema = parameter["schema"]
     kinds = [kind for kind in schema.pop("anyOf", ()) if kind.get("type") != "null"]
     schema |= kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {}
     if schema.get("default", ...) is None:
         del schema["default"]
-    if parameter["name"] == "If-Match":
+    if not parameter.get("required", True):
+        del parameter["required"]  # as it is without
+    if parameter["name"] == "If-Match" and changes:
         parameter |= {"required": True, "schema": {"type": "string", "pattern": _IF_MATCH}}
     _tidy(schema)
     told = parameter.get("description") or schema.pop("description", None) or words.PARAMETERS.get(parameter["name"])
@@ -127,7 +129,7 @@ def _say_permissions(operation: dict[str, Any]) -> None:
     asked = operation.setdefault("security", [])
     scopes = sorted({scope for entry in asked for named in entry.values() for scope in named})
     if scopes:
-        alone = " A sign-in has it, an API token never." if _SIGN_IN_ONLY.intersection(scopes) else ""
+        alone = " No API token has it." if _SIGN_IN_ONLY.intersection(scopes) else ""
         operation["description"] += f"\n\nPermission: `{'`, `'.join(scopes)}`.{alone}"
     kept = [entry for entry in asked if "api_token" not in entry or not _SIGN_IN_ONLY.intersection(scopes)]
     operation["security"] = [{name: named if name == "password" else [] for name, named in e.items()} for e in kept]

@@ -17,12 +17,14 @@ PARAMETERS = {
     "status": "Only those in this state.",
     "token_id": "The API token's id, not its secret.",
     "user_id": "The account's id.",
+    "If-Match": "An ETag: the answer is for this content alone, else 412.",
     "If-Range": "An ETag: the range is for this content alone, else the whole file comes.",
 }
 FIELDS = {
     "access_token": "Send it as `Authorization: Bearer …`.",
     "added_at": "When they became a member.",
     "added_by": "The id of the account that made them one.",
+    "api_tokens": "How many API tokens ended.",
     "case": "The case's id.",
     "case_id": "The case's id.",
     "created_at": "When it was made (RFC 3339, UTC).",
@@ -57,6 +59,7 @@ FIELDS = {
     "revoked_at": "When it was revoked; null while it was not.",
     "role": "What the account may do.",
     "secret": "Shown this once.",
+    "sessions": "How many sessions ended.",
     "severity": "How bad it is.",
     "sha256": "SHA-256 of the content, in lowercase hex.",
     "size": "Bytes of the content.",
