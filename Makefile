@@ -16,9 +16,10 @@ help: ## show this
 
 install: $(VENV)/.installed ## make .venv from uv.lock, fetching uv if there is none
 
-run: install ## set up on the first start, then serve on 127.0.0.1:8000
+PORT ?= 8000
+run: install ## set up on the first start, then serve on 127.0.0.1:8000 (another port: make run PORT=9000)
 	@$(BIN)/portal init
-	@$(BIN)/portal serve
+	@$(BIN)/portal serve --port $(PORT)
 
 test: install ## the whole suite that needs no root, on SQLite and on a real Postgres
 	$(BIN)/python -m tests.subreaper $(BIN)/pytest

@@ -83,7 +83,7 @@ def postgres_template(postgres: URL) -> str:
     name = f"template_{uuid.uuid4().hex}"
 
     async def make() -> None:
-        await _administer(postgres, f'CREATE DATABASE "{name}"')
+        await administer(postgres, f'CREATE DATABASE "{name}"')
         engine = make_engine(postgres.set(database=name), "disable")
         await schema.upgrade(engine)
         await engine.dispose()
@@ -116,9 +116,9 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
         return
     server, name = request.getfixturevalue("postgres"), f"test_{uuid.uuid4().hex}"
     template = request.getfixturevalue("postgres_template")
-    await _administer(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    await administer(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     yield server.set(database=name)
-    await _administer(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+    await administer(server, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
@@ -159,7 +159,8 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
         thread.submit(asyncio.run, work).result()
 
 
-async def _administer(server: URL, statement: str) -> None:
+async def administer(server: URL, statement: str) -> None:
+    """Run a statement as a superuser, outside of any transaction."""
     plain = server.set(drivername="postgresql")
     connection = await asyncpg.connect(plain.render_as_string(hide_password=False))
     try:

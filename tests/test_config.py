@@ -23,7 +23,6 @@ PRODUCTION = {
     "ENV": "production",
     "ALLOWED_HOSTS": "files.example.org",
     "DATABASE_URL": "postgresql://portal:hunter2@db.example.org/portal",
-    "DB_SSL_MODE": "require",
 }
 SECRET_FIELDS = ("database_url", "master_key", "rate_limit_url", "secret_key")
 
@@ -56,7 +55,10 @@ RISKS: dict[str, tuple[str, dict[str, str]]] = {
     "SQLite by URL": ("DATABASE_URL", {"DATABASE_URL": "sqlite:////srv/portal.db"}),
     "no TLS to the database": ("DB_SSL_MODE", {"DB_SSL_MODE": "disable"}),
     "TLS to the database by chance": ("DB_SSL_MODE", {"DB_SSL_MODE": "prefer"}),
-    "TLS to the database by default": ("DB_SSL_MODE", {"DB_SSL_MODE": ""}),
+    "TLS to the database with any certificate": ("DB_SSL_MODE", {"DB_SSL_MODE": "require"}),
+    "a Redis far away without TLS": ("RATE_LIMIT_URL", {"RATE_LIMIT_URL": "redis://:hunter2@redis.example.org/0"}),
+    "proxies everywhere": ("TRUSTED_PROXIES", {"TRUSTED_PROXIES": "10.0.0.1,0.0.0.0/0"}),
+    "proxies everywhere, of IPv6": ("TRUSTED_PROXIES", {"TRUSTED_PROXIES": "::/0"}),
     "keys in memory": ("KEY_URLS", {"KEY_URLS": "memory:"}),
     "blobs in memory": ("BLOB_URLS", {"BLOB_URLS": "memory:"}),
     "a scanner for tests": ("SCANNER_URLS", {"SCANNER_URLS": "none:,memory:marker"}),
@@ -119,7 +121,7 @@ def test_what_nobody_set_has_a_default() -> None:
     assert settings.grace_seconds == 30
     assert settings.key_urls == ("env:PORTAL_MASTER_KEY",)
     assert settings.scanner_urls == ("none:",)
-    assert settings.db_ssl_mode == "prefer"
+    assert (settings.db_ssl_mode, settings.ssl_mode) == (None, "prefer")
     assert (settings.cors_origins, settings.trusted_proxies, settings.log_file) == ((), (), None)
 
 
@@ -343,9 +345,48 @@ def test_production_on_sqlite_is_allowed_where_it_is_said() -> None:
     assert load({**PRODUCTION, "DATABASE_URL": "", "DB_SSL_MODE": "", "ALLOW_SQLITE": "true"}).production
 
 
-@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
-def test_production_takes_a_remote_database_over_tls(mode: str) -> None:
-    assert load({**PRODUCTION, "DB_SSL_MODE": mode}).production
+@pytest.mark.parametrize(("mode", "used"), [("", "verify-full"), ("verify-ca", "verify-ca")])
+def test_production_verifies_a_remote_database(mode: str, used: str) -> None:
+    assert load({**PRODUCTION, "DB_SSL_MODE": mode}).ssl_mode == used
+
+
+def test_who_names_authorities_wants_them_asked() -> None:
+    given = {**KEYS, "DATABASE_URL": "postgresql://h/d"}
+    assert load(given).ssl_mode == "prefer"
+    assert load({**given, "DATABASE_CA": "ca.pem"}).ssl_mode == "verify-full"
+    assert load({**given, "DATABASE_CA": "ca.pem", "DB_SSL_MODE": "require"}).ssl_mode == "require"
+
+
+@pytest.mark.parametrize(
+    "url", ["rediss://:p@redis.example.org/0", "redis://localhost", "redis://[::1]:6379", "unix:///r"]
+)
+def test_production_takes_a_redis_that_nobody_overhears(url: str) -> None:
+    assert load({**PRODUCTION, "RATE_LIMIT_URL": url}).production
+
+
+@pytest.mark.parametrize("option", ["ssl_cert_reqs=none", "db=1&ssl_check_hostname=false"])
+def test_no_option_of_the_url_switches_verifying_off(option: str) -> None:
+    (problem,) = refused({**KEYS, "RATE_LIMIT_URL": f"rediss://:{CANARY}@h?{option}"})
+    assert problem.startswith("PORTAL_RATE_LIMIT_URL takes no ssl_ option")
+
+
+@pytest.mark.parametrize(
+    ("env", "subdomains", "told"),
+    [
+        ("development", "", None),
+        ("production", "", "max-age=63072000; includeSubDomains"),
+        ("production", "false", "max-age=63072000"),
+    ],
+)
+def test_production_tells_browsers_to_use_tls_alone(env: str, subdomains: str, told: str | None) -> None:
+    assert load({**PRODUCTION, "ENV": env, "HSTS_SUBDOMAINS": subdomains}).hsts == told
+
+
+def test_a_migration_needs_no_key() -> None:
+    url = {"PORTAL_DATABASE_URL": "postgresql://h/d"}
+    assert config.load(url, NO_DOTENV, keys=False)[0].database == "postgresql://h/d"
+    with pytest.raises(ConfigError, match="TYPO"):
+        config.load({**url, "PORTAL_TYPO": "1"}, NO_DOTENV, keys=False)
 
 
 @pytest.mark.parametrize(
@@ -445,7 +486,7 @@ def test_a_data_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> No
     settings, variables = config.load(
         {f"PORTAL_{k}": v for k, v in {**KEYS, "DATA_DIR": str(tmp_path / "file" / "var")}.items()}, NO_DOTENV
     )
-    with pytest.raises(ConfigError, match="PORTAL_DATA_DIR cannot be made"):
+    with pytest.raises(ConfigError, match=r"PORTAL_DATA_DIR: .*cannot be made"):
         open_resources(settings, variables)
 
 

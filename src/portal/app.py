@@ -23,6 +23,7 @@ from portal.core import log, memory, tasks
 from portal.core.errors import PortalError
 from portal.core.parent import tied_to_parent
 from portal.core.rates import RouteClass
+from portal.db.reasons import reason
 from portal.features.cases import routes as cases_routes
 from portal.features.files import rights_routes
 from portal.features.files import routes as files_routes
@@ -211,7 +212,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
     """Outermost first."""
     return [
         Middleware(RequestContext, trusted_proxies=settings.trusted_proxies),
-        Middleware(SecurityHeaders, hsts=settings.production),
+        Middleware(SecurityHeaders, hsts=settings.hsts),
         Middleware(BodyCare, streams=_streams),
         Middleware(
             CORSMiddleware,
@@ -259,7 +260,7 @@ async def _sweep_forever(portal: Portal) -> None:
             try:
                 await work()
             except PortalError as error:
-                _log.warning("upkeep_failed", work=work.__name__, code=error.code)
+                _log.warning("upkeep_failed", work=work.__name__, code=error.code, reason=reason(error))
             except Exception:  # noqa: BLE001  # whatever it is, the next round must come
                 _log.exception("upkeep_failed", work=work.__name__)
         await asyncio.to_thread(memory.give_back)

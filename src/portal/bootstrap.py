@@ -3,7 +3,7 @@
 Next: `app` serves it, `cli` uses it.
 """
 
-import os
+import errno
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +14,9 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal import schema
+from portal.backends.blobs.base import StoreAway
 from portal.backends.blobs.registry import open_blob_stores
+from portal.backends.keys.base import KeyProviderError
 from portal.backends.keys.registry import open_key_providers
 from portal.backends.scanners.registry import open_scanners
 from portal.config import Settings
@@ -22,6 +24,7 @@ from portal.core.errors import ConfigError
 from portal.core.principal import Action, CredentialKind, Principal, Role
 from portal.core.secrets import Secret
 from portal.db.engine import make_engine, parse_url
+from portal.db.reasons import reason
 from portal.db.unit_of_work import Database
 from portal.features.admin import keys as keys_service
 from portal.features.admin.keys import Keys
@@ -43,6 +46,8 @@ from portal.stores.stores import Stores
 from portal.strongbox.strongbox import Strongbox
 from portal.web.counters import SharedCounters
 
+_FOR_OPERATORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+
 
 @dataclass(frozen=True, slots=True)
 class Portal:
@@ -59,11 +64,9 @@ class Portal:
 
 def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resources:
     """What the settings name. Raises ConfigError. Nothing has been asked yet: see `Resources.check`."""
-    _make_data_dir(settings)
     keys = open_key_providers(settings.key_urls, variables)
     scanners = open_scanners(settings.scanner_urls)
-    stores = Stores(open_blob_stores(settings.blobs))
-    database = Database(make_engine(parse_url(settings.database), settings.db_ssl_mode))
+    stores, database = open_stores(settings), open_database(settings)
     keyring = Keyring(database, keys)
     return Resources(
         database=database,
@@ -80,6 +83,17 @@ def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resource
     )
 
 
+def open_database(settings: Settings) -> Database:
+    """The database alone, which needs no key. Raises ConfigError."""
+    _make_data_dir(settings)
+    return Database(make_engine(parse_url(settings.database), settings.ssl_mode, settings.database_ca))
+
+
+def open_stores(settings: Settings) -> Stores:
+    """The blob stores alone, which need no key. Raises ConfigError."""
+    return Stores(open_blob_stores(settings.blobs))
+
+
 def has_database(settings: Settings) -> bool:
     """Whether there is one to open: of SQLite's a file, where a connection would found an empty one."""
     url = parse_url(settings.database)
@@ -89,7 +103,7 @@ def has_database(settings: Settings) -> bool:
 def open_counters(settings: Settings) -> SharedCounters | None:
     """What PORTAL_RATE_LIMIT_URL names, if anything. Raises ConfigError. Nothing has been asked yet."""
     url = settings.rate_limit_url.get_secret_value()
-    return SharedCounters(Secret(url.encode())) if url else None
+    return SharedCounters(Secret(url.encode()), settings.rate_limit_ca) if url else None
 
 
 @asynccontextmanager
@@ -101,8 +115,7 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
     resources = open_resources(settings, variables)
     try:
         await schema.require_current(resources.database.engine)
-        await resources.stores.recognise(resources.database)
-        await resources.check()
+        await check_parts(resources, settings)
         idle = timedelta(minutes=settings.session_idle_minutes)
         rules = Rules(settings.registration, settings.require_admin_totp, idle)
         identity = identity_service.build(resources, rules=rules)
@@ -126,8 +139,26 @@ async def _known_case(connection: AsyncConnection, principal: Principal, case_id
     await require_in(connection, principal, Action.CASE_READ, case_id)
 
 
+async def check_parts(resources: Resources, settings: Settings) -> None:
+    """As `Resources.check`, with the reason. Raises ConfigError where only other settings or rights help."""
+    try:
+        await resources.stores.recognise(resources.database)
+        await resources.check()
+    except KeyProviderError as error:
+        if error.missing is None:
+            raise
+        raise ConfigError(
+            f"the data keys of this portal are wrapped under the master key {error.missing}, which PORTAL_KEY_URLS "
+            "does not give: set PORTAL_MASTER_KEY to the key that the portal was set up with"
+        ) from error
+    except StoreAway as error:
+        text = f"the blob stores {', '.join(settings.blobs)}: {reason(error)}"
+        refused = isinstance(error.__cause__, OSError) and error.__cause__.errno in _FOR_OPERATORS
+        raise (ConfigError(text) if refused else StoreAway(f"{text}; try again")) from error
+
+
 def _make_data_dir(settings: Settings) -> None:
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"PORTAL_DATA_DIR cannot be made ({os.strerror(error.errno or 0)})") from None
+        raise ConfigError(f"PORTAL_DATA_DIR: {settings.data_dir} cannot be made ({error.strerror})") from None

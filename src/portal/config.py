@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from sqlalchemy.engine import URL
@@ -24,7 +25,7 @@ from portal.core.errors import ConfigError
 from portal.core.patience import Patience
 from portal.core.rates import Rates, parse_rates
 from portal.core.secrets import Secret, parse_key
-from portal.db.engine import SslMode, is_local, parse_url
+from portal.db.engine import LOCAL_HOSTS, SslMode, is_local, parse_url
 from portal.sources import PREFIX, Given
 
 _KNOWN_DEFAULTS = frozenset({"changeme", "change-me", "secret", "password", "portal", "default", "example"})
@@ -50,7 +51,10 @@ class Settings(BaseModel):
     data_dir: Path = Field(Path("./var"), description="where the embedded database, blobs and the journal live")
     database_url: SecretStr = Field(SecretStr(""), description="sqlite or postgresql URL; SQLite in DATA_DIR if empty")
     allow_sqlite: bool = Field(False, description="accept SQLite in production (one machine, one writer)")
-    db_ssl_mode: SslMode = Field("prefer", description="TLS towards Postgres")
+    db_ssl_mode: SslMode | None = Field(None, description="TLS towards Postgres; see `ssl_mode` for the default")
+    database_ca: Path | None = Field(
+        None, description="PEM of the only authorities that may sign Postgres' certificate"
+    )
     blob_urls: Words = Field((), description="blob stores; the first writes, all are read; in DATA_DIR if empty")
     key_urls: Words = Field(("env:PORTAL_MASTER_KEY",), description="key providers; the first wraps, all unwrap")
     master_key: SecretStr = Field(SecretStr(""), description="32 bytes, hex or base64, for env:PORTAL_MASTER_KEY")
@@ -66,6 +70,7 @@ class Settings(BaseModel):
     link_roles: Annotated[tuple[Literal["admin", "analyst", "uploader"], ...], BeforeValidator(_split)] = Field(
         ("admin", "analyst", "uploader"), description="roles whose accounts may make links"
     )
+    hsts_subdomains: bool = Field(True, description="in production browsers keep to TLS for all subdomains, too")
     registration: Literal["closed", "invite", "open"] = Field("closed", description="who may make an account")
     require_admin_totp: bool = Field(False, description="an administrator without an authenticator can only enrol one")
     session_idle_minutes: int = Field(60, ge=5, le=720, description="a session that long unused is over")
@@ -75,6 +80,7 @@ class Settings(BaseModel):
     bytes_per_second: int = Field(1024, ge=1, le=1 << 30, description="the least that a body or a reader must move")
     rate_limits: Words = Field((), description="rates of route classes that differ: upload=50/minute,read=off")
     rate_limit_url: SecretStr = Field(SecretStr(""), description="Redis in which several workers count together")
+    rate_limit_ca: Path | None = Field(None, description="PEM of the only authorities that may sign Redis' certificate")
     log_file: Path | None = Field(None, description="JSON log with rotation; standard error if empty")
     docs: bool | None = Field(None, description="serve /docs and /openapi.json; on in development if unset")
 
@@ -96,6 +102,12 @@ class Settings(BaseModel):
         return logging.DEBUG if self.debug else logging.INFO
 
     @property
+    def hsts(self) -> str | None:
+        """What production tells browsers: TLS alone, for two years."""
+        subdomains = "; includeSubDomains" if self.hsts_subdomains else ""
+        return f"max-age=63072000{subdomains}" if self.production else None
+
+    @property
     def serves_docs(self) -> bool:
         return not self.production if self.docs is None else self.docs
 
@@ -103,6 +115,14 @@ class Settings(BaseModel):
     def database(self) -> str:
         """The database URL in force: a secret, it may hold a password."""
         return self.database_url.get_secret_value() or f"sqlite:///{self.data_dir.absolute() / 'portal.db'}"
+
+    @property
+    def ssl_mode(self) -> SslMode:
+        """DB_SSL_MODE, or the default: verified where it matters, what the server offers where it does not."""
+        url = _database_url(self)
+        remote = url is not None and not is_local(url)
+        verified = self.database_ca is not None or (self.production and remote)
+        return self.db_ssl_mode or ("verify-full" if verified else "prefer")
 
     @property
     def blobs(self) -> tuple[str, ...]:
@@ -116,8 +136,13 @@ class Settings(BaseModel):
         return tuple(key for key in parsed if key is not None)
 
 
-def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> tuple[Settings, dict[str, str]]:
-    """The settings, and the variables they came from (key providers look up theirs). Raises ConfigError."""
+def load(
+    environ: Mapping[str, str] | None = None, dotenv: Path | None = None, *, keys: bool = True
+) -> tuple[Settings, dict[str, str]]:
+    """The settings, and the variables they came from (key providers look up theirs). Raises ConfigError.
+
+    Without `keys`, those may be missing: a migration needs none.
+    """
     dotenv = sources.env_file() if dotenv is None else dotenv
     given = sources.read(os.environ if environ is None else environ, dotenv)
     variables = {name: found.value for name, found in given.items()}
@@ -127,7 +152,9 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -
     if dotenv.is_file():
         values.setdefault("data_dir", str(dotenv.parent / "var"))  # the default is the portal's folder, not the shell's
     settings, refused = _validated(values)
-    problems += refused + _problems(settings, variables, dotenv)
+    problems += refused + _problems(settings)
+    if keys:
+        problems += _key_problems(settings, variables, dotenv)
     if settings.production:
         problems += _production_problems(settings)
     if problems:
@@ -156,14 +183,20 @@ def _validated(values: dict[str, str]) -> tuple[Settings, list[str]]:
     return Settings.model_validate(rest), [f"{PREFIX}{name.upper()}: {told}" for name, told in refused.items()]
 
 
-def _problems(settings: Settings, variables: Mapping[str, str], dotenv: Path) -> list[str]:
+def _problems(settings: Settings) -> list[str]:
     """What is refused in every environment."""
+    problems = [
+        f"PORTAL_TRUSTED_PROXIES: {text!r} is neither an address nor a network"
+        for text in settings.trusted_proxies
+        if not _is_network(text)
+    ]
+    if _database_url(settings) is None:
+        problems.append("PORTAL_DATABASE_URL must be a sqlite: or postgresql: URL")
+    return problems + _rate_problems(settings)
+
+
+def _key_problems(settings: Settings, variables: Mapping[str, str], dotenv: Path) -> list[str]:
     problems = []
-    for text in settings.trusted_proxies:
-        try:
-            ip_network(text)
-        except ValueError:
-            problems.append(f"PORTAL_TRUSTED_PROXIES: {text!r} is neither an address nor a network")
     entries = _split(settings.secret_key.get_secret_value())
     if not entries:
         problems.append(_missing("PORTAL_SECRET_KEY", dotenv))
@@ -171,14 +204,14 @@ def _problems(settings: Settings, variables: Mapping[str, str], dotenv: Path) ->
         problems.append("PORTAL_SECRET_KEY must be one or more random 32-byte keys (64 hex digits or base64)")
     for name in sources.key_variables(",".join(settings.key_urls)):
         problems += _master_key_problems(name, variables.get(name, ""), settings.secret_keys, dotenv)
-    if _database_url(settings) is None:
-        problems.append("PORTAL_DATABASE_URL must be a sqlite: or postgresql: URL")
-    return problems + _rate_problems(settings)
+    return problems
 
 
 def _rate_problems(settings: Settings) -> list[str]:
     url = settings.rate_limit_url.get_secret_value()
     problems = [] if not url or _REDIS.match(url) else ["PORTAL_RATE_LIMIT_URL must be a redis:, rediss: or unix: URL"]
+    if "ssl_" in url.partition("?")[2]:
+        problems.append("PORTAL_RATE_LIMIT_URL takes no ssl_ option: certificates are verified (PORTAL_RATE_LIMIT_CA)")
     try:
         parse_rates(settings.rate_limits)
     except ConfigError as error:
@@ -190,7 +223,7 @@ def _production_problems(settings: Settings) -> list[str]:
     """What production alone refuses."""
     url = _database_url(settings)
     sqlite = url is not None and url.get_backend_name() == "sqlite"
-    unsafe_wire = url is not None and not is_local(url) and settings.db_ssl_mode in {"disable", "prefer"}
+    unsafe_wire = url is not None and not is_local(url) and not settings.ssl_mode.startswith("verify-")
     explicit_hosts = "allowed_hosts" in settings.model_fields_set and settings.allowed_hosts
     risks = {
         "PORTAL_DEBUG must be off in production": settings.debug,
@@ -201,12 +234,29 @@ def _production_problems(settings: Settings) -> list[str]:
         "PORTAL_DATABASE_URL is SQLite: set PORTAL_ALLOW_SQLITE=true to run one machine on it": (
             sqlite and not settings.allow_sqlite
         ),
-        "PORTAL_DB_SSL_MODE must be require or more towards a database on another machine": unsafe_wire,
+        "PORTAL_DB_SSL_MODE must be verify-full or verify-ca towards a database on another machine": unsafe_wire,
+        "PORTAL_RATE_LIMIT_URL must be rediss: towards a Redis on another machine": _plain_redis_elsewhere(settings),
+        "PORTAL_TRUSTED_PROXIES must not trust every address in production": any(
+            ip_network(text).prefixlen == 0 for text in settings.trusted_proxies if _is_network(text)
+        ),
         "PORTAL_KEY_URLS, PORTAL_BLOB_URLS and PORTAL_SCANNER_URLS must not use memory: in production": any(
             uri.startswith("memory:") for uri in (*settings.key_urls, *settings.blobs, *settings.scanner_urls)
         ),
     }
     return [problem for problem, present in risks.items() if present]
+
+
+def _plain_redis_elsewhere(settings: Settings) -> bool:
+    url = settings.rate_limit_url.get_secret_value()
+    host = urlsplit(url).hostname if url.startswith("redis://") else None
+    return host is not None and host not in LOCAL_HOSTS
+
+
+def _is_network(text: str) -> bool:
+    try:
+        return bool(ip_network(text))
+    except ValueError:
+        return False
 
 
 def _database_url(settings: Settings) -> URL | None:

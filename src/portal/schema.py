@@ -1,7 +1,7 @@
 """The schema's version: bring a database up to this release's migrations, or say how far it is.
 
 Comes in: an engine. Leaves: a migrated database. Alembic is synchronous: it runs on the engine's own bridge.
-Raises DatabaseAway; of two upgrades at once, one waits for the other.
+Raises DatabaseAway and ConfigError, with the reason; of two upgrades at once, one waits for the other.
 """
 
 import asyncio
@@ -15,25 +15,28 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from alembic import command
 from portal.core.errors import ConfigError
 from portal.core.shipped import migrations
-from portal.db.unit_of_work import translated
+from portal.db.reasons import explained
 
 
 async def upgrade(engine: AsyncEngine, revision: str = "head") -> None:
     """Apply what is missing. Safe to repeat; a migration that was cut off starts over."""
-    async with translated(), engine.connect() as connection:
-        await connection.run_sync(lambda sync: _run(sync, command.upgrade, revision))
+    with explained(engine.url):
+        async with engine.connect() as connection:
+            await connection.run_sync(lambda sync: _run(sync, command.upgrade, revision))
 
 
 async def downgrade(engine: AsyncEngine, revision: str) -> None:
     """Undo down to `revision` (`base` for an empty database). Loses what the tables held."""
-    async with translated(), engine.connect() as connection:
-        await connection.run_sync(lambda sync: _run(sync, command.downgrade, revision))
+    with explained(engine.url):
+        async with engine.connect() as connection:
+            await connection.run_sync(lambda sync: _run(sync, command.downgrade, revision))
 
 
 async def revision_of(engine: AsyncEngine) -> str | None:
     """The database's revision; None where it has no tables."""
-    async with translated(), engine.connect() as connection:
-        return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+    with explained(engine.url):
+        async with engine.connect() as connection:
+            return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
 
 
 async def newest_revision() -> str | None:

@@ -4,6 +4,9 @@ import getpass
 import io
 import os
 import resource
+import subprocess
+import sys
+from importlib.metadata import version
 from typing import NoReturn
 
 import pytest
@@ -12,19 +15,22 @@ from rich.console import Console
 
 from portal.backends.keys.base import KeyProviderError
 from portal.cli import console
-from portal.cli.console import Exit
+from portal.cli.program import COMMANDS, Exit, load, run
 from portal.core.errors import ConfigError, IntegrityError, NotFound, PortalError, StorageFull, Unavailable
 from portal.db.unit_of_work import DatabaseAway
 
 from .conftest import Shell
 
-COMMANDS = [("init",), ("serve",), ("sweep",), ("fsck",), ("rescue",), ("db", "upgrade"), ("db", "check")]
-COMMANDS += [("users", "create"), ("files", "export")]
+
+def every_command() -> list[tuple[str, ...]]:
+    below = {name: getattr(load(name), "commands", {}) for name in COMMANDS}
+    return [(name, *more) for name, subs in below.items() for more in [(), *((sub,) for sub in subs)]]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_command_explains_itself(empty: Shell, command: tuple[str, ...]) -> None:
-    ran = empty(*command, "--help")
+@pytest.mark.parametrize("ask", ["-h", "--help"])
+@pytest.mark.parametrize("command", every_command(), ids=" ".join)
+def test_every_command_explains_itself(empty: Shell, command: tuple[str, ...], ask: str) -> None:
+    ran = empty(*command, ask)
     assert (ran.code, ran.err) == (0, "")
     assert len(ran.out.splitlines()) > 4
     assert list(empty.folder.iterdir()) == []
@@ -43,6 +49,43 @@ def test_keys_are_kept_out_of_core_dumps_and_other_peoples_files(empty: Shell, m
     empty("init", "--help")
     assert limits == [(resource.RLIMIT_CORE, (0, 0))]
     assert os.umask(0o022) == 0o077
+
+
+WRONG: dict[str, tuple[tuple[str, ...], str]] = {
+    "no such command": (("nonsense",), "portal: No such command 'nonsense'. (see `portal --help`)\n"),
+    "no such option": (("fsck", "--nonsense"), "portal: No such option: --nonsense (see `portal fsck --help`)\n"),
+    "a value that is none": (
+        ("sweep", "--older-than", "soon"),
+        "portal: Invalid value for --older-than: write a time span as 90s, 10m, 2h or 1d (see `portal sweep --help`)\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "told"), WRONG.values(), ids=WRONG)
+def test_a_wrong_argument_is_one_line_like_every_other(empty: Shell, arguments: tuple[str, ...], told: str) -> None:
+    ran = empty(*arguments)
+    assert (ran.code, ran.out, ran.err) == (2, "", told)
+
+
+@pytest.mark.parametrize("group", sorted({name for name, *more in every_command() if more}))
+def test_a_group_without_a_command_shows_what_it_has(empty: Shell, group: str) -> None:
+    ran = empty(group)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("Usage: ")
+
+
+def test_the_version_is_told(empty: Shell) -> None:
+    assert empty("--version").out == f"portal {version('portal')}\n"
+
+
+def test_help_and_completion_import_no_command() -> None:
+    """Completion runs the program at every tab."""
+    program = (
+        "import sys; sys.argv = ['portal', '--help']; from portal.cli import main\ntry: main()\nfinally: "
+        "print(sorted({'sqlalchemy', 'fastapi', 'uvicorn', 'pydantic', 'cryptography'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 LONG = "[bold]no markup[/bold] " + "x" * 500
@@ -74,7 +117,7 @@ def test_every_foreseen_failure_is_a_line_and_a_code(
 
     monkeypatch.setattr("sys.argv", ["portal"])
     with pytest.raises(SystemExit) as ended:
-        console.run(app)
+        run(app)
     assert ended.value.code == code
     assert capsys.readouterr() == ("", err)
 
@@ -88,7 +131,7 @@ def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("sys.argv", ["portal"])
     with pytest.raises(ZeroDivisionError):
-        console.run(app)
+        run(app)
 
 
 def test_exit_codes_are_a_promise() -> None:

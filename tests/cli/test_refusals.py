@@ -1,5 +1,9 @@
 """What the command line refuses, in words and with an exit code, never with a traceback."""
 
+from hashlib import sha256
+
+import pytest
+
 from .conftest import Shell
 
 
@@ -17,3 +21,36 @@ def test_a_password_that_is_not_text_is_refused(portal: Shell) -> None:
 
 def test_a_span_beyond_the_calendar_is_a_wrong_argument_or_long_enough(portal: Shell) -> None:
     assert portal("sweep", "--older-than", "999999d").code in {0, 2}
+
+
+def test_another_master_key_is_told_by_the_setting_and_both_ids(portal: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    portal.hand_in(b"content")
+    ((wraps,),) = portal.query("SELECT provider_key_id FROM data_keys")
+    monkeypatch.setenv("PORTAL_MASTER_KEY", sha256(b"another").hexdigest())
+    for command in (("db", "check"), ("sweep",), ("fsck",), ("init",)):
+        ran = portal(*command)
+        assert (ran.code, ran.out) == (78, "")
+        assert ran.err == (
+            f"portal: the data keys of this portal are wrapped under the master key {wraps}, which PORTAL_KEY_URLS "
+            "does not give: set PORTAL_MASTER_KEY to the key that the portal was set up with\n"
+        )
+
+
+def test_a_store_that_cannot_be_is_told_by_its_place_and_the_reason(
+    portal: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (portal.folder / "store").write_text("a file where a folder should be")
+    monkeypatch.setenv("PORTAL_BLOB_URL", f"file://{portal.folder}/store")
+    ran = portal("sweep")
+    assert (ran.code, ran.out) == (78, "")
+    assert ran.err == f"portal: the blob store file://{portal.folder}/store: File exists\n"
+
+
+def test_a_data_folder_that_cannot_be_is_told_by_its_place_and_the_reason(
+    keyed: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (keyed.folder / "file").touch()
+    monkeypatch.setenv("PORTAL_DATA_DIR", str(keyed.folder / "file" / "var"))
+    ran = keyed("db", "upgrade")
+    assert (ran.code, ran.out) == (78, "")
+    assert ran.err == f"portal: PORTAL_DATA_DIR: {keyed.folder}/file/var cannot be made (Not a directory)\n"

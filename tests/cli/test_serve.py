@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ def test_a_portal_that_is_set_up_is_served(portal: Shell, served: Calls) -> None
     assert told["proxy_headers"] is told["access_log"] is told["server_header"] is False
     assert (told["ws"], told["log_config"]) == ("none", None)
     assert told["http"].func is Connection
-    headers = tuple(security_headers(hsts=False).items())
+    headers = tuple(security_headers(hsts=None).items())
     assert told["http"].keywords == {"patience": Patience(15, 60, 1024), "headers": headers}
 
 
@@ -129,7 +130,9 @@ def test_a_database_that_is_away_is_one_line_and_another_code(
     monkeypatch.setenv("PORTAL_DATABASE_URL", f"postgresql://portal:c4n4ry@127.0.0.1:{port}/portal")
     ran = keyed(*command)
     assert (ran.code, ran.out) == (69, "")
-    assert ran.err == "portal: The database is away; try again.\n"
+    assert ran.err == (
+        f"portal: the database portal at 127.0.0.1:{port}: nothing listens there (connection refused); try again\n"
+    )
     assert served == []
 
 
@@ -139,7 +142,7 @@ def test_a_redis_that_is_away_is_one_line_and_gives_no_password_away(
     monkeypatch.setenv("PORTAL_RATE_LIMIT_URL", f"unix://:c4n4ry@{portal.folder}/no-redis.sock")
     ran = portal("serve")
     assert (ran.code, ran.out) == (69, "")
-    assert ran.err == "portal: PORTAL_RATE_LIMIT_URL: Redis does not answer as it should (ConnectionError).\n"
+    assert ran.err == "portal: PORTAL_RATE_LIMIT_URL: Redis does not answer as it should (No such file or directory).\n"
     assert served == []
     assert portal("sweep").code == 0
 
@@ -151,6 +154,30 @@ def test_a_redis_that_answers_is_used(
     ran = portal("serve")
     assert (ran.code, ran.err, len(served)) == (0, "", 1)
     assert own_redis.ask("KEYS", "*") == ["portal:check"]
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_a_port_that_is_taken_is_one_line(portal: Shell, served: Calls, host: str, shown: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as taken:
+        port = taken.getsockname()[1]
+        ran = portal("serve", "--host", host, "--port", str(port))
+    assert (ran.code, ran.out, served) == (69, "", [])
+    assert ran.err == f"portal: {shown}:{port} is in use: is a portal running already? --port takes another\n"
+
+
+def test_an_address_of_another_machine_is_one_line(portal: Shell, served: Calls) -> None:
+    ran = portal("serve", "--host", "192.0.2.1")
+    assert (ran.code, ran.out, served) == (78, "", [])
+    assert ran.err == "portal: 192.0.2.1:8000 cannot be listened on (Cannot assign requested address)\n"
+
+
+def test_a_person_at_a_terminal_is_told_where(portal: Shell, served: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.cli.serve._is_terminal", lambda: True)
+    ran = portal("serve", "--port", "0")
+    assert len(served) == 1
+    for told in ("http://127.0.0.1:0/docs", str(portal.folder / "var"), version("portal"), "Ctrl-C"):
+        assert told in ran.err
 
 
 def test_several_workers_do_not_share_a_log_file(portal: Shell, served: Calls, monkeypatch: pytest.MonkeyPatch) -> None:

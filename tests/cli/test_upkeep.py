@@ -19,6 +19,9 @@ from .conftest import Shell, sign_up
 CONTENT = b"content that is read whole" * 40
 
 
+HINT = "only records and lengths were checked: --full or --sample 5% reads the bytes"
+
+
 def crash(shell: Shell, *, lease: timedelta) -> None:
     """What an upload leaves whose process died."""
 
@@ -73,11 +76,11 @@ def test_a_sweep_puts_what_waited_in_the_journal_on_record(portal: Shell) -> Non
 
 
 def test_fsck_over_whole_files_is_a_success(portal: Shell) -> None:
-    assert portal("fsck").out == "0 files, 0 bytes read, 0 problems\n"
+    assert portal("fsck").out == f"0 files, 0 bytes read, 0 problems\n{HINT}\n"
     portal.hand_in(CONTENT)
     portal.hand_in(b"")
     ran = portal("fsck")
-    assert (ran.code, ran.out, ran.err) == (0, "2 files, 0 bytes read, 0 problems\n", "")
+    assert (ran.code, ran.out, ran.err) == (0, f"2 files, 0 bytes read, 0 problems\n{HINT}\n", "")
     assert portal("fsck", "--full").out == f"2 files, {len(CONTENT)} bytes read, 0 problems\n"
     assert portal("fsck", "--full", "--json").json == {"files": 2, "bytes": len(CONTENT), "problems": []}
     assert portal("fsck", "--sample", "100%", "--json").json["bytes"] == len(CONTENT)
@@ -90,7 +93,7 @@ def test_fsck_names_every_damaged_file(portal: Shell) -> None:
     portal.blob(missing.id).unlink()
     quick = portal("fsck")
     assert quick.code == 1
-    assert quick.out.splitlines() == [f"damaged: {missing.id} missing.bin", "3 files, 0 bytes read, 1 problems"]
+    assert quick.out.splitlines() == [f"damaged: {missing.id} missing.bin", "3 files, 0 bytes read, 1 problems", HINT]
     full = portal("fsck", "--full")
     assert full.code == 1
     assert f"damaged: {flipped.id} flipped.bin" in full.out
@@ -121,6 +124,14 @@ def test_fsck_names_a_blob_that_no_file_names_and_leaves_it(portal: Shell) -> No
     assert ran.json["problems"] == [{"file_id": None, "name": orphan, "problem": "a blob that no file names"}]
     assert portal("fsck").out.splitlines()[0] == f"a blob that no file names: {orphan}"
     assert path.exists()
+
+
+def test_a_share_of_everything_is_not_asked_for(portal: Shell) -> None:
+    ran = portal("fsck", "--full", "--sample", "5%")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "portal: Invalid value for --sample: --full reads every file already (see `portal fsck --help`)\n"
+    )
 
 
 @pytest.mark.parametrize("share", ["", "0", "0%", "101%", "-5%", "x", "nan", "inf", "5%%"])

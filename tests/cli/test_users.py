@@ -1,5 +1,12 @@
 """`portal users`: accounts are run, passwords come on standard input, and nothing secret is shown twice."""
 
+import contextlib
+import os
+import pty
+import re
+import subprocess
+import sys
+
 import pytest
 
 from portal.bootstrap import Portal
@@ -157,4 +164,52 @@ def test_sessions_are_ended_and_authenticators_removed(portal: Shell) -> None:
 @pytest.mark.parametrize("name", ["nobody", "two words", ""])
 def test_who_is_not_there_is_not_found(portal: Shell, command: str, name: str) -> None:
     ran = portal("users", command, name)
-    assert (ran.code, ran.out) == (3, "")
+    assert (ran.code, ran.out, ran.err) == (3, "", f"portal: There is no account named {name!r}.\n")
+
+
+def test_a_change_of_nothing_is_refused(portal: Shell) -> None:
+    create(portal)
+    ran = portal("users", "change", "alice")
+    assert (ran.code, ran.out) == (2, "")
+    assert "say what to change: --role, --disable or --enable" in ran.err
+
+
+def test_an_account_without_a_password_has_a_secret_for_one(portal: Shell) -> None:
+    made = portal("users", "create", "alice", "--role", "analyst", "--no-password", "--json").json
+
+    async def set_password(opened: Portal) -> None:
+        await opened.identity.registration.set_password(made["secret"], PASSWORD, NOWHERE)
+
+    with pytest.raises(InvalidGrant):
+        signs_in(portal, "alice", PASSWORD)
+    portal.inside(set_password)
+    assert signs_in(portal, "alice", PASSWORD) == "analyst"
+    shown = portal("users", "create", "bob", "--role", "auditor", "--no-password").out
+    assert shown.startswith("created auditor bob\nsecret: pinv_")
+
+
+def test_a_password_is_given_in_one_way(portal: Shell) -> None:
+    assert create(portal, "alice", "analyst", "--no-password").code == 2
+    assert portal.query("SELECT id FROM users") == []
+
+
+def test_a_password_on_a_terminal_is_asked_for_twice_and_not_shown(portal: Shell) -> None:
+    """In a process of its own, on a terminal of its own."""
+    parent, child = pty.openpty()
+    arguments = [sys.executable, "-m", "portal", "users", "create", "alice", "--role", "analyst"]
+    with subprocess.Popen(arguments, stdin=child, stdout=child, stderr=child, start_new_session=True) as process:
+        os.close(child)
+        seen = b""
+        for _ in range(2):
+            while not re.search(rb"(password|confirmation)[^\r\n]*: $", seen):
+                seen += os.read(parent, 1024)
+            os.write(parent, PASSWORD.encode() + b"\n")
+            seen += os.read(parent, 1)  # the line end that follows a line that was not shown
+        with contextlib.suppress(OSError):  # how a terminal says that nobody is left
+            while more := os.read(parent, 1024):
+                seen += more
+    os.close(parent)
+    assert process.returncode == 0, seen
+    assert b"created analyst alice" in seen
+    assert PASSWORD.encode() not in seen
+    assert signs_in(portal, "alice", PASSWORD) == "analyst"

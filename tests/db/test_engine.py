@@ -157,11 +157,11 @@ def test_local_is_a_file_a_socket_or_this_very_machine(url: str, *, local: bool)
 
 @pytest.mark.parametrize("mode", ["disable", "prefer", "require"])
 def test_weak_tls_modes_are_the_drivers_business(mode: SslMode) -> None:
-    assert _ssl(mode) == mode
+    assert _ssl(mode, None) == mode
 
 
 def test_strong_tls_modes_verify_the_certificate() -> None:
-    full, authority = _ssl("verify-full"), _ssl("verify-ca")
+    full, authority = _ssl("verify-full", None), _ssl("verify-ca", None)
     assert isinstance(full, ssl.SSLContext)
     assert isinstance(authority, ssl.SSLContext)
     assert full.verify_mode is authority.verify_mode is ssl.CERT_REQUIRED

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from compose_spec.models import ComposeSpecification
 
+from portal import config
 from portal.cli import serve
 from portal.config import Settings
 
@@ -20,9 +21,10 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 OURS = ["migrate", "portal"]
 EVERY = sorted(COMPOSE["services"])
 WRITABLE = {  # volumes, and folders in memory
-    "migrate": {"data:/data", "tmp"},
-    "portal": {"data:/data", "tmp"},
-    "postgres": {"postgres:/var/lib/postgresql", "tmp", "var/run/postgresql"},
+    "migrate": {"data:/data", "postgres-socket:/run/postgresql", "tmp"},
+    "portal": {"data:/data", "postgres-socket:/run/postgresql", "redis-socket:/run/redis", "tmp"},
+    "postgres": {"postgres:/var/lib/postgresql", "postgres-socket:/var/run/postgresql", "tmp"},
+    "redis": {"redis-socket:/run/redis", "tmp", "data"},
     "caddy": {"caddy:/data", "tmp", "config"},
 }
 
@@ -78,7 +80,8 @@ def test_no_container_can_do_more_than_it_has_to(name: str) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert {"privileged", "devices", "pid", "ipc", "network_mode", "userns_mode"}.isdisjoint(service)
+    assert {"privileged", "devices", "pid", "ipc", "userns_mode"}.isdisjoint(service)
+    assert service.get("network_mode", "none") == "none"
     assert set(service.get("cap_add", [])) <= {
         "caddy": {"NET_BIND_SERVICE"},
         "postgres": {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"},
@@ -126,6 +129,65 @@ def test_a_stop_waits_longer_than_running_transfers() -> None:
         assert waits > Settings.model_fields["grace_seconds"].default
 
 
+def test_a_migration_gets_no_key_and_the_portal_no_owner() -> None:
+    services = COMPOSE["services"]
+    assert services["migrate"]["secrets"] == ["owner_url"]
+    assert services["portal"]["secrets"] == ["runtime_url", "master_key", "secret_key"]
+    assert services["migrate"]["command"][-2:] == ["--runtime-role", "portal"]
+    assert "CREATE ROLE portal LOGIN" in COMPOSE["configs"]["runtime_role"]["content"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_portal_takes_the_settings_that_compose_gives(name: str, tmp_path: Path) -> None:
+    script = ROOT / "compose-secrets.sh"
+    subprocess.run(["sh", str(script), "--no-chown"], cwd=tmp_path, check=True)
+    made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    assert set(made) == set(COMPOSE["secrets"])
+    given = {}
+    for variable, value in COMPOSE["services"][name]["environment"].items():
+        given[variable] = re.sub(r"\$\{SITE_HOST:-localhost\}", "files.example.org", value).replace(
+            "/run/secrets/", f"{tmp_path}/secrets/"
+        )
+    settings, _ = config.load(given, tmp_path / ".env", keys=name == "portal")
+    user = {"migrate": "portal_owner", "portal": "portal"}[name]
+    password = made[{"migrate": "owner_password", "portal": "runtime_password"}[name]].strip()
+    assert settings.database == f"postgresql://{user}:{password}@/portal?host=/run/postgresql"
+    assert settings.production
+    assert "files.example.org" in settings.allowed_hosts
+
+
+def test_secrets_are_made_once(tmp_path: Path) -> None:
+    def make() -> dict[str, str]:
+        subprocess.run(["sh", str(ROOT / "compose-secrets.sh"), "--no-chown"], cwd=tmp_path, check=True)
+        return {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+
+    first = make()
+    (tmp_path / "secrets" / "secret_key").unlink()
+    second = make()
+    assert {name for name in first if first[name] != second[name]} == {"secret_key"}
+    assert {path.stat().st_mode & 0o77 for path in (tmp_path / "secrets").iterdir()} == {0}
+
+
+def test_no_variable_of_compose_is_one_that_the_portal_would_refuse() -> None:
+    text = (ROOT / "docker-compose.yml").read_text() + (ROOT / "Caddyfile").read_text()
+    asked = set(re.findall(r"\{?\$\{?([A-Z_]+)", text))
+    given = {line.partition("=")[0] for line in (ROOT / "compose.env.example").read_text().splitlines() if "=" in line}
+    assert {"SITE_HOST", "CADDY_UPSTREAM"} <= asked
+    assert not any(name.startswith("PORTAL_") for name in asked)
+    assert {name for name in given if not name.startswith("#")} <= asked
+    assert ":?" not in text  # compose evaluates that for every command, `logs` and `down`, too
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_log_grows_for_ever(name: str) -> None:
+    assert set(COMPOSE["services"][name]["logging"]["options"]) == {"max-size", "max-file"}
+
+
+def test_the_image_parses_with_debians_libmagic() -> None:
+    final = (ROOT / "Dockerfile").read_text().split("\nFROM ")[-1]
+    assert "libmagic1" in final
+
+
 def test_the_portal_believes_caddy_alone() -> None:
     caddy = ip_address(COMPOSE["services"]["caddy"]["networks"]["front"]["ipv4_address"])
     (pool,) = COMPOSE["networks"]["front"]["ipam"]["config"]
@@ -144,8 +206,17 @@ def test_our_containers_get_known_settings_and_no_secret_by_value(name: str) -> 
 
 def test_only_the_proxy_is_reachable_from_outside() -> None:
     assert [name for name, service in COMPOSE["services"].items() if "ports" in service] == ["caddy"]
-    assert COMPOSE["networks"]["database"]["internal"] is True
     services = COMPOSE["services"]
-    joined = {net: {name for name in EVERY if net in services[name]["networks"]} for net in COMPOSE["networks"]}
-    assert joined == {"database": {"migrate", "portal", "postgres"}, "front": {"portal", "caddy"}}
+    joined = {name: set(service.get("networks", ())) for name, service in services.items()}
+    assert joined == {
+        "migrate": set(),
+        "portal": {"front"},
+        "postgres": set(),
+        "redis": set(),
+        "caddy": {"front", "outside"},
+    }
+    assert {name for name in EVERY if not joined[name]} == {
+        name for name in EVERY if services[name].get("network_mode") == "none"
+    }
+    assert COMPOSE["networks"]["front"]["internal"] is True  # the portal calls nobody
     assert services["caddy"]["ports"] == ["80:80", "443:443"]

@@ -77,7 +77,7 @@ class Recorder:
         """As `portal.app` has it, without routes."""
         made: ASGIApp = Gate(self, allowed_hosts=["localhost", "127.0.0.1"])
         made = BodyCare(Bugs(BodyWatchdog(made, patience=PATIENCE)), streams=lambda _: True)
-        return RequestContext(SecurityHeaders(made, hsts=False), trusted_proxies=[])
+        return RequestContext(SecurityHeaders(made, hsts=None), trusted_proxies=[])
 
 
 async def _body(receive: Receive) -> bytes | None:

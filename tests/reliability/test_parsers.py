@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from portal.core.errors import InvalidInput, PreconditionFailed, RangeNotSatisfiable, Unprocessable
 from portal.features.files.names import MAX_NAME_BYTES, checked_name, download_name
 from portal.web import conditions
+from portal.web.addresses import client_address
 from portal.web.digests import announced_digest
 from portal.web.framing import HeadTooLarge, TargetTooLong
-from portal.web.middleware import _check_head, client_address
+from portal.web.middleware import _check_head
 from portal.web.streaming import attachment
 
 from .fuzzing import fuzzed

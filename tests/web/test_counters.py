@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from portal.web import counters
 from portal.web.counters import OwnCounters, RateStoreAway, SharedCounters
 
 from ..own_redis import OwnRedis
+from ..own_tls import Authority, fronted
 
 PASSWORD = "hunter2-and-more"
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -192,6 +194,42 @@ async def test_a_start_is_told_what_is_wrong_and_not_the_password(own_redis: Own
         seen = f"{caught.value}{caught.value.__cause__}{logs}{shared!r}{shared.__dict__['_ask_at']}"
         assert "PORTAL_RATE_LIMIT_URL" in str(caught.value)
         assert PASSWORD not in seen
+
+
+def reach(own_redis: OwnRedis) -> Callable[[], socket.socket]:
+    def connect() -> socket.socket:
+        end = socket.socket(socket.AF_UNIX)
+        end.connect(str(own_redis.socket))
+        return end
+
+    return connect
+
+
+@pytest.mark.parametrize(
+    ("name", "trusted", "told"),
+    [
+        ("localhost", True, None),
+        ("localhost", False, "its certificate is not trusted"),
+        ("redis.example.org", True, "its certificate is not trusted"),
+    ],
+)
+async def test_a_certificate_of_redis_is_the_named_authoritys_and_the_hosts(
+    own_redis: OwnRedis, tmp_path: Path, name: str, *, trusted: bool, told: str | None
+) -> None:
+    authority = Authority(tmp_path)
+    with fronted(reach(own_redis), authority.issue(name)) as port:
+        url = Secret(f"rediss://localhost:{port}/0".encode())
+        async with contextlib.aclosing(SharedCounters(url, authority.pem if trusted else None)) as shared:
+            if told is None:
+                await shared.check()
+                return
+            with pytest.raises(RateStoreAway, match=told):
+                await shared.check()
+
+
+def test_authorities_of_redis_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"PORTAL_RATE_LIMIT_CA: .*ca\.pem cannot be read"):
+        SharedCounters(Secret(b"rediss://h"), tmp_path / "ca.pem")
 
 
 async def test_a_start_with_a_redis_that_answers_passes(shared: SharedCounters) -> None:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+import structlog
 from fastapi import FastAPI
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
@@ -297,3 +298,22 @@ async def test_of_many_problems_a_few_are_told() -> None:
     answer = await ask("POST", "/patch/1", json={f"unknown{number}": 1 for number in range(500)})
     assert answer.status_code == 422
     assert len(answer.json()["detail"]) <= 1000
+
+
+async def test_what_is_away_is_in_the_log_with_its_reason_and_not_in_the_answer() -> None:
+    app = FastAPI()
+    errors.install(app)
+
+    @app.get("/")
+    async def away() -> None:
+        raise tree.Unavailable from OSError(5, "Input/output error", CANARY)
+
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    with structlog.testing.capture_logs() as logs:
+        async with httpx.AsyncClient(transport=transport, base_url="http://portal") as client:
+            answer = await client.get("/")
+    assert answer.status_code == 503
+    assert "Input" not in answer.text
+    assert CANARY not in f"{answer.text}{logs}"
+    (line,) = logs
+    assert (line["event"], line["code"], line["reason"]) == ("unavailable", "unavailable", "Input/output error")

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
+import structlog
 from fastapi import FastAPI
 
 from portal.backends.blobs.base import StoreAway
@@ -71,3 +72,15 @@ async def test_health_is_asked_and_not_told(path: str) -> None:
     app.include_router(health.router(dict))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://portal") as client:
         assert (await client.post(path)).status_code == 405
+
+
+async def test_the_reason_is_for_the_log_alone() -> None:
+    async def refused() -> None:
+        raise DatabaseAway from ConnectionRefusedError(111, "Connect call failed ('10.0.0.7', 5432)")
+
+    with structlog.testing.capture_logs() as logs:
+        answer = await get("/readyz", database=refused)
+    assert "refused" not in answer.text
+    line = logs[0]
+    assert (line["event"], line["part"], line["code"]) == ("not_ready", "database", "database_away")
+    assert line["reason"] == "nothing listens there (connection refused)"

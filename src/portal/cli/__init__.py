@@ -1,47 +1,50 @@
 """The command line: the same services without HTTP. Comes in: arguments. Leaves: text, or JSON for scripts, and an exit
-code that means something (`console.Exit`).
+code that means something (`program.Exit`).
 """
 
+import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from portal.cli import files, keys, openapi, serve, setup, stores, upkeep, users
-from portal.cli.console import run
+from portal.cli.program import Commands, run
 from portal.sources import use_env_file
 
 app = typer.Typer(
     name="portal",
-    help="An encrypted file portal.",
+    cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="For example: portal init; portal serve --port 9000; portal users create alice --role analyst. "
+    "The guide for operators is docs/operate.md.",
 )
+
+
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"portal {version('portal')}\n")
+        raise typer.Exit
 
 
 @app.callback()
 def everything(
+    *,
     env_file: Annotated[
-        Path | None, typer.Option(help="Read this file instead of .env; its relative paths begin at its folder.")
+        Path | None,
+        typer.Option(help="Read this file instead of .env; its relative paths begin at its folder.", metavar="PATH"),
     ] = None,
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=lambda wanted: _version(wanted=wanted), is_eager=True, help="Say which."),
+    ] = False,
 ) -> None:
     """An encrypted file portal."""
     if env_file is not None:
         use_env_file(env_file)
-
-
-app.command("init")(setup.init)
-app.command("serve")(serve.serve)
-app.command("sweep")(upkeep.sweep)
-app.command("fsck")(upkeep.fsck)
-app.command("openapi")(openapi.openapi)
-app.command("rescue")(files.rescue)
-app.add_typer(setup.db, name="db")
-app.add_typer(users.app, name="users")
-app.add_typer(files.app, name="files")
-app.add_typer(keys.app, name="keys")
-app.add_typer(stores.app, name="stores")
 
 
 def main() -> None:

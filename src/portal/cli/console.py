@@ -1,4 +1,4 @@
-"""What every command shares: how it fails, how it answers, how it shows progress, how it opens the portal.
+"""What every command shares: how it answers, how it shows progress, how it opens the portal.
 
 Comes in: a command's work. Leaves: text or one JSON value on standard output; progress and errors on standard error.
 """
@@ -7,12 +7,9 @@ import asyncio
 import getpass
 import json
 import logging
-import os
-import resource
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from enum import IntEnum
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -22,43 +19,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from portal import config
 from portal.bootstrap import Portal, open_portal
 from portal.core import log
-from portal.core.errors import ConfigError, PortalError, Unavailable
+from portal.core.errors import NotFound
 
 _T = TypeVar("_T")
 _errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON value, without progress.")]
-
-
-class Exit(IntEnum):
-    """Exit codes. 2 is the parser's: wrong arguments."""
-
-    OK = 0
-    FOUND = 1  # fsck found damage
-    REFUSED = 3  # not found, not allowed, damaged, or not acceptable
-    UNAVAILABLE = 69  # EX_UNAVAILABLE: a part is away; try again
-    CONFIG = 78  # EX_CONFIG: the configuration is refused
-
-
-def run(app: typer.Typer) -> None:
-    """Run the program; every foreseen failure is one line on standard error and an exit code."""
-    os.umask(0o077)  # what we write is for nobody else,
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # and keys live here
-    try:
-        app()
-    except ConfigError as error:
-        for problem in error.problems:
-            _errors.print(f"portal: {problem}")
-        sys.exit(Exit.CONFIG)
-    except Unavailable as error:
-        _errors.print(f"portal: {error}")
-        sys.exit(Exit.UNAVAILABLE)
-    except PortalError as error:
-        _errors.print(f"portal: {error}")
-        sys.exit(Exit.REFUSED)
-    except OSError as error:
-        _errors.print(f"portal: {error.strerror or error}: {error.filename or ''}".rstrip(": "))
-        sys.exit(Exit.REFUSED)
 
 
 def settle(work: Coroutine[Any, Any, _T]) -> _T:
@@ -81,6 +47,15 @@ def actor() -> str:
         return f"system:cli/{getpass.getuser()}"
     except (KeyError, OSError):
         return "system:cli/unknown"
+
+
+@contextmanager
+def named(what: str) -> Iterator[None]:
+    """Whoever runs the command may know what is not there."""
+    try:
+        yield
+    except NotFound:
+        raise NotFound(what) from None
 
 
 def answer(text: str, value: Any, *, as_json: bool) -> None:

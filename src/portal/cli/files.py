@@ -11,12 +11,12 @@ from uuid import UUID
 
 import typer
 
-from portal.cli.console import Json, actor, answer, portal, progress, settle
+from portal.cli.console import Json, actor, answer, named, portal, progress, settle
 from portal.core.secrets import parse_key
 from portal.strongbox.model import TinkPart
 from portal.strongbox.rescue import rescue as rescue_blob
 
-app = typer.Typer(help="Files.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 @app.callback()
@@ -33,7 +33,7 @@ def export(
 ) -> None:
     """Write a file as pure Tink streams with their keys in clear: whoever has the folder has the file. On record."""
     if to.exists() and any(to.iterdir()):
-        raise typer.BadParameter(f"{to} is not empty")
+        raise typer.BadParameter(f"{to} is not empty", param_hint="--to")
     parts = settle(_export(file_id, to, as_json=as_json))
     answer(f"exported {len(parts)} part(s) to {to}", {"file_id": str(file_id), "parts": parts}, as_json=as_json)
 
@@ -49,7 +49,7 @@ def rescue(
     text = sys.stdin.buffer.readline() if key_file == "-" else Path(key_file).read_bytes()
     key = parse_key(text.decode("ascii", "replace"))
     if key is None:
-        raise typer.BadParameter("the file key is 64 hex digits")
+        raise typer.BadParameter("the file key is 64 hex digits", param_hint="--key-file")
     with progress(f"opening {blob.name}", blob.stat().st_size, as_json=as_json) as advance:
         size = rescue_blob(blob, key.reveal(), out, progress=advance)
     answer(f"wrote {size} bytes to {out}", {"out": str(out), "size": size}, as_json=as_json)
@@ -57,7 +57,8 @@ def rescue(
 
 async def _export(file_id: UUID, to: Path, *, as_json: bool) -> list[dict[str, Any]]:
     async with portal() as opened:
-        parts = await opened.files.maintenance.export(file_id, actor=actor())
+        with named(f"There is no file {file_id}."):
+            parts = await opened.files.maintenance.export(file_id, actor=actor())
         await asyncio.to_thread(to.mkdir, mode=0o700, parents=True, exist_ok=True)
         total = sum(part.length for part in parts)
         with progress("exporting", total, as_json=as_json) as advance, _all_or_nothing(to):

@@ -8,9 +8,10 @@ from typing import Any
 
 import typer
 
-from portal.cli.console import Exit, Json, actor, answer, portal, progress, settle
+from portal.cli.console import Json, actor, answer, portal, progress, settle
+from portal.cli.program import Exit
 
-app = typer.Typer(help="The keys of this portal.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 @app.callback()

@@ -3,11 +3,14 @@
 Comes in: settings. Leaves: uvicorn, until a signal.
 """
 
+import errno
 import resource
 import signal
+import socket
 import sys
 from contextlib import aclosing
 from functools import partial
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -15,9 +18,10 @@ import uvicorn
 
 from portal import config
 from portal.bootstrap import open_counters, open_portal
-from portal.cli.console import Exit, settle
+from portal.cli.console import settle
+from portal.cli.program import Exit
 from portal.core import log
-from portal.core.errors import ConfigError
+from portal.core.errors import ConfigError, Unavailable
 from portal.web.connection import Connection
 from portal.web.middleware import security_headers
 
@@ -36,11 +40,14 @@ def serve(
     if workers > 1 and settings.log_file is not None:
         raise ConfigError("PORTAL_LOG_FILE is for one worker: several would rotate it away from each other")
     settle(_prove(settings, variables))
+    _require_port(host, port)
+    if _is_terminal():
+        sys.stderr.write(_banner(settings, host, port))
     _take_all_descriptors()
     # uvicorn raises the signal that stopped it once more when everything has ended: that is a success.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
     connection = partial(
-        Connection, patience=settings.patience, headers=tuple(security_headers(hsts=settings.production).items())
+        Connection, patience=settings.patience, headers=tuple(security_headers(hsts=settings.hsts).items())
     )
     uvicorn.run(
         "portal.app:serve_app",
@@ -57,6 +64,34 @@ def serve(
         log_config=None,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.grace_seconds,
+    )
+
+
+def _require_port(host: str, port: int) -> None:
+    """One line instead of a worker's traceback. Raises Unavailable, ConfigError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        where = f"{f'[{host}]' if ':' in host else host}:{port}"
+        if error.errno == errno.EADDRINUSE:
+            raise Unavailable(f"{where} is in use: is a portal running already? --port takes another") from None
+        raise ConfigError(f"{where} cannot be listened on ({error.strerror or error})") from None
+
+
+def _is_terminal() -> bool:
+    return sys.stderr.isatty()
+
+
+def _banner(settings: config.Settings, host: str, port: int) -> str:
+    """For a person at a terminal."""
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    docs = f"\n  documents  {url}/docs" if settings.serves_docs else ""
+    return (
+        f"portal {version('portal')}\n  address    {url}{docs}\n"
+        f"  data       {settings.data_dir.absolute()}\n  Ctrl-C stops it\n"
     )
 
 

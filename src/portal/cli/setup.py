@@ -9,21 +9,23 @@ import logging
 import os
 import re
 import secrets
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from portal import config, schema, sources
-from portal.bootstrap import has_database, open_portal, open_resources
+from portal import config, roles, schema, sources
+from portal.bootstrap import has_database, open_database, open_portal, open_stores
 from portal.cli.console import Json, actor, answer, settle
 from portal.config import Settings
 from portal.core import log
 from portal.core.errors import ConfigError
 from portal.core.principal import Role
 from portal.core.shipped import env_example
+from portal.db.unit_of_work import Database
 
-db = typer.Typer(help="The database's schema.", no_args_is_help=True)
+db = typer.Typer(help="The database's schema.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 def init(
@@ -47,9 +49,16 @@ def init(
 
 
 @db.command("upgrade")
-def upgrade(*, as_json: Json = False) -> None:
-    """Bring the database up to this release; makes it where there is none. Safe to repeat."""
-    settle(_upgrade())
+def upgrade(
+    *,
+    runtime_role: Annotated[
+        str | None,
+        typer.Option(help="Let this Postgres role run the portal: it cannot change tables or edit the audit record."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring the database up to this release; makes it where there is none. Needs no key. Safe to repeat."""
+    settle(_upgrade(runtime_role))
     answer("the database is current", {"current": True}, as_json=as_json)
 
 
@@ -74,22 +83,19 @@ def _fresh_keys() -> dict[str, str]:
 
 async def _require_new_database(fresh: dict[str, str]) -> None:
     """Raises ConfigError for settings that would be refused, and for new keys beside a database that has others."""
-    settings, variables = config.load({**os.environ, **fresh})
+    settings, _ = config.load({**os.environ, **fresh})
     log.configure(logging.WARNING)
-    if fresh and await _revision(settings, variables) is not None:
+    if fresh and await _revision(settings) is not None:
         names = " and ".join(fresh)
         raise ConfigError(f"the database has tables already, but {names} is not set: give the key it was made with")
 
 
-async def _revision(settings: Settings, variables: dict[str, str]) -> str | None:
+async def _revision(settings: Settings) -> str | None:
     """The database's; None where there is none, or no tables in it. Makes nothing."""
     if not has_database(settings):
         return None
-    resources = open_resources(settings, variables)
-    try:
-        return await schema.revision_of(resources.database.engine)
-    finally:
-        await resources.aclose()
+    async with aclosing(open_database(settings)) as database:
+        return await schema.revision_of(database.engine)
 
 
 def _told(wrote: list[str]) -> list[str]:
@@ -128,8 +134,10 @@ def _write_env_file(path: Path, values: dict[str, str]) -> None:
 async def _migrate_and_add_admin(name: str) -> str | None:
     """The new administrator's password; None where there already is an account."""
     settings, variables = config.load()
-    if await _revision(settings, variables) != await schema.newest_revision():
+    if await _revision(settings) != await schema.newest_revision():
         await _upgrade()  # else not even asked: the runtime role of a database may not change its tables
+    async with aclosing(open_database(settings)) as database:
+        await _establish_stores(settings, database)
     async with open_portal(settings, variables) as portal:
         if await portal.identity.users.exist():
             return None
@@ -138,15 +146,19 @@ async def _migrate_and_add_admin(name: str) -> str | None:
         return password
 
 
-async def _upgrade() -> None:
-    settings, variables = config.load()
+async def _upgrade(runtime_role: str | None = None) -> None:
+    settings, _ = config.load(keys=False)
     log.configure(logging.WARNING)
-    resources = open_resources(settings, variables)
-    try:
-        await schema.upgrade(resources.database.engine)
-        await resources.stores.establish(resources.database)
-    finally:
-        await resources.aclose()
+    async with aclosing(open_database(settings)) as database:
+        await schema.upgrade(database.engine)
+        await _establish_stores(settings, database)
+        if runtime_role is not None:
+            await roles.let_work(database.engine, runtime_role)
+
+
+async def _establish_stores(settings: Settings, database: Database) -> None:
+    async with aclosing(open_stores(settings)) as stores:
+        await stores.establish(database)
 
 
 async def _check() -> None:

@@ -12,7 +12,7 @@ from portal import config, schema
 from portal.bootstrap import open_resources
 from portal.cli.console import Json, answer, settle
 
-app = typer.Typer(help="Where sealed files lie.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 @app.callback()

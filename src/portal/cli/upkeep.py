@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from portal.cli.console import Exit, Json, answer, portal, progress, settle
+from portal.cli.console import Json, answer, portal, progress, settle
+from portal.cli.program import Exit
 from portal.features.files.lease import LEASE
 from portal.features.files.maintenance import Checked
 
@@ -33,9 +34,13 @@ def fsck(
     as_json: Json = False,
 ) -> None:
     """Check every file: its record and lengths; with --full or --sample also its bytes and digest."""
+    if full and sample is not None:
+        raise typer.BadParameter("--full reads every file already", param_hint="--sample")
     checked, problems = settle(_fsck(_fraction(sample), full=full, as_json=as_json))
     lines = [f"{item.problem}: {item.file_id or item.name} {item.name if item.file_id else ''}" for item in problems]
     lines.append(f"{checked['files']} files, {checked['bytes']} bytes read, {len(problems)} problems")
+    if not full and sample is None:
+        lines.append("only records and lengths were checked: --full or --sample 5% reads the bytes")
     told = [
         {"file_id": str(item.file_id) if item.file_id else None, "name": item.name, "problem": item.problem}
         for item in problems
@@ -69,7 +74,7 @@ async def _fsck(sample: float | None, *, full: bool, as_json: bool) -> tuple[dic
 def _span(text: str) -> timedelta:
     match = _SPAN.fullmatch(text)
     if match is None:
-        raise typer.BadParameter("write a time span as 90s, 10m, 2h or 1d")
+        raise typer.BadParameter("write a time span as 90s, 10m, 2h or 1d", param_hint="--older-than")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
@@ -81,5 +86,5 @@ def _fraction(text: str | None) -> float | None:
     except ValueError:
         percent = -1.0
     if not 0 < percent <= 100:
-        raise typer.BadParameter("write a share as 5%")
+        raise typer.BadParameter("write a share as 5%", param_hint="--sample")
     return percent / 100

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from portal.cli.console import Json, actor, answer, portal, settle
+from portal.bootstrap import Portal
+from portal.cli.console import Json, actor, answer, named, portal, settle
 from portal.core.clock import rfc3339
 from portal.core.principal import NOWHERE, Role
 from portal.features.identity.accounts import UserChanges
@@ -16,7 +17,7 @@ from portal.features.identity.registration import OneTime
 from portal.features.identity.repository import User, UserFilters
 from portal.features.identity.revocation import Counts
 
-app = typer.Typer(help="Accounts.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="The account's name.")]
 Everything = Annotated[
     bool, typer.Option("--everything", help="Its API tokens, links, grants and invitations too, for good.")
@@ -34,13 +35,24 @@ def create(
     name: Annotated[str, typer.Argument(help="1 to 64 characters, no spaces.")],
     *,
     role: Annotated[Role, typer.Option(help="What the account is for.")],
-    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")],
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from a pipe.")] = False,
+    no_password: Annotated[
+        bool, typer.Option("--no-password", help="Show a one-time secret with which its owner sets a password.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make an account."""
-    if not password_stdin:
-        raise typer.BadParameter("give the password on standard input, with --password-stdin")
-    user = settle(_create(name, role, _password()))
+    """Make an account. On a terminal the password is asked for, and not shown.
+
+    For example: portal users create alice --role analyst --no-password
+    """
+    if password_stdin and no_password:
+        raise typer.BadParameter("not together with --password-stdin", param_hint="--no-password")
+    if no_password:
+        user, secret = settle(_create_without_password(name, role))
+        value = {"id": str(user.id), "name": user.name, "role": user.role.value, **_one_time(secret)}
+        answer(f"created {user.role.value} {user.name}\n{_shown_once(secret)}", value, as_json=as_json)
+        return
+    user = settle(_create(name, role, _password(from_pipe=password_stdin)))
     value = {"id": str(user.id), "name": user.name, "role": user.role.value}
     answer(f"created {user.role.value} {user.name}", value, as_json=as_json)
 
@@ -62,6 +74,8 @@ def change(
     as_json: Json = False,
 ) -> None:
     """Change an account's role, disable or enable it. Ends its sessions."""
+    if role is None and disabled is None:
+        raise typer.BadParameter("say what to change: --role, --disable or --enable", param_hint="options")
     user = settle(_change(name, UserChanges(role, disabled)))
     answer(f"{user.name} is {user.role.value}, {_state(user)}", _told(user), as_json=as_json)
 
@@ -70,8 +84,7 @@ def change(
 def reset(name: Name, *, everything: Everything = False, as_json: Json = False) -> None:
     """End an account's password and sessions; shows the secret with which its owner sets another."""
     made = settle(_reset(name, everything=everything))
-    value = {"secret": made.secret, "expires_at": rfc3339(made.expires_at)}
-    answer(f"secret: {made.secret}   (shown this once, good until {value['expires_at']})", value, as_json=as_json)
+    answer(_shown_once(made), _one_time(made), as_json=as_json)
 
 
 @app.command("reset-totp")
@@ -98,9 +111,32 @@ def _told(user: User) -> dict[str, Any]:
     return {"id": str(user.id), "name": user.name, "role": user.role.value, "disabled": user.disabled_at is not None}
 
 
-def _password() -> str:
+def _one_time(made: OneTime) -> dict[str, Any]:
+    return {"secret": made.secret, "expires_at": rfc3339(made.expires_at)}
+
+
+def _shown_once(made: OneTime) -> str:
+    return f"secret: {made.secret}   (shown this once, good until {rfc3339(made.expires_at)})"
+
+
+def _password(*, from_pipe: bool) -> str:
+    """Never from an argument, which others see, and never shown."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("password", hide_input=True, confirmation_prompt=True, err=True))
+    if not from_pipe:
+        raise typer.BadParameter("without a terminal say it, or --no-password", param_hint="--password-stdin")
     # What is not UTF-8 becomes surrogates, and those no password may have.
     return sys.stdin.buffer.readline().decode("utf-8", "surrogateescape").rstrip("\r\n")
+
+
+async def _named(opened: Portal, name: str) -> User:
+    with named(f"There is no account named {name!r}."):
+        return await opened.identity.users.named(name)
+
+
+async def _create_without_password(name: str, role: Role) -> tuple[User, OneTime]:
+    async with portal() as opened:
+        return await opened.identity.accounts.create(actor(), name, role, NOWHERE)
 
 
 async def _create(name: str, role: Role, password: str) -> User:
@@ -122,25 +158,25 @@ async def _listed() -> list[User]:
 
 async def _change(name: str, changes: UserChanges) -> User:
     async with portal() as opened:
-        user = await opened.identity.users.named(name)
+        user = await _named(opened, name)
         return await opened.identity.accounts.change(actor(), user.id, None, changes, NOWHERE)
 
 
 async def _reset(name: str, *, everything: bool) -> OneTime:
     async with portal() as opened:
-        user = await opened.identity.users.named(name)
+        user = await _named(opened, name)
         return await opened.identity.accounts.reset_password(actor(), user.id, NOWHERE, everything=everything)
 
 
 async def _reset_totp(name: str) -> None:
     async with portal() as opened:
-        user = await opened.identity.users.named(name)
+        user = await _named(opened, name)
         await opened.identity.accounts.reset_totp(actor(), user.id, NOWHERE)
 
 
 async def _logout(name: str, *, everything: bool) -> Counts:
     async with portal() as opened:
-        user = await opened.identity.users.named(name)
+        user = await _named(opened, name)
         if everything:
             return await opened.identity.accounts.end_everything(actor(), user.id, NOWHERE)
         await opened.identity.accounts.end_sessions(actor(), user.id, NOWHERE)

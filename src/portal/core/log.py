@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, on standard error or in a rotated file.
+"""Structured logs: one JSON object a line, on standard error or in a rotated file; words at a terminal.
 
 Comes in: events with plain values. Leaves: lines without plaintext, secrets or tokens: callers log ids and codes, and
 what a library says passes through `_redact`. Next: the operator's collector.
@@ -48,7 +48,7 @@ def configure(level: int = logging.INFO, file: Path | None = None) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
+                _for_people() if file is None and sys.stderr.isatty() else structlog.processors.JSONRenderer(),
             ],
         )
     )
@@ -71,6 +71,11 @@ def bound(**values: str) -> AbstractContextManager[None]:
 def silence(name: str, kind: type[BaseException]) -> None:
     """Drop what the logger `name` says of exceptions of `kind`: they are on record already."""
     logging.getLogger(name).addFilter(lambda line: not (line.exc_info and isinstance(line.exc_info[1], kind)))
+
+
+def _for_people() -> Any:
+    """At a terminal, where nobody collects."""
+    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 
 
 def _handler(file: Path | None) -> logging.Handler:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from portal.core.errors import ConfigError
+from portal.core.trust import verifying
 from portal.db import sqlite
 
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
@@ -26,6 +27,7 @@ _DRIVERS: Final = {
     "postgresql": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
+LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _OPTIONS: Final = {"host"}  # a socket's folder; everything else is a setting
 _BUSY_SECONDS = 10
 _POOL_SIZE = 10
@@ -55,13 +57,12 @@ def is_local(url: URL) -> bool:
     """Whether the database is a file, a socket or this very machine, so that no wire needs TLS."""
     hosts = url.query.get("host", url.host or "localhost")
     return url.get_backend_name() == "sqlite" or all(
-        host.startswith("/") or host in {"localhost", "127.0.0.1", "::1"}
-        for host in ((hosts,) if isinstance(hosts, str) else hosts)
+        host.startswith("/") or host in LOCAL_HOSTS for host in ((hosts,) if isinstance(hosts, str) else hosts)
     )
 
 
-def make_engine(url: URL, ssl_mode: SslMode) -> AsyncEngine:
-    """An engine that has not connected yet."""
+def make_engine(url: URL, ssl_mode: SslMode, authorities: Path | None = None) -> AsyncEngine:
+    """An engine that has not connected yet. `authorities`, where named, are the only ones. Raises ConfigError."""
     if url.get_backend_name() == "sqlite":
         return _sqlite(url)
     return create_async_engine(
@@ -72,7 +73,11 @@ def make_engine(url: URL, ssl_mode: SslMode) -> AsyncEngine:
         pool_size=_POOL_SIZE,
         max_overflow=0,
         pool_timeout=_POOL_WAIT_SECONDS,
-        connect_args={"ssl": _ssl(ssl_mode), "timeout": _CONNECT_SECONDS, "command_timeout": _COMMAND_SECONDS},
+        connect_args={
+            "ssl": _ssl(ssl_mode, authorities),
+            "timeout": _CONNECT_SECONDS,
+            "command_timeout": _COMMAND_SECONDS,
+        },
     )
 
 
@@ -134,11 +139,9 @@ def _pragmas() -> tuple[str, ...]:
     )
 
 
-def _ssl(mode: SslMode) -> ssl.SSLContext | str:
-    if mode == "verify-full":
-        return ssl.create_default_context()
-    if mode == "verify-ca":
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        return context
-    return mode
+def _ssl(mode: SslMode, authorities: Path | None) -> ssl.SSLContext | str:
+    if not mode.startswith("verify-"):
+        return mode
+    context = verifying("PORTAL_DATABASE_CA", authorities)
+    context.check_hostname = mode == "verify-full"
+    return context

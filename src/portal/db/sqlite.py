@@ -5,6 +5,7 @@ Comes in: a database file. Leaves: what SQLAlchemy takes for a dialect. Waking a
 so rows are fetched where they were found, and BEGIN goes along with the first statement. Next: `engine`.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -72,6 +73,21 @@ class Connection(aiosqlite.Connection):
         self._thread.daemon = True
         self._beginning: str | None = None  # said when there is something to do
         self._reads = False
+        self._stopped: asyncio.Future[Any] | None = None
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        self._stopped = super().stop()
+        return self._stopped
+
+    async def _connect(self) -> "Connection":
+        """Of a file that cannot be opened the thread has ended, too: later it would find no loop to tell so."""
+        try:
+            await super()._connect()
+        except BaseException:
+            if self._stopped is not None:
+                await self._stopped
+            raise
+        return self
 
     def will_begin(self, beginning: str) -> None:
         """A transaction begins, with the first statement."""

@@ -81,16 +81,22 @@ async def translated() -> AsyncIterator[None]:
     """Tell a database that is away, restarting, full or too busy from a statement that is wrong."""
     try:
         yield
-    except (TimeoutError, PoolTimeoutError, OSError) as error:
-        raise DatabaseAway from error
-    except DBAPIError as error:
-        state = str(getattr(error.orig, "sqlstate", "") or "")
-        if state == _DISK_FULL or "database or disk is full" in str(error.orig):  # SQLite's words
-            raise StorageFull from error
-        unread = "disk image is malformed" in str(error.orig)  # its words for a page that the disk did not give, too
-        # Without a statement it failed while connecting.
-        passing = state[:2] in _PASSING
-        away = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
-        if away or unread or error.statement is None or passing:
-            raise DatabaseAway from error
-        raise
+    except (TimeoutError, PoolTimeoutError, OSError, DBAPIError) as error:
+        told = translate(error)
+        if told is None:
+            raise
+        raise told from error
+
+
+def translate(error: BaseException) -> DatabaseAway | StorageFull | None:
+    """What it means; None for a statement that is wrong, which is a bug or a right that is missing."""
+    if not isinstance(error, DBAPIError):
+        return DatabaseAway()
+    state = str(getattr(error.orig, "sqlstate", "") or "")
+    if state == _DISK_FULL or "database or disk is full" in str(error.orig):  # SQLite's words
+        return StorageFull()
+    unread = "disk image is malformed" in str(error.orig)  # its words for a page that the disk did not give, too
+    # Without a statement it failed while connecting.
+    passing = state[:2] in _PASSING
+    away = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
+    return DatabaseAway() if away or unread or error.statement is None or passing else None

@@ -188,7 +188,8 @@ class Keyring:
     async def _unwrap(self, row: WrappedDataKey, scope: str) -> DataKey:
         provider = self._providers.get(row.provider_key_id)
         if provider is None:
-            raise KeyProviderError("The master key that wraps this data key is not configured.")
+            text = "The master key that wraps this data key is not configured."
+            raise KeyProviderError(text, missing=row.provider_key_id)
         key = await _in_time(provider.unwrap(row.wrapped, Binding(row.id, scope)))
         if len(key) != derive.KEY_SIZE or not hmac.compare_digest(derive.data_key_check(key, row.id), row.check_value):
             raise KeyProviderError

@@ -6,6 +6,7 @@ a system library would point that one at a database of another version, so it is
 
 import contextlib
 import importlib
+import sys
 from functools import cache
 from typing import Any
 
@@ -34,6 +35,15 @@ class Sniffer:
         with contextlib.suppress(Exception):  # a parser of hostile bytes may fail in any way: then nothing is known
             return str(_magic().from_buffer(head, mime=True))[:200] or UNKNOWN
         return UNKNOWN
+
+
+def library() -> str | None:
+    """Which libmagic is used, and whose; None where there is none."""
+    with contextlib.suppress(Exception):
+        version = _magic().version()
+        carried = "pylibmagic" in sys.modules
+        return f"{version // 100}.{version % 100:02d}, {'carried by a wheel' if carried else 'of the system'}"
+    return None
 
 
 @cache

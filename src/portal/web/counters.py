@@ -8,6 +8,7 @@ half a second to answer; one that does not is left alone for some seconds, and `
 import asyncio
 import time
 from collections import OrderedDict
+from pathlib import Path
 
 from limits.aio.storage import RedisStorage
 from redis.asyncio import BlockingConnectionPool
@@ -15,6 +16,8 @@ from redis.asyncio import BlockingConnectionPool
 from portal.core import log, tasks
 from portal.core.errors import ConfigError, Unavailable
 from portal.core.secrets import Secret
+from portal.core.trust import verifying
+from portal.db.reasons import reason
 
 ANSWER_SECONDS = 0.25
 PAUSE_SECONDS = 5.0
@@ -48,9 +51,9 @@ class OwnCounters:
 class SharedCounters:
     """Those of every process with the same Redis."""
 
-    def __init__(self, url: Secret) -> None:
-        """Connects to nothing yet. Raises ConfigError."""
-        self._pool = _pool(url)
+    def __init__(self, url: Secret, authorities: Path | None = None) -> None:
+        """Connects to nothing yet. Where `authorities` are named, no others are trusted. Raises ConfigError."""
+        self._pool = _pool(url, authorities)
         self._storage = RedisStorage(
             "async+redis://",
             implementation="redispy",
@@ -77,8 +80,8 @@ class SharedCounters:
         try:
             await self._ask("check", 1)
         except Exception as error:  # noqa: BLE001  # its words may hold the URL, which may hold a password
-            name = type(error).__name__
-            raise RateStoreAway(f"PORTAL_RATE_LIMIT_URL: Redis does not answer as it should ({name}).") from None
+            why = _why(error)
+            raise RateStoreAway(f"PORTAL_RATE_LIMIT_URL: Redis does not answer as it should ({why}).") from None
 
     async def aclose(self) -> None:
         """Let go of every connection. Idempotent."""
@@ -110,7 +113,7 @@ class SharedCounters:
         self._ask_at = time.monotonic() + PAUSE_SECONDS
         if not self._away:
             self._away = True
-            _log.warning("rate_store_away", error=type(error).__name__)
+            _log.warning("rate_store_away", error=type(error).__name__, reason=_why(error))
             tasks.aside(self._pool.disconnect(inuse_connections=False))  # they may be as dead as this one
 
     def _be_glad(self) -> None:
@@ -119,7 +122,17 @@ class SharedCounters:
             _log.info("rate_store_back")
 
 
-def _pool(url: Secret) -> BlockingConnectionPool:
+def _why(error: Exception) -> str:
+    """In the system's words where it was the system's: the library's may hold the URL."""
+    below = error.__cause__ or error.__context__
+    return reason(below if isinstance(below, OSError) else error)
+
+
+def _pool(url: Secret, authorities: Path | None) -> BlockingConnectionPool:
+    pinned = {}
+    if url.reveal().startswith(b"rediss:") and authorities is not None:
+        verifying("PORTAL_RATE_LIMIT_CA", authorities)
+        pinned = {"ssl_ca_certs": str(authorities)}
     try:
         return BlockingConnectionPool.from_url(
             url.reveal().decode(),
@@ -129,6 +142,7 @@ def _pool(url: Secret) -> BlockingConnectionPool:
             socket_connect_timeout=_SOCKET_SECONDS,
             protocol=2,  # 3 greets first, for what nobody needs here; so does a driver that tells its name
             driver_info=None,
+            **pinned,
         )
     except (TypeError, ValueError):  # its words may hold the URL, which may hold a password
         raise ConfigError("PORTAL_RATE_LIMIT_URL must be a redis:, rediss: or unix: URL") from None

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
+from portal.core import log
 from portal.core.errors import (
     InsufficientScope,
     InvalidGrant,
@@ -23,11 +24,15 @@ from portal.core.errors import (
     NotSignedIn,
     PortalError,
     RangeNotSatisfiable,
+    StorageFull,
     TooLarge,
+    Unavailable,
 )
+from portal.db.reasons import reason
 from portal.web import API
 from portal.web.validation import Fault, faults
 
+_log = log.get(__name__)
 PROBLEM_JSON = "application/problem+json"
 _FRAMEWORK = {  # what the framework itself refuses: an unknown path, a method, a body it cannot read
     400: ("invalid_input", "The request is malformed."),
@@ -168,6 +173,8 @@ def _documented(kinds: list[type[PortalError]]) -> dict[str, Any]:
 
 
 async def _on_portal_error(request: Request, error: PortalError) -> Response:
+    if isinstance(error, Unavailable | StorageFull):
+        _log.warning("unavailable", code=error.code, reason=reason(error))
     if not isinstance(error, NotSignedIn):
         return problem(error, request_id_of(request))
     shown = _credential_shown(request)

@@ -1,13 +1,18 @@
-"""Liveness and readiness, for orchestrators. Comes in: what to ask. Leaves: yes, or a 503 that names what is away."""
+"""Liveness and readiness, for orchestrators. Comes in: what to ask. Leaves: yes, or a 503 that names what is
+away; why it is goes to the log.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from portal.core import log
 from portal.core.errors import PortalError, Unavailable
+from portal.db.reasons import reason
 from portal.web.errors import documented
 
+_log = log.get(__name__)
 Checks = Mapping[str, Callable[[], Awaitable[None]]]
 
 
@@ -37,7 +42,8 @@ def router(checks: Callable[[], Checks]) -> APIRouter:
         for name, check in checks().items():
             try:
                 await check()
-            except PortalError:
+            except PortalError as error:
+                _log.warning("not_ready", part=name, code=error.code, reason=reason(error))
                 away.append(name)
         if away:
             raise NotReady(f"Away: {', '.join(away)}.")

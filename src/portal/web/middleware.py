@@ -8,7 +8,6 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import MutableHeaders
@@ -19,6 +18,7 @@ from portal.core import log, tasks
 from portal.core.errors import InvalidInput, PortalError, Unprocessable
 from portal.core.ids import new_id
 from portal.web import errors
+from portal.web.addresses import Addresses
 from portal.web.framing import HeadTooLarge, TargetTooLong, body_length
 from portal.web.streaming import BrokenOff
 
@@ -35,8 +35,6 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?", re.ASCII)  # 
 _SINGLE = (b"authorization", b"content-type", b"idempotency-key", b"if-match", b"if-range", b"range")
 
 _log = log.get("portal.access")
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
 
 class RequestContext:
@@ -44,7 +42,7 @@ class RequestContext:
 
     def __init__(self, app: ASGIApp, trusted_proxies: Iterable[str]) -> None:
         self._app = app
-        self._trusted = [ip_network(text) for text in trusted_proxies]
+        self._addresses = Addresses(trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,7 +50,8 @@ class RequestContext:
             return
         tasks.attend()
         request_id, started, status = str(new_id()), time.monotonic(), 0
-        scope.setdefault("state", {}).update(request_id=request_id, address=client_address(scope, self._trusted))
+        state = scope.setdefault("state", {})
+        state.update(request_id=request_id, address=self._addresses.of(scope))
 
         async def labelled(message: Message) -> None:
             nonlocal status
@@ -66,10 +65,13 @@ class RequestContext:
                 await self._app(scope, receive, labelled)
             finally:
                 took = round((time.monotonic() - started) * 1000, 1)
-                _log.info("request", method=scope["method"], path=scope["path"], status=status, milliseconds=took)
+                whose = {"address": state["address"], "caller": state.get("caller")}
+                _log.info(
+                    "request", method=scope["method"], path=scope["path"], status=status, milliseconds=took, **whose
+                )
 
 
-def security_headers(*, hsts: bool) -> dict[str, str]:
+def security_headers(*, hsts: str | None) -> dict[str, str]:
     """What every answer says to browsers."""
     headers = {
         "Cache-Control": "no-store",
@@ -81,13 +83,13 @@ def security_headers(*, hsts: bool) -> dict[str, str]:
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": "DENY",
     }
-    return headers | ({"Strict-Transport-Security": "max-age=63072000; includeSubDomains"} if hsts else {})
+    return headers | ({} if hsts is None else {"Strict-Transport-Security": hsts})
 
 
 class SecurityHeaders:
     """Puts them on every answer, unless the route said something stricter or of its own."""
 
-    def __init__(self, app: ASGIApp, *, hsts: bool) -> None:
+    def __init__(self, app: ASGIApp, *, hsts: str | None) -> None:
         self._app = app
         self._headers = security_headers(hsts=hsts)
 
@@ -199,22 +201,6 @@ class BodyCare:
         await self._app(scope, counted, closing)
 
 
-def client_address(scope: Scope, trusted: list[Network]) -> str | None:
-    """The peer's address; behind a trusted proxy, the nearest address in X-Forwarded-For that is not trusted."""
-    peer = _address(scope["client"][0]) if scope.get("client") else None
-    if peer is None or not _is_in(peer, trusted):
-        return None if peer is None else str(peer)
-    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
-    for text in reversed(forwarded.split(",")):
-        address = _address(text.strip())
-        if address is None:
-            break  # what is not an address is believed of nobody
-        peer = address
-        if not _is_in(address, trusted):
-            break
-    return str(peer)
-
-
 def _check_head(scope: Scope) -> None:
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
@@ -252,17 +238,3 @@ def _announced(scope: Scope) -> int | None:
 
 def _host_matches(name: str, allowed: str) -> bool:
     return allowed in {"*", name} or (allowed.startswith("*.") and name.endswith(allowed[1:]))
-
-
-def _address(text: str) -> Address | None:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.scope_id is not None:
-        return None  # a zone may be any text, and means nothing to another machine
-    return getattr(address, "ipv4_mapped", None) or address  # a dual-stack socket's way to write IPv4
-
-
-def _is_in(address: Address, networks: list[Network]) -> bool:
-    return any(address in network for network in networks)

@@ -139,8 +139,8 @@ def opened(portal: Served, folder: Path, *, server_options: str = "", **variable
         "HOME": str(folder),
         "XDG_CONFIG_HOME": str(folder / "config"),
         "XDG_DATA_HOME": str(folder / "data"),
-        "PORTAL_HOST": HOST,
-        "PORTAL_UPSTREAM": f"127.0.0.1:{portal.port}",
+        "SITE_HOST": HOST,
+        "CADDY_UPSTREAM": f"127.0.0.1:{portal.port}",
     }
     with (folder / "caddy.log").open("wb") as log:
         command = [str(Path(sys.executable).with_name("caddy")), "run", "--config", str(_CADDYFILE)]

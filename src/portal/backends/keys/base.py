@@ -8,9 +8,16 @@ from portal.core.errors import Unavailable
 
 
 class KeyProviderError(Unavailable):
-    """The provider is away, refused, or answered with what cannot be the key. Never an alarm about files."""
+    """The provider is away, refused, or answered with what cannot be the key. Never an alarm about files.
+
+    `missing` is the id of a master key that no provider has, for operators alone.
+    """
 
     code, title = "key_provider_away", "The key provider did not give the key; try again."
+
+    def __init__(self, detail: str | None = None, *, missing: str | None = None) -> None:
+        super().__init__(detail)
+        self.missing = missing
 
 
 @dataclass(frozen=True, slots=True)

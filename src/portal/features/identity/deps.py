@@ -116,6 +116,7 @@ async def admitted(request: Request, resolving: Awaitable[_T], who: Callable[[_T
     except (NotSignedIn, TotpEnrolmentRequired):
         await limits.admit(request, None)
         raise
+    request.scope["state"]["caller"] = who(resolved)  # for the access log
     await limits.admit(request, who(resolved))
     return resolved
 

@@ -1,0 +1,100 @@
+"""The program as such: how it ends, and which commands there are. Each command's module is imported when it is called.
+
+Comes in: arguments. Leaves: an exit code that means something, and one line on standard error for a foreseen failure.
+"""
+
+import os
+import resource
+import sys
+from collections.abc import Callable
+from enum import IntEnum
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from portal.core.errors import ConfigError, PortalError, Unavailable
+
+COMMANDS = {  # name: module, what it defines there, one line of help
+    "init": ("setup", "init", "Make a portal here: missing keys, tables, a first administrator."),
+    "serve": ("serve", "serve", "Serve the API until told to stop."),
+    "doctor": ("doctor", "doctor", "Show every setting with its source, and how each part is."),
+    "db": ("setup", "db", "Bring the database up to this release, or say whether it is."),
+    "users": ("users", "app", "Make, list and change accounts."),
+    "keys": ("keys", "app", "List the keys in use, or move everything under the newest."),
+    "stores": ("stores", "app", "List the blob stores, or make a new one known."),
+    "sweep": ("upkeep", "sweep", "Settle uploads and deletes that a crash left."),
+    "fsck": ("upkeep", "fsck", "Check that every file is whole."),
+    "openapi": ("openapi", "openapi", "Print the OpenAPI document."),
+    "files": ("files", "app", "Export a file with its keys."),
+    "rescue": ("files", "rescue", "Open a blob with its file key and nothing else."),
+}
+_UsageError: Any = typer.BadParameter.__base__  # Typer shows only some of its errors
+
+
+class Exit(IntEnum):
+    """Exit codes. 2 is the parser's: wrong arguments."""
+
+    OK = 0
+    FOUND = 1  # fsck found damage
+    REFUSED = 3  # not found, not allowed, damaged, or not acceptable
+    UNAVAILABLE = 69  # EX_UNAVAILABLE: a part is away; try again
+    CONFIG = 78  # EX_CONFIG: the configuration is refused
+
+
+class Commands(TyperGroup):
+    """Knows every command's name and help, and imports the one that is called."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.commands.update({name: TyperCommand(name, help=told) for name, (_, _, told) in COMMANDS.items()})
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, None if name is None else load(name), rest
+
+
+def load(name: str) -> Any:
+    """The command itself."""
+    module, attribute, _ = COMMANDS[name]
+    found: typer.Typer | Callable[..., None] = getattr(import_module(f"portal.cli.{module}"), attribute)
+    if not isinstance(found, typer.Typer):
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(name)(found)
+        found = alone
+    command = get_command(found)
+    command.name = name
+    return command
+
+
+def run(app: typer.Typer) -> None:
+    """Run the program; every foreseen failure is one line on standard error and an exit code."""
+    os.umask(0o077)  # what we write is for nobody else,
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # and keys live here
+    try:
+        code = app(standalone_mode=False)
+    except ConfigError as error:
+        _fail(Exit.CONFIG, *error.problems)
+    except PortalError as error:
+        _fail(Exit.UNAVAILABLE if isinstance(error, Unavailable) else Exit.REFUSED, str(error))
+    except OSError as error:
+        _fail(Exit.REFUSED, f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+    except typer.Abort:
+        _fail(130, "stopped")
+    except _UsageError as error:
+        if error.format_message().startswith("Usage:"):  # a group without a command
+            sys.stderr.write(f"{error.format_message()}\n")
+            sys.exit(error.exit_code)
+        context = getattr(error, "ctx", None)
+        hint = f" (see `{context.command_path} --help`)" if context is not None else ""
+        _fail(error.exit_code, f"{error.format_message()}{hint}")
+    else:
+        sys.exit(code if isinstance(code, int) else Exit.OK)
+
+
+def _fail(code: int, *problems: str) -> None:
+    for problem in problems:
+        sys.stderr.write(f"portal: {problem}\n")
+    sys.exit(code)

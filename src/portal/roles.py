@@ -1,0 +1,57 @@
+"""The Postgres role that runs the portal, apart from the one that owns its tables.
+
+Comes in: an engine of the owner, and the name of a role that may sign in. Leaves: the rights that `serve` and every
+command need, and no more: of the audit record it can only read and add, of the schema's revision only read. What the
+owner makes later it gets with the next `portal db upgrade --runtime-role`.
+"""
+
+import re
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from portal.core.errors import ConfigError
+from portal.db.reasons import explained
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
+_ROLE = text("SELECT rolsuper OR pg_has_role(rolname, current_user, 'MEMBER') FROM pg_roles WHERE rolname = :name")
+_MAY_EDIT = text("SELECT has_table_privilege('audit', 'UPDATE') OR has_table_privilege('audit', 'DELETE')")
+_RIGHTS = (
+    "GRANT USAGE ON SCHEMA {schema} TO {role}",
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}",
+    "GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}",
+    "REVOKE ALL ON audit, alembic_version FROM {role}",
+    "GRANT SELECT, INSERT ON audit TO {role}",
+    "GRANT SELECT ON alembic_version TO {role}",
+)
+
+
+async def let_work(engine: AsyncEngine, role: str) -> None:
+    """Give the role its rights, all or none. Safe to repeat. Raises ConfigError, DatabaseAway."""
+    if engine.dialect.name != "postgresql":
+        raise ConfigError("--runtime-role is for Postgres: SQLite knows no roles")
+    if not _NAME.fullmatch(role):
+        raise ConfigError("--runtime-role: a name has lower-case letters, digits and _")
+    with explained(engine.url):
+        async with engine.begin() as connection:
+            await _require_lesser(connection, role)
+            schema = await connection.scalar(text("SELECT quote_ident(current_schema())"))
+            for statement in _RIGHTS:
+                await connection.execute(text(statement.format(schema=schema, role=f'"{role}"')))
+
+
+async def may_edit_audit(engine: AsyncEngine) -> bool:
+    """Whether this engine's own role could change or remove what is on record. Raises ConfigError, DatabaseAway."""
+    if engine.dialect.name != "postgresql":
+        return True
+    with explained(engine.url):
+        async with engine.connect() as connection:
+            return bool(await connection.scalar(_MAY_EDIT))
+
+
+async def _require_lesser(connection: AsyncConnection, role: str) -> None:
+    mighty = await connection.scalar(_ROLE, {"name": role})
+    if mighty is None:
+        raise ConfigError(f"there is no database role {role}: CREATE ROLE {role} LOGIN PASSWORD '…'")
+    if mighty:
+        raise ConfigError(f"the database role {role} owns the tables or may do anything: take another for the portal")
