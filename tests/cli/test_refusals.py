@@ -39,11 +39,11 @@ def test_another_master_key_is_told_by_the_setting_and_both_ids(portal: Shell, m
 def test_a_store_that_cannot_be_is_told_by_its_place_and_the_reason(
     portal: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (portal.folder / "store").write_text("a file where a folder should be")
-    monkeypatch.setenv("PORTAL_BLOB_URL", f"file://{portal.folder}/store")
+    (portal.folder / "file").write_text("a file where a folder should be")
+    monkeypatch.setenv("PORTAL_BLOB_URLS", f"file://{portal.folder}/file/store")
     ran = portal("sweep")
     assert (ran.code, ran.out) == (78, "")
-    assert ran.err == f"portal: the blob store file://{portal.folder}/store: File exists\n"
+    assert ran.err == f"portal: the blob stores file://{portal.folder}/file/store: Not a directory\n"
 
 
 def test_a_data_folder_that_cannot_be_is_told_by_its_place_and_the_reason(

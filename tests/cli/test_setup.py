@@ -29,7 +29,8 @@ def password_in(out: str) -> str:
 
 def signs_in(shell: Shell, name: str, password: str) -> str:
     async def sign_in(portal: Portal) -> str:
-        return (await portal.identity.sessions.sign_in(name, password, NOWHERE)).scope
+        await portal.identity.sessions.sign_in(name, password, NOWHERE)
+        return (await portal.identity.users.named(name)).role.value
 
     return shell.inside(sign_in)
 
