@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -22,13 +22,16 @@ from portal.config import Settings
 from portal.core import log, memory, tasks
 from portal.core.errors import PortalError
 from portal.core.parent import tied_to_parent
+from portal.core.principal import Origin
 from portal.core.rates import RouteClass
 from portal.db.reasons import reason
+from portal.features.audit.refusals import Refusals
 from portal.features.cases import routes as cases_routes
 from portal.features.files import rights_routes
 from portal.features.files import routes as files_routes
 from portal.features.identity import accounts_routes, owner_routes, session_routes
 from portal.features.identity import routes as identity_routes
+from portal.features.identity.refusals import refusal_of
 from portal.features.links import routes as links_routes
 from portal.features.links import shared_routes
 from portal.features.tokens import routes as tokens_routes
@@ -165,7 +168,7 @@ def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
         middleware=_middleware(settings),
     )
     app.state.limits = limits
-    errors.install(app)
+    errors.install(app, _note_refusal)
     for router in FEATURES:
         app.include_router(router, prefix=API)
     app.include_router(health.router(lambda: _checks(app)))
@@ -194,6 +197,7 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
             app.state.files = portal.files
             app.state.links = portal.links
             app.state.callers = portal.identity.callers
+            app.state.refusals = portal.refusals
             sweeper = asyncio.create_task(_sweep_forever(portal))
             try:
                 with tied_to_parent():
@@ -203,6 +207,7 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
                 await asyncio.wait([sweeper])
                 await tasks.drain()
                 with contextlib.suppress(PortalError):
+                    await portal.refusals.close_round()
                     await portal.files.recorder.replay()  # what is still held would be lost now
 
     return lifespan
@@ -229,6 +234,13 @@ def _middleware(settings: Settings) -> list[Middleware]:
     ]
 
 
+def _note_refusal(request: Request, error: PortalError) -> None:
+    refusals: Refusals | None = getattr(request.app.state, "refusals", None)  # none where no portal is open
+    refusal = refusal_of(request, error)
+    if refusals is not None and refusal is not None:
+        refusals.note(refusal, Origin(errors.request_id_of(request), refusal.address))
+
+
 def _streams(scope: Scope) -> bool:
     """Whether the route streams its body, with a cap of its own."""
     method: str = scope["method"]
@@ -251,6 +263,7 @@ async def _sweep_forever(portal: Portal) -> None:
     while True:
         for work in (
             portal.files.recorder.replay,
+            portal.refusals.close_round,
             portal.files.maintenance.sweep,
             portal.identity.accounts.sweep,
             portal.identity.sessions.sweep,

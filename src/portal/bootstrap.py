@@ -28,6 +28,7 @@ from portal.db.reasons import reason
 from portal.db.unit_of_work import Database
 from portal.features.admin import keys as keys_service
 from portal.features.admin.keys import Keys
+from portal.features.audit.refusals import Refusals
 from portal.features.cases import service as cases_service
 from portal.features.cases.service import Cases
 from portal.features.files import service as files_service
@@ -60,6 +61,7 @@ class Portal:
     files: Files
     links: Links
     keys: Keys
+    refusals: Refusals
 
 
 def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resources:
@@ -130,7 +132,8 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         links = links_service.build(resources, identity, files, frozenset(map(Role, settings.link_roles)))
         identity.callers.add(CredentialKind.LINK, links.visits)
         identity.revocations.add("api_tokens", end_tokens_of)
-        yield Portal(resources, identity, tokens, cases, files, links, keys_service.build(resources))
+        refusals = Refusals(files.recorder)
+        yield Portal(resources, identity, tokens, cases, files, links, keys_service.build(resources), refusals)
     finally:
         await resources.aclose()
 

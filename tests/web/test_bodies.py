@@ -88,7 +88,7 @@ def app() -> FastAPI:
         note = await json_body(request, Note)
         return {"got": json.dumps(note.text)}
 
-    errors.install(made)
+    errors.install(made, lambda _request, _error: None)
     return made
 
 

@@ -150,7 +150,7 @@ def app() -> FastAPI:
     async def refused() -> None:
         raise tree.Unprocessable("Not like this.")
 
-    errors.install(made)
+    errors.install(made, lambda _request, _error: None)
     return made
 
 

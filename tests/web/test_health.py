@@ -29,7 +29,7 @@ def failing(error: Exception) -> Check:
 async def get(path: str, **checks: Check) -> httpx.Response:
     app = FastAPI()
     app.include_router(health.router(lambda: checks))
-    errors.install(app)
+    errors.install(app, lambda _request, _error: None)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://portal") as client:
         return await client.get(path)

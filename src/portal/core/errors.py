@@ -38,6 +38,9 @@ class PortalError(Exception):
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Something went wrong on our side."
     retry_after: int | None = None  # seconds
+    action: str | None = None
+    subject: str | None = None
+    """What the policy refused, and to which object: for the audit log. Neither is told to the caller."""
 
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail or self.title)

@@ -36,6 +36,11 @@ def aside(work: Coroutine[Any, Any, None]) -> None:
     _begun(work, _aside)
 
 
+def begin(work: Coroutine[Any, Any, None]) -> None:
+    """Begin `work` that nobody waits for and that must come to its end all the same: `drain` waits for it."""
+    _begun(work, _running)
+
+
 def attend() -> None:
     """Have `drain` wait for the current task too: a request that is cut off still has its end to record."""
     task = asyncio.current_task()

@@ -142,10 +142,15 @@ def server_error(request_id: str | None) -> Response:
     return problem(PortalError(), request_id)
 
 
-def install(app: FastAPI) -> None:
-    """Render everything a route can raise."""
+def install(app: FastAPI, note: Callable[[Request, PortalError], None]) -> None:
+    """Render everything a route can raise; `note` hears of it first, and does not wait."""
+
+    async def on_portal_error(request: Request, error: PortalError) -> Response:
+        note(request, error)
+        return await _on_portal_error(request, error)
+
     handlers: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
-        PortalError: _on_portal_error,
+        PortalError: on_portal_error,
         RequestValidationError: _on_validation_error,
         HTTPException: _on_http_exception,
     }

@@ -27,6 +27,7 @@ class EventKind(StrEnum):
     SIGN_OUT = "auth.sign_out"
     CONFIRMED = "auth.confirmed"
     RECOVERY_CODE_USED = "auth.recovery_code_used"
+    REFUSED = "access.refused"
     USER_CREATED = "user.created"
     USER_UPDATED = "user.updated"
     USER_INVITED = "user.invited"

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from portal.core.errors import Conflict, Forbidden, InsufficientScope, NotFound
+from portal.core.errors import Conflict, Forbidden, InsufficientScope, NotFound, PortalError
 from portal.core.principal import EVERY_PERMISSION, Action, CredentialKind, Permission, Principal, Role
 from portal.features.authz.standing import INBOX, CaseRole, CaseStatus, Stand, Standing, Tlp
 
@@ -175,23 +175,25 @@ def require_of(principal: Principal, action: Action, owner_id: UUID) -> None:
     """For what belongs to an account. Raises Forbidden where the caller may know of it, else NotFound."""
     if owner_id == principal.user_id or principal.role in ACCOUNTS[action]:
         return
-    raise Forbidden if principal.role in ACCOUNTS[Action.TOKEN_LIST] else NotFound
+    known = principal.role in ACCOUNTS[Action.TOKEN_LIST]
+    raise _refusal(Forbidden if known else NotFound, action, owner_id)
 
 
 def require(principal: Principal, action: Action) -> None:
     """For actions without an object yet. Raises Forbidden."""
     confined = action is Action.CASE_CREATE and principal.case_id is not None
     if principal.role not in ROLES[action] or confined:
-        raise Forbidden
+        raise _refusal(Forbidden, action)
 
 
 def require_on(principal: Principal, action: Action, standing: Standing) -> None:
     """For one object. Raises Forbidden where the caller may know of it, else NotFound; CaseReadOnly."""
     if not _reaches(principal, standing):
-        raise NotFound
+        raise _refusal(NotFound, action, standing.about)
     held = stands(principal, standing)
     if not held & STANDINGS[action]:
-        raise Forbidden if held & STANDINGS[_known_by(action)] else NotFound
+        known = held & STANDINGS[_known_by(action)]
+        raise _refusal(Forbidden if known else NotFound, action, standing.about)
     if standing.case is not None and action not in TAKES[standing.case.status]:
         raise CaseReadOnly
     if standing.case is None and action is Action.FILE_BREAK_GLASS:
@@ -264,6 +266,13 @@ def links_allowed(tlp: Tlp) -> bool:
 def _strictness(standing: Standing) -> int:
     tlp = None if standing.case is None else standing.case.tlp
     return STRICT.index(tlp) + 1 if tlp in STRICT else 0
+
+
+def _refusal(kind: type[PortalError], action: Action, about: UUID | None = None) -> PortalError:
+    """An error that says to the audit log what was refused: so it knows what is not there from what is hidden."""
+    error = kind()
+    error.action, error.subject = action.value, None if about is None else str(about)
+    return error
 
 
 def _grantee(principal: Principal, standing: Standing) -> Stand:

@@ -75,12 +75,14 @@ class Standing:
     """What ties a caller to one object. `theirs`: a file that they handed in, or a case itself.
 
     `broke_glass`: they gave a reason to read it, not long ago. `granted`: somebody let them read this one file.
+    `about` is the object's id: for the audit log.
     """
 
     theirs: bool
     case: InCase | None = None
     broke_glass: bool = False
     granted: bool = False
+    about: UUID | None = None
 
 
 INBOX = Standing(theirs=True)

@@ -65,7 +65,7 @@ _LOCKS = {True: _LOCK.with_for_update(), False: _LOCK.with_for_update(read=True)
 async def find(connection: AsyncConnection, case_id: UUID, user_id: UUID) -> Standing | None:
     """How a user stands to a case; None where there is none."""
     row = (await connection.execute(_FIND, {"case": case_id, "caller": user_id})).one_or_none()
-    return None if row is None else Standing(theirs=True, case=in_case(row._mapping))  # noqa: SLF001  # its public name
+    return None if row is None else Standing(theirs=True, case=in_case(row._mapping), about=case_id)  # noqa: SLF001  # its public name
 
 
 async def hold(connection: AsyncConnection, case_id: UUID, *, alone: bool = False) -> None:

@@ -111,7 +111,7 @@ async def find_for(connection: AsyncConnection, file_id: UUID, user_id: UUID) ->
         return None
     file = _view(rows[0])
     return file, Standing(
-        file.owner_id == user_id, standing.in_case(rows[0]), rows[0]["broke_glass"], rows[0]["granted"]
+        file.owner_id == user_id, standing.in_case(rows[0]), rows[0]["broke_glass"], rows[0]["granted"], file.id
     )
 
 

@@ -97,10 +97,16 @@ async def principal_of(request: Request, asked: SecurityScopes, origin: From, cr
     """The caller, whose credential has the permissions that the route asks of it."""
     callers: Callers = request.app.state.callers
     principal = await admitted(request, callers.resolve(credential, origin), _account)
+    heard(request, principal)
     if principal.kind is CredentialKind.LINK:  # even where no permission is asked: nobody's account is behind it
         raise InsufficientScope
     policy.require_permissions(principal, map(Permission, asked.scopes))
     return principal
+
+
+def heard(request: Request, principal: Principal) -> None:
+    """From here on the request is theirs: what it is refused is on record with their name."""
+    request.scope["state"]["actor"] = principal.actor
 
 
 def _account(principal: Principal) -> str:
@@ -127,7 +133,9 @@ async def enrolling(request: Request, asked: SecurityScopes, origin: From, crede
         return await principal_of(request, asked, origin, credential)
     except TotpEnrolmentRequired:
         identity: Identity = request.app.state.identity
-        return await admitted(request, identity.sessions.resolve_to_enrol(credential), _account)
+        principal = await admitted(request, identity.sessions.resolve_to_enrol(credential), _account)
+        heard(request, principal)
+        return principal
 
 
 async def _identity(request: Request) -> Identity:

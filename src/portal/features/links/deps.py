@@ -8,7 +8,7 @@ from fastapi.security import HTTPAuthorizationCredentials, SecurityScopes
 from portal.core.errors import InsufficientScope, NotSignedIn
 from portal.core.principal import Permission
 from portal.features.files.schemas import DetailsQuery
-from portal.features.identity.deps import WithAccount, admitted, bearer, json_of
+from portal.features.identity.deps import WithAccount, admitted, bearer, heard, json_of
 from portal.features.links.schemas import DownloadLinkIn, LinkQuery, UploadLinkIn
 from portal.features.links.service import Links
 from portal.features.links.shared_schemas import RedeemIn, SharedQuery
@@ -27,6 +27,7 @@ async def _visit(
 ) -> Visit:
     found = _nobody() if credentials is None else (await _links(request)).visits.visit(credentials.credentials)
     visit = await admitted(request, found, _actor)
+    heard(request, visit.principal)
     if not visit.principal.permissions.issuperset(asked.scopes):
         raise InsufficientScope
     return visit

@@ -1,0 +1,51 @@
+"""Which errors of requests are refusals, for the audit log.
+
+Comes in: a request, and the error that it ended with. Leaves: a `Refusal`, or nothing. Next: `audit/refusals`.
+"""
+
+from uuid import UUID
+
+from fastapi import Request
+
+from portal.core.errors import Forbidden, NotFound, NotSignedIn, PortalError
+from portal.core.marked import API_TOKEN, LINK_SESSION
+from portal.features.audit.refusals import NOBODY, Refusal
+
+_HAVE_AN_EVENT = {"link_refused"}  # written where it is judged
+_CREDENTIALS = {API_TOKEN: "api_token", LINK_SESSION: "link_session"}
+
+
+def refusal_of(request: Request, error: PortalError) -> Refusal | None:
+    """What an error refuses; None for what is no refusal, and for what is not there at all."""
+    if isinstance(error, NotSignedIn):
+        return _refused_credential(request, error)
+    hidden = isinstance(error, NotFound) and error.action is not None
+    if not (hidden or isinstance(error, Forbidden)) or error.code in _HAVE_AN_EVENT:
+        return None
+    state = request.scope["state"]
+    return Refusal(
+        actor=state.get("actor") or NOBODY,
+        action=error.action or request.scope["route"].name,
+        code=error.code,
+        subject=error.subject or _named(request),
+        address=state.get("address"),
+    )
+
+
+def _refused_credential(request: Request, error: NotSignedIn) -> Refusal | None:
+    """A credential that is good for nothing (any more). A request without one asked for nothing of anybody's."""
+    given = request.headers.get("x-api-token") or request.headers.get("authorization", "").partition(" ")[2]
+    if not given:
+        return None
+    kind = next((kind for prefix, kind in _CREDENTIALS.items() if given.startswith(prefix)), "access_token")
+    return Refusal(NOBODY, f"credentials.{kind}", error.code, None, request.scope["state"].get("address"))
+
+
+def _named(request: Request) -> str | None:
+    """The object that the path names first."""
+    for value in request.path_params.values():
+        try:
+            return str(UUID(str(value)))
+        except ValueError:
+            continue
+    return None
