@@ -27,7 +27,7 @@ from portal.core.rates import RouteClass
 from portal.db.reasons import reason
 from portal.features.audit.refusals import Refusals
 from portal.features.cases import routes as cases_routes
-from portal.features.files import rights_routes
+from portal.features.files import inbox_routes, rights_routes
 from portal.features.files import routes as files_routes
 from portal.features.identity import accounts_routes, owner_routes, session_routes
 from portal.features.identity import routes as identity_routes
@@ -52,6 +52,7 @@ FEATURES: tuple[APIRouter, ...] = (  # asked one after the other whose a path is
     tokens_routes.router,
     cases_routes.router,
     rights_routes.router,
+    inbox_routes.router,
     links_routes.router,
 )
 BODIES = (
@@ -63,6 +64,7 @@ BODIES = (
     *cases_routes.BODIES,
     *files_routes.BODIES,
     *rights_routes.BODIES,
+    *inbox_routes.BODIES,
     *links_routes.BODIES,
     *shared_routes.BODIES,
 )
@@ -76,10 +78,12 @@ RATED: Mapping[RouteClass | None, tuple[str, ...]] = {
         *("list_files", "read_file", "read_me"),
         *("list_cases", "read_case", "list_members", "list_break_glass"),
         *("list_users", "read_user", "list_invitations", "list_api_tokens", "list_grants", "list_sessions"),
+        *("list_case_grants", "list_account_grants", "list_all_break_glass"),
         *("list_links", "list_case_links", "read_shared"),
     ),
     RouteClass.CHANGE: (
         *("delete_file", "update_file", "move_file", "break_glass", "give_grant", "revoke_grant"),
+        "transfer_inbox",
         *("open_case", "update_case", "delete_case", "add_member", "change_member", "remove_member"),
         *("logout", "logout_all", "change_password", "enrol_totp", "confirm_totp", "remove_totp"),
         *("create_user", "update_user", "reset_password", "reset_totp", "logout_user"),

@@ -81,6 +81,13 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 401  404  404  409  204  204  204  404  403  403  404  404  less 404  less less  remove_member case me
 401  404  404  200  403  403  403  404  200  200  404  404  less 404  less less  list_break_glass case
 401  404  404  seen 403  403  403  404  seen seen 404  less less less less less  list_case_links case
+401  404  404  seen 403  403  403  404  seen seen 404  404  less 404  less less  list_case_grants case
+401  403  403  403  403  403  403  403  200  200  403  less less less less less  list_all_break_glass
+
+401  none none none none none none none none none seen none less none less less  list_account_grants inbox_file
+401  none seen none none none none none none none none seen less none less less  list_account_grants given
+401  404  seen 404  404  404  404  404  seen seen 404  seen less 404  less less  list_account_grants of owner
+401  403  403  403  403  403  403  403  403  409  403  less less less less less  transfer_inbox user
 
 401  201  201  201  201  201  201  201  403  201  201  201  201  404  less less  upload_file
 401  404  404  201  201  403  201  404  403  403  404  404  201  404  less less  upload_file into case
@@ -153,6 +160,7 @@ CODES = {
     "reset_totp user": "totp_not_enrolled",
     "delete_case full_case": "case_not_empty",
     "remove_member case me": "last_lead",
+    "transfer_inbox user": "inbox_in_use",
     "register": "invitation_refused",
     "set_password": "invitation_refused",
 }
@@ -189,6 +197,10 @@ SAYS: dict[str, dict[str, Any]] = {
     "move_file inbox_file": {"json": {"case": "{owners_case}"}},
     "move_file case_file": {"json": {"case": "{leads_case}"}},
     "break_glass": {"json": {"reason": REASON}},
+    "list_account_grants": {"params": {"limit": "200"}},
+    "list_account_grants given": {"params": {"given": "true", "limit": "200"}},
+    "list_account_grants of owner": {"params": {"given": "true", "user_id": "{owner}", "limit": "200"}},
+    "transfer_inbox": {"json": {"to": "{newcomer}"}},
     "give_grant": {"json": {"name": "{newcomer}"}},
     "make_download_link to inbox_file": {"json": {"file_ids": ["{inbox_file}"]}},
     "make_download_link to case_file": {"json": {"file_ids": ["{case_file}"]}},
@@ -215,6 +227,10 @@ LOOKS_FOR = {
     "list_files case_file": "case_file",
     "list_files of case": "case_file",
     "list_grants inbox_file": "grant",
+    "list_case_grants case": "case_grant",
+    "list_account_grants inbox_file": "inbox_file",
+    "list_account_grants given": "grant",
+    "list_account_grants of owner": "grant",
     "list_grants case_file": "case_grant",
     "list_links link": "link",
     "list_links case_link": "case_link",

@@ -103,6 +103,18 @@ def logout(name: Name, *, everything: Everything = False, as_json: Json = False)
     answer(f"{name} is signed out everywhere{ended}", {"name": name, **counts}, as_json=as_json)
 
 
+@app.command("transfer")
+def transfer(
+    name: Name,
+    *,
+    to: Annotated[str, typer.Option(help="The account that gets the files: an analyst's or administrator's.")],
+    as_json: Json = False,
+) -> None:
+    """Transfer the inbox of an account that is disabled, or an auditor's, to another account."""
+    files = settle(_transfer(name, to))
+    answer(f"{files} files of {name} are {to}'s", {"name": name, "to": to, "files": files}, as_json=as_json)
+
+
 def _state(user: User) -> str:
     return "disabled" if user.disabled_at else "enabled"
 
@@ -181,3 +193,9 @@ async def _logout(name: str, *, everything: bool) -> Counts:
             return await opened.identity.accounts.end_everything(actor(), user.id, NOWHERE)
         await opened.identity.accounts.end_sessions(actor(), user.id, NOWHERE)
         return {}
+
+
+async def _transfer(name: str, to: str) -> int:
+    async with portal() as opened:
+        user = await opened.identity.users.named(name)
+        return await opened.files.inboxes.transfer(actor(), user.id, to, NOWHERE)

@@ -35,6 +35,7 @@ class Action(StrEnum):
     FILE_BREAK_GLASS = "files.break_glass"
     GRANT_LIST = "files.grants.list"
     GRANT_SET = "files.grants.set"
+    GRANTS_OF_ACCOUNT = "grants.list"
     GRANT_REVOKE = "files.grants.revoke"
     GRANT_DECLINE = "files.grants.decline"
     CASE_CREATE = "cases.create"

@@ -144,3 +144,33 @@ async def test_a_case_that_is_over_is_still_read_that_way(
         await house.cases.register.update(analyst, case.id, None, CaseChanges(status=status), ORIGIN)
     await house.files.glass.smash(admin, file.id, REASON, ORIGIN)
     assert await house.fetch(admin, file.id) == CONTENT
+
+
+async def test_it_is_told_whether_it_was_read_and_stays_when_file_and_case_are_gone(
+    house: House, analyst: Principal, admin: Principal, case: CaseView
+) -> None:
+    auditor, register = await house.principal(Role.AUDITOR), house.cases.register
+    file, unread = await house.hand_in(analyst, case_id=case.id), await house.hand_in(analyst, case_id=case.id)
+    for one in (file, unread):
+        await house.files.glass.smash(admin, one.id, REASON, ORIGIN)
+    await house.fetch(analyst, unread.id)  # the lead's own reading is none of the administrator's
+    for _ in range(2):
+        await house.fetch(admin, file.id)
+    not_read, read = await register.broken_glass(analyst, case.id)
+    assert (not_read.file_id, not_read.first_read_at, not_read.last_read_at) == (unread.id, None, None)
+    assert read.first_read_at is not None
+    assert read.last_read_at is not None
+    assert read.created_at <= read.first_read_at < read.last_read_at <= read.expires_at
+    for one in (file, unread):
+        await house.catalog.delete(admin, one.id, None, ORIGIN)
+    await register.delete(admin, case.id, None, ORIGIN)
+    elsewhere = await house.open_case(analyst)
+    third = await house.hand_in(analyst, case_id=elsewhere.id)
+    await house.files.glass.smash(admin, third.id, REASON, ORIGIN)
+    first = await register.all_broken_glass(auditor, None, None, 2)
+    rest = await register.all_broken_glass(auditor, None, first.next_after, 2)
+    assert [glass.file_id for glass in first.items + rest.items] == [third.id, unread.id, file.id]
+    assert rest.items == [read]
+    assert (await register.all_broken_glass(admin, case.id, None, 50)).items == [not_read, read]
+    with pytest.raises(Forbidden):
+        await register.all_broken_glass(analyst, None, None, 50)

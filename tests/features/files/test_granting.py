@@ -1,6 +1,7 @@
 """Grants on both databases: one file, one account more, entry and content, until it ends."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -286,6 +287,31 @@ async def test_who_was_let_read_may_decline_and_no_more(house: House, analyst: P
     assert [grant.user_id for grant in await house.files.grants.list(analyst, file.id)] == [carol.user_id]
     (event,) = await house.record("file.grant_revoked")
     assert (event["actor"], event["details"]["user"]) == (bob.actor, str(bob.user_id))
+
+
+async def test_grants_are_listed_by_case_and_by_account_in_pages(house: House, analyst: Principal) -> None:
+    case, other = await house.open_case(analyst), await house.open_case(analyst)
+    reader, auditor = await house.principal(), await house.principal(Role.AUDITOR)
+    files = [await house.hand_in(analyst, case_id=where) for where in (case.id, case.id, other.id, None)]
+    for file in files:
+        await give(house, analyst, file.id, reader)
+    grants = house.files.grants
+    first = await grants.of_case(analyst, case.id, None, 1)
+    second = await grants.of_case(auditor, case.id, first.next_after, 1)
+    assert [grant.file_id for grant in first.items + second.items] == [files[1].id, files[0].id]
+    assert (first.items[0].user_id, first.items[0].case_id, second.next_after) == (reader.user_id, case.id, None)
+    for who, given in ((analyst, True), (reader, False), (auditor, True)):
+        whose = analyst.user_id if given else reader.user_id
+        found = (await grants.of_account(who, whose, None, 50, given=given)).items
+        assert [grant.file_id for grant in found] == [file.id for file in reversed(files)]
+    assert await refusal(grants.of_account(reader, analyst.user_id, None, 50, given=True)) is NotFound
+    assert await refusal(grants.of_case(reader, case.id, None, 50)) is NotFound
+    confined = replace(analyst, case_id=other.id)
+    found = (await grants.of_account(confined, analyst.user_id, None, 50, given=True)).items
+    assert [grant.file_id for grant in found] == [files[2].id]
+    await house.cases.register.update(analyst, case.id, None, CaseChanges(tlp=Tlp.RED), ORIGIN)
+    found = (await grants.of_account(reader, reader.user_id, None, 50, given=False)).items
+    assert {grant.file_id for grant in found} == {files[2].id, files[3].id}
 
 
 async def test_taking_back_what_was_not_given(house: House, analyst: Principal) -> None:

@@ -51,6 +51,7 @@ class EventKind(StrEnum):
     FILE_DOWNLOAD_ENDED = "file.download_ended"
     FILE_UPDATED = "file.updated"
     FILE_MOVED = "file.moved"
+    FILE_TRANSFERRED = "file.transferred"
     FILE_GRANTED = "file.granted"
     FILE_GRANT_REVOKED = "file.grant_revoked"
     FILE_GLASS_BROKEN = "file.glass_broken"

@@ -38,6 +38,7 @@ ROLES: dict[Action, frozenset[Role]] = {
     Action.CASE_LIST: _EVERYONE,
     Action.USER_MANAGE: frozenset({Role.ADMIN}),
     Action.LINK_LIST: _EVERYONE,
+    Action.GLASS_LIST: frozenset({Role.ADMIN, Role.AUDITOR}),  # across cases
     Action.GRANT_SET: frozenset({Role.ADMIN, Role.ANALYST}),  # an uploader account learns of no other account
 }
 """What an account's role lets it ask for at all, before there is an object."""
@@ -138,6 +139,7 @@ ACCOUNTS: dict[Action, frozenset[Role]] = {
     Action.SESSION_LIST: frozenset({Role.ADMIN, Role.AUDITOR}),
     Action.SESSION_END: frozenset({Role.ADMIN}),
     Action.TOKEN_LIST: frozenset({Role.ADMIN, Role.AUDITOR}),
+    Action.GRANTS_OF_ACCOUNT: frozenset({Role.ADMIN, Role.AUDITOR}),
     Action.TOKEN_REVOKE: frozenset({Role.ADMIN}),
     Action.LINK_REVOKE: frozenset({Role.ADMIN}),
 }
@@ -238,9 +240,19 @@ def sees_every_case(principal: Principal) -> bool:
     return principal.role in {Role.ADMIN, Role.AUDITOR}
 
 
+def may_own(role: Role) -> bool:
+    """Whether an account of `role` gets at what lies in its own inbox."""
+    return _tie(role, INBOX) is Stand.OWNER
+
+
 def may_be_granted(role: Role) -> bool:
     """Whether an account of `role` gets anything by a grant."""
     return role in GRANTEES
+
+
+def may_know_name(principal: Principal, user_id: UUID) -> bool:
+    """Whether an account's name is told beside its id: not to uploader accounts, which strangers may have."""
+    return principal.role is not Role.UPLOADER or principal.user_id == user_id
 
 
 def may_be(role: Role, case_role: CaseRole) -> bool:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
-from portal.features.cases.schemas import CaseNew, CasePatch, CaseQuery, MemberChange, MemberNew
+from portal.features.cases.schemas import CaseNew, CasePatch, CaseQuery, GlassQuery, MemberChange, MemberNew
 from portal.features.cases.service import Cases
 from portal.features.identity.deps import ChangesCases, json_of
 
@@ -20,3 +20,4 @@ PatchBody = Annotated[CasePatch, json_of(CasePatch, ChangesCases)]
 MemberBody = Annotated[MemberNew, json_of(MemberNew, ChangesCases)]
 ChangeBody = Annotated[MemberChange, json_of(MemberChange, ChangesCases)]
 Listing = Annotated[CaseQuery, Query()]
+GlassListing = Annotated[GlassQuery, Query()]

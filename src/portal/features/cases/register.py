@@ -19,11 +19,12 @@ from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import policy
 from portal.features.authz.standing import CaseRole, CaseStatus, Standing, Tlp
-from portal.features.cases import repository, roster, standing
+from portal.features.cases import glass_log, repository, roster, standing
 from portal.features.cases.repository import CaseFilters
 from portal.features.cases.views import CaseView, Glass, Member, Severity
 
 ANY_VERSION = None  # If-Match: *
+MOST_GLASS = 1_000  # of one case in one list, the newest
 
 
 class CaseNotEmpty(Conflict):
@@ -91,7 +92,16 @@ class Register:
         async with self._database.read() as connection:
             _, stand = await found(connection, principal, case_id)
             policy.require_on(principal, Action.GLASS_LIST, stand)
-            return await roster.all_glass(connection, case_id)
+            return await glass_log.page(connection, None, MOST_GLASS, case_id)
+
+    async def all_broken_glass(
+        self, principal: Principal, case_id: UUID | None, after: After | None, limit: int
+    ) -> Page[Glass]:
+        """The same across cases, those that are gone included. Raises Forbidden."""
+        policy.require(principal, Action.GLASS_LIST)
+        async with self._database.read() as connection:
+            found = await glass_log.page(connection, after, limit + 1, case_id)
+        return page_of(found, limit)
 
     async def list(
         self, principal: Principal, status: CaseStatus | None, after: After | None, limit: int

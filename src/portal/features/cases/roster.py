@@ -20,7 +20,11 @@ _glass: Any = GlassRow.__table__  # type: ignore[attr-defined]
 _users: Any = UserRow.__table__  # type: ignore[attr-defined]
 _ABLE = [role.value for role in Role if policy.may_be(role, CaseRole.LEAD)]
 _LIST = (
-    select(_members.c.user_id, _users.c.name, _members.c.role, _members.c.added_by, _members.c.added_at)
+    select(
+        *(_members.c[name] for name in ("user_id", "role", "added_by", "added_at")),
+        _users.c.name,
+        _users.c.disabled_at.is_not(None).label("disabled"),
+    )
     .join(_users, _users.c.id == _members.c.user_id)
     .order_by(_members.c.added_at, _members.c.user_id)
 )
@@ -62,15 +66,7 @@ async def remove(connection: AsyncConnection, case_id: UUID, user_id: UUID) -> N
 
 
 async def add_glass(connection: AsyncConnection, glass: Glass) -> None:
-    await connection.execute(insert(_glass).values({name: getattr(glass, name) for name in Glass.__slots__}))
-
-
-async def all_glass(connection: AsyncConnection, case_id: UUID) -> list[Glass]:
-    """Newest first."""
-    columns = [_glass.c[name] for name in Glass.__slots__]
-    asked = select(*columns).where(_glass.c.case_id == case_id)
-    found = await connection.execute(asked.order_by(_glass.c.created_at.desc(), _glass.c.id.desc()))
-    return [Glass(**row._mapping) for row in found]  # noqa: SLF001
+    await connection.execute(insert(_glass).values({name: getattr(glass, name) for name in GlassRow.model_fields}))
 
 
 def _member(said: Any) -> Member:

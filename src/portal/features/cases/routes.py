@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from portal.core import errors
 from portal.core.errors import PortalError
 from portal.features.authz.policy import CaseReadOnly
-from portal.features.cases.deps import ChangeBody, Listing, MemberBody, NewCaseBody, PatchBody, WithCases
+from portal.features.cases.deps import ChangeBody, GlassListing, Listing, MemberBody, NewCaseBody, PatchBody, WithCases
 from portal.features.cases.members import AlreadyMember, LastLead, MemberRefused
 from portal.features.cases.register import CaseChanges, CaseNotEmpty, NewCase, StatusRefused
 from portal.features.cases.schemas import (
@@ -18,12 +18,13 @@ from portal.features.cases.schemas import (
     CaseResults,
     GlassList,
     GlassOut,
+    GlassResults,
     MemberChange,
     MemberList,
     MemberNew,
     MemberOut,
 )
-from portal.features.identity.deps import ChangesCases, From, IfMatch, ReadsCases
+from portal.features.identity.deps import Administers, ChangesCases, From, IfMatch, ReadsCases, WithPeople
 from portal.web import API, conditions
 from portal.web.documents import taken_as_json
 from portal.web.errors import TooSlow, UnsupportedMediaType, documented
@@ -51,14 +52,14 @@ _OPENED: dict[int | str, dict[str, Any]] = {201: {"description": "The new case's
     openapi_extra=taken_as_json(CaseNew),
 )
 async def open_case(
-    body: NewCaseBody, principal: ChangesCases, cases: WithCases, origin: From, response: Response
+    body: NewCaseBody, principal: ChangesCases, cases: WithCases, people: WithPeople, origin: From, response: Response
 ) -> CaseOut:
     """Who opens a case is its lead. Its number is made here."""
     new = NewCase(body.title, body.description, body.severity, body.tlp)
     case = await cases.register.open(principal, new, origin)
     response.headers["Location"] = f"{API}/cases/{case.id}"
     response.headers["ETag"] = conditions.version_tag(case.version)
-    return CaseOut.of(case)
+    return await people.named(principal, CaseOut.of(case))
 
 
 @router.get(
@@ -67,21 +68,25 @@ async def open_case(
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_LISTED),
 )
-async def list_cases(principal: ReadsCases, cases: WithCases, query: Listing) -> CaseResults:
+async def list_cases(principal: ReadsCases, cases: WithCases, people: WithPeople, query: Listing) -> CaseResults:
     """Newest first: those you are a member of; for an auditor or administrator everybody's."""
     bound_to = f"cases{query.model_dump_json(exclude={'cursor', 'limit'})}{principal.user_id}"
     after = None if query.cursor is None else cases.cursors.read(query.cursor, bound_to)
     page = await cases.register.list(principal, query.status, after, query.limit)
     following = None if page.next_after is None else cases.cursors.write(page.next_after, bound_to)
-    return CaseResults(items=[CaseOut.of(case) for case in page.items], next_cursor=following)
+    return CaseResults(
+        items=await people.all_named(principal, [CaseOut.of(case) for case in page.items]), next_cursor=following
+    )
 
 
 @router.get("/cases/{case_id}", summary="Read a case's entry", responses={**_TAGGED, **documented(*_READ)})
-async def read_case(case_id: UUID, principal: ReadsCases, cases: WithCases, response: Response) -> CaseOut:
+async def read_case(
+    case_id: UUID, principal: ReadsCases, cases: WithCases, people: WithPeople, response: Response
+) -> CaseOut:
     """Its ETag goes into If-Match of a change."""
     case = await cases.register.get(principal, case_id)
     response.headers["ETag"] = conditions.version_tag(case.version)
-    return CaseOut.of(case)
+    return await people.named(principal, CaseOut.of(case))
 
 
 @router.patch(
@@ -96,6 +101,7 @@ async def update_case(
     principal: ChangesCases,
     version: IfMatch,
     cases: WithCases,
+    people: WithPeople,
     origin: From,
     response: Response,
 ) -> CaseOut:
@@ -103,7 +109,7 @@ async def update_case(
     changes = CaseChanges(**patch.model_dump())
     case = await cases.register.update(principal, case_id, version, changes, origin)
     response.headers["ETag"] = conditions.version_tag(case.version)
-    return CaseOut.of(case)
+    return await people.named(principal, CaseOut.of(case))
 
 
 @router.delete(
@@ -127,10 +133,10 @@ async def delete_case(
     response_description="Everybody in it.",
     responses=documented(*_READ, errors.Forbidden),
 )
-async def list_members(case_id: UUID, principal: ReadsCases, cases: WithCases) -> MemberList:
+async def list_members(case_id: UUID, principal: ReadsCases, cases: WithCases, people: WithPeople) -> MemberList:
     """In the order they came."""
     members = await cases.members.list(principal, case_id)
-    return MemberList(items=[MemberOut.of(member) for member in members])
+    return MemberList(items=await people.all_named(principal, [MemberOut.of(member) for member in members]))
 
 
 @router.post(
@@ -142,10 +148,11 @@ async def list_members(case_id: UUID, principal: ReadsCases, cases: WithCases) -
     openapi_extra=taken_as_json(MemberNew),
 )
 async def add_member(
-    case_id: UUID, body: MemberBody, principal: ChangesCases, cases: WithCases, origin: From
+    case_id: UUID, body: MemberBody, principal: ChangesCases, cases: WithCases, people: WithPeople, origin: From
 ) -> MemberOut:
     """For its leads and administrators; nobody lets themselves in."""
-    return MemberOut.of(await cases.members.add(principal, case_id, body.name, body.role, origin))
+    member = await cases.members.add(principal, case_id, body.name, body.role, origin)
+    return await people.named(principal, MemberOut.of(member))
 
 
 @router.put(
@@ -156,10 +163,17 @@ async def add_member(
     openapi_extra=taken_as_json(MemberChange),
 )
 async def change_member(
-    case_id: UUID, user_id: UUID, body: ChangeBody, principal: ChangesCases, cases: WithCases, origin: From
+    case_id: UUID,
+    user_id: UUID,
+    body: ChangeBody,
+    principal: ChangesCases,
+    cases: WithCases,
+    people: WithPeople,
+    origin: From,
 ) -> MemberOut:
     """For its leads and administrators; nobody changes their own."""
-    return MemberOut.of(await cases.members.set_role(principal, case_id, user_id, body.role, origin))
+    member = await cases.members.set_role(principal, case_id, user_id, body.role, origin)
+    return await people.named(principal, MemberOut.of(member))
 
 
 @router.delete(
@@ -183,7 +197,25 @@ async def remove_member(
     response_description="Newest first.",
     responses=documented(*_READ, errors.Forbidden),
 )
-async def list_break_glass(case_id: UUID, principal: ReadsCases, cases: WithCases) -> GlassList:
+async def list_break_glass(case_id: UUID, principal: ReadsCases, cases: WithCases, people: WithPeople) -> GlassList:
     """For its leads, auditors and administrators."""
     glass = await cases.register.broken_glass(principal, case_id)
-    return GlassList(items=[GlassOut.of(entry) for entry in glass])
+    return GlassList(items=await people.all_named(principal, [GlassOut.of(entry) for entry in glass]))
+
+
+@router.get(
+    "/break-glass",
+    summary="List broken glass across cases",
+    response_description="One page, newest first.",
+    responses=documented(errors.InvalidInput, *_LISTED, errors.Forbidden),
+)
+async def list_all_break_glass(
+    principal: Administers, cases: WithCases, people: WithPeople, query: GlassListing
+) -> GlassResults:
+    """For auditors and administrators: of every case, those that are gone included."""
+    bound_to = f"glass{query.case}{principal.user_id}"
+    after = None if query.cursor is None else cases.cursors.read(query.cursor, bound_to)
+    page = await cases.register.all_broken_glass(principal, query.case, after, query.limit)
+    following = None if page.next_after is None else cases.cursors.write(page.next_after, bound_to)
+    items = await people.all_named(principal, [GlassOut.of(entry) for entry in page.items])
+    return GlassResults(items=items, next_cursor=following)

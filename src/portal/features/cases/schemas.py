@@ -1,6 +1,7 @@
 """What the cases routes say and take, as JSON."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +25,7 @@ _CASE: JsonDict = {
     "severity": "high",
     "tlp": "AMBER+STRICT",
     "created_by": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
+    "created_by_name": "alice",
     "created_at": "2026-11-21T12:00:00.000000Z",
     "version": 1,
 }
@@ -32,9 +34,15 @@ _MEMBER: JsonDict = {
     "name": "bob",
     "role": "reader",
     "added_by": "0190f3a1-1c6f-7b5f-8d2e-2a3f4e5d6c7b",
+    "added_by_name": "alice",
     "added_at": "2026-11-21T12:00:00.000000Z",
+    "disabled": False,
 }
 _GLASS: JsonDict = {
+    "case_id": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
+    "user_name": "root",
+    "first_read_at": "2026-11-21T12:01:00.000000Z",
+    "last_read_at": "2026-11-21T12:09:00.000000Z",
     "file_id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
     "user_id": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
     "reason": "Court order 26/1187 of 21 November; the lead cannot be reached.",
@@ -47,6 +55,7 @@ class CaseOut(BaseModel):
     """A case's entry."""
 
     model_config = ConfigDict(json_schema_extra={"example": _CASE})
+    NAMED: ClassVar[Mapping[str, str]] = {"created_by_name": "created_by"}
 
     id: UUID
     number: str = Field(description="For people: never given twice.")
@@ -56,12 +65,13 @@ class CaseOut(BaseModel):
     severity: Severity
     tlp: Tlp = Field(description="Traffic Light Protocol 2.0. It is enforced: see the access page.")
     created_by: UUID
+    created_by_name: str | None = None
     created_at: Moment
     version: Version
 
     @classmethod
     def of(cls, case: CaseView) -> "CaseOut":
-        return cls(**{name: getattr(case, name) for name in cls.model_fields})
+        return cls(**{name: getattr(case, name) for name in CaseView.__slots__})
 
 
 class CaseResults(BaseModel):
@@ -110,16 +120,19 @@ class MemberOut(BaseModel):
     """An account in a case."""
 
     model_config = ConfigDict(json_schema_extra={"example": _MEMBER})
+    NAMED: ClassVar[Mapping[str, str]] = {"added_by_name": "added_by"}
 
     user_id: UUID
     name: str
     role: CaseRole
     added_by: UUID
+    added_by_name: str | None = None
     added_at: Moment
+    disabled: bool = Field(description="Whether the account is disabled: the membership is worth nothing meanwhile.")
 
     @classmethod
     def of(cls, member: Member) -> "MemberOut":
-        return cls(**{name: getattr(member, name) for name in cls.model_fields})
+        return cls(**{name: getattr(member, name) for name in Member.__slots__})
 
 
 class MemberList(BaseModel):
@@ -151,16 +164,21 @@ class GlassOut(BaseModel):
     """That an administrator may read, or might have read, a file of the case."""
 
     model_config = ConfigDict(json_schema_extra={"example": _GLASS})
+    NAMED: ClassVar[Mapping[str, str]] = {"user_name": "user_id"}
 
+    case_id: UUID
     file_id: UUID
     user_id: UUID
+    user_name: str | None = Field(None, description="The administrator's name.")
     reason: str
     created_at: Moment
     expires_at: Moment
+    first_read_at: Moment | None = Field(description="When the file was first read by it; null if it was not.")
+    last_read_at: Moment | None = Field(description="When it was last read by it; null if it was not.")
 
     @classmethod
     def of(cls, glass: Glass) -> "GlassOut":
-        return cls(**{name: getattr(glass, name) for name in cls.model_fields})
+        return cls(**{name: getattr(glass, name) for name in Glass.__slots__ if name != "id"})
 
 
 class GlassList(BaseModel):
@@ -169,3 +187,22 @@ class GlassList(BaseModel):
     model_config = ConfigDict(json_schema_extra={"example": {"items": [_GLASS]}})
 
     items: list[GlassOut]
+
+
+class GlassResults(BaseModel):
+    """One page of a listing across cases, newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_GLASS], "next_cursor": "Xk3…"}})
+
+    items: list[GlassOut]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
+
+
+class GlassQuery(BaseModel):
+    """How to narrow a listing of broken glass."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Number = Field(50, ge=1, le=200, description="Entries a page.")
+    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
+    case: UUID | None = Field(None, description="Of this case alone, even if it is gone.")

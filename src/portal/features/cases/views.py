@@ -42,6 +42,7 @@ class Member:
     role: CaseRole
     added_by: UUID
     added_at: datetime
+    disabled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +56,5 @@ class Glass:
     reason: str
     created_at: datetime
     expires_at: datetime
+    first_read_at: datetime | None = None
+    last_read_at: datetime | None = None

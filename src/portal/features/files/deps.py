@@ -12,12 +12,23 @@ from portal.features.files.schemas import (
     FilePatch,
     FormQuery,
     GrantNew,
+    GrantQuery,
     ListQuery,
     NothingElse,
+    PagedQuery,
+    TransferNew,
     UploadQuery,
 )
 from portal.features.files.service import Files
-from portal.features.identity.deps import Administers, ChangesFiles, MovesFiles, UploadsFiles, WithAccount, json_of
+from portal.features.identity.deps import (
+    Administers,
+    ChangesFiles,
+    MovesFiles,
+    RunsAccounts,
+    UploadsFiles,
+    WithAccount,
+    json_of,
+)
 
 
 async def _files(request: Request) -> Files:
@@ -36,7 +47,10 @@ Patch = Annotated[FilePatch, json_of(FilePatch, ChangesFiles)]
 MoveBody = Annotated[FileMove, json_of(FileMove, MovesFiles)]
 GlassBody = Annotated[BreakGlass, json_of(BreakGlass, Administers)]
 GrantBody = Annotated[GrantNew, json_of(GrantNew, WithAccount)]
+TransferBody = Annotated[TransferNew, json_of(TransferNew, RunsAccounts)]
 Listing = Annotated[ListQuery, Query()]
+Paged = Annotated[PagedQuery, Query()]
+GrantListing = Annotated[GrantQuery, Query()]
 NoQuery = Annotated[NothingElse, Query()]
 FormSaid = Annotated[FormQuery, Query()]
 Upload = Annotated[UploadQuery, Query()]

@@ -7,21 +7,23 @@ the giver at once. Its row is deleted when the giver loses the right, so that it
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Exists, and_, delete, exists, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.core.page import After
 from portal.core.principal import Role
 from portal.features.authz import policy
-from portal.features.authz.standing import CaseRole
-from portal.features.cases.models import MemberRow
+from portal.features.authz.standing import CaseRole, Tlp
+from portal.features.cases.models import CaseRow, MemberRow
 from portal.features.files.models import FileRow, GrantRow
 from portal.features.identity.models import UserRow
 
 _grants: Any = GrantRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
+_cases: Any = CaseRow.__table__  # type: ignore[attr-defined]
 _files: Any = FileRow.__table__  # type: ignore[attr-defined]
 _users: Any = UserRow.__table__  # type: ignore[attr-defined]
 _givers: Any = _users.alias("grant_givers")  # statements that this goes into have users and members of their own
@@ -61,6 +63,31 @@ async def live(connection: AsyncConnection, moment: datetime, file_id: UUID) -> 
     asked = _in_force(moment).where(_grants.c.file_id == file_id)
     rows = await connection.execute(asked.order_by(_grants.c.created_at, _grants.c.id))
     return [Grant(**row._mapping) for row in rows]  # noqa: SLF001  # SQLAlchemy's public name for it
+
+
+async def page(
+    connection: AsyncConnection, moment: datetime, after: After | None, limit: int, *only: ColumnElement[bool]
+) -> list[Grant]:
+    """Those of which `only` is true, newest first, from behind `after`."""
+    asked = _in_force(moment).where(*only)
+    if after is not None:
+        asked = asked.where(tuple_(_grants.c.created_at, _grants.c.id) < tuple_(*after))
+    rows = await connection.execute(asked.order_by(_grants.c.created_at.desc(), _grants.c.id.desc()).limit(limit))
+    return [Grant(**row._mapping) for row in rows]  # noqa: SLF001
+
+
+def given_by(user_id: UUID) -> ColumnElement[bool]:
+    return cast("ColumnElement[bool]", _grants.c.granted_by == user_id)
+
+
+def given_to(user_id: UUID) -> ColumnElement[bool]:
+    """But for those out of a case that is for its members alone: they are worth nothing while it is."""
+    red = select(_cases.c.id).where(_cases.c.tlp == Tlp.RED.value)
+    return and_(_grants.c.user_id == user_id, or_(_files.c.case_id.is_(None), _files.c.case_id.not_in(red)))
+
+
+def in_case(case_id: UUID) -> ColumnElement[bool]:
+    return cast("ColumnElement[bool]", _files.c.case_id == case_id)
 
 
 async def put(connection: AsyncConnection, grant: Grant) -> None:

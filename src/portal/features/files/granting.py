@@ -12,13 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core import clock
 from portal.core.errors import NotFound, Unprocessable
 from portal.core.ids import new_id
+from portal.core.page import After, Page, page_of
 from portal.core.principal import Action, Origin, Principal
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import policy
 from portal.features.files import grant_rows
-from portal.features.files.catalog import allowed, held
+from portal.features.files.catalog import allowed, held, require_in
 from portal.features.files.grant_rows import Grant
 from portal.features.identity import repository as accounts
 from portal.features.identity.repository import User
@@ -42,6 +43,25 @@ class Grants:
         async with self._database.read() as connection:
             await allowed(connection, principal, Action.GRANT_LIST, file_id)
             return await grant_rows.live(connection, clock.now(), file_id)
+
+    async def of_case(self, principal: Principal, case_id: UUID, after: After | None, limit: int) -> Page[Grant]:
+        """Those of every file of a case, newest first. Raises NotFound, Forbidden."""
+        async with self._database.read() as connection:
+            await require_in(connection, principal, Action.GRANT_LIST, case_id)
+            found = await grant_rows.page(connection, clock.now(), after, limit + 1, grant_rows.in_case(case_id))
+        return page_of(found, limit)
+
+    async def of_account(
+        self, principal: Principal, user_id: UUID, after: After | None, limit: int, *, given: bool
+    ) -> Page[Grant]:
+        """Those that an account gave, or has; by a token for one case only those in it. Raises NotFound."""
+        policy.require_of(principal, Action.GRANTS_OF_ACCOUNT, user_id)
+        only = [grant_rows.given_by(user_id) if given else grant_rows.given_to(user_id)]
+        if principal.case_id is not None:
+            only.append(grant_rows.in_case(principal.case_id))
+        async with self._database.read() as connection:
+            found = await grant_rows.page(connection, clock.now(), after, limit + 1, *only)
+        return page_of(found, limit)
 
     async def give(self, principal: Principal, file_id: UUID, name: str, lasts: timedelta, origin: Origin) -> Grant:
         """Let an account read the file; given again it lasts anew. Raises NotFound, Forbidden, GrantRefused."""

@@ -6,12 +6,31 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 
 from portal.core import errors
-from portal.features.files.deps import GlassBody, GrantBody, WithFiles
+from portal.core.page import After, Page
+from portal.core.principal import Principal
+from portal.features.files.deps import GlassBody, GrantBody, GrantListing, Paged, WithFiles
 from portal.features.files.described import CHANGE, JSON, READ
+from portal.features.files.grant_rows import Grant
 from portal.features.files.granting import GrantRefused
-from portal.features.files.schemas import BreakGlass, GlassBroken, GrantList, GrantNew, GrantOut
-from portal.features.identity.deps import Administers, ChangesFiles, From, ReadsFiles, WithAccount
-from portal.features.identity.fresh import FreshSignInRequired, require_fresh
+from portal.features.files.schemas import (
+    BreakGlass,
+    GlassBroken,
+    GrantList,
+    GrantNew,
+    GrantOut,
+    GrantResults,
+)
+from portal.features.files.service import Files
+from portal.features.identity.deps import (
+    Administers,
+    ChangesFiles,
+    From,
+    ReadsFiles,
+    WithAccount,
+    WithPeople,
+)
+from portal.features.identity.fresh import FreshSignInRequired, require_fresh, require_fresh_for
+from portal.features.identity.people import People
 from portal.web.documents import taken_as_json
 from portal.web.errors import documented
 
@@ -41,9 +60,10 @@ async def break_glass(
     response_description="Those in force.",
     responses=documented(*READ, errors.Forbidden),
 )
-async def list_grants(file_id: UUID, principal: ReadsFiles, files: WithFiles) -> GrantList:
+async def list_grants(file_id: UUID, principal: ReadsFiles, files: WithFiles, people: WithPeople) -> GrantList:
     """For the file's owner, or the leads of its case; administrators and auditors see them too."""
-    return GrantList(items=[GrantOut.of(grant) for grant in await files.grants.list(principal, file_id)])
+    grants = await files.grants.list(principal, file_id)
+    return GrantList(items=await people.all_named(principal, [GrantOut.of(grant) for grant in grants]))
 
 
 @router.post(
@@ -51,15 +71,17 @@ async def list_grants(file_id: UUID, principal: ReadsFiles, files: WithFiles) ->
     status_code=201,
     summary="Let an account read a file",
     response_description="The grant.",
-    responses=documented(*JSON, *CHANGE, errors.Unprocessable, GrantRefused),
+    responses=documented(*JSON, *CHANGE, FreshSignInRequired, errors.Unprocessable, GrantRefused),
     openapi_extra=taken_as_json(GrantNew),
 )
 async def give_grant(
-    file_id: UUID, body: GrantBody, principal: WithAccount, files: WithFiles, origin: From
+    file_id: UUID, body: GrantBody, principal: WithAccount, files: WithFiles, people: WithPeople, origin: From
 ) -> GrantOut:
     """Entry and content, nothing else, until it ends; given again it lasts anew. By a sign-in alone, no API token."""
     lasts = timedelta(hours=body.expires_in_hours)
-    return GrantOut.of(await files.grants.give(principal, file_id, body.name, lasts, origin))
+    require_fresh_for(principal, lasts)
+    grant = await files.grants.give(principal, file_id, body.name, lasts, origin)
+    return await people.named(principal, GrantOut.of(grant))
 
 
 @router.delete(
@@ -75,3 +97,48 @@ async def revoke_grant(
     """At once: a download that is running breaks off within a second. An account may decline its own."""
     await files.grants.take_back(principal, file_id, user_id, origin)
     return Response(status_code=204)
+
+
+@router.get(
+    "/cases/{case_id}/grants",
+    summary="List the grants of a case",
+    response_description="One page, newest first.",
+    responses=documented(errors.InvalidInput, *READ, errors.Forbidden),
+)
+async def list_case_grants(
+    case_id: UUID, principal: ReadsFiles, files: WithFiles, people: WithPeople, query: Paged
+) -> GrantResults:
+    """Who may read which of its files by a grant: for its leads, auditors and administrators."""
+    bound_to = f"grants of {case_id} for {principal.user_id}"
+    after = _after(files, query.cursor, bound_to)
+    page = await files.grants.of_case(principal, case_id, after, query.limit)
+    return await _results(principal, files, people, page, bound_to)
+
+
+@router.get(
+    "/grants",
+    summary="List an account's grants",
+    response_description="One page, newest first.",
+    responses=documented(errors.InvalidInput, *READ),
+)
+async def list_account_grants(
+    principal: ReadsFiles, files: WithFiles, people: WithPeople, query: GrantListing
+) -> GrantResults:
+    """Those that it has, or with `given` those that it gave; of another account for administrators and auditors."""
+    bound_to = f"grants {query.given} {query.user_id} for {principal.user_id}"
+    after = _after(files, query.cursor, bound_to)
+    whose = query.user_id or principal.user_id
+    page = await files.grants.of_account(principal, whose, after, query.limit, given=query.given)
+    return await _results(principal, files, people, page, bound_to)
+
+
+def _after(files: Files, cursor: str | None, bound_to: str) -> After | None:
+    return None if cursor is None else files.cursors.read(cursor, bound_to)
+
+
+async def _results(
+    principal: Principal, files: Files, people: People, page: Page[Grant], bound_to: str
+) -> GrantResults:
+    following = None if page.next_after is None else files.cursors.write(page.next_after, bound_to)
+    items = await people.all_named(principal, [GrantOut.of(grant) for grant in page.items])
+    return GrantResults(items=items, next_cursor=following)

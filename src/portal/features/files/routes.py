@@ -47,8 +47,7 @@ from portal.features.files.schemas import (
     FilePatch,
     ListQuery,
 )
-from portal.features.files.views import FileView
-from portal.features.identity.deps import ChangesFiles, Downloads, From, IfMatch, MovesFiles, ReadsFiles
+from portal.features.identity.deps import ChangesFiles, Downloads, From, IfMatch, MovesFiles, ReadsFiles, WithPeople
 from portal.web import API, conditions
 from portal.web.documents import taken_as_json
 from portal.web.errors import documented
@@ -70,13 +69,14 @@ async def upload_file(
     query: FormSaid,
     principal: HandsIn,
     files: WithFiles,
+    people: WithPeople,
     origin: From,
     idempotency_key: IdempotencyKey = None,
 ) -> FileOut:
     """multipart/form-data with one `file`; fields stand before or after it. `case` is best in the query."""
     arrival = await FormArrival.begin(request, files.max_upload_bytes, case_id=query.case)
     view = await files.intake.take_in(principal, arrival, origin, idempotency_key=idempotency_key)
-    return _created(view)  # type: ignore[return-value]  # a response of exactly that model
+    return _created(await people.named(principal, FileOut.of(view)))  # type: ignore[return-value]  # a response of exactly that model
 
 
 @router.put(
@@ -92,13 +92,14 @@ async def upload_raw(
     query: Upload,
     principal: HandsIn,
     files: WithFiles,
+    people: WithPeople,
     origin: From,
     idempotency_key: IdempotencyKey = None,
 ) -> FileOut:
     """The body is the file: `curl -T disk.img …/upload/`. Each call makes a new file, whatever its name."""
     arrival = RawArrival(request, query, files.max_upload_bytes, query.case)
     view = await files.intake.take_in(principal, arrival, origin, idempotency_key=idempotency_key)
-    return _created(view)  # type: ignore[return-value]
+    return _created(await people.named(principal, FileOut.of(view)))  # type: ignore[return-value]
 
 
 @router.get(
@@ -107,7 +108,7 @@ async def upload_raw(
     response_description="One page.",
     responses=documented(errors.InvalidInput, *READ),
 )
-async def list_files(principal: ReadsFiles, files: WithFiles, query: Listing) -> FilePage:
+async def list_files(principal: ReadsFiles, files: WithFiles, people: WithPeople, query: Listing) -> FilePage:
     """Your inbox and your cases; for an auditor or administrator everybody's. Newest first.
 
     To ask again for what is new: `order=available&available_from=` the last `available_at` that you have seen.
@@ -116,15 +117,19 @@ async def list_files(principal: ReadsFiles, files: WithFiles, query: Listing) ->
     after = None if query.cursor is None else files.cursors.read(query.cursor, bound_to)
     page = await files.catalog.list(principal, _filters(query), after, query.limit)
     following = None if page.next_after is None else files.cursors.write(page.next_after, bound_to)
-    return FilePage(items=[FileOut.of(file) for file in page.items], next_cursor=following)
+    return FilePage(
+        items=await people.all_named(principal, [FileOut.of(file) for file in page.items]), next_cursor=following
+    )
 
 
 @router.get("/files/{file_id}", summary="Read a file's entry", responses={**TAGGED, **documented(*READ)})
-async def read_file(file_id: UUID, principal: ReadsFiles, files: WithFiles, response: Response) -> FileOut:
+async def read_file(
+    file_id: UUID, principal: ReadsFiles, files: WithFiles, people: WithPeople, response: Response
+) -> FileOut:
     """The catalogue entry; its ETag goes into If-Match of a change."""
     view = await files.catalog.get(principal, file_id)
     response.headers["ETag"] = conditions.version_tag(view.version)
-    return FileOut.of(view)
+    return await people.named(principal, FileOut.of(view))
 
 
 @router.patch(
@@ -139,6 +144,7 @@ async def update_file(
     principal: ChangesFiles,
     version: IfMatch,
     files: WithFiles,
+    people: WithPeople,
     origin: From,
     response: Response,
 ) -> FileOut:
@@ -146,7 +152,7 @@ async def update_file(
     name = None if patch.name is None else checked_name(patch.name)
     view = await files.catalog.update(principal, file_id, version, Changes(name, patch.kind, patch.description), origin)
     response.headers["ETag"] = conditions.version_tag(view.version)
-    return FileOut.of(view)
+    return await people.named(principal, FileOut.of(view))
 
 
 @router.delete(
@@ -176,13 +182,14 @@ async def move_file(
     principal: MovesFiles,
     version: IfMatch,
     files: WithFiles,
+    people: WithPeople,
     origin: From,
     response: Response,
 ) -> FileOut:
     """For its owner or a lead of its case, who may hand in where it goes; into an inbox only for its owner."""
     view = await files.moves.move(principal, file_id, version, body.case, origin)
     response.headers["ETag"] = conditions.version_tag(view.version)
-    return FileOut.of(view)
+    return await people.named(principal, FileOut.of(view))
 
 
 @router.get(
@@ -217,9 +224,9 @@ async def head_file(file_id: UUID, principal: Downloads, files: WithFiles) -> Re
     return described(await files.deliveries.describe(principal, file_id))
 
 
-def _created(view: FileView) -> Response:
-    headers = {"Location": f"{API}/files/{view.id}", "ETag": conditions.version_tag(view.version)}
-    return JSONResponse(FileOut.of(view).model_dump(mode="json"), status_code=201, headers=headers)
+def _created(entry: FileOut) -> Response:
+    headers = {"Location": f"{API}/files/{entry.id}", "ETag": conditions.version_tag(entry.version)}
+    return JSONResponse(entry.model_dump(mode="json"), status_code=201, headers=headers)
 
 
 def _filters(query: ListQuery) -> Filters:

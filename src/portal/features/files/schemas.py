@@ -1,6 +1,7 @@
 """What the files routes say and take, as JSON. Never a key, a path or a salt."""
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -30,6 +31,7 @@ _EXAMPLE: JsonDict = {
     "status": "ready",
     "scan_verdict": "not_scanned",
     "owner_id": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
+    "owner_name": "alice",
     "case": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
     "uploaded_by": "link:0190f3a4-2b7d-7c1f-a5e0-7d8c9b0a1f2e",
     "created_at": "2026-11-21T12:00:00.000000Z",
@@ -42,6 +44,7 @@ class FileOut(BaseModel):
     """A file's catalogue entry."""
 
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
+    NAMED: ClassVar[Mapping[str, str]] = {"owner_name": "owner_id", "uploaded_by_name": "uploaded_by"}
 
     id: UUID
     name: str = Field(description="As its uploader called it: data, never a path.")
@@ -55,7 +58,9 @@ class FileOut(BaseModel):
     scan_verdict: Outcome
     owner_id: UUID = Field(description="Who handed it in, or made the link that it came by.")
     case: UUID | None = Field(description="The case it belongs to; null in its owner's inbox.")
+    owner_name: str | None = Field(None, description="The owner's name, for those who may know it.")
     uploaded_by: str | None = Field(description="`user:<id>`, `user:<id>/token:<id>` or `link:<id>`; null if unknown.")
+    uploaded_by_name: str | None = Field(None, description="The uploader's name, where it was an account.")
     created_at: Moment = Field(description="When the upload began.")
     available_at: Moment = Field(description="When it ended, or the file was moved to where it is.")
     version: Version
@@ -138,6 +143,9 @@ _GRANT: JsonDict = {
     "user_id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
     "name": "bob",
     "granted_by": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
+    "granted_by_name": "alice",
+    "file_id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5e",
+    "case": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
     "created_at": "2026-11-21T12:00:00.000000Z",
     "expires_at": "2026-11-22T12:00:00.000000Z",
 }
@@ -158,16 +166,21 @@ class GrantOut(BaseModel):
     """An account that may read a file for a while."""
 
     model_config = ConfigDict(json_schema_extra={"example": _GRANT})
+    NAMED: ClassVar[Mapping[str, str]] = {"granted_by_name": "granted_by"}
 
     user_id: UUID
-    name: str
+    name: str = Field(description="The name of the account that may read.")
     granted_by: UUID
+    granted_by_name: str | None = None
+    file_id: UUID
+    case: UUID | None = Field(description="The case that the file lies in; null in an inbox.")
     created_at: Moment
     expires_at: Moment
 
     @classmethod
     def of(cls, grant: Grant) -> "GrantOut":
-        return cls(**{name: getattr(grant, name) for name in cls.model_fields})
+        said = ("user_id", "name", "granted_by", "file_id", "created_at", "expires_at")
+        return cls(case=grant.case_id, **{name: getattr(grant, name) for name in said})
 
 
 class GrantList(BaseModel):
@@ -176,6 +189,47 @@ class GrantList(BaseModel):
     model_config = ConfigDict(json_schema_extra={"example": {"items": [_GRANT]}})
 
     items: list[GrantOut]
+
+
+class GrantResults(BaseModel):
+    """One page of a listing of grants, newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"items": [_GRANT], "next_cursor": "Xk3…"}})
+
+    items: list[GrantOut]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
+
+
+class TransferNew(BaseModel):
+    """Who gets the inbox of an account that cannot reach it any more."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"example": {"to": "bob"}})
+
+    to: Text = Field(min_length=1, max_length=64, description="The user name of an analyst or administrator.")
+
+
+class Transferred(BaseModel):
+    """How much went."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"files": 12}})
+
+    files: int = Field(description="How many files have another owner now.")
+
+
+class PagedQuery(BaseModel):
+    """Which page of a listing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Number = Field(50, ge=1, le=200, description="Entries a page.")
+    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
+
+
+class GrantQuery(PagedQuery):
+    """Whose grants."""
+
+    given: bool = Field(default=False, description="Those that the account gave; else those that it has.")
+    user_id: UUID | None = Field(None, description="Another account's, for administrators and auditors.")
 
 
 class DetailsQuery(BaseModel):

@@ -8,6 +8,7 @@ from portal.features.files.catalog import Catalog
 from portal.features.files.delivery import Deliveries
 from portal.features.files.glass import BreakGlass
 from portal.features.files.granting import Grants
+from portal.features.files.inboxes import Inboxes
 from portal.features.files.intake import Intake
 from portal.features.files.maintenance import Maintenance
 from portal.features.files.moving import Moves
@@ -26,6 +27,7 @@ class Files:
     moves: Moves
     glass: BreakGlass
     grants: Grants
+    inboxes: Inboxes
     maintenance: Maintenance
     recorder: Recorder
     cursors: Cursors
@@ -51,6 +53,7 @@ def build(resources: Resources, identity: Identity) -> Files:
         moves=Moves(database, strongbox),
         glass=BreakGlass(database),
         grants=Grants(database),
+        inboxes=Inboxes(database, identity.callers),
         maintenance=Maintenance(database, strongbox),
         recorder=recorder,
         cursors=Cursors(resources.secret_keys),

@@ -23,6 +23,7 @@ from portal.core.principal import Action, CredentialKind, Origin, Permission, Pr
 from portal.features.authz import policy
 from portal.features.identity.callers import Callers
 from portal.features.identity.fresh import require_fresh
+from portal.features.identity.people import People
 from portal.features.identity.service import Identity
 from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.web import API
@@ -146,6 +147,11 @@ async def _identity(request: Request) -> Identity:
 _IF_MATCH = 'The ETag that was read, in its quotes, or `*`. Example: `"1"`, which is version 1.'
 
 
+async def _people(request: Request) -> People:
+    people: People = request.app.state.identity.people
+    return people
+
+
 async def _version(
     if_match: Annotated[str | None, Header(alias="If-Match", description=_IF_MATCH)] = None,
 ) -> int | None:
@@ -207,4 +213,5 @@ WithFreshSignIn = Annotated[Principal, Depends(_fresh)]
 GivesAccounts = Annotated[Principal, Depends(_runs_accounts_fresh)]
 """The same for what gives somebody a way in."""
 IfMatch = Annotated[int | None, Depends(_version)]
+WithPeople = Annotated[People, Depends(_people)]
 WithIdentity = Annotated[Identity, Depends(_identity)]

@@ -11,6 +11,7 @@ from portal.features.identity.factors import Factors
 from portal.features.identity.my_sessions import MySessions
 from portal.features.identity.owner import Owner
 from portal.features.identity.passwords import PasswordHasher
+from portal.features.identity.people import People
 from portal.features.identity.proofs import Proofs
 from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.registration import Policy, Registration
@@ -48,6 +49,7 @@ class Identity:
     hasher: PasswordHasher
     cursors: Cursors
     revocations: Revocations
+    people: People
 
 
 def build(resources: Resources, hasher: PasswordHasher | None = None, rules: Rules = DEFAULT) -> Identity:
@@ -76,4 +78,5 @@ def build(resources: Resources, hasher: PasswordHasher | None = None, rules: Rul
         hasher=hasher,
         cursors=Cursors(keys),
         revocations=revocations,
+        people=People(database),
     )

@@ -1,0 +1,81 @@
+"""Transferring: what lies in the inbox of an account that cannot reach it any more gets another owner.
+
+Comes in: an administrator or the command line, whose inbox, to whom. Leaves: how many files went, each on record. All
+inboxes are one key scope: no key changes. In pages, each a transaction of its own: repeat it where it was cut off.
+"""
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core.errors import Conflict, Unprocessable
+from portal.core.principal import Action, Origin, Principal
+from portal.db.unit_of_work import Database
+from portal.features.audit import record
+from portal.features.audit.events import Detail, Event, EventKind
+from portal.features.authz import policy
+from portal.features.files import availability, grant_rows, repository
+from portal.features.identity import repository as accounts
+from portal.features.identity import users
+from portal.features.identity.callers import Callers
+from portal.features.identity.repository import User
+
+_PAGE = 200
+
+
+class InboxInUse(Conflict):
+    code, title = "inbox_in_use", "The account can reach its inbox itself: only that of a leaver is transferred."
+
+
+class TransferRefused(Unprocessable):
+    code, title = "transfer_refused", "Files go to another account that is enabled, of an analyst or administrator."
+
+
+class Inboxes:
+    """Safe for concurrent use."""
+
+    def __init__(self, database: Database, callers: Callers) -> None:
+        self._database = database
+        self._callers = callers
+
+    async def transfer(self, by: Principal | str, user_id: UUID, to: str, origin: Origin) -> int:
+        """How many files went. Raises Forbidden, NotFound, InboxInUse, TransferRefused."""
+        went = 0
+        while True:
+            async with self._database.write() as connection:
+                actor = await self._actor(connection, by)
+                leaver = await users.found(connection, user_id)
+                if leaver.disabled_at is None and policy.may_own(leaver.role):
+                    raise InboxInUse
+                heir = await _heir(connection, by, to)
+                now = await availability.stamp(connection)  # new to the heir
+                moved = await repository.transfer_inbox(connection, leaver.id, heir.id, now, _PAGE)
+                await _put_on_record(connection, moved, leaver, heir, actor, origin)
+            went += len(moved)
+            if len(moved) < _PAGE:
+                return went
+
+    async def _actor(self, connection: AsyncConnection, by: Principal | str) -> str:
+        if isinstance(by, str):
+            return by
+        principal = await self._callers.again(connection, by)
+        policy.require(principal, Action.USER_MANAGE)
+        return principal.actor
+
+
+async def _heir(connection: AsyncConnection, by: Principal | str, name: str) -> User:
+    """An administrator does not hand it to themselves: they would read an inbox without a word to anybody."""
+    user = await accounts.user_by_name(connection, name)
+    unfit = user is None or user.disabled_at is not None or not policy.may_be_granted(user.role)
+    if user is None or unfit or (isinstance(by, Principal) and by.user_id == user.id):
+        raise TransferRefused
+    return user
+
+
+async def _put_on_record(
+    connection: AsyncConnection, moved: list[UUID], leaver: User, heir: User, actor: str, origin: Origin
+) -> None:
+    details: dict[str, Detail] = {"owner_before": str(leaver.id), "owner_after": str(heir.id)}
+    for file_id in moved:
+        await grant_rows.remove(connection, file_id)
+        await record.write(connection, Event(EventKind.FILE_TRANSFERRED, actor, str(file_id), origin, dict(details)))
