@@ -302,7 +302,7 @@ async def test_of_many_problems_a_few_are_told() -> None:
 
 async def test_what_is_away_is_in_the_log_with_its_reason_and_not_in_the_answer() -> None:
     app = FastAPI()
-    errors.install(app)
+    errors.install(app, lambda _request, _error: None)
 
     @app.get("/")
     async def away() -> None:
