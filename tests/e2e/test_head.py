@@ -56,7 +56,7 @@ def lines(portal: Served, request_id: str) -> list[dict[str, Any]]:
         ("POST", "/healthz", 405, "method_not_allowed"),
         ("GET", "/api/v1/upload/x", 405, "method_not_allowed"),
         ("GET", "/api/v1/files?limit=ten", 422, "validation_failed"),
-        ("GET", "/api/v1/files?limit=1&limit=2", 422, "unprocessable"),
+        ("GET", "/api/v1/files?limit=1&limit=2", 422, "validation_failed"),
         ("GET", "/api/v1/files/x", 422, "validation_failed"),
     ],
 )

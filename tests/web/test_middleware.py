@@ -494,3 +494,20 @@ async def test_what_is_not_a_request_passes_untouched(make: Callable[[ASGIApp], 
     await make(app)(over, exchange.receive, exchange.send)
     assert passed[0][0] == {"type": "lifespan", "asgi": {"version": "3.0"}}
     await passed[0][1]
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [(b"limit=1&limit=2", "limit"), (b"a=1&Evil%20x=1&Evil+x=2", ""), (b"%6cimit=1&limit=2", "limit")],
+)
+async def test_a_repeated_parameter_is_named_where_its_name_may_be_told(query: bytes, name: str) -> None:
+    exchange = await Exchange().run(Gate(hello, ("*",)), scope(query_string=query))
+    assert (exchange.status, exchange.problem["code"]) == (422, "validation_failed")
+    assert [fault["name"] for fault in exchange.problem["errors"]] == [name]
+    assert "Evil" not in str(exchange.problem)
+
+
+async def test_a_repeated_header_is_named() -> None:
+    twice = [(b"host", b"localhost"), (b"if-match", b'"1"'), (b"if-match", b'"2"')]
+    exchange = await Exchange().run(Gate(hello, ("*",)), scope(headers=twice))
+    assert exchange.problem["detail"] == "A header is repeated: send If-Match once."

@@ -63,7 +63,7 @@ class InvalidGrant(PortalError):
 
 
 class TotpRequired(InvalidGrant):
-    code, title = "totp_required", "This account also needs a code from its authenticator."
+    code, title = "totp_required", "This account also needs a code from its authenticator: send it as totp."
 
 
 class Forbidden(PortalError):

@@ -7,6 +7,7 @@ Next: the router.
 import contextlib
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote_to_bytes
 
@@ -15,12 +16,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.core import log, tasks
-from portal.core.errors import InvalidInput, PortalError, Unprocessable
+from portal.core.errors import InvalidInput, PortalError
 from portal.core.ids import new_id
 from portal.web import errors
 from portal.web.addresses import Addresses
 from portal.web.framing import HeadTooLarge, TargetTooLong, body_length
 from portal.web.streaming import BrokenOff
+from portal.web.validation import told_name
 
 POLICY = (  # what `default-src` does not cover is named, and object-src too, which old browsers want
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'; sandbox"
@@ -159,7 +161,9 @@ class Gate:
         if match and path in _PROBED:
             return
         if match is None or not any(_host_matches(match[1], allowed) for allowed in self._hosts):
-            raise InvalidInput("The Host header is missing, repeated or not one of the portal's.")
+            raise InvalidInput(
+                "The Host header is missing, repeated or not one of the portal's (PORTAL_ALLOWED_HOSTS)."
+            )
 
 
 class BodyCare:
@@ -209,8 +213,9 @@ def _check_head(scope: Scope) -> None:
     if len(target) + len(scope["query_string"]) > MAX_TARGET_BYTES:
         raise TargetTooLong
     names = [name for name, _ in headers]
-    if any(names.count(name) > 1 for name in _SINGLE):
-        raise InvalidInput("A header that counts once is repeated.")
+    repeated = [name.decode().title() for name in _SINGLE if names.count(name) > 1]
+    if repeated:
+        raise InvalidInput(f"A header is repeated: send {' and '.join(repeated)} once.")
     body_length(headers, scope["http_version"])
     _check_target(target, scope["query_string"])
 
@@ -225,8 +230,10 @@ def _check_target(path: bytes, query: bytes) -> None:
         if "\0" in text or (part is path and any(character < " " for character in text)):
             raise InvalidInput("The path or query holds a control character.")
     names = [unquote_to_bytes(pair.partition(b"=")[0].replace(b"+", b" ")) for pair in query.split(b"&") if pair]
-    if len(names) != len(set(names)):
-        raise Unprocessable("A query parameter is repeated.")
+    repeated = next((name for name, count in Counter(names).items() if count > 1), None)
+    if repeated is not None:
+        name = told_name(repeated.decode("latin-1"))
+        raise errors.ValidationFailed.of("query", name, "is repeated: send it once" if name else "a name is repeated")
 
 
 def _announced(scope: Scope) -> int | None:

@@ -51,10 +51,15 @@ def faults(found: Iterable[Mapping[str, Any]]) -> tuple[Fault, ...]:
     return tuple(told)[:_MAX_TOLD]
 
 
+def told_name(text: str) -> str:
+    """The name of something unknown, where it may be told; else nothing."""
+    return text if _UNKNOWN.fullmatch(text) else ""
+
+
 def _fault(item: Mapping[str, Any]) -> Fault:
     where, *path = item["loc"]
     unknown = item["type"] == "extra_forbidden"
-    if unknown and not _UNKNOWN.fullmatch(str(path[-1])):
+    if unknown and not told_name(str(path[-1])):
         path = path[:-1]
     parts = [str(part) for part in path if isinstance(part, int) or _OURS.fullmatch(part)]
     message = _MESSAGES.get(item["type"], str(item["msg"]).removeprefix(_PREFIX))
