@@ -139,15 +139,14 @@ class RateLimitHeaders:
 
 
 def tell_of_limits(operation: dict[str, Any], route_class: RouteClass | None) -> None:
-    """What the OpenAPI says of a route that is limited: every answer has the headers, and these two kinds show them."""
+    """What the OpenAPI says of a route that is limited. Every answer has the headers; the refusal shows them."""
     rate = None if route_class is None else DEFAULTS[route_class]
     if route_class is None or rate is None:
         return
     for status, answer in documented(RateLimited).items():
         operation["responses"].setdefault(str(status), answer)
-    for status, answer in operation["responses"].items():
-        if status < "400" or status == "429":
-            answer["headers"] = answer.get("headers", {}) | _documented(route_class, rate)
+    refusal = operation["responses"]["429"]
+    refusal["headers"] = refusal.get("headers", {}) | _documented(route_class, rate)
 
 
 def _documented(route_class: RouteClass, rate: Rate) -> dict[str, Any]:
