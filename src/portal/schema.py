@@ -9,13 +9,15 @@ import asyncio
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alembic import command
 from portal.core.errors import ConfigError
 from portal.core.shipped import migrations
 from portal.db.reasons import explained
+
+_USED = text("SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM data_keys)")
 
 
 async def upgrade(engine: AsyncEngine, revision: str = "head") -> None:
@@ -37,6 +39,13 @@ async def revision_of(engine: AsyncEngine) -> str | None:
     with explained(engine.url):
         async with engine.connect() as connection:
             return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+
+
+async def is_used(engine: AsyncEngine) -> bool:
+    """Whether a database with tables holds an account or a data key: then the keys that it was made with are needed."""
+    with explained(engine.url):
+        async with engine.connect() as connection:
+            return bool(await connection.scalar(_USED))
 
 
 async def newest_revision() -> str | None:

@@ -107,14 +107,32 @@ def test_init_makes_the_one_key_that_nothing_gives(
     assert empty("db", "check").code == 0
 
 
-def test_init_makes_no_new_keys_for_a_database_that_has_others(portal: Shell) -> None:
+def make_an_account(shell: Shell) -> None:
+    assert shell("users", "create", "alice", "--role", "analyst", "--no-password").code == 0
+
+
+def seal_a_file(shell: Shell) -> None:
+    shell.hand_in(b"content")
+
+
+@pytest.mark.parametrize("use", [make_an_account, seal_a_file])
+def test_init_makes_no_new_keys_for_a_database_that_needs_others(portal: Shell, use: Callable[[Shell], None]) -> None:
+    use(portal)
     (portal.folder / ".env").write_text(f"PORTAL_SECRET_KEY={SECRET}\n")
     ran = portal("init")
     assert (ran.code, ran.out) == (78, "")
     assert ran.err == (
-        "portal: the database has tables already, but PORTAL_MASTER_KEY is not set: give the key it was made with\n"
+        "portal: the database is in use already, but without PORTAL_MASTER_KEY: give the key it was made with\n"
     )
     assert (portal.folder / ".env").read_text() == f"PORTAL_SECRET_KEY={SECRET}\n"
+
+
+def test_init_makes_keys_for_tables_that_hold_nothing(empty: Shell) -> None:
+    (empty.folder / ".env").touch()
+    assert empty("db", "upgrade").code == 0
+    ran = empty("init")
+    assert (ran.code, ran.err) == (0, "")
+    assert "wrote PORTAL_MASTER_KEY and PORTAL_SECRET_KEY to .env" in ran.out
 
 
 def test_init_writes_no_key_that_the_environment_would_hide(empty: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

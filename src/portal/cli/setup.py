@@ -85,9 +85,9 @@ async def _require_new_database(fresh: dict[str, str]) -> None:
     """Raises ConfigError for settings that would be refused, and for new keys beside a database that has others."""
     settings, _ = config.load({**os.environ, **fresh})
     log.configure(logging.WARNING)
-    if fresh and await _revision(settings) is not None:
+    if fresh and await _revision(settings) is not None and await _is_used(settings):
         names = " and ".join(fresh)
-        raise ConfigError(f"the database has tables already, but {names} is not set: give the key it was made with")
+        raise ConfigError(f"the database is in use already, but without {names}: give the key it was made with")
 
 
 async def _revision(settings: Settings) -> str | None:
@@ -96,6 +96,11 @@ async def _revision(settings: Settings) -> str | None:
         return None
     async with aclosing(open_database(settings)) as database:
         return await schema.revision_of(database.engine)
+
+
+async def _is_used(settings: Settings) -> bool:
+    async with aclosing(open_database(settings)) as database:
+        return await schema.is_used(database.engine)
 
 
 def _told(wrote: list[str]) -> list[str]:
