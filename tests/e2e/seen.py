@@ -55,9 +55,9 @@ def blob_file(portal: Served, file_id: str) -> Path:
 
 
 def kept(portal: Served) -> list[str]:
-    """The names of everything in the store, finished or not."""
+    """The names of everything in the store, finished or not, but for its own id."""
     store = portal.folder / "var" / "store"
-    return sorted(path.name for path in store.rglob("*") if path.is_file())
+    return sorted(path.name for path in store.glob("*/**/*") if path.is_file())
 
 
 def known(portal: Served) -> list[str]:

@@ -148,7 +148,7 @@ class Driver:
             "listed": {file: digest for file, status, digest in files if status in {"ready", "quarantined"}},
             "stuck": [file for file, status, _ in files if status in {"pending", "deleting"}],
             "named": sorted(f"blobs/{key[-2:]}/{key}" for key in named),
-            "stored": sorted(path.relative_to(store).as_posix() for path in store.rglob("*") if path.is_file()),
+            "stored": sorted(path.relative_to(store).as_posix() for path in store.glob("*/**/*") if path.is_file()),
             "damaged": damaged,
         }
 

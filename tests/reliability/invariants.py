@@ -114,6 +114,6 @@ async def _on_record(connection: AsyncConnection, listed: Mapping[str, str]) -> 
 
 
 def _stored(portal: Served) -> set[str]:
-    """Everything in the store's folder, finished or not."""
+    """Everything in the store's folder, finished or not, but for its own id."""
     store = portal.folder / "var" / "store"
-    return {path.name for path in store.rglob("*") if path.is_file()}
+    return {path.name for path in store.glob("*/**/*") if path.is_file()}

@@ -73,7 +73,7 @@ def recording(portal: Served, tmp_path: Path) -> Recording:
         database = portal.folder / "var" / "portal.db"
         before = database.read_bytes()
         answer, upload = recorded(driver, tmp_path / "upload", "upload", SIZE)
-        (blob,) = (path for path in (portal.folder / "var" / "store").rglob("*") if path.is_file())
+        (blob,) = (path for path in (portal.folder / "var" / "store").glob("*/**/*") if path.is_file())
         content = blob.read_bytes()
         _, delete = recorded(driver, tmp_path / "delete", "delete", answer["id"])
         assert database.read_bytes() == before  # everything is in the log
@@ -120,7 +120,7 @@ def put_database(var: Path, content: bytes) -> None:
 
 
 def put_store(store: Path, state: State) -> None:
-    for path in [path for path in store.rglob("*") if path.is_file()]:
+    for path in [path for path in store.glob("*/**/*") if path.is_file()]:
         path.unlink()
     for name in state.names:
         (store / name).write_bytes(state.content)
