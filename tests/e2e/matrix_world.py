@@ -49,13 +49,13 @@ class World:
 
     def __init__(self, portal: Served) -> None:
         self.portal = portal
-        self.clients = {name: self.holding(None) for name in (*ACCOUNTS, "anon")}
+        self.clients: dict[str, httpx.Client] = {}
         self.renew()
 
     def renew(self) -> None:
         """Everything anew that an end to everything took: sessions, tokens, links, and the objects that are shared."""
-        for name in ACCOUNTS:
-            self.sign_in_again(name)
+        self.close()
+        self.clients = {name: self.portal.client(name) for name in ACCOUNTS} | {"anon": self.holding(None)}
         self.shared = Objects(self, "own")
         self._admit()
 
