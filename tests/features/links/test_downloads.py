@@ -12,7 +12,7 @@ from portal.features.links.downloads import NothingToResume
 from portal.features.links.use_rows import TIMES
 from portal.features.links.views import LinkUsedUp, Visit
 from portal.features.links.visits import LinkRefused
-from tests.features.files.conftest import CONTENT, House, flip
+from tests.features.files.conftest import CONTENT, ORIGIN, House, flip
 
 from .conftest import Clock, Desk
 from .test_sharing import refusal
@@ -74,6 +74,29 @@ async def test_the_visitor_goes_on_when_the_token_is_over_and_nobody_when_it_has
     with pytest.raises(LinkRefused):
         await desk.visit(made)
     assert await used(desk) == 1
+
+
+async def test_a_token_that_ended_goes_on_with_what_it_began_and_no_more(
+    desk: Desk, house: House, lead: Principal, hands: Clock
+) -> None:
+    """Also with what we believe to be finished: the end of it may be in a buffer that nobody read."""
+    files = [await house.hand_in(lead) for _ in range(2)]
+    made = await desk.download_link(lead, *(file.id for file in files), most=2)
+    token = (await desk.visits.redeem(made.secret, None, ORIGIN)).token
+    await desk.fetch(await desk.visits.visit(token), files[0].id)
+    hands.passes(minutes=16)
+    await desk.visits.sweep()
+    with pytest.raises(NotSignedIn):
+        await desk.visits.visit(token)
+    late = await desk.visits.visit(token, late=True)
+    assert await desk.fetch(late, files[0].id, 500) == CONTENT[500:]
+    for file in files:
+        assert await refusal(desk.fetch(late, file.id)) is NotSignedIn
+    assert await refusal(desk.fetch(late, files[1].id, 500)) is NothingToResume
+    assert await used(desk) == 1
+    hands.passes(days=1)
+    with pytest.raises(NotSignedIn):
+        await desk.visits.visit(token, late=True)
 
 
 async def test_while_a_download_runs_nobody_goes_on_with_its_use(desk: Desk, house: House, lead: Principal) -> None:

@@ -263,7 +263,7 @@ async def test_sessions_are_swept_when_over_and_links_long_after(
     await desk.fetch(visit, file.id)
     await desk.visits.sweep()
     assert [len(await house.rows(t)) for t in ("links", "link_files", "link_sessions", "link_uses")] == [1] * 4
-    hands.passes(minutes=16)
+    hands.passes(days=1, minutes=16)
     await desk.visits.sweep()
     assert [len(await house.rows(t)) for t in ("links", "link_sessions", "link_uses")] == [1, 0, 1]
     hands.passes(days=92)

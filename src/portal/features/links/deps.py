@@ -25,7 +25,9 @@ async def _visit(
     asked: SecurityScopes,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
 ) -> Visit:
-    found = _nobody() if credentials is None else (await _links(request)).visits.visit(credentials.credentials)
+    late = Permission.LINK_DOWNLOAD in asked.scopes  # what began may go on
+    visits = (await _links(request)).visits
+    found = _nobody() if credentials is None else visits.visit(credentials.credentials, late=late)
     visit = await admitted(request, found, _actor)
     heard(request, visit.principal)
     if not visit.principal.permissions.issuperset(asked.scopes):

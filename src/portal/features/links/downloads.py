@@ -2,7 +2,7 @@
 
 Comes in: a visit, and the part of a file that `files.delivery` is about to send, in its transaction. Leaves: what
 delivery tells when the download has ended. A use of which nothing was sent is given back. One that broke off stays
-its visitor's: they begin again or go on where they were, in another session too, until three times the file's bytes
+its visitor's: they begin again or go on where they were, by another token too, until three times the file's bytes
 have gone out. While a download runs, nobody else goes on with its use: of fifty at once one has it.
 """
 
@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
-from portal.core.errors import Conflict
+from portal.core.errors import Conflict, NotSignedIn
 from portal.core.ids import new_id
 from portal.db.unit_of_work import Database
 from portal.features.files.delivery import Extent
@@ -85,6 +85,8 @@ async def _again(connection: AsyncConnection, visit: Visit, file: FileView) -> U
 
 async def _begun(connection: AsyncConnection, visit: Visit, file: FileView) -> Use:
     """A new use. The link's row is held by counting it: only then is it known how often this file was."""
+    if visit.late:
+        raise NotSignedIn
     link, now = visit.link, clock.now()
     use = Use(new_id(), link.id, visit.session_id, file.id, file.size or 0)
     if not await repository.use(connection, link.id, now) or (

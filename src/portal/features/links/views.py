@@ -149,11 +149,12 @@ class Redeemed:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A request by somebody who holds a link's token."""
+    """A request by somebody who holds a link's token; a `late` one has ended, and goes on with a download at most."""
 
     link: Link
     session_id: UUID
     principal: Principal
+    late: bool = False
 
 
 class Directed:

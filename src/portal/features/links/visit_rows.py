@@ -14,9 +14,11 @@ from portal.features.links.repository import LiveLink
 _links: Any = LinkRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
 _sessions: Any = LinkSessionRow.__table__  # type: ignore[attr-defined]
 _LIVE = (  # asked with every request of a stranger: made once
-    select(*repository.COLUMNS, _sessions.c.id.label("session_id"))
+    select(*repository.COLUMNS, _sessions.c.id.label("session_id"), _sessions.c.expires_at.label("session_ends"))
     .select_from(repository.WITH_MAKER.join(_sessions, _sessions.c.link_id == _links.c.id))
-    .where(_sessions.c.digest == bindparam("digest"), _sessions.c.expires_at > bindparam("moment"), *repository.LIVE)
+    .where(
+        _sessions.c.digest == bindparam("digest"), _sessions.c.expires_at > bindparam("ends_after"), *repository.LIVE
+    )
 )
 
 
@@ -27,10 +29,13 @@ async def add(connection: AsyncConnection, link_id: UUID, session_id: UUID, dige
     await connection.execute(insert(_sessions).values({**values, "created_at": created_at, "expires_at": expires_at}))
 
 
-async def live_by_digest(connection: AsyncConnection, digest: bytes, moment: datetime) -> tuple[UUID, LiveLink] | None:
-    """A session that is good, and its link, which is good too."""
-    row = (await connection.execute(_LIVE, {"digest": digest, "moment": moment})).one_or_none()
-    return None if row is None else (row.session_id, repository.live(row))
+async def live_by_digest(
+    connection: AsyncConnection, digest: bytes, moment: datetime, ends_after: datetime
+) -> tuple[UUID, datetime, LiveLink] | None:
+    """A session, when it ends, and its link, which is good."""
+    asked = {"digest": digest, "moment": moment, "ends_after": ends_after}
+    row = (await connection.execute(_LIVE, asked)).one_or_none()
+    return None if row is None else (row.session_id, row.session_ends, repository.live(row))
 
 
 async def forget_over(connection: AsyncConnection, moment: datetime) -> None:

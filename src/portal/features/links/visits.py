@@ -54,17 +54,19 @@ class Visits:
             await self._refuse(found, origin)
             raise
 
-    async def visit(self, token: str) -> Visit:
-        """Who holds a token. Raises NotSignedIn."""
+    async def visit(self, token: str, *, late: bool = False) -> Visit:
+        """Who holds a token; `late` also one that ended: to go on with a download, for a day. Raises NotSignedIn."""
         digest = SESSION_MARK.digest(token)
         if digest is None:
             raise NotSignedIn
+        now = clock.now()
+        ends_after = now - judging.OVERTIME if late else now
         async with self._database.read() as connection:
-            found = await visit_rows.live_by_digest(connection, digest, clock.now())
+            found = await visit_rows.live_by_digest(connection, digest, now, ends_after)
             if found is None:
                 raise NotSignedIn
-            session_id, live = found
-            return Visit(live.link, session_id, await judging.principal_of(connection, live))
+            session_id, ends, live = found
+            return Visit(live.link, session_id, await judging.principal_of(connection, live), late=ends <= now)
 
     def claims(self, credential: str) -> bool:
         return SESSION_MARK.is_on(credential)
@@ -81,7 +83,7 @@ class Visits:
         """Forget sessions that are over, and links that have long been; give back what dead uploads had."""
         now = clock.now()
         async with self._database.write() as connection:
-            await visit_rows.forget_over(connection, now)
+            await visit_rows.forget_over(connection, now - judging.OVERTIME)
             await repository.forget_over(connection, now - KEPT_WHEN_OVER)
         await uploads.sweep(self._database)
 
