@@ -26,17 +26,17 @@ async def _visit(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
 ) -> Visit:
     late = Permission.LINK_DOWNLOAD in asked.scopes  # what began may go on
-    visits = (await _links(request)).visits
-    found = _nobody() if credentials is None else visits.visit(credentials.credentials, late=late)
-    visit = await admitted(request, found, _actor)
+    visit = await admitted(request, _held(request, credentials, late=late), _actor)
     heard(request, visit.principal)
     if not visit.principal.permissions.issuperset(asked.scopes):
         raise InsufficientScope
     return visit
 
 
-async def _nobody() -> Visit:
-    raise NotSignedIn
+async def _held(request: Request, credentials: HTTPAuthorizationCredentials | None, *, late: bool) -> Visit:
+    if credentials is None:
+        raise NotSignedIn
+    return await (await _links(request)).visits.visit(credentials.credentials, late=late)
 
 
 def _actor(visit: Visit) -> str:
