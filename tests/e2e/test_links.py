@@ -206,11 +206,13 @@ def test_a_stranger_says_neither_where_nor_whose(
     assert eventually(lambda: kept(portal) == before)
 
 
-def test_a_key_of_another_upload_reads_nothing(portal: Served, analyst: httpx.Client) -> None:
+@pytest.mark.parametrize("in_case", [False, True], ids=["inbox", "case"])
+def test_a_key_of_another_upload_reads_nothing(portal: Served, analyst: httpx.Client, *, in_case: bool) -> None:
     key = {"Idempotency-Key": secrets.token_hex(8)}
     analyst.put("/upload/mine.bin", content=CONTENT, headers=key)
+    place = {"case_id": open_case(analyst)} if in_case else {}
     for name in ("a", "b"):
-        token = redeem(portal, make(analyst, "upload"))
+        token = redeem(portal, make(analyst, "upload", **place))
         with stranger(portal, token) as client:
             path = f"/shared/upload/{name}"
             receipts = [client.put(path, content=CONTENT, headers=key).json() for _ in range(2)]

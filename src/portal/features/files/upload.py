@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.backends.scanners.base import Outcome
 from portal.core.errors import Conflict, DigestMismatch, PortalError, Unprocessable
-from portal.core.principal import Origin, Principal, Scope, scope_of
+from portal.core.principal import CredentialKind, Origin, Principal, Scope, scope_of
 from portal.crypto.format import Place
 from portal.features.audit.events import Event, EventKind
 from portal.features.files.catalog import text_of
@@ -76,8 +76,8 @@ class Upload:
 
         A blank is in no key that a client sends.
         """
-        case_id = self.principal.case_id
-        if case_id is None or self.idempotency_key is None:
+        who, case_id = self.principal, self.principal.case_id
+        if who.kind is not CredentialKind.TOKEN or case_id is None or self.idempotency_key is None:
             return self.idempotency_key
         return f"{case_id.hex} {hashlib.sha256(self.idempotency_key.encode()).hexdigest()}"
 

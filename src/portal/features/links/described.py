@@ -7,7 +7,7 @@ from portal.features.files import described
 from portal.features.files.intake import InFlight
 from portal.features.files.lease import UploadLost
 from portal.features.files.transfers import TooManyTransfers, WorkerBusy
-from portal.features.files.upload import KeyReused
+from portal.features.files.upload import KeyReused, UploadGone
 from portal.features.links.views import KindRefused, LinkUsedUp
 from portal.web.errors import TooSlow, UnsupportedMediaType
 
@@ -25,6 +25,7 @@ UPLOAD: list[type[PortalError]] = [
     LinkUsedUp,
     InFlight,
     KeyReused,
+    UploadGone,
     errors.TooLarge,
     errors.Unprocessable,
     KindRefused,
