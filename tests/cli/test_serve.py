@@ -38,6 +38,7 @@ def test_a_portal_that_is_set_up_is_served(portal: Shell, served: Calls) -> None
     assert (told["app"], told["factory"]) == ("portal.app:serve_app", True)
     assert (told["host"], told["port"], told["workers"]) == ("127.0.0.1", 8000, 1)
     assert told["timeout_graceful_shutdown"] == 30
+    assert told["timeout_worker_healthcheck"] == 120  # else one that is slow to begin is killed for ever
     assert told["proxy_headers"] is told["access_log"] is told["server_header"] is False
     assert (told["ws"], told["log_config"]) == ("none", None)
     assert told["http"].func is Connection

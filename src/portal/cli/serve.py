@@ -26,6 +26,7 @@ from portal.web.connection import Connection
 from portal.web.middleware import security_headers
 
 _KEEP_ALIVE_SECONDS = 75
+_WORKER_SECONDS = 120  # a worker that only begins is silent while it imports: on a busy machine for longer than five
 
 
 def serve(
@@ -64,6 +65,7 @@ def serve(
         log_config=None,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.grace_seconds,
+        timeout_worker_healthcheck=_WORKER_SECONDS,
     )
 
 
