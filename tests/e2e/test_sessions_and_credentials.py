@@ -23,6 +23,8 @@ OVER = "UPDATE sessions SET expires_at = created_at"
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     accounts = {
+        "eli": "analyst",
+        "fay": "analyst",
         "ana": "analyst",
         "ben": "analyst",
         "cy": "analyst",
@@ -126,6 +128,20 @@ def test_everything_of_an_account_ends_at_once(portal: Served, by: str) -> None:
     (event,) = [e for e in portal.audit() if e["event"] == "user.everything_ended" and e["subject"] == me][-1:]
     counts = {kind: event["details"][kind] for kind in ("api_tokens", "links", "grants")}
     assert counts == {"api_tokens": 1, "links": 1, "grants": 1}
+
+
+@pytest.mark.parametrize(("who", "keep"), [("eli", False), ("fay", True)])
+def test_a_reset_ends_what_a_thief_made_unless_it_is_told_not_to(portal: Served, who: str, *, keep: bool) -> None:
+    with portal.client(who) as thief, portal.client("adm") as admin:
+        me = thief.get("/users/me").json()["id"]
+        token = done(thief.post("/tokens", json=TOKEN))["token"]
+        link = done(thief.post("/links/upload", json=WEEK))["secret"]
+        done(admin.post(f"/users/{me}/reset-password", params={"end_everything": "false"} if keep else {}))
+        assert thief.get("/users/me").status_code == 401
+    with holding(portal, token) as script:
+        assert script.get("/files").status_code == (200 if keep else 401)
+    redeemed = httpx.post(f"{portal.url}/api/v1/links/redeem", json={"secret": link})
+    assert redeemed.status_code == (200 if keep else 403)
 
 
 @pytest.mark.parametrize("change", [{"disabled": True}, {"role": "auditor"}], ids=str)

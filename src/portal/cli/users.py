@@ -81,7 +81,14 @@ def change(
 
 
 @app.command("reset")
-def reset(name: Name, *, everything: Everything = False, as_json: Json = False) -> None:
+def reset(
+    name: Name,
+    *,
+    everything: Annotated[
+        bool, typer.Option("--everything/--keep", help="Whether its API tokens, links and grants end, too.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
     """End an account's password and sessions; shows the secret with which its owner sets another."""
     made = settle(_reset(name, everything=everything))
     answer(_shown_once(made), _one_time(made), as_json=as_json)

@@ -135,7 +135,10 @@ async def update_user(
 async def reset_password(
     user_id: UUID, principal: GivesAccounts, identity: WithIdentity, origin: From, query: Resetting
 ) -> SecretOut:
-    """The old password is over, and so is every session. The authenticator stays."""
+    """The old password is over, and so is every session, API token, link, grant and invitation of the account.
+
+    The authenticator stays.
+    """
     made = await identity.accounts.reset_password(principal, user_id, origin, everything=query.end_everything)
     return SecretOut(secret=made.secret, expires_at=made.expires_at)
 

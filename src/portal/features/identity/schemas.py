@@ -142,7 +142,10 @@ class ResetQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    end_everything: Everything = False
+    end_everything: bool = Field(
+        True,  # a reset answers a stolen password more often than a forgotten one
+        description="End every API token, link, grant and invitation of the account, too; false keeps them.",
+    )
 
 
 class SecretOut(BaseModel):
