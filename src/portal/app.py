@@ -132,6 +132,7 @@ is stored.
 
 Every error is a problem document (RFC 9457): programs read `code`. A change needs `If-Match` with the version that was
 read. Every answer has an `X-Request-ID`, and tells by `RateLimit` how many requests are left.
+A head that is too large is refused everywhere (`414 target_too_long`, `431 head_too_large`).
 """
 _TAGS = {
     "auth": "Sign in, refresh, sign out, and set a password with a one-time secret.",

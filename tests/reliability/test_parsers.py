@@ -13,11 +13,12 @@ from urllib.parse import unquote
 
 from hypothesis import strategies as st
 
-from portal.core.errors import InvalidInput, PreconditionFailed, RangeNotSatisfiable, Unprocessable
+from portal.core.errors import InvalidInput, PreconditionFailed, RangeNotSatisfiable
 from portal.features.files.names import MAX_NAME_BYTES, checked_name, download_name
 from portal.web import conditions
 from portal.web.addresses import client_address
 from portal.web.digests import announced_digest
+from portal.web.errors import ValidationFailed
 from portal.web.framing import HeadTooLarge, TargetTooLong
 from portal.web.middleware import _check_head
 from portal.web.streaming import attachment
@@ -200,7 +201,7 @@ def test_a_head_is_let_in_or_refused(
     headers: list[tuple[bytes, bytes]], path: bytes, query: bytes, version: str
 ) -> None:
     scope = {"headers": headers, "raw_path": path, "path": "/", "query_string": query, "http_version": version}
-    with contextlib.suppress(InvalidInput, Unprocessable, HeadTooLarge, TargetTooLong):
+    with contextlib.suppress(InvalidInput, ValidationFailed, HeadTooLarge, TargetTooLong):
         _check_head(scope)
         lengths = [value for name, value in headers if name == b"content-length"]
         assert all(value.isdigit() for value in lengths)

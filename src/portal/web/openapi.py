@@ -16,10 +16,11 @@ from pydantic import BaseModel
 from portal.core.errors import InvalidInput
 from portal.web import components, words
 from portal.web.errors import PROBLEM_JSON, Problem, ValidationFailed, documented
-from portal.web.framing import HeadTooLarge, TargetTooLong
+from portal.web.framing import TargetTooLong
 from portal.web.limits import Limits, tell_of_limits
 
 _IF_MATCH = r'^("(0|[1-9]\d{0,8})"|\*)$'  # what can match at all
+_LONG = 500  # characters, each up to twelve bytes in a path
 _FRAMEWORKS = ("HTTPValidationError", "ValidationError")  # FastAPI's own 422: ours is a problem like any other
 _SIGN_IN_ONLY = {"account", "administer"}  # permissions that no API token has
 _REQUEST_ID = {
@@ -75,7 +76,8 @@ def _complete(operation: dict[str, Any], limits: Limits) -> None:
         del answers["422"]
     if operation.get("parameters") or "requestBody" in operation:
         _add_answers(answers, documented(ValidationFailed))
-    for status, answer in documented(InvalidInput, HeadTooLarge, TargetTooLong).items():
+    gate = documented(InvalidInput, TargetTooLong) if _can_be_long(operation) else documented(InvalidInput)
+    for status, answer in gate.items():
         answers.setdefault(str(status), answer)
     tell_of_limits(operation, limits.class_of(operation["operationId"]))
     for answer in answers.values():
@@ -83,6 +85,12 @@ def _complete(operation: dict[str, Any], limits: Limits) -> None:
     for parameter in operation.get("parameters", ()):
         _settle(parameter, changes="428" in answers)
     _say_permissions(operation)
+
+
+def _can_be_long(operation: dict[str, Any]) -> bool:
+    """Whether what the document allows in path and query can be over their limit."""
+    places = [one for one in operation.get("parameters", ()) if one["in"] in {"path", "query"}]
+    return any(one["schema"].get("maxLength", 0) >= _LONG for one in places)
 
 
 def _add_answers(answers: dict[str, Any], more: dict[int | str, dict[str, Any]]) -> None:
@@ -137,7 +145,7 @@ def _say_permissions(operation: dict[str, Any]) -> None:
 
 def _name_codes(document: dict[str, Any]) -> None:
     """Every code that the document has an example of. No `enum`: a client must live with a code that comes later."""
-    codes: set[str] = {"internal_error", "method_not_allowed"}
+    codes: set[str] = {"internal_error", "method_not_allowed", "head_too_large"}
     for operation in operations(document):
         for answer in operation["responses"].values():
             codes |= answer.get("content", {}).get(PROBLEM_JSON, {}).get("examples", {}).keys()

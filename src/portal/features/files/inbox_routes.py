@@ -13,7 +13,7 @@ from portal.features.identity.deps import From, RunsAccounts
 from portal.web.documents import taken_as_json
 from portal.web.errors import documented
 
-router = APIRouter(tags=["users"])
+router = APIRouter(tags=["administration"])
 BODIES = (TransferNew,)  # a model that `deps` parse: FastAPI does not see it
 
 
