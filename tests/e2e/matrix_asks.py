@@ -94,6 +94,8 @@ def filled(node: Any, objects: Mapping[str, str]) -> Any:
 def told(row: str, asked: Question, answer: httpx.Response) -> str:
     """An answer, in the words of the table. None sets a cookie, and no refusal tells what it refuses."""
     assert "set-cookie" not in answer.headers
+    if answer.is_redirect:
+        return str(answer.status_code)
     assert (CONTENT in answer.text) == (answer.is_success and row.startswith("download_"))
     if answer.is_success:
         found = "seen" if asked.about and asked.about in answer.text else "none"

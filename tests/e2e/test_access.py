@@ -84,7 +84,7 @@ def test_an_admin_changes_what_belongs_to_others_and_it_stays_theirs(portal: Ser
     with portal.client("admin") as admin:
         changed = ask(admin, "change", entry).json()
         me = admin.get("/users/me").json()
-    assert changed == entry | {"description": "seen"}
+    assert changed == entry | {"description": "seen", "version": 2}
     (event,) = [e for e in portal.audit() if e["event"] == "file.updated" and e["subject"] == entry["id"]]
     assert event["actor"] == f"user:{me['id']}"
 

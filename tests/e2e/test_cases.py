@@ -146,10 +146,12 @@ def test_a_file_moves_and_is_read_where_it_is(desk: Desk) -> None:
     assert problem(desk["reader"].get(url)) == (404, "not_found")
     assert problem(desk["lead"].post(f"{url}/move", json={"case": case["id"]})) == (428, "precondition_required")
     moved = desk["lead"].post(f"{url}/move", json={"case": case["id"]}, headers={"If-Match": '"1"'})
-    assert (moved.json(), moved.headers["etag"]) == (entry | {"case": case["id"], "version": 2}, '"2"')
+    here = {"case": case["id"], "version": 2, "available_at": moved.json()["available_at"]}
+    assert (moved.json(), moved.headers["etag"]) == (entry | here, '"2"')
+    assert here["available_at"] > entry["available_at"]
     assert desk["reader"].get(f"{url}/content").content == CONTENT
     back = desk["lead"].post(f"{url}/move", json={"case": None}, headers={"If-Match": '"2"'})
-    assert back.json() == entry | {"version": 3}
+    assert back.json() == entry | {"version": 3, "available_at": back.json()["available_at"]}
     assert problem(desk["reader"].get(url)) == (404, "not_found")
 
 
