@@ -8,7 +8,7 @@ import pytest
 
 from portal.core.errors import Forbidden, InsufficientScope, NotFound, PortalError
 from portal.core.principal import Action, CredentialKind, Permission, Principal, Role
-from portal.features.authz import policy
+from portal.features.authz import colours, policy
 from portal.features.authz.policy import CaseReadOnly
 from portal.features.authz.standing import CaseRole, CaseStatus, InCase, Stand, Standing, Tlp
 
@@ -370,10 +370,10 @@ def test_a_move_takes_no_colour_off_that_is_enforced(origin: Tlp | None, target:
     cases = [None if tlp is None else replace(case("lead"), tlp=tlp) for tlp in (target, origin)]
     there, here = (Standing(theirs=True, case=one) for one in cases)
     if order.get(target or Tlp.CLEAR, 0) >= order.get(origin or Tlp.CLEAR, 0):
-        policy.require_colour(here, there)
+        colours.require_colour(here, there)
     else:
-        with pytest.raises(policy.TlpForbidsMove):
-            policy.require_colour(here, there)
+        with pytest.raises(colours.TlpForbidsMove):
+            colours.require_colour(here, there)
 
 
 def test_a_credential_for_one_case_finds_nothing_outside_of_it() -> None:

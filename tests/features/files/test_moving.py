@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core.errors import Forbidden, IntegrityError, NotFound, PreconditionFailed, Unavailable
 from portal.core.ids import new_id
 from portal.core.principal import CredentialKind, Principal, Role
-from portal.features.authz.policy import CaseReadOnly, TlpForbidsMove
+from portal.features.authz.colours import TlpForbidsMove
+from portal.features.authz.policy import CaseReadOnly
 from portal.features.authz.standing import CaseRole, CaseStatus, Tlp
 from portal.features.cases.register import CaseChanges
 from portal.features.files import repository

@@ -17,10 +17,6 @@ class CaseReadOnly(Conflict):
     code, title = "case_read_only", "The case is closed or archived; reopen it first."
 
 
-class TlpForbidsMove(Conflict):
-    code, title = "tlp_forbids_move", "The case's TLP colour keeps its files under that colour or a stricter one."
-
-
 class TlpForbidsLinks(Conflict):
     code, title = "tlp_forbids_links", "The case's TLP colour lets nothing go to people without an account."
 
@@ -131,9 +127,6 @@ MOVES: dict[CaseStatus, frozenset[CaseStatus]] = {
 LINKS: frozenset[Tlp] = frozenset({Tlp.CLEAR, Tlp.GREEN, Tlp.AMBER})
 """From cases of which colour something may go to people without an account."""
 
-STRICT: tuple[Tlp, ...] = (Tlp.AMBER_STRICT, Tlp.RED)
-"""The colours that the portal enforces, the stricter last: a file leaves neither for a place that holds it less."""
-
 
 ACCOUNTS: dict[Action, frozenset[Role]] = {
     Action.SESSION_LIST: frozenset({Role.ADMIN, Role.AUDITOR}),
@@ -213,12 +206,6 @@ def require_links(principal: Principal, action: Action, standing: Standing) -> N
         raise TlpForbidsLinks
 
 
-def require_colour(origin: Standing, target: Standing) -> None:
-    """That a file that is moved stays as protected as it was. Raises TlpForbidsMove."""
-    if _strictness(target) < _strictness(origin):
-        raise TlpForbidsMove
-
-
 def stands(principal: Principal, standing: Standing) -> frozenset[Stand]:
     """The columns of the table that a caller has."""
     by_role = {Role.ADMIN: Stand.ADMIN, Role.AUDITOR: Stand.AUDITOR}.get(principal.role, Stand.NOBODY)
@@ -273,11 +260,6 @@ def may_grant_in_case(role: Role, case_role: CaseRole) -> bool:
 def links_allowed(tlp: Tlp) -> bool:
     """Whether a case of that colour may be shared with people without an account."""
     return tlp in LINKS
-
-
-def _strictness(standing: Standing) -> int:
-    tlp = None if standing.case is None else standing.case.tlp
-    return STRICT.index(tlp) + 1 if tlp in STRICT else 0
 
 
 def _refusal(kind: type[PortalError], action: Action, about: UUID | None = None) -> PortalError:

@@ -14,7 +14,7 @@ from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import policy
-from portal.features.files import availability, grant_rows, repository
+from portal.features.files import availability, grant_rows, inbox_rows
 from portal.features.identity import repository as accounts
 from portal.features.identity import users
 from portal.features.identity.callers import Callers
@@ -49,7 +49,7 @@ class Inboxes:
                     raise InboxInUse
                 heir = await _heir(connection, by, to)
                 now = await availability.stamp(connection)  # new to the heir
-                moved = await repository.transfer_inbox(connection, leaver.id, heir.id, now, _PAGE)
+                moved = await inbox_rows.transfer(connection, leaver.id, heir.id, now, _PAGE)
                 await _put_on_record(connection, moved, leaver, heir, actor, origin)
             went += len(moved)
             if len(moved) < _PAGE:

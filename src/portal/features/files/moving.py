@@ -15,7 +15,7 @@ from portal.core.principal import Action, Origin, Principal, scope_of
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
-from portal.features.authz import policy
+from portal.features.authz import colours, policy
 from portal.features.authz.standing import INBOX
 from portal.features.cases import standing
 from portal.features.files import availability, grant_rows, repository
@@ -78,5 +78,5 @@ async def _judged(connection: AsyncConnection, principal: Principal, file_id: UU
     else:
         there = await require_in(connection, principal, Action.FILE_CREATE, target)
     if file.case_id is not None:
-        policy.require_colour(await require_in(connection, principal, Action.FILE_LIST, file.case_id), there)
+        colours.require_colour(await require_in(connection, principal, Action.FILE_LIST, file.case_id), there)
     return file

@@ -175,23 +175,6 @@ async def update_details(connection: AsyncConnection, file_id: UUID, version: in
     return done.rowcount == 1
 
 
-async def transfer_inbox(
-    connection: AsyncConnection, owner: UUID, heir: UUID, available_at: datetime, limit: int
-) -> list[UUID]:
-    """Give so many files of an inbox another owner; which. Their idempotency keys were the owner's."""
-    lie = (_files.c.owner_id == owner, _files.c.case_id.is_(None), _files.c.status.in_(LISTED))
-    some = select(_files.c.id).where(*lie).order_by(_files.c.id).limit(limit)
-    values = {
-        "owner_id": heir,
-        "available_at": available_at,
-        "idempotency_key": None,
-        "request_digest": None,
-        "version": _files.c.version + 1,
-    }
-    moved = update(_files).where(_files.c.id.in_(some), *lie).values(**values).returning(_files.c.id)
-    return list((await connection.execute(moved)).scalars())
-
-
 async def begin_delete(connection: AsyncConnection, file_id: UUID, version: int) -> bool:
     """Destroy the file's keys, record and description; False where `version` is not the current one.
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from portal.core import errors
-from portal.features.authz.policy import TlpForbidsMove
+from portal.features.authz.colours import TlpForbidsMove
 from portal.features.files.answers import delivered, described
 from portal.features.files.arrivals import FormArrival, RawArrival
 from portal.features.files.catalog import Changes

@@ -1,0 +1,30 @@
+"""The statement that gives files of an inbox another owner. Comes in: the caller's connection. Leaves: their ids."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.features.files import repository
+from portal.features.files.models import FileRow
+
+_files: Any = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
+
+
+async def transfer(
+    connection: AsyncConnection, owner: UUID, heir: UUID, available_at: datetime, limit: int
+) -> list[UUID]:
+    """Give so many files of an inbox another owner; which. Their idempotency keys were the owner's."""
+    lie = (_files.c.owner_id == owner, _files.c.case_id.is_(None), _files.c.status.in_(repository.LISTED))
+    some = select(_files.c.id).where(*lie).order_by(_files.c.id).limit(limit)
+    values = {
+        "owner_id": heir,
+        "available_at": available_at,
+        "idempotency_key": None,
+        "request_digest": None,
+        "version": _files.c.version + 1,
+    }
+    moved = update(_files).where(_files.c.id.in_(some), *lie).values(**values).returning(_files.c.id)
+    return list((await connection.execute(moved)).scalars())
