@@ -1,6 +1,6 @@
 """The colours that hold a file where it lies: moving it takes none of their protection off.
 
-Comes in: the caller's relation to the place that a file leaves, and to that where it goes. Leaves: nothing, or an error.
+Comes in: the caller's relation to the place that a file leaves and to that where it goes. Leaves: nothing, or an error.
 """
 
 from portal.core.errors import Conflict
