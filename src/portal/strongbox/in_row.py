@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from portal.backends.blobs.base import BlobSource, BlobStat, Span, T
 from portal.core.errors import IntegrityError
 from portal.stores.stores import Stores
-from portal.strongbox.model import SealedPart
+from portal.strongbox.model import IN_ROW, SealedPart
 
 
 class InRow:
@@ -31,5 +31,9 @@ class InRow:
 
 
 def source_of(part: SealedPart, stores: Stores) -> BlobSource:
-    """Where the part's bytes are read. Raises StoreAway where its store is not configured."""
-    return stores.of(part.store) if part.content is None else InRow(part.content)
+    """Where the part's bytes are read. Raises StoreAway where its store is not configured, IntegrityError."""
+    if part.content is not None:
+        return InRow(part.content)
+    if part.store == IN_ROW:
+        raise IntegrityError  # an edited row: it says that it has what it has not
+    return stores.of(part.store)

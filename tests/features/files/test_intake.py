@@ -35,7 +35,7 @@ from portal.features.files.intake import InFlight
 from portal.features.files.lease import LEASE, UploadLost
 from portal.features.files.listing import Filters, list_page
 from portal.features.files.models import Kind, Status
-from portal.features.files.upload import KeyReused
+from portal.features.files.upload import KeyReused, UploadGone
 from portal.features.files.views import Details, FileView
 from portal.features.identity import repository as accounts
 from portal.features.identity import session_rows
@@ -641,12 +641,12 @@ async def test_a_key_whose_upload_failed_is_free_again(house: House, analyst: Pr
     assert (await house.hand_in(analyst, b"something else", key="once")).status is Status.READY
 
 
-async def test_a_key_whose_file_was_deleted_is_free_again(house: House, analyst: Principal) -> None:
+async def test_a_key_whose_file_was_deleted_makes_nothing_anew(house: House, analyst: Principal) -> None:
     first = await house.hand_in(analyst, key="once")
     await house.catalog.delete(analyst, first.id, None, ORIGIN)
-    second = await house.hand_in(analyst, key="once")
-    assert second.id != first.id
-    assert await house.fetch(analyst, second.id) == CONTENT
+    with pytest.raises(UploadGone):
+        await house.hand_in(analyst, key="once")
+    assert await house.statuses() == ["deleted"]
 
 
 async def test_of_many_with_one_key_at_once_one_file_stands(house: House, analyst: Principal) -> None:
