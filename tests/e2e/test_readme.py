@@ -26,6 +26,23 @@ def test_the_curl_session_about_accounts_works_as_written(make_portal: MakePorta
     assert '"name":"alice","role":"auditor"' in listed
 
 
+def test_the_sessions_about_access_can_be_followed_in_their_order(make_portal: MakePortal, tmp_path: Path) -> None:
+    portal = make_portal()
+    portal.prepare(admin="admin")
+    portal.start()
+    text = (ROOT / "docs/access.md").read_text()
+    order = re.findall(r"^## (\w+) with curl$", text, re.MULTILINE)
+    passwords = {"Accounts": PASSWORD, "Links": "glass kite over harbour"}
+    assert len(order) == len(passwords)
+    for about in order:
+        paste("docs/access.md", portal, tmp_path, about=about, password=passwords[about])
+
+
+def test_no_session_throws_the_portals_own_words_away() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        assert "curl -f" not in page.read_text(), page.name
+
+
 def test_the_curl_session_about_links_works_as_written(make_portal: MakePortal, tmp_path: Path) -> None:
     portal = make_portal()
     portal.prepare(alice="analyst")
@@ -36,12 +53,12 @@ def test_the_curl_session_about_links_works_as_written(make_portal: MakePortal, 
     assert done.endswith("the same bytes\nlink_used_up\nnot_signed_in\n")
 
 
-def paste(page: str, portal: Served, folder: Path, *, about: str = "") -> str:
+def paste(page: str, portal: Served, folder: Path, *, about: str = "", password: str = PASSWORD) -> str:
     """What the session of a page prints; of several, the one under "`about` with curl"."""
     text = (ROOT / page).read_text()
     text = text.split(f"\n## {about} with curl\n")[1].split("\n## ")[0] if about else text
     (session,) = re.findall(r"<!-- session: .*? -->\n```sh\n(.*?)```", text, re.DOTALL)
-    script = session.replace("127.0.0.1:8000", f"127.0.0.1:{portal.port}").replace("paste it here", PASSWORD)
+    script = session.replace("127.0.0.1:8000", f"127.0.0.1:{portal.port}").replace("paste it here", password)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=folder,
