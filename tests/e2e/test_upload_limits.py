@@ -94,3 +94,30 @@ def test_a_refused_request_leaves_the_portal_ready_for_the_next(portal: Served, 
         wire.send(head("PUT", "/api/v1/upload/a.bin", bearer(analyst), length(LIMIT + 1)), bytes(1 << 16))
         assert wire.answer().status_code == 413
     assert analyst.put("/upload/b.bin", content=b"fine").status_code == 201
+
+
+MISTYPED = {
+    "without a name": ("PUT", "/api/v1/upload", "PUT /api/v1/upload/{filename}"),
+    "in the plural": ("PUT", "/api/v1/uploads/disk.img", "PUT /api/v1/upload/{filename}"),
+    "a form with a slash": ("POST", "/api/v1/files/", "POST /api/v1/files"),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "meant"), MISTYPED.values(), ids=MISTYPED)
+@pytest.mark.parametrize("size", [3, 5 << 20, 1 << 40])
+def test_a_mistyped_path_is_not_there_however_large_the_body(
+    portal: Served, analyst: httpx.Client, method: str, path: str, meant: str, size: int
+) -> None:
+    with Wire(portal.port) as wire:
+        wire.send(head(method, path, bearer(analyst), length(size)), b"abc")
+        answer = wire.answer()
+        assert problem(answer) == (404, "not_found")
+        assert f"Did you mean {meant}?" in answer.json()["detail"]
+        assert answer.headers["connection"] == "close"
+        assert wire.ended()
+
+
+def test_another_method_is_refused_before_the_size(portal: Served, analyst: httpx.Client) -> None:
+    with Wire(portal.port) as wire:
+        wire.send(head("PUT", "/api/v1/files", bearer(analyst), length(5 << 20)))
+        assert problem(wire.answer()) == (405, "method_not_allowed")

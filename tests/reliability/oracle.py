@@ -9,7 +9,7 @@ import h11
 MARKS = {b"x", b"x-a", b"x-empty", b"x-obs", b"x-t"}
 # Where the portal's parser is lenient, and no body begins or ends elsewhere for it (RFC 9112 §2.2, §3):
 _LINE_BREAKS = b"\r\n"  # in front of a request
-_BLANKS = re.compile(rb"\A([A-Z]+) +")  # behind its method
+_BLANKS = re.compile(rb"\A([A-Z]+) +([^ \r\n]+) +(?=HTTP/)")  # in its first line
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def read(data: bytes, *, past_refusals: bool = False) -> Reading:
 
 def _one(data: bytes) -> tuple[h11.Request, bytes, bytes] | None:
     connection, body, request = h11.Connection(h11.SERVER), bytearray(), None
-    connection.receive_data(_BLANKS.sub(rb"\1 ", data))
+    connection.receive_data(_BLANKS.sub(rb"\1 \2 ", data))
     try:
         while True:
             event = connection.next_event()

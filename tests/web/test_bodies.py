@@ -74,6 +74,14 @@ async def test_a_client_that_leaves_is_an_error_of_ours(sent: int) -> None:
         await anext(chunks)
 
 
+@pytest.mark.parametrize("announced", ["3", "5"])
+async def test_a_body_that_is_not_as_long_as_announced_is_one_whose_client_left(announced: str) -> None:
+    """Whatever the server makes of it."""
+    chunks = body_chunks(request(piece(b"ab"), piece(b"cd", more=False), headers={"content-length": announced}), 100)
+    with pytest.raises(ClientGone):
+        _ = [chunk async for chunk in chunks]
+
+
 class Note(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

@@ -30,6 +30,7 @@ from portal.core.errors import (
 )
 from portal.db.reasons import reason
 from portal.web import API
+from portal.web.nearest import nearest
 from portal.web.validation import Fault, faults
 
 _log = log.get(__name__)
@@ -203,7 +204,9 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
     code, title = _FRAMEWORK.get(error.status_code, (f"http_{error.status_code}", "The request was refused."))
     detail, headers = title, dict(error.headers or {})
     if error.status_code == 404:
-        detail = _NO_SUCH_PATH
+        routes = [(route.path, set(route.methods or ())) for route in iter_route_contexts(request.app.routes)]
+        meant = nearest(routes, request.method, request.scope["path"])
+        detail = _NO_SUCH_PATH if meant is None else f"No such path. Did you mean {meant}?"
     if error.status_code == 405:
         methods = methods_of(request.scope)
         headers["Allow"] = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

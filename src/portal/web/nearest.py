@@ -1,0 +1,31 @@
+"""What a mistyped path may have meant: the route whose fixed words are nearest, for the detail of a 404.
+
+Comes in: the routes, a method and a path. Leaves: the route as the documents write it; never a word of the client's.
+"""
+
+import re
+from collections.abc import Iterable
+from difflib import SequenceMatcher
+
+_LIKE = 0.8  # of two words, by difflib: `uploads` and `upload` are
+_MOST_CHARACTERS = 200  # of a path that is looked at
+
+
+def nearest(routes: Iterable[tuple[str, set[str]]], method: str, path: str) -> str | None:
+    """`routes` have a template and its methods. None where nothing is near."""
+    if len(path) > _MOST_CHARACTERS:
+        return None
+    given = path.rstrip("/").split("/")
+    near = [(_likeness(template.split("/"), given), template) for template, methods in routes if method in methods]
+    best, template = max(near, default=(0.0, ""))
+    return f"{method} {re.sub(r':[a-z]+}', '}', template)}" if best else None
+
+
+def _likeness(template: list[str], given: list[str]) -> float:
+    """0 where a word is another one. The name at the end may be missing."""
+    missing = template[len(given) :]
+    if len(given) > len(template) or len(missing) > 1 or any(word[:1] != "{" for word in missing):
+        return 0
+    words = [(mine, theirs) for mine, theirs in zip(template, given, strict=False) if mine[:1] != "{"]
+    least = min(1.0 if mine == theirs else SequenceMatcher(a=mine, b=theirs).ratio() for mine, theirs in words)
+    return least if least >= _LIKE else 0
