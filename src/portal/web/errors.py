@@ -204,7 +204,8 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
     code, title = _FRAMEWORK.get(error.status_code, (f"http_{error.status_code}", "The request was refused."))
     detail, headers = title, dict(error.headers or {})
     if error.status_code == 404:
-        routes = [(route.path, set(route.methods or ())) for route in iter_route_contexts(request.app.routes)]
+        every = iter_route_contexts(request.app.routes)
+        routes = [(route.path, set(route.methods or ())) for route in every if route.path]
         meant = nearest(routes, request.method, request.scope["path"])
         detail = _NO_SUCH_PATH if meant is None else f"No such path. Did you mean {meant}?"
     if error.status_code == 405:
