@@ -13,6 +13,7 @@ from sqlalchemy import update
 
 from portal import config
 from portal.app import create_app
+from portal.bootstrap import open_resources
 from portal.core import clock
 from portal.core.ids import new_id
 from portal.core.principal import Role
@@ -45,7 +46,11 @@ def folder(tmp_path: Path, sqlite_template: Path) -> Path:
 async def app(folder: Path) -> AsyncIterator[FastAPI]:
     """A portal that is open, with passwords that cost nothing, and two accounts of which one is disabled."""
     said = {"PORTAL_DATA_DIR": str(folder), "PORTAL_RATE_LIMITS": "sign_in=off"}
-    made = create_app(*config.load(KEYS | said, folder / ".env"))
+    settings, variables = config.load(KEYS | said, folder / ".env")
+    resources = open_resources(settings, variables)
+    await resources.stores.establish(resources.database)
+    await resources.aclose()
+    made = create_app(settings, variables)
     async with made.router.lifespan_context(made):
         database: Database = made.state.portal.resources.database
         made.state.identity.sessions._proofs._hasher = hasher = PasswordHasher(memory_kib=8, passes=1, lanes=1)
