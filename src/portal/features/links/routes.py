@@ -11,7 +11,7 @@ from portal.core import errors
 from portal.core.errors import PortalError
 from portal.core.principal import Origin, Principal
 from portal.features.authz.policy import CaseReadOnly, TlpForbidsLinks
-from portal.features.identity.deps import From, WithAccount
+from portal.features.identity.deps import From, WithAccount, WithPeople
 from portal.features.identity.fresh import FreshSignInRequired, require_fresh_for
 from portal.features.identity.passwords import PasswordGuessable, PasswordLength
 from portal.features.links.deps import Listing, NewDownloadLink, NewUploadLink, WithLinks
@@ -82,13 +82,14 @@ async def make_upload_link(
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_LISTED),
 )
-async def list_links(principal: WithAccount, links: WithLinks, query: Listing) -> LinkResults:
+async def list_links(principal: WithAccount, links: WithLinks, people: WithPeople, query: Listing) -> LinkResults:
     """Those you made; for an auditor or administrator everybody's. Secrets are not among what is known."""
     bound_to = f"links{principal.user_id}"
     after = None if query.cursor is None else links.cursors.read(query.cursor, bound_to)
     page = await links.making.list(principal, after, query.limit)
     following = None if page.next_after is None else links.cursors.write(page.next_after, bound_to)
-    return LinkResults(items=[LinkOut.of(link) for link in page.items], next_cursor=following)
+    items = await people.all_named(principal, [LinkOut.of(link) for link in page.items])
+    return LinkResults(items=items, next_cursor=following)
 
 
 @router.get(
@@ -97,13 +98,16 @@ async def list_links(principal: WithAccount, links: WithLinks, query: Listing) -
     response_description="Newest first.",
     responses=documented(errors.InvalidInput, *_KNOWN),
 )
-async def list_case_links(case_id: UUID, principal: WithAccount, links: WithLinks, query: Listing) -> LinkResults:
+async def list_case_links(
+    case_id: UUID, principal: WithAccount, links: WithLinks, people: WithPeople, query: Listing
+) -> LinkResults:
     """For its leads, auditors and administrators, whoever made them."""
     bound_to = f"links{case_id}{principal.user_id}"
     after = None if query.cursor is None else links.cursors.read(query.cursor, bound_to)
     page = await links.making.of_case(principal, case_id, after, query.limit)
     following = None if page.next_after is None else links.cursors.write(page.next_after, bound_to)
-    return LinkResults(items=[LinkOut.of(link) for link in page.items], next_cursor=following)
+    items = await people.all_named(principal, [LinkOut.of(link) for link in page.items])
+    return LinkResults(items=items, next_cursor=following)
 
 
 @router.delete(

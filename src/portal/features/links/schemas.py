@@ -1,7 +1,8 @@
 """What the link routes say and take, as JSON. A secret is in one answer, once; a password's hash in none."""
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -22,6 +23,7 @@ _LINK: JsonDict = {
     "id": "0190f3a4-2b7d-7c1f-a5e0-7d8c9b0a1f2e",
     "kind": "upload",
     "made_by": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
+    "made_by_name": "alice",
     "case_id": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
     "message": "Please send us the firewall's logs of 20 and 21 November.",
     "created_at": _AT,
@@ -130,10 +132,12 @@ class LinkOut(BaseModel):
     """A link, without its secret."""
 
     model_config = ConfigDict(json_schema_extra={"example": _LINK})
+    NAMED: ClassVar[Mapping[str, str]] = {"made_by_name": "made_by"}
 
     id: UUID
     kind: LinkKind
     made_by: UUID
+    made_by_name: str | None = Field(None, description="The name of its maker, in lists, for those who may know it.")
     case_id: UUID | None = Field(description="Where it leads; null for its maker's inbox.")
     message: str
     created_at: Moment
