@@ -18,9 +18,10 @@ from portal.core.errors import (
 from portal.core.principal import Origin
 from portal.features.identity.bodies import TokenForm, asked_scope
 from portal.features.identity.deps import Enrols, From, SignedIn, WithIdentity
-from portal.features.identity.schemas import TokenOut, TokenRequest, UserOut
+from portal.features.identity.schemas import UserOut
 from portal.features.identity.service import Identity
 from portal.features.identity.sessions import TokenPair, TotpEnrolmentRequired
+from portal.features.identity.sign_in_schemas import TokenOut, TokenRequest
 from portal.web.errors import InvalidTokenRequest, TooSlow, UnsupportedMediaType, documented
 
 router = APIRouter()

@@ -1,7 +1,7 @@
 """What identity's routes say and take, as JSON."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,48 +24,6 @@ Code = Annotated[str, Field(min_length=6, max_length=64, description="Six digits
 Everything = Annotated[bool, Field(description="End every API token, link, grant and invitation of the account, too.")]
 GivenName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, description="No spaces, no invisible letters.")]
 GivenRole = Annotated[Role, Field(strict=False)]  # JSON has texts
-
-
-class TokenRequest(BaseModel):
-    """A sign-in (`username` and `password`) or a refresh (`refresh_token`). For the document: `bodies` reads the form.
-
-    The defaults are what Swagger UI fills in: an empty field is one that was not sent.
-    """
-
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"grant_type": "password", "username": "alice", "password": _PASSWORD}}
-    )
-
-    grant_type: Literal["password", "refresh_token"] = Field(description="How to prove who you are.")
-    username: str = Field("", max_length=64, description="With `password`.")
-    password: Password = Field("", description="With `password`.")
-    totp: str = Field("", max_length=64, description="A code of the account's authenticator, or a recovery code.")
-    refresh_token: str = Field("", max_length=4096, description="With `refresh_token`: from the last answer.")
-    scope: str = Field("", max_length=1024, description="What the sign-in is to be used for; everything if empty.")
-
-
-class TokenOut(BaseModel):
-    """The tokens of a session (RFC 6749 §5.1)."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "access_token": "eyJhbGciOi…",
-                "token_type": "bearer",
-                "expires_in": 900,
-                "refresh_token": "0190f3a27c117d538e0c5a1d2f3b4c5d.…",
-                "scope": "files:read files:upload",
-            }
-        }
-    )
-
-    access_token: str
-    token_type: str = "bearer"  # noqa: S105  # a word of the protocol
-    expires_in: int = Field(description="Seconds until the access token ends.")
-    refresh_token: str = Field(
-        description="Good for one refresh: for 30 seconds it gives the same pair, then a second use ends the session."
-    )
-    scope: str = Field(description="What the access token may be used for; the account's role has the last word.")
 
 
 _ME: JsonDict = {"id": _ID, "name": "alice", "role": "analyst", "created_at": _AT}
