@@ -181,8 +181,8 @@ async def test_the_frameworks_own_headers_are_kept() -> None:
 
 
 async def test_a_refused_method_is_told_every_method_of_the_path() -> None:
-    assert (await ask("DELETE", "/patch/1")).headers["allow"] == "GET, POST"
-    assert (await ask("POST", "/refused")).headers["allow"] == "GET"
+    assert (await ask("DELETE", "/patch/1")).headers["allow"] == "GET, HEAD, POST"
+    assert (await ask("POST", "/refused")).headers["allow"] == "GET, HEAD"
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ async def test_a_path_that_no_route_has_is_told_apart_from_an_object_that_is_not
 
 
 async def test_a_method_that_a_path_does_not_take_is_told_those_it_takes() -> None:
-    assert "GET, POST" in (await ask("DELETE", "/patch/1")).json()["detail"]
+    assert "GET, HEAD, POST" in (await ask("DELETE", "/patch/1")).json()["detail"]
 
 
 async def test_the_place_of_what_is_not_valid_is_named() -> None:
