@@ -451,7 +451,7 @@ async def test_a_database_that_is_away_ends_no_running_download(
     await house.hand_in(analyst)
     running = await started(house, analyst)
     monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 0.0)
-    monkeypatch.setattr(house.sessions, "require_live", away)
+    monkeypatch.setattr(house.sessions, "again", away)
     assert await read(running) == CONTENT
     assert await outcome(house) == ("finished", SIZE)
 
@@ -465,7 +465,7 @@ async def test_a_download_is_not_judged_for_every_segment(
         judged.append(1)
 
     await house.hand_in(analyst)
-    monkeypatch.setattr(house.sessions, "require_live", note)
+    monkeypatch.setattr(house.sessions, "again", note)
     monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 3600.0)
     assert await read(await started(house, analyst)) == CONTENT
     assert judged == []
@@ -474,17 +474,17 @@ async def test_a_download_is_not_judged_for_every_segment(
 async def test_a_client_that_leaves_while_its_right_is_judged_costs_no_database_connection(
     house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost, real = list[Any](), house.sessions.require_live
+    lost, real = list[Any](), house.sessions.again
 
-    async def cut_off(connection: AsyncConnection, session_id: UUID) -> Principal:
+    async def cut_off(connection: AsyncConnection, principal: Principal) -> Principal:
         asyncio.get_running_loop().call_soon(download.cancel)  # the statement is on its way by then
-        return await real(connection, session_id)
+        return await real(connection, principal)
 
     await house.hand_in(analyst)
     event.listen(house.database.engine.sync_engine, "invalidate", lambda *what: lost.append(what))
     running = await started(house, analyst)
     monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 0.0)
-    monkeypatch.setattr(house.sessions, "require_live", cut_off)
+    monkeypatch.setattr(house.sessions, "again", cut_off)
     download = asyncio.create_task(read(running))
     await asyncio.wait([download])
     await tasks.drain()
