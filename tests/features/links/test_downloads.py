@@ -148,6 +148,19 @@ async def test_a_process_that_dies_with_a_download_leaves_it_to_be_gone_on_with(
     assert await used(desk) == 1
 
 
+async def test_a_use_by_which_a_part_went_out_is_not_given_back(desk: Desk, house: House, lead: Principal) -> None:
+    file = await house.hand_in(lead)
+    visit = await desk.visit(await desk.download_link(lead, file.id))
+    running = await desk.begin(visit, file.id)
+    assert await desk.fetch(visit, file.id, 1) == CONTENT[1:]
+    house.store.failing["get"] = StoreAway()
+    assert await refusal(anext(running.chunks)) is StoreAway  # nothing of the whole, and as good as all of the part
+    house.store.failing.clear()
+    assert await used(desk) == 1
+    assert await desk.fetch(visit, file.id) == CONTENT  # by the same use
+    assert await refusal(desk.fetch(visit, file.id)) is LinkUsedUp
+
+
 async def test_every_file_is_given_as_often_as_the_link_says(desk: Desk, house: House, lead: Principal) -> None:
     case_id = await desk.case(lead)
     files = [await house.hand_in(lead, case_id=case_id) for _ in range(3)]

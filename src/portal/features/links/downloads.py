@@ -41,9 +41,9 @@ class Whole:
 
     async def ended(self, connection: AsyncConnection, handed: int, *, finished: bool) -> None:
         use = self._use
-        if self._fresh and not handed and not finished:
-            if await use_rows.remove(connection, use.id):
-                await repository.give_back(connection, use.link_id)
+        nothing = self._fresh and not handed and not finished
+        if nothing and await use_rows.remove(connection, use.id):
+            await repository.give_back(connection, use.link_id)
             return
         state = UseState.DONE if finished else UseState.BROKEN
         await use_rows.put_down(connection, use.id, state, use.size - handed)

@@ -146,8 +146,9 @@ async def finish(connection: AsyncConnection, use_id: UUID, file_id: UUID, size:
 
 
 async def remove(connection: AsyncConnection, use_id: UUID) -> bool:
-    """A use that nothing came of. False where something did, or it is gone already."""
-    statement = delete(_uses).where(_uses.c.id == use_id, _uses.c.state == "running")
+    """A use that nothing came of. False where something did, or it is gone already: also a part beside the whole."""
+    nothing = (_uses.c.state == "running") & (_uses.c.sent <= _uses.c.size)
+    statement = delete(_uses).where(_uses.c.id == use_id, nothing)
     return (await connection.execute(statement)).rowcount == 1
 
 
