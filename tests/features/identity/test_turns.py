@@ -103,6 +103,17 @@ async def test_who_leaves_loses_no_turn_for_others(*, come: bool) -> None:
     await row.turns.take(ANA)
 
 
+async def test_who_comes_while_the_newest_is_leaving_takes_their_place() -> None:
+    row = Row(Turns(1, 4))
+    flood = await row.queue([FLOOD] * 4)
+    ana = asyncio.create_task(row.ask(ANA))
+    flood[-1].cancel()  # and has not left yet when Ana comes
+    await settled()
+    assert flood[-1].cancelled()
+    assert row.turns.taken == 4
+    assert ANA in await served(row, [*flood, ana])
+
+
 async def test_any_order_of_coming_going_and_leaving_ends_with_every_turn_free() -> None:
     row = Row(Turns(2, 6))
     for number in range(40):

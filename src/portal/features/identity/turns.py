@@ -96,7 +96,9 @@ class Turns:
         most = max((waiting for lane in self._lanes.values() for waiting in lane.values()), key=len, default=deque())
         if len(most) <= mine + 1:
             raise Unavailable("Too many passwords are being judged; try again.")
-        most.pop().set_exception(Unavailable("Too many passwords are being judged for you; try again."))
+        newest = most.pop()
+        if not newest.done():  # else whoever waited for it is leaving anyhow
+            newest.set_exception(Unavailable("Too many passwords are being judged for you; try again."))
 
     def _leave(self, asker: Asker, turn: asyncio.Future[None]) -> None:
         """Nobody waits for that turn any more: it may have come in that very moment."""
