@@ -1,5 +1,6 @@
 """Grants on both databases: one file, one account more, entry and content, until it ends."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -9,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Uuid, bindparam, text
 
-from portal.core.errors import Forbidden, NotFound, PortalError
+from portal.core.errors import Forbidden, NotFound, NotSignedIn, PortalError
 from portal.core.ids import new_id
 from portal.core.principal import Principal, Role
 from portal.features.authz.standing import CaseRole, Tlp
@@ -103,6 +104,17 @@ async def test_it_ends_with_its_time_and_can_be_given_anew(
     later(DAY * 3)
     await house.maintenance.sweep()
     assert await house.rows("file_grants") == []
+
+
+async def test_what_is_given_while_everything_ends_ends_as_well(house: House, bob: Principal) -> None:
+    for _ in range(10):
+        giver = await house.principal()
+        files = [await house.hand_in(giver) for _ in range(4)]
+        gifts = [refusal(give(house, giver, file.id, bob)) for file in files]
+        ending = house.identity.accounts.end_everything("a test", giver.user_id, ORIGIN)
+        told = await asyncio.gather(*gifts[:2], ending, *gifts[2:])
+        assert {*told[:2], *told[3:]} <= {None, NotSignedIn}
+        assert await house.rows("file_grants") == []
 
 
 async def take_back(house: House, by: Principal, file_id: UUID, bob: Principal) -> None:

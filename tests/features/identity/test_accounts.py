@@ -1,5 +1,6 @@
 """Running the accounts on both databases: who may, what ends with a change, and who is always left."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -89,6 +90,19 @@ async def test_an_administrator_whose_session_is_over_runs_nothing(
     await sessions.sign_out(root, NOWHERE)
     with pytest.raises(NotSignedIn):
         await accounts.change(root, ada.id, None, DISABLED, HERE)
+
+
+async def test_what_is_handed_out_while_everything_ends_ends_as_well(
+    accounts: Accounts, sessions: Sessions, users: Users
+) -> None:
+    for turn in range(10):
+        await make(users, f"thief{turn}", Role.ADMIN)
+        thief = await signed_in(sessions, f"thief{turn}")
+        handed_out = [accounts.invite(thief, Role.ADMIN, timedelta(hours=1), HERE) for _ in range(4)]
+        ending = accounts.end_everything(CLI, thief.user_id, HERE)
+        told = await asyncio.gather(*handed_out[:2], ending, *handed_out[2:], return_exceptions=True)
+        assert {type(answer) for answer in (*told[:2], *told[3:])} <= {tuple, NotSignedIn}
+        assert await accounts.invitations(CLI) == []
 
 
 async def test_what_is_not_there_is_not_found(root: Principal, accounts: Accounts) -> None:

@@ -21,7 +21,9 @@ from portal.features.authz import policy
 from portal.features.files import grant_rows
 from portal.features.files.catalog import allowed, held, require_in
 from portal.features.files.grant_rows import Grant
+from portal.features.files.views import FileView
 from portal.features.identity import repository as accounts
+from portal.features.identity.callers import Callers
 from portal.features.identity.repository import User
 from portal.features.identity.revocation import Revoked
 
@@ -35,8 +37,9 @@ class GrantRefused(Unprocessable):
 class Grants:
     """Safe for concurrent use."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, callers: Callers) -> None:
         self._database = database
+        self._callers = callers
 
     async def list(self, principal: Principal, file_id: UUID) -> list[Grant]:
         """Those in force. Raises NotFound, Forbidden."""
@@ -64,11 +67,13 @@ class Grants:
         return page_of(found, limit)
 
     async def give(self, principal: Principal, file_id: UUID, name: str, lasts: timedelta, origin: Origin) -> Grant:
-        """Let an account read the file; given again it lasts anew. Raises NotFound, Forbidden, GrantRefused."""
+        """Let an account read the file; given again it lasts anew.
+
+        Raises NotSignedIn, NotFound, Forbidden, GrantRefused.
+        """
         now = clock.now()
         async with self._database.write() as connection:
-            file = await held(connection, principal, Action.GRANT_SET, file_id)
-            policy.require(principal, Action.GRANT_SET)
+            file = await self._held(connection, principal, file_id)
             user = await _account(connection, name)
             grant = Grant(new_id(), file_id, user.id, user.name, principal.user_id, now, now + lasts, file.case_id)
             await grant_rows.put(connection, grant)
@@ -76,6 +81,15 @@ class Grants:
             event = Event(EventKind.FILE_GRANTED, principal.actor, str(file_id), origin, dict(details))
             await record.write(connection, event)
         return grant
+
+    async def _held(self, connection: AsyncConnection, principal: Principal, file_id: UUID) -> FileView:
+        """A file that the caller may let others read. Their account and its case stay as they are: else nothing would
+        end the grant.
+        """
+        await held(connection, principal, Action.GRANT_SET, file_id)  # the case before the account, as everywhere
+        still = await self._callers.held(connection, principal)
+        policy.require(still, Action.GRANT_SET)
+        return await allowed(connection, still, Action.GRANT_SET, file_id)
 
     async def take_back(self, principal: Principal, file_id: UUID, user_id: UUID, origin: Origin) -> None:
         """Another's, or one's own: who was let read a file may decline. Raises NotFound, Forbidden."""

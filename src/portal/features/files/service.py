@@ -52,7 +52,7 @@ def build(resources: Resources, identity: Identity) -> Files:
         catalog=Catalog(database, strongbox),
         moves=Moves(database, strongbox),
         glass=BreakGlass(database),
-        grants=Grants(database),
+        grants=Grants(database, identity.callers),
         inboxes=Inboxes(database, identity.callers),
         maintenance=Maintenance(database, strongbox),
         recorder=recorder,

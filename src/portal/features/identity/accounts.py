@@ -69,7 +69,7 @@ class Accounts:
         """With the secret for setting its first password. Raises Unprocessable, UserTaken, Forbidden."""
         user = users.new_user(name, role, repository.NO_PASSWORD)
         async with self._database.write() as connection:
-            actor = await self._actor(connection, by)
+            actor = await self._held(connection, by)
             await users.add(connection, user, actor, origin)
             _, secret = await issue(connection, user_id=user.id, by=_maker(by), lasts=PASSWORD_SECRET_LASTS)
         return user, secret
@@ -140,7 +140,7 @@ class Accounts:
     async def invite(self, by: By, role: Role, lasts: timedelta, origin: Origin) -> tuple[Invitation, OneTime]:
         """Good for one account. Raises Forbidden."""
         async with self._database.write() as connection:
-            actor = await self._actor(connection, by)
+            actor = await self._held(connection, by)
             made, secret = await issue(connection, role=role, by=_maker(by), lasts=lasts)
             said = Event(EventKind.USER_INVITED, actor, str(made.id), origin, {"role": role.value})
             await record.write(connection, said)
@@ -173,6 +173,12 @@ class Accounts:
         principal = await self._sessions.require_live(connection, by.credential_id)
         policy.require(principal, Action.USER_MANAGE)
         return principal.actor
+
+    async def _held(self, connection: AsyncConnection, by: By) -> str:
+        """The same for who hands out a secret: an end of everything comes before it, or ends it too."""
+        if isinstance(by, Principal):
+            await repository.hold_user(connection, by.user_id)
+        return await self._actor(connection, by)
 
     async def _put(self, connection: AsyncConnection, user: User, role: Role, *, disabled: bool) -> None:
         since = user.disabled_at or clock.now() if disabled else None

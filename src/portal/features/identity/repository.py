@@ -106,8 +106,8 @@ async def hold_administrators(connection: AsyncConnection) -> set[UUID]:
 
 
 async def hold_user(connection: AsyncConnection, user_id: UUID) -> None:
-    """Nobody changes the account, or ends what it holds, until the transaction ends."""
-    await connection.execute(select(_users.c.id).where(_users.c.id == user_id).with_for_update(read=True))
+    """Nobody changes the account, ends what it holds, or adds to it, until the transaction ends."""
+    await connection.execute(select(_users.c.id).where(_users.c.id == user_id).with_for_update(key_share=True))
 
 
 async def _one(connection: AsyncConnection, statement: Select[Any]) -> User | None:

@@ -74,8 +74,7 @@ class Making:
 
         Raises NotSignedIn, TooManyLinks.
         """
-        await repository.hold_maker(connection, principal.user_id)
-        if (await self._callers.again(connection, principal)).role is not principal.role:
+        if (await self._callers.held(connection, principal)).role is not principal.role:
             raise NotSignedIn
         if await repository.count_live(connection, principal.user_id, clock.now()) >= MOST_LINKS:
             raise TooManyLinks

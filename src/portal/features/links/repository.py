@@ -95,11 +95,6 @@ async def live_by_id(connection: AsyncConnection, link_id: UUID, moment: datetim
     return None if row is None else live(row)
 
 
-async def hold_maker(connection: AsyncConnection, user_id: UUID) -> None:
-    """Nobody changes the account, or makes another link for it, until the transaction ends."""
-    await connection.execute(select(_users.c.id).where(_users.c.id == user_id).with_for_update(key_share=True))
-
-
 async def count_live(connection: AsyncConnection, user_id: UUID, moment: datetime) -> int:
     """How many of a user's links are good for something."""
     left = or_(_links.c.most_in_all.is_(None), _links.c.used < _links.c.most_in_all)
@@ -146,7 +141,7 @@ async def use(connection: AsyncConnection, link_id: UUID, moment: datetime, size
 async def unended_of(connection: AsyncConnection, user_id: UUID, moment: datetime) -> list[tuple[Link, Role, bool]]:
     """A user's links that are not over, with what the account is now and whether it is disabled."""
     asked = _FIND.where(_links.c.made_by == user_id, _links.c.revoked_at.is_(None), _links.c.expires_at > moment)
-    found = list(await connection.execute(asked))
+    found = list(await connection.execute(asked.order_by(_links.c.id)))  # of two who end them none wait crosswise
     return [(good.link, good.role, row.maker_disabled_at is not None) for row in found for good in [live(row)]]
 
 
