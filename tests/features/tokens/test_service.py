@@ -213,6 +213,17 @@ async def test_an_account_has_no_end_of_tokens(
     assert len(await listed(tokens, ada)) == 4
 
 
+async def test_of_many_made_at_once_no_more_are_kept_than_may_be(
+    tokens: ApiTokens, ada: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "MOST_TOKENS", 2)
+    for _ in range(5):
+        many = await asyncio.gather(*(outcome(made(tokens, ada)) for _ in range(6)))
+        assert sorted(map(str, many)) == sorted(map(str, [None] * 2 + [TooManyTokens] * 4))
+        for token in await listed(tokens, ada):
+            await tokens.revoke(ada, token.id, HERE)
+
+
 async def outcome(work: Any) -> type[PortalError] | None:
     try:
         await work
