@@ -10,6 +10,7 @@ from portal.core.errors import Forbidden, InsufficientScope, NotFound, PortalErr
 from portal.core.principal import Action, CredentialKind, Permission, Principal, Role
 from portal.features.authz import colours, policy
 from portal.features.authz.policy import CaseReadOnly
+from portal.features.authz.sight import sees_every_case, sight_of
 from portal.features.authz.standing import CaseRole, CaseStatus, InCase, Stand, Standing, Tlp
 
 ME, SESSION = UUID(int=1), UUID(int=3)
@@ -327,14 +328,14 @@ def test_who_can_be_what_in_a_case(role: str, may_be: set[str]) -> None:
 
 
 def test_a_listing_shows_what_a_reading_would() -> None:
-    assert {role: policy.sees_every_case(principal(role)) for role in ROLES} == {
+    assert {role: sees_every_case(principal(role)) for role in ROLES} == {
         "admin": True,
         "analyst": False,
         "uploader": False,
         "auditor": True,
     }
     for role in ROLES:
-        seen = policy.sight(principal(role))
+        seen = sight_of(principal(role))
         for membership in CaseRole:
             read = answer_on(role, "files.read", Standing(theirs=False, case=case(membership)))
             assert (read is YES) == (seen.user_id is None or membership in seen.roles)
@@ -386,7 +387,7 @@ def test_a_credential_for_one_case_finds_nothing_outside_of_it() -> None:
                 policy.require_on(confined, action, outside)
     with pytest.raises(Forbidden):
         policy.require(confined, Action.CASE_CREATE)
-    assert policy.sight(confined).case_id == CASE
+    assert sight_of(confined).case_id == CASE
 
 
 def test_glass_is_broken_by_a_person_who_is_signed_in() -> None:

@@ -14,7 +14,7 @@ from portal.core import clock
 from portal.core.principal import Principal
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
-from portal.features.authz.policy import EVERYTHING
+from portal.features.authz.sight import EVERYTHING
 from portal.features.files import availability, repository
 from portal.features.files.listing import Filters, Order, list_page
 from portal.features.files.views import FileView

@@ -22,7 +22,7 @@ from portal.core.ids import new_id
 from portal.core.principal import Principal, Role
 from portal.features.audit import record
 from portal.features.audit.events import Event
-from portal.features.authz.policy import Sight
+from portal.features.authz.sight import Sight
 from portal.features.files import repository
 from portal.features.files.catalog import ANY_VERSION, Changes
 from portal.features.files.listing import Filters

@@ -14,7 +14,7 @@ from portal.core import clock
 from portal.core.ids import new_id
 from portal.core.principal import Principal
 from portal.crypto.format import Place
-from portal.features.authz.policy import Sight
+from portal.features.authz.sight import Sight
 from portal.features.files import repository
 from portal.features.files.listing import Filters, list_page
 from portal.features.files.models import Kind, Status

@@ -5,7 +5,6 @@ see. What a caller may not know of is NotFound, never Forbidden.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from uuid import UUID
 
 from portal.core.errors import Conflict, Forbidden, InsufficientScope, NotFound, PortalError
@@ -142,23 +141,6 @@ GRANTABLE: frozenset[Permission] = EVERY_PERMISSION - {Permission.ACCOUNT, Permi
 """What an API token may be made for: accounts, credentials and the portal itself are for persons, signed in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """Whose files a listing shows: the user's own, and all of the cases in which they are one of `roles`.
-
-    No user: everybody's. Of one case alone, where `case_id` says so. `granted`: single files too that they may read.
-    """
-
-    user_id: UUID | None
-    roles: frozenset[CaseRole]
-    case_id: UUID | None = None
-    granted: bool = False
-
-
-EVERYTHING = Sight(None, frozenset())
-"""What there is, whoever asks."""
-
-
 def require_permissions(principal: Principal, permissions: Iterable[Permission]) -> None:
     """What a route asks of the credential, before it asks anything of its owner. Raises InsufficientScope."""
     missing = sorted(set(permissions) - principal.permissions)
@@ -212,19 +194,6 @@ def stands(principal: Principal, standing: Standing) -> frozenset[Stand]:
     may_break = principal.role is Role.ADMIN and principal.kind is CredentialKind.SESSION  # a person gave the reason
     glass = Stand.BREAK_GLASS if standing.broke_glass and may_break else Stand.NOBODY
     return frozenset({by_role, glass, _grantee(principal, standing), _tie(principal.role, standing)})
-
-
-def sight(principal: Principal) -> Sight:
-    """What a listing of files shows."""
-    worth = MEMBERSHIPS[principal.role]
-    whole = frozenset(role for role, stand in worth.items() if stand is not Stand.UPLOADER)
-    user_id = None if principal.role in {Role.ADMIN, Role.AUDITOR} else principal.user_id
-    return Sight(user_id, whole, principal.case_id, may_be_granted(principal.role))
-
-
-def sees_every_case(principal: Principal) -> bool:
-    """Whether a listing shows the cases of others, too; and their links."""
-    return principal.role in {Role.ADMIN, Role.AUDITOR}
 
 
 def may_own(role: Role) -> bool:

@@ -18,6 +18,7 @@ from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import policy
+from portal.features.authz.sight import sees_every_case
 from portal.features.authz.standing import CaseRole, CaseStatus, Standing, Tlp
 from portal.features.cases import glass_log, repository, roster, standing
 from portal.features.cases.repository import CaseFilters
@@ -108,7 +109,7 @@ class Register:
     ) -> Page[CaseView]:
         """The cases that the principal is a member of; for an auditor or administrator everybody's."""
         policy.require(principal, Action.CASE_LIST)
-        member = None if policy.sees_every_case(principal) else principal.user_id
+        member = None if sees_every_case(principal) else principal.user_id
         filters = CaseFilters(member, status, only=principal.case_id)
         async with self._database.read() as connection:
             found = await repository.list_page(connection, filters, after, limit + 1)

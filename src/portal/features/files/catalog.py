@@ -20,6 +20,7 @@ from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import policy
+from portal.features.authz.sight import sight_of
 from portal.features.authz.standing import INBOX, Standing
 from portal.features.cases import standing
 from portal.features.files import repository
@@ -52,7 +53,7 @@ class Catalog:
     async def list(self, principal: Principal, filters: Filters, after: After | None, limit: int) -> Page[FileView]:
         """What the principal may know of, narrowed by `filters`. `filters.seen_by` is set here, not by the caller."""
         policy.require(principal, Action.FILE_LIST)
-        narrowed = replace(filters, seen_by=policy.sight(principal))
+        narrowed = replace(filters, seen_by=sight_of(principal))
         async with self._database.read() as connection:
             if filters.case_id is not None:
                 await require_in(connection, principal, Action.FILE_LIST, filters.case_id)

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
 from portal.core.page import After
-from portal.features.authz.policy import EVERYTHING, Sight
+from portal.features.authz.sight import EVERYTHING, Sight
 from portal.features.authz.standing import Tlp
 from portal.features.cases.models import CaseRow, MemberRow
 from portal.features.files import availability, grant_rows, repository
