@@ -2,6 +2,7 @@
 
 import pytest
 
+from portal.core.errors import NotSignedIn
 from portal.core.principal import Principal, Role
 from portal.features.authz.standing import CaseRole, CaseStatus
 from portal.features.identity.accounts import UserChanges
@@ -10,7 +11,7 @@ from portal.features.links.views import LinkState, Made
 from portal.features.links.visits import LinkRefused
 from tests.features.files.conftest import ORIGIN, House
 
-from .conftest import Desk
+from .conftest import Clock, Desk
 
 
 async def ended(desk: Desk, maker: Principal, *, everything: bool = False) -> int:
@@ -69,6 +70,20 @@ async def test_everything_of_an_account_ends_and_nothing_of_another(desk: Desk, 
     assert await ended(desk, lead, everything=True) == 0
     assert [await refused(desk, made) for made in (*mine, theirs)] == [True, True, False]
     assert await states(desk, lead) == [LinkState.CREDENTIALS_ENDED] * 2
+
+
+async def test_what_runs_by_a_link_whose_time_is_over_ends_with_everything(
+    desk: Desk, house: House, lead: Principal, hands: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.features.files.delivery._JUDGED_SECONDS", 0)
+    file = await house.hand_in(lead)
+    running = await desk.begin(await desk.visit(await desk.download_link(lead, file.id)), file.id)
+    await anext(running.chunks)
+    hands.passes(days=1, hours=1)  # a link of a day
+    await anext(running.chunks)
+    assert await ended(desk, lead, everything=True) == 1
+    with pytest.raises(NotSignedIn):
+        await anext(running.chunks)
 
 
 async def test_what_may_be_made_now_stays_and_a_case_that_is_closed_takes_no_right(desk: Desk, lead: Principal) -> None:

@@ -14,9 +14,10 @@ from portal.core.ids import new_id
 from portal.core.principal import NOWHERE, CredentialKind, Origin, Permission, Principal, Role
 from portal.db.unit_of_work import Database
 from portal.features.identity.models import UserRow
+from portal.features.identity.revocation import Revoked
 from portal.features.tokens import service
 from portal.features.tokens.repository import ApiToken
-from portal.features.tokens.service import ApiTokens, Made, TooManyTokens, Wanted
+from portal.features.tokens.service import ApiTokens, Made, TooManyTokens, Wanted, end_tokens_of
 
 from .conftest import Clock, SignIn, events
 
@@ -114,6 +115,19 @@ async def test_it_is_over_at_once_for_new_requests_and_running_ones(
     with pytest.raises(NotSignedIn):
         await tokens.resolve(new.secret, HERE)
     async with database.read() as connection:
+        with pytest.raises(NotSignedIn):
+            await tokens.again(connection, caller)
+
+
+async def test_what_runs_by_one_whose_time_is_over_ends_with_everything(
+    tokens: ApiTokens, ada: Principal, database: Database, hands: Clock
+) -> None:
+    new = await made(tokens, ada, READS, 1)
+    caller = await tokens.resolve(new.secret, HERE)
+    hands.passes(days=1)
+    async with database.write() as connection:
+        assert (await tokens.again(connection, caller)).credential_id == new.token.id
+        assert await end_tokens_of(connection, Revoked(ada.user_id, "a test", HERE, everything=True)) == 0
         with pytest.raises(NotSignedIn):
             await tokens.again(connection, caller)
 

@@ -15,16 +15,19 @@ from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity.revocation import Revoked
 from portal.features.links import repository
-from portal.features.links.judging import require_right
+from portal.features.links.judging import OVERTIME, require_right
 from portal.features.links.views import Link, LinkState, details_of
 
 
 async def end_of_account(
     connection: AsyncConnection, user_id: UUID, *, actor: str, origin: Origin = NOWHERE, everything: bool = True
 ) -> int:
-    """End an account's links, `everything` or those that it could not make now; how many."""
+    """End an account's links, `everything` or those that it could not make now; how many.
+
+    Those too whose time has just come: by them a transfer may still run.
+    """
     now, ended = clock.now(), 0
-    for link, role, disabled in await repository.unended_of(connection, user_id, now):
+    for link, role, disabled in await repository.unended_of(connection, user_id, now - OVERTIME):
         reason = LinkState.CREDENTIALS_ENDED if everything else await _reason(connection, link, role, disabled=disabled)
         if reason is None or not await repository.revoke(connection, link.id, now, reason):
             continue

@@ -104,9 +104,11 @@ async def revoke(connection: AsyncConnection, token_id: UUID, moment: datetime) 
 
 
 async def revoke_all(connection: AsyncConnection, user_id: UUID, moment: datetime) -> int:
-    """Every live one of a user: how many there were."""
-    live = (_tokens.c.user_id == user_id, _tokens.c.revoked_at.is_(None), _tokens.c.expires_at > moment)
-    return (await connection.execute(update(_tokens).where(*live).values(revoked_at=moment))).rowcount
+    """Every one of a user: how many were live. By one whose time is over a transfer may still run."""
+    live = await count_live(connection, user_id, moment)
+    unended = (_tokens.c.user_id == user_id, _tokens.c.revoked_at.is_(None))
+    await connection.execute(update(_tokens).where(*unended).values(revoked_at=moment))
+    return live
 
 
 async def note_use(connection: AsyncConnection, token_id: UUID, moment: datetime, unless_after: datetime) -> None:
