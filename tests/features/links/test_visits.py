@@ -8,6 +8,8 @@ from portal.core import clock
 from portal.core.errors import NotSignedIn, PortalError, TooManyAttempts, Unprocessable
 from portal.core.principal import CredentialKind, Permission, Principal, Role
 from portal.features.authz.standing import CaseRole, CaseStatus, Tlp
+from portal.features.identity import passwords
+from portal.features.identity.turns import Asker
 from portal.features.links.making import MARK
 from portal.features.links.views import Made
 from portal.features.links.visits import FREE, LASTS, SESSION_MARK, LinkRefused
@@ -85,9 +87,9 @@ async def test_a_password_that_is_sent_costs_the_same_work_for_a_link_that_is_no
     asked: list[bool] = []
     real = desk.visits._hasher.verify
 
-    async def verify(password: str, known: str | None) -> bool:
+    async def verify(password: str, known: str | None, asker: Asker) -> bool:
         asked.append(known is not None)
-        return await real(password, known)
+        return await real(password, known, asker)
 
     monkeypatch.setattr(desk.visits._hasher, "verify", verify)
     for secret, password in ((guarded.secret, "wrong"), (MARK.make(), "wrong"), (guarded.secret, None)):
@@ -101,7 +103,7 @@ async def test_what_can_be_no_password_is_on_record_and_costs_nothing_for_anybod
     desk: Desk, house: House, lead: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = await desk.upload_link(lead, password=PASSWORD)
-    monkeypatch.setattr(desk.visits._hasher, "_in_thread", None)
+    monkeypatch.setattr(passwords, "_in_thread", None)
     for secret in (made.secret, MARK.make()):
         with pytest.raises(Unprocessable):
             await desk.visits.redeem(secret, "é" * 1024, ORIGIN)
@@ -114,9 +116,9 @@ async def test_a_link_that_ends_while_its_password_is_judged_is_refused(
     made = await desk.upload_link(lead, password=PASSWORD)
     real = desk.visits._hasher.verify
 
-    async def verify(password: str, known: str | None) -> bool:
+    async def verify(password: str, known: str | None, asker: Asker) -> bool:
         await desk.making.revoke(lead, made.link.id, ORIGIN)
-        return await real(password, known)
+        return await real(password, known, asker)
 
     monkeypatch.setattr(desk.visits._hasher, "verify", verify)
     await refused(desk, made.secret, PASSWORD)
