@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from portal.core import clock
-from portal.core.errors import NotSignedIn, PortalError, TooManyAttempts, Unprocessable
+from portal.core.errors import NotSignedIn, PortalError, TooManyAttempts, Unavailable, Unprocessable
 from portal.core.principal import CredentialKind, Permission, Principal, Role
 from portal.features.authz.standing import CaseRole, CaseStatus, Tlp
 from portal.features.identity import passwords
@@ -108,6 +108,23 @@ async def test_what_can_be_no_password_is_on_record_and_costs_nothing_for_anybod
         with pytest.raises(Unprocessable):
             await desk.visits.redeem(secret, "é" * 1024, ORIGIN)
     assert len(await house.record("link.refused")) == 2
+
+
+async def test_what_nobody_judged_is_no_wrong_password(
+    desk: Desk, lead: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await desk.upload_link(lead, password=PASSWORD)
+
+    async def verify(*_: object) -> bool:
+        raise Unavailable
+
+    with monkeypatch.context() as busy:
+        busy.setattr(desk.visits._hasher, "verify", verify)
+        for secret in [made.secret] * (FREE + 1) + [MARK.make()]:
+            with pytest.raises(Unavailable):
+                await desk.visits.redeem(secret, PASSWORD, ORIGIN)
+    assert (await desk.link_row())["failures"] == 0
+    await desk.visit(made, PASSWORD)
 
 
 async def test_a_link_that_ends_while_its_password_is_judged_is_refused(

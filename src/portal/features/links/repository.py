@@ -114,6 +114,12 @@ async def count_failures(connection: AsyncConnection, link_id: UUID, failures: i
     await connection.execute(update(_links).where(_links.c.id == link_id).values(values))
 
 
+async def forgive_one(connection: AsyncConnection, link_id: UUID) -> None:
+    """A try that nobody judged was no failure; when the last one was stays as it is."""
+    statement = update(_links).where(_links.c.id == link_id, _links.c.failures > 0)
+    await connection.execute(statement.values(failures=_links.c.failures - 1))
+
+
 async def listed(
     connection: AsyncConnection,
     moment: datetime,

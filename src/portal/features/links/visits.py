@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
-from portal.core.errors import Forbidden, NotSignedIn, TooManyAttempts, Unprocessable
+from portal.core.errors import Forbidden, NotSignedIn, TooManyAttempts, Unavailable, Unprocessable
 from portal.core.ids import new_id
 from portal.core.marked import LINK_SESSION, Mark
 from portal.core.principal import Origin, Principal
@@ -99,12 +99,25 @@ class Visits:
         return found
 
     async def _require_password(self, found: Redeemable | None, password: str | None, origin: Origin) -> None:
-        """The same work for a link that is there and for one that is not. Raises LinkRefused, Unprocessable."""
+        """The same work for a link that is there and for one that is not.
+
+        Raises LinkRefused, Unprocessable, Unavailable.
+        """
         if found is not None and found.password_hash is None:
             return
         known = None if found is None else found.password_hash
-        if password is None or not await self._hasher.verify(password, known, Asker.by_address(origin)):
-            raise LinkRefused
+        try:
+            if password is None or not await self._hasher.verify(password, known, Asker.by_address(origin)):
+                raise LinkRefused
+        except Unavailable:
+            if found is not None:
+                await self._give_back(found.live.link)
+            raise
+
+    async def _give_back(self, link: Link) -> None:
+        """Too many waited to be judged: that was no wrong password."""
+        async with self._database.write() as connection:
+            await repository.forgive_one(connection, link.id)
 
     async def _settle(self, digest: bytes | None, found: Redeemable | None, origin: Origin) -> Redeemed:
         async with self._database.write() as connection:
