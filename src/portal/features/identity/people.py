@@ -5,7 +5,7 @@ changes: each is asked for once a process. Where the database is unavailable the
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
 
@@ -46,22 +46,27 @@ class People:
         """The same items; one statement for all names that were not known."""
         wanted = [(item, name, _id(getattr(item, field))) for item in items for name, field in item.NAMED.items()]
         told = {id_ for _, _, id_ in wanted if id_ is not None and policy.may_know_name(principal, id_)}
-        with contextlib.suppress(Unavailable):
-            await self._learn(told - self._known.keys())
+        names = await self._names(told)
         for item, name, id_ in wanted:
-            setattr(item, name, self._known.get(id_) if id_ in told else None)
+            setattr(item, name, None if id_ is None else names.get(id_))
         return items
 
-    async def _learn(self, ids: Iterable[UUID]) -> None:
-        missing = list(ids)
-        if not missing:
-            return
+    async def _names(self, ids: set[UUID]) -> Mapping[UUID, str]:
+        names = {id_: self._known[id_] for id_ in ids & self._known.keys()}  # before others make room for theirs
+        with contextlib.suppress(Unavailable):
+            names |= await self._asked(ids - names.keys())
+        return names
+
+    async def _asked(self, ids: set[UUID]) -> Mapping[UUID, str]:
+        if not ids:
+            return {}
         async with self._database.read() as connection:
-            rows = await connection.execute(select(_users.c.id, _users.c.name).where(_users.c.id.in_(missing)))
+            rows = await connection.execute(select(_users.c.id, _users.c.name).where(_users.c.id.in_(ids)))
             found = {row.id: row.name for row in rows}
         if len(self._known) > _MOST:
             self._known.clear()
         self._known |= found
+        return found
 
 
 def _id(value: UUID | str | None) -> UUID | None:
