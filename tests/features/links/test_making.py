@@ -1,14 +1,23 @@
 """Links as their makers see them: nobody gives away what is not theirs to give, and none is hidden."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
-from portal.core.errors import Forbidden, NotFound, NotSignedIn, PortalError, Quarantined, Unprocessable
+from portal.core.errors import (
+    Forbidden,
+    InsufficientScope,
+    NotFound,
+    NotSignedIn,
+    PortalError,
+    Quarantined,
+    Unprocessable,
+)
 from portal.core.ids import new_id
-from portal.core.principal import Principal, Role
+from portal.core.principal import Permission, Principal, Role
 from portal.features.authz.policy import CaseReadOnly, TlpForbidsLinks
 from portal.features.authz.standing import CaseRole, CaseStatus, Tlp
 from portal.features.identity.accounts import UserChanges
@@ -195,6 +204,27 @@ async def test_an_account_has_so_many_live_links(desk: Desk, lead: Principal, mo
     assert sorted(map(type, many), key=str) == sorted([Made] * 2 + [making.TooManyLinks] * 4, key=str)
     await desk.making.revoke(lead, live[0].link.id, ORIGIN)
     await desk.upload_link(lead)
+
+
+async def test_a_session_that_is_good_for_less_makes_no_link_for_more(
+    desk: Desk, house: House, lead: Principal
+) -> None:
+    case_id = await desk.case(lead)
+    file = await house.hand_in(lead, case_id=case_id)
+    reads, sends = (
+        replace(lead, permissions=frozenset({Permission.ACCOUNT, more}))
+        for more in (Permission.DOWNLOAD_RAW, Permission.FILES_UPLOAD)
+    )
+    for refused in (
+        desk.upload_link(reads, case_id),
+        desk.download_link(sends, file.id),
+        desk.case_link(sends, case_id),
+    ):
+        with pytest.raises(InsufficientScope):
+            await refused
+    await desk.upload_link(sends, case_id)
+    await desk.download_link(reads, file.id)
+    await desk.case_link(reads, case_id)
 
 
 async def test_roles_may_be_kept_from_making_links(desk: Desk, house: House, lead: Principal) -> None:

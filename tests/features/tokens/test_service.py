@@ -1,6 +1,7 @@
 """API tokens on both databases: less than their owner, never longer, and over at once."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_network
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from sqlalchemy import text, update
 
 from portal.core import clock, tasks
-from portal.core.errors import Forbidden, NotFound, NotSignedIn, PortalError, Unprocessable
+from portal.core.errors import Forbidden, InsufficientScope, NotFound, NotSignedIn, PortalError, Unprocessable
 from portal.core.ids import new_id
 from portal.core.principal import NOWHERE, CredentialKind, Origin, Permission, Principal, Role
 from portal.db.unit_of_work import Database
@@ -86,6 +87,13 @@ async def test_no_token_gets_the_account_or_nothing_at_all(
         await made(tokens, ada, frozenset(permissions))
     assert await listed(tokens, ada) == []
     assert await events(database) == []
+
+
+async def test_a_session_that_is_good_for_less_makes_no_token_for_more(tokens: ApiTokens, ada: Principal) -> None:
+    less = replace(ada, permissions=frozenset({Permission.ACCOUNT, Permission.FILES_READ}))
+    with pytest.raises(InsufficientScope):
+        await made(tokens, less, READS | {Permission.DOWNLOAD_RAW})
+    await made(tokens, less, READS)
 
 
 async def test_it_ends_when_it_said(tokens: ApiTokens, ada: Principal, hands: Clock) -> None:

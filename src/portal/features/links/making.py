@@ -27,7 +27,7 @@ from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.turns import Asker
 from portal.features.links import repository
 from portal.features.links.judging import require_place
-from portal.features.links.views import Link, LinkKind, LinkState, Made, Wanted, details_of
+from portal.features.links.views import NEEDED, Link, LinkKind, LinkState, Made, Wanted, details_of
 
 MARK = Mark(LINK)
 MOST_LINKS = 500  # live ones of one account
@@ -50,9 +50,10 @@ class Making:
         self._roles = roles
 
     async def make(self, principal: Principal, wanted: Wanted, origin: Origin) -> Made:
-        """Raises NotSignedIn, NotFound, Forbidden, CaseReadOnly, TlpForbidsLinks, TooManyLinks, Quarantined,
-        Unprocessable, Unavailable.
+        """Raises NotSignedIn, InsufficientScope, NotFound, Forbidden, CaseReadOnly, TlpForbidsLinks, TooManyLinks,
+        Quarantined, Unprocessable, Unavailable.
         """
+        policy.require_permissions(principal, {NEEDED[wanted.kind]})
         if principal.role not in self._roles:
             raise Forbidden("Accounts of this role make no links here.")
         asker, password = Asker.by_account(principal.user_id), wanted.password

@@ -52,6 +52,14 @@ ACTIONS = {LinkKind.FILES: Action.LINK_FILES, LinkKind.CASE: Action.LINK_CASE, L
 """What a link's maker must be allowed to do where it leads: when it is made, and for as long as it is used."""
 
 
+NEEDED = {
+    LinkKind.FILES: Permission.DOWNLOAD_RAW,
+    LinkKind.CASE: Permission.DOWNLOAD_RAW,
+    LinkKind.UPLOAD: Permission.FILES_UPLOAD,
+}
+"""What the maker's own session must be good for: a link gives nobody more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A link to be made. Files are of one place; no case is the maker's inbox; no kinds are all kinds."""

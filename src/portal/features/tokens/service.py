@@ -75,9 +75,12 @@ class ApiTokens:
         self._uses = Uses(database, repository.note_use)
 
     async def create(self, principal: Principal, wanted: Wanted, origin: Origin) -> Made:
-        """Raises Unprocessable for permissions that no token has, NotFound for a case, TooManyTokens."""
+        """Raises Unprocessable for permissions that no token has, InsufficientScope for those that the session has not,
+        NotFound for a case, TooManyTokens.
+        """
         if not wanted.permissions or not wanted.permissions <= policy.GRANTABLE:
             raise Unprocessable("Name at least one permission that a token can have.")
+        policy.require_permissions(principal, wanted.permissions)
         now, secret = clock.now(), MARK.make()
         token = ApiToken(
             id=new_id(),
