@@ -16,8 +16,10 @@ def nearest(routes: Iterable[tuple[str, set[str]]], method: str, path: str) -> s
     if len(path) > _MOST_CHARACTERS:
         return None
     given = path.rstrip("/").split("/")
-    near = [(_likeness(template.split("/"), given), template) for template, methods in routes if method in methods]
-    best, template = max(near, default=(0.0, ""))
+    empty = path.endswith("/")  # a name that a script put behind it may have come out empty
+    offered = [template.split("/") for template, methods in routes if method in methods]
+    near = [(_likeness(words, given), (len(words) > len(given)) == empty, "/".join(words)) for words in offered]
+    best, _, template = max(near, default=(0.0, False, ""))
     return f"{method} {re.sub(r':[a-z]+}', '}', template)}" if best else None
 
 
