@@ -60,6 +60,7 @@ def test_a_password_is_one_line_without_its_end(portal: Shell, line_end: str) ->
 def test_a_role_that_is_none_is_a_wrong_argument(portal: Shell) -> None:
     ran = create(portal, role="root")
     assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("portal: Invalid value for '--role': 'root' is not one of 'admin',")
     assert portal.query("SELECT id FROM users") == []
 
 

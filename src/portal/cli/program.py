@@ -89,7 +89,7 @@ def run(app: typer.Typer) -> None:
             sys.exit(error.exit_code)
         context = getattr(error, "ctx", None)
         hint = f" (see `{context.command_path} --help`)" if context is not None else ""
-        _fail(error.exit_code, f"{error.format_message()}{hint}")
+        _fail(error.exit_code, f"{error.format_message().replace('Value error, ', '')}{hint}")
     else:
         sys.exit(code if isinstance(code, int) else Exit.OK)
 
