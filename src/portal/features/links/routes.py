@@ -55,10 +55,17 @@ _MAKE: list[type[PortalError]] = [
     openapi_extra=taken_as_json(DownloadLinkIn),
 )
 async def make_download_link(
-    principal: WithAccount, body: NewDownloadLink, links: WithLinks, origin: From, response: Response
+    principal: WithAccount,
+    body: NewDownloadLink,
+    links: WithLinks,
+    people: WithPeople,
+    origin: From,
+    response: Response,
 ) -> LinkCreated:
     """To files that you may download, of one case or your inbox; for its lead to all of a case."""
-    return await _made(principal, body.wanted(), links, origin, response)
+    made = await _made(principal, body.wanted(), links, origin)
+    response.headers["Cache-Control"] = "no-store"
+    return await people.named(principal, made)
 
 
 @router.post(
@@ -70,10 +77,17 @@ async def make_download_link(
     openapi_extra=taken_as_json(UploadLinkIn),
 )
 async def make_upload_link(
-    principal: WithAccount, body: NewUploadLink, links: WithLinks, origin: From, response: Response
+    principal: WithAccount,
+    body: NewUploadLink,
+    links: WithLinks,
+    people: WithPeople,
+    origin: From,
+    response: Response,
 ) -> LinkCreated:
     """Into a case that you lead or contribute to, or your inbox. Its holder reads nothing, not even what they sent."""
-    return await _made(principal, body.wanted(), links, origin, response)
+    made = await _made(principal, body.wanted(), links, origin)
+    response.headers["Cache-Control"] = "no-store"
+    return await people.named(principal, made)
 
 
 @router.get(
@@ -123,8 +137,7 @@ async def revoke_link(link_id: UUID, principal: WithAccount, links: WithLinks, o
     return Response(status_code=204)
 
 
-async def _made(principal: Principal, wanted: Wanted, links: Links, origin: Origin, response: Response) -> LinkCreated:
+async def _made(principal: Principal, wanted: Wanted, links: Links, origin: Origin) -> LinkCreated:
     require_fresh_for(principal, wanted.lifetime)
     made = await links.making.make(principal, wanted, origin)
-    response.headers["Cache-Control"] = "no-store"
     return LinkCreated.with_secret(made.link, made.secret)

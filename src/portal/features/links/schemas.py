@@ -137,7 +137,7 @@ class LinkOut(BaseModel):
     id: UUID
     kind: LinkKind
     made_by: UUID
-    made_by_name: str | None = Field(None, description="The name of its maker, in lists, for those who may know it.")
+    made_by_name: str | None = Field(None, description="The name of its maker, for those who may know it.")
     case_id: UUID | None = Field(description="Where it leads; null for its maker's inbox.")
     message: str
     created_at: Moment
