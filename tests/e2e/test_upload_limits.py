@@ -56,9 +56,9 @@ def test_a_file_of_exactly_the_limit_passes(analyst: httpx.Client) -> None:
 def test_an_unannounced_body_is_counted_and_cut_off(portal: Served, analyst: httpx.Client, way: str) -> None:
     name = secrets.token_hex(8)
     method, target = ("PUT", f"/upload/{name}") if way == "raw" else ("POST", "/files")
-    start = part("file", b"", filename=name)[:-2] if way == "form" else b""
+    start, kind = (part("file", b"", filename=name)[:-2], [FORM]) if way == "form" else (b"", [])
     with Wire(portal.port) as wire:
-        wire.send(head(method, f"/api/v1{target}", bearer(analyst), FORM, "Transfer-Encoding: chunked"))
+        wire.send(head(method, f"/api/v1{target}", bearer(analyst), *kind, "Transfer-Encoding: chunked"))
         wire.send(*([chunk(start)] if start else []))
         for _ in range(LIMIT // len(PIECE)):
             wire.send(chunk(PIECE))
