@@ -6,7 +6,7 @@ to which a listing in that order is settled (`settled_before`): what commits lat
 SQLite has one writer, so the order of stamps is the order of commits. In Postgres a later stamp may commit first. If
 writers waited for each other, every upload would wait for the disk of the one before. Instead each writer first takes a
 shared advisory lock named after the second: no one waits for it, it ends with the transaction, and a listing ends
-before the earliest second that is still locked (docs/adr/0013-what-is-new-is-never-missed.md).
+before the earliest second that is still locked (docs/adr/0012-what-is-new-is-never-missed.md).
 """
 
 from datetime import datetime, timedelta
