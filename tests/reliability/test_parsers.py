@@ -99,7 +99,7 @@ def test_if_match_names_a_version_in_its_one_spelling_or_matches_none(tag: str) 
     plain = tag.strip(" \t")
     try:
         version = conditions.expected_version(tag)
-    except PreconditionFailed:
+    except (PreconditionFailed, InvalidInput):
         assert plain != "*"
         return
     assert plain == ("*" if version is None else conditions.version_tag(version))
@@ -158,11 +158,17 @@ def test_an_address_is_the_peers_or_one_that_a_trusted_proxy_vouched_for(peer: s
     assert found is None or str(ip_address(found)) == found
 
 
+def without_port(hop: str) -> str:
+    """`6.6.6.6:80`, `[::1]` and `[::1]:80` as some proxies write them."""
+    host = re.sub(r"(?<=[\d\]]):\d{1,5}\Z", "", hop, flags=re.ASCII) if hop.count(":") == 1 or hop[:1] == "[" else hop
+    return host[1:-1] if host[:1] == "[" and host[-1:] == "]" else host
+
+
 def vouched(peer: str | None, forwarded: str) -> str | None:
     """From the nearest hop outwards, for as long as each is trusted to name the next."""
     known = canonical(peer or "")
     for hop in reversed(forwarded.split(",")):
-        if known is None or not trusted(known) or (further := canonical(hop.strip())) is None:
+        if known is None or not trusted(known) or (further := canonical(without_port(hop.strip()))) is None:
             break
         known = further
     return known

@@ -19,9 +19,8 @@ from portal.features.cases.register import CaseChanges, CaseNotEmpty
 from portal.features.cases.views import CaseView
 from portal.features.files import delivery
 from portal.features.files.catalog import Changes
-from portal.features.files.intake import InFlight
 from portal.features.files.listing import Filters
-from portal.features.files.upload import KeyReused
+from portal.features.files.upload import KeyReused, UploadGone
 from portal.features.files.views import FileView
 
 from .conftest import CONTENT, MARKER, ORIGIN, House, drink, whole
@@ -406,7 +405,7 @@ async def test_a_key_tells_nothing_of_a_file_that_is_not_ones_own_any_more(
     await house.hand_in(contributor, key="k", case_id=case.id)
     await remove(house, analyst, case, contributor)
     for place in (case.id, None):
-        with pytest.raises((NotFound, InFlight)):
+        with pytest.raises((NotFound, UploadGone)):
             await house.hand_in(contributor, key="k", case_id=place)
 
 

@@ -183,20 +183,22 @@ async def begin_delete(connection: AsyncConnection, file_id: UUID, version: int)
     gone = {"status": Status.DELETING.value, "record": None, "case_id": None}
     if not await update_details(connection, file_id, version, gone | _FORGOTTEN):
         return False
-    destroyed = {"wrapped_key": None, "content": None}
-    await connection.execute(update(_blobs).where(_blobs.c.file_id == file_id).values(destroyed))
+    of_it = _blobs.c.file_id == file_id
+    await connection.execute(delete(_blobs).where(of_it, _blobs.c.content.is_not(None)))  # its bytes are in no store
+    await connection.execute(update(_blobs).where(of_it).values(wrapped_key=None))
     return True
 
 
 async def unsettled(
     connection: AsyncConnection, lease_before: datetime, after: UUID | None, limit: int
 ) -> list[FileView]:
-    """Files that a crash left: pending without a live lease, or given up with blobs still on record."""
+    """Files that a crash left: pending without a live lease, half deleted, or given up with blobs still on record."""
     has_blobs = select(_blobs.c.id).where(_blobs.c.file_id == _files.c.id).exists()
-    over = (Status.FAILED.value, Status.REJECTED.value, Status.DELETING.value)
+    over = (Status.FAILED.value, Status.REJECTED.value)
     statement = select(*COLUMNS).where(
         or_(
             (_files.c.status == Status.PENDING.value) & (_files.c.lease_until <= lease_before),
+            _files.c.status == Status.DELETING.value,
             _files.c.status.in_(over) & has_blobs,
         )
     )
