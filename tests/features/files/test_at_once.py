@@ -363,10 +363,9 @@ async def test_a_file_that_is_being_deleted_has_neither_keys_nor_bytes(house: Ho
     file = await hand_in(house, analyst)
     async with house.database.write() as connection:
         assert await repository.begin_delete(connection, file.id, file.version)
-    (row,) = await house.rows("blobs")
-    assert (row["wrapped_key"], row["content"]) == (None, None)
-    assert await house.maintenance.sweep() == 1
-    assert (await house.rows("blobs"), await house.statuses()) == ([], ["deleted"])
+    assert (await house.rows("blobs"), await house.statuses()) == ([], ["deleting"])
+    assert [await house.maintenance.sweep() for _ in range(2)] == [1, 0]  # what was cut off here is finished, once
+    assert await house.statuses() == ["deleted"]
 
 
 async def checked(house: House, *, full: bool) -> list[str | None]:
