@@ -13,6 +13,7 @@ from portal.features.identity.repository import User
 from portal.features.identity.revocation import Revocations
 from portal.features.identity.sessions import Sessions
 from portal.features.identity.throttle import FREE_HERE
+from portal.features.identity.turns import Asker
 from portal.features.identity.users import Users
 
 from .stage import EVERYTHING, PASSWORD, at_once, lives, make, record, signed_in
@@ -110,8 +111,8 @@ async def test_a_sign_in_that_is_judged_while_the_password_changes_gets_no_sessi
     mine = await signed_in(sessions, ada.name)
     really = hasher.verify
 
-    async def overtaken(password: str, known: str | None) -> bool:
-        right = await really(password, known)
+    async def overtaken(password: str, known: str | None, asker: Asker) -> bool:
+        right = await really(password, known, asker)
         monkeypatch.setattr(hasher, "verify", really)
         await owner.change_password(mine, PASSWORD, None, NEW, HERE)
         return right
