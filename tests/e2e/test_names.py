@@ -32,7 +32,8 @@ def test_names_stand_where_ids_do(portal: Served) -> None:
         with portal.client("cy") as cy:
             (got,) = done(cy.get("/grants"))["items"]
             assert (got["file_id"], got["granted_by_name"]) == (file["id"], "ana")
-        done(ana.post("/links/download", json={"case_id": case["id"]}))
+        for kind in ("download", "upload"):
+            assert done(ana.post(f"/links/{kind}", json={"case_id": case["id"]}))["made_by_name"] == "ana"
         for url, who in (("/links", ana), (f"/cases/{case['id']}/links", adm)):
             assert done(who.get(url))["items"][0]["made_by_name"] == "ana"
         done(adm.post(f"/files/{file['id']}/break-glass", json={"reason": REASON}))
