@@ -224,8 +224,8 @@ def test_an_upload_of_a_session_that_was_ended_is_not_kept(portal: Served) -> No
         assert problem(upload.finish()) == (401, "not_signed_in")
 
 
-def test_the_only_administrator_does_not_reset_their_own_password(portal: Served) -> None:
-    with portal.client("adm") as admin:
+def test_the_only_administrator_does_not_reset_their_own_password(tmp_path: Path) -> None:
+    with running(tmp_path / "portal", {}, adm="admin") as portal, portal.client("adm") as admin:
         me = admin.get("/users/me").json()["id"]
         assert problem(admin.post(f"/users/{me}/reset-password")) == (409, "last_administrator")
         assert admin.get("/users/me").status_code == 200
