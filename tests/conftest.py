@@ -43,6 +43,12 @@ def skip(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as cores: tests wait for servers and disks more than they compute."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + cores // 2
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print what suites counted (see `reliability/conftest.py`). Here, where the process that prints has it."""
     for report in terminalreporter.getreports("passed"):
