@@ -15,7 +15,9 @@ from portal.db.reasons import explained
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 _ROLE = text("SELECT rolsuper OR pg_has_role(rolname, current_user, 'MEMBER') FROM pg_roles WHERE rolname = :name")
-_MAY_EDIT = text("SELECT has_table_privilege('audit', 'UPDATE') OR has_table_privilege('audit', 'DELETE')")
+_MAY_EDIT = text(
+    "SELECT has_table_privilege('audit', 'DELETE, TRUNCATE') OR has_any_column_privilege('audit', 'UPDATE')"
+)
 _RIGHTS = (
     "GRANT USAGE ON SCHEMA {schema} TO {role}",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}",

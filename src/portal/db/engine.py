@@ -67,6 +67,7 @@ def make_engine(url: URL, ssl_mode: SslMode, authorities: Path | None = None) ->
         return _sqlite(url)
     return create_async_engine(
         url,
+        isolation_level="READ COMMITTED",  # what statements are written for, whatever the database's own default is
         hide_parameters=True,  # they hold names and hashes, and errors go to the log
         pool_pre_ping=True,
         pool_recycle=300,
