@@ -164,6 +164,13 @@ def test_any_value_is_one_line_of_json(lines: Lines, event: str, value: Any) -> 
     assert "event" in json.loads(after[-1])
 
 
+def test_a_terminal_obeys_nothing_that_a_path_holds() -> None:
+    orders = ["\x1b]0;title\x07", "\x1b[2J", "\x9b31m", "\u202e", "\n"]
+    shown = log._for_people()(None, "info", {"event": "request", "path": f"/{''.join(orders)}"})
+    assert "title" in shown
+    assert not [order for order in orders if order in shown]
+
+
 def test_debug_lines_are_not_shown(lines: Lines) -> None:
     log.get("x").debug("quiet")
     logging.getLogger("library").debug("quiet")

@@ -74,8 +74,8 @@ def silence(name: str, kind: type[BaseException]) -> None:
 
 
 def _for_people() -> Any:
-    """At a terminal, where nobody collects."""
-    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    """At a terminal, where nobody collects. It obeys nothing that a path holds."""
+    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback, repr_native_str=True)
 
 
 def _handler(file: Path | None) -> logging.Handler:
