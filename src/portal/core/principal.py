@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 from uuid import UUID
 
@@ -122,6 +123,14 @@ class Origin:
     request_id: str | None = None
     address: str | None = None
     agent: str | None = None
+
+    @property
+    def network(self) -> str:
+        """What somebody has as a rule, to count them by: one address of IPv4, a network of IPv6; "" if not known."""
+        if self.address is None:
+            return ""
+        parsed = ip_address(self.address)
+        return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else self.address
 
 
 NOWHERE: Final = Origin()

@@ -85,6 +85,17 @@ async def test_a_queue_full_of_others_who_ask_once_refuses_everybody() -> None:
         await row.turns.take(ANA)
 
 
+async def test_the_addresses_of_one_network_are_one_who_asks() -> None:
+    """Of IPv6 whoever has one address has 2**64 of them."""
+    row = Row(Turns(1, 8))
+    await row.ask(BEN)
+    crowd = [Asker.by_address(Origin(None, f"2001:db8:0:1::{number:x}")) for number in range(7)]
+    await row.queue(crowd)
+    tasks = await row.queue([ANA])
+    assert len(set(crowd)) == 1
+    assert (await served(row, tasks))[:3] == [BEN, crowd[0], ANA]
+
+
 @pytest.mark.parametrize("come", [True, False], ids=["whose turn just came", "who waits"])
 async def test_who_leaves_loses_no_turn_for_others(*, come: bool) -> None:
     row = Row(Turns(1, 8))

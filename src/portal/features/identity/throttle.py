@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import IPv6Address, ip_address, ip_network
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -50,7 +49,7 @@ class Throttle:
         self._key = purpose_keys(secret_keys, "sign-in throttle")[0].key
 
     def attempt(self, name: str, origin: Origin) -> Attempt:
-        address, account = _prefix(origin.address), name_key(name)
+        address, account = origin.network, name_key(name)
         return Attempt(
             self._mac("here", address, account), self._mac("address", address), self._mac("account", account)
         )
@@ -89,11 +88,3 @@ def _left(failures: int, free: int, last: datetime, now: datetime) -> int:
         return 0
     delay = min(timedelta(seconds=1 << min(failures - free, 16)), LONGEST)
     return math.ceil((last + delay - now).total_seconds())
-
-
-def _prefix(address: str | None) -> str:
-    """What somebody has as a rule: one address of IPv4, a network of IPv6."""
-    if address is None:
-        return ""
-    parsed = ip_address(address)
-    return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else address

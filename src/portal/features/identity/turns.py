@@ -19,7 +19,7 @@ Waiting = deque[asyncio.Future[None]]
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Whose share of the queue a request takes: an account's, or of who is not signed in an address's."""
+    """Whose share of the queue a request takes: an account's, or of who is not signed in a network's."""
 
     key: str
     signed_in: bool = False
@@ -30,7 +30,7 @@ class Asker:
 
     @classmethod
     def by_address(cls, origin: Origin) -> "Asker":
-        return cls(origin.address or "")
+        return cls(origin.network)
 
 
 NOBODY: Final = Asker("")
