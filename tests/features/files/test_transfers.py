@@ -1,6 +1,7 @@
 """Transfers at once: a caller and a worker have so many, and what is small needs no place."""
 
 import asyncio
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 
 import pytest
@@ -19,6 +20,12 @@ from .conftest import CONTENT, ORIGIN, Bytes, House, whole
 
 def caller(**who: object) -> Principal:
     return Principal(**{"actor": "x", "role": Role.ANALYST, "user_id": new_id(), "credential_id": new_id(), **who})  # type: ignore[arg-type]
+
+
+def take_all(held: ExitStack, transfers: Transfers, one: Principal) -> None:
+    with suppress(TooManyTransfers, WorkerBusy):
+        while True:
+            held.enter_context(transfers.place(one))
 
 
 def test_an_account_has_its_places_however_it_is_signed_in_and_gives_them_back() -> None:
@@ -44,6 +51,22 @@ def test_a_link_has_places_of_its_own() -> None:
     account = transfers.place(caller(user_id=maker))
     with account, transfers.place(links[0]), transfers.place(links[1]), pytest.raises(TooManyTransfers):
         transfers.require(links[0])
+
+
+def test_nobody_takes_the_places_of_everybody_else() -> None:
+    """Neither an account with its links, nor a few accounts together."""
+    transfers, maker = Transfers(8, 16), new_id()
+    account = caller(user_id=maker)
+    links = [caller(user_id=maker, kind=CredentialKind.LINK) for _ in range(20)]
+    with ExitStack() as held:
+        for one in (account, *links):
+            take_all(held, transfers, one)
+        held.enter_context(transfers.place(caller()))
+    with ExitStack() as held:
+        for one in [caller() for _ in range(3)]:
+            take_all(held, transfers, one)
+        held.enter_context(transfers.place(caller()))
+    assert transfers._of == transfers._by_links_of == {}
 
 
 async def test_uploads_and_downloads_beyond_it_begin_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 """Transfers at once: each one holds memory while it lasts, so a caller has so many, and so has a worker.
 
 Comes in: the caller whose transfer begins. Leaves: a place until it ends, or a refusal that says when to ask again.
-What is so small that it holds next to nothing needs no place.
+Nobody has more than are still free, so that a few who take all they can leave places for everybody else; the links of
+one account count together, and may have twice as many. What is so small that it holds next to nothing needs no place.
 """
 
 from collections import Counter
@@ -30,26 +31,33 @@ class Transfers:
     def __init__(self, each: int, most: int) -> None:
         self._each, self._most = each, most
         self._of: Counter[UUID] = Counter()
+        self._by_links_of: Counter[UUID] = Counter()
 
     def require(self, principal: Principal) -> None:
         """That there is a place. Raises TooManyTransfers, WorkerBusy."""
-        if self._of[_caller(principal)] >= self._each:
+        mine, free = self._of[_caller(principal)], self._most - self._of.total()
+        if mine >= self._each:
             raise TooManyTransfers
-        if self._of.total() >= self._most:
+        by_links = self._by_links_of[principal.user_id] if principal.kind is CredentialKind.LINK else 0
+        if mine >= free or by_links >= 2 * free:
             raise WorkerBusy
 
     @contextmanager
     def place(self, principal: Principal) -> Iterator[None]:
         """A place, while a transfer lasts. Raises TooManyTransfers, WorkerBusy."""
         self.require(principal)
-        caller = _caller(principal)
-        self._of[caller] += 1
+        counted = [(self._of, _caller(principal))]
+        if principal.kind is CredentialKind.LINK:
+            counted.append((self._by_links_of, principal.user_id))
+        for counts, who in counted:
+            counts[who] += 1
         try:
             yield
         finally:
-            self._of[caller] -= 1
-            if not self._of[caller]:
-                del self._of[caller]
+            for counts, who in counted:
+                counts[who] -= 1
+                if not counts[who]:
+                    del counts[who]
 
 
 UNBOUNDED = Transfers(1 << 30, 1 << 30)
