@@ -69,6 +69,15 @@ async def test_one_caller_has_room_for_so_many_kinds_and_one_row_for_the_rest(ho
     assert (counted.actor, counted.details["more"]) == ("user:1", MOST_OF_ONE * 4 - 1)
 
 
+async def test_an_accounts_tokens_have_its_room_together(house: House) -> None:
+    for number in range(MOST_OF_ONE * 3):
+        house.refuse(f"user:1/token:{number}", f"file-{number}")
+    events = await house.events()
+    assert len(events) == MOST_OF_ONE + 1
+    assert events[3].actor == "user:1/token:3"
+    assert (events[-1].actor, events[-1].details["action"]) == ("user:1", VARIOUS)
+
+
 async def test_strangers_use_up_no_room_of_those_who_are_signed_in(house: House, monkeypatch: Any) -> None:
     monkeypatch.setitem(MOST_OF_ALL, True, 3)
     for number in range(MOST_OF_ALL[False] * 3):

@@ -35,8 +35,8 @@ class Refusal:
 
     @property
     def caller(self) -> str:
-        """Whom it is counted by: a stranger by their address."""
-        return f"{NOBODY}@{self.address}" if self.actor == NOBODY else self.actor
+        """Whom it is counted by: an account with all its tokens together, a stranger by their address."""
+        return f"{NOBODY}@{self.address}" if self.actor == NOBODY else self.actor.partition("/")[0]
 
 
 @dataclass(slots=True)
@@ -82,7 +82,9 @@ class Refusals:
         if here.of_all[known] >= MOST_OF_ALL[known]:
             return Refusal(VARIOUS if known else NOBODY, VARIOUS, VARIOUS)
         if here.of_one[refusal.caller] >= MOST_OF_ONE:
-            return Refusal(refusal.actor, VARIOUS, VARIOUS, None, None if known else refusal.address)
+            return Refusal(
+                refusal.caller if known else NOBODY, VARIOUS, VARIOUS, None, None if known else refusal.address
+            )
         here.of_all[known] += 1
         here.of_one[refusal.caller] += 1
         return refusal
