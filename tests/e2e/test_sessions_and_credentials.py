@@ -60,7 +60,9 @@ ASKS: list[tuple[str, str, str, Any]] = [
     ("adm", "POST", "/users/{eve}/reset-totp", None),
     ("adm", "PATCH", "/users/{eve}", {"role": "admin"}),
     ("adm", "PATCH", "/users/{eve}", {"disabled": False}),
+    ("adm", "POST", "/users/{eve}/transfer", {"to": "ana"}),
 ]
+OTHERWISE = {"totp_not_enrolled", "inbox_in_use"}  # what else is in the way of who is fresh
 
 
 @pytest.mark.parametrize(("who", "method", "path", "body"), ASKS, ids=[f"{m} {p} {b}"[:50] for _, m, p, b in ASKS])
@@ -79,7 +81,7 @@ def test_what_outlives_a_session_asks_for_a_fresh_one(
         assert problem(client.request(method, path, headers=ANY, **sent)) == (403, "fresh_sign_in_required")
         done(client.post("/auth/confirm", json={"password": PASSWORD}))
         fresh = client.request(method, path, headers=ANY, **sent)
-        assert fresh.is_success or problem(fresh)[1] == "totp_not_enrolled"
+        assert fresh.is_success or problem(fresh)[1] in OTHERWISE
 
 
 def test_what_ends_things_or_is_short_asks_for_none(portal: Served) -> None:

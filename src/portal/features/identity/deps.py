@@ -211,7 +211,7 @@ async def _runs_accounts_fresh(principal: RunsAccounts) -> Principal:
 WithFreshSignIn = Annotated[Principal, Depends(_fresh)]
 """For what outlives the session: the password was typed not long ago."""
 GivesAccounts = Annotated[Principal, Depends(_runs_accounts_fresh)]
-"""The same for what gives somebody a way in."""
+"""The same for what gives somebody a way in, or what lay with another account."""
 IfMatch = Annotated[int | None, Depends(_version)]
 WithPeople = Annotated[People, Depends(_people)]
 WithIdentity = Annotated[Identity, Depends(_identity)]
