@@ -399,3 +399,12 @@ def test_glass_is_broken_by_a_person_who_is_signed_in() -> None:
 
 READING |= {"files.grants.list", "cases.read", "cases.members.list", "cases.break_glass.list", "cases.links.list"}
 LEAVING = {"cases.status", "cases.members.remove", "cases.members.leave", "files.grants.revoke", "cases.links.revoke"}
+
+
+def test_what_is_anothers_asks_for_a_session_that_runs_the_portal() -> None:
+    narrow = Principal("x", Role.ADMIN, ME, SESSION, permissions=frozenset({Permission.ACCOUNT}))
+    for action in policy.ACCOUNTS:
+        policy.require_of(narrow, action, narrow.user_id)
+        if action is not Action.GRANTS_OF_ACCOUNT:
+            with pytest.raises(InsufficientScope):
+                policy.require_of(narrow, action, UUID(int=9))

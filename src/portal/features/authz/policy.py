@@ -149,8 +149,13 @@ def require_permissions(principal: Principal, permissions: Iterable[Permission])
 
 
 def require_of(principal: Principal, action: Action, owner_id: UUID) -> None:
-    """For what belongs to an account. Raises Forbidden where the caller may know of it, else NotFound."""
-    if owner_id == principal.user_id or principal.role in ACCOUNTS[action]:
+    """For what belongs to an account. Raises Forbidden where the caller may know of it, else NotFound; and
+    InsufficientScope where a role allows it that the session was not begun for.
+    """
+    if owner_id == principal.user_id:
+        return
+    if principal.role in ACCOUNTS[action]:
+        require_permissions(principal, [] if action is Action.GRANTS_OF_ACCOUNT else [Permission.ADMINISTER])
         return
     known = principal.role in ACCOUNTS[Action.TOKEN_LIST]
     raise _refusal(Forbidden if known else NotFound, action, owner_id)
