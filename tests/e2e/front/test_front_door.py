@@ -213,7 +213,10 @@ def test_who_asks_before_a_body_is_answered_by_the_portal(front: FrontDoor, anal
         wire.send(put(analyst, "asked.bin", length(7), EXPECT))
         assert wire.answer().status_code == 100
         wire.send(b"content")
-        assert wire.answer().status_code == 201
+        answer = wire.answer()
+        if answer.status_code == 100:  # the portal's own behind Caddy's: RFC 9110 §15.2 allows several
+            answer = wire.answer()
+        assert answer.status_code == 201
     path = f"/api/v1/upload/{secrets.token_hex(8)}"
     with front.wire() as wire:
         wire.send(head("PUT", path, length(7), EXPECT, host=HOST))
