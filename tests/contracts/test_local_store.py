@@ -738,3 +738,14 @@ async def test_a_large_blob_is_read_into_the_same_two_mebibytes(store: LocalStor
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 3 << 20
+
+
+async def test_whatever_stands_in_the_place_of_its_id_keeps_nobody_waiting(root: Root) -> None:
+    root.path.mkdir()
+    told, store = root.path / "store.json", LocalStore(root.path)
+    async with aclosing(store):
+        for put in (lambda: os.mkfifo(told), lambda: told.write_bytes(b"[" * (2 << 20)), told.mkdir):
+            shutil.rmtree(told) if told.is_dir() else told.unlink(missing_ok=True)
+            put()
+            with pytest.raises(StoreAway):
+                await asyncio.wait_for(store.identify(), 10)
