@@ -32,7 +32,7 @@ from portal.core.ids import new_id
 
 from .pieces import write
 
-KEY = "0123456789abcdef" * 2
+KEY, OTHER = "0123456789abcdef" * 2, "f" * 32
 BIG = bytes(5 << 19)  # more than one call into a thread reads
 
 
@@ -367,7 +367,7 @@ async def test_where_its_volume_is_not_mounted_a_blob_is_away_and_not_missing(
         root.path.mkdir()
     if mounted == "another store":
         await LocalStore(root.path).found(new_id())
-    for use in (fetch(store), store.stat(KEY), store.check()):
+    for use in (fetch(store), store.stat(KEY), store.check(), store.create(OTHER)):
         with pytest.raises(StoreAway):
             await use
     shutil.rmtree(root.path, ignore_errors=True)

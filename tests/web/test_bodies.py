@@ -15,7 +15,7 @@ from starlette.types import Message
 from portal.core.buffer import Buffer
 from portal.core.errors import ClientGone, TooLarge
 from portal.web import errors
-from portal.web.bodies import body_chunks, json_body, refuse_announced
+from portal.web.bodies import body_chunks, json_body, refuse_announced, whole_body
 
 
 def request(*messages: Message, headers: dict[str, str] | None = None) -> Request:
@@ -72,6 +72,14 @@ async def test_a_client_that_leaves_is_an_error_of_ours(sent: int) -> None:
     assert [await anext(chunks) for _ in range(sent)] == [b"ab"] * sent
     with pytest.raises(ClientGone):
         await anext(chunks)
+
+
+@pytest.mark.parametrize("sent", [0, 1])
+async def test_a_client_that_leaves_in_the_middle_of_a_small_body_is_no_bug(sent: int) -> None:
+    kind = {"content-type": "application/json"}
+    for use in (whole_body, lambda arriving: json_body(arriving, Note)):
+        with pytest.raises(ClientGone):
+            await use(request(*(piece(b"{") for _ in range(sent)), GONE, headers=kind))
 
 
 @pytest.mark.parametrize("announced", ["3", "5"])

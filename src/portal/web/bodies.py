@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 
 from portal.core.buffer import Buffer
 from portal.core.errors import ClientGone, InvalidInput, TooLarge
@@ -60,6 +61,14 @@ def _offer_room(request: Request) -> None:
         rooms["view"] = memoryview(bytearray(_ROOM_BYTES))
 
 
+async def whole_body(request: Request) -> bytes:
+    """A body that `middleware` bounds, in one piece. Raises ClientGone."""
+    try:
+        return await request.body()
+    except ClientDisconnect:
+        raise ClientGone from None
+
+
 async def json_body(request: Request, model: type[_Model]) -> _Model:
     """The body as `model`: UTF-8, no key twice, no NaN, no lone surrogate. Raises InvalidInput, RequestValidationError.
 
@@ -68,7 +77,7 @@ async def json_body(request: Request, model: type[_Model]) -> _Model:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
     try:
-        text = (await request.body()).decode("utf-8")
+        text = (await whole_body(request)).decode("utf-8")
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except (ValueError, RecursionError):

@@ -66,7 +66,11 @@ class LocalStore:
     async def _begin(self, key: str) -> "_LocalWriter":
         temp, final = self._temp(key), self._final(key)
         with _translated():
-            return _LocalWriter(await asyncio.to_thread(_claim, temp, final), temp, final)
+            return _LocalWriter(await asyncio.to_thread(self._claimed, temp, final), temp, final)
+
+    def _claimed(self, temp: Path, final: Path) -> BlockFile:
+        self._require_identity()  # else it would lie in another's volume
+        return _claim(temp, final)
 
     async def get(
         self, key: str, spans: Sequence[Span], use: Callable[[memoryview], _T], *, size: int | None = None

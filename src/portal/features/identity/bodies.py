@@ -9,6 +9,7 @@ from portal.core.principal import EVERY_PERMISSION, OF_LINKS, Permission
 from portal.features.identity import deps, schemas
 from portal.features.identity.deps import json_of
 from portal.features.identity.session_schemas import SessionQuery
+from portal.web.bodies import whole_body
 from portal.web.errors import InvalidTokenRequest, UnsupportedMediaType
 
 _FORM = "application/x-www-form-urlencoded"
@@ -21,7 +22,7 @@ async def _token_form(request: Request) -> dict[str, str]:
     """The token request's fields. RFC 6749 §3.2: urlencoded, each at most once."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         raise UnsupportedMediaType(f"Send the token request as {_FORM}.")
-    body = await request.body()
+    body = await whole_body(request)
     if len(body) > _MAX_FORM_BYTES:
         raise InvalidTokenRequest("invalid_request", f"The token request is longer than {_MAX_FORM_BYTES:,} bytes.")
     try:
