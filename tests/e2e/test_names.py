@@ -9,7 +9,7 @@ from .conftest import Served, running
 from .matrix_table import REASON
 from .matrix_world import ANY, done
 
-ACCOUNTS = {"ana": "analyst", "ben": "analyst", "cy": "analyst", "upl": "uploader", "adm": "admin"}
+ACCOUNTS = {"ana": "analyst", "ben": "analyst", "cy": "analyst", "dan": "analyst", "upl": "uploader", "adm": "admin"}
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +61,13 @@ def test_an_uploader_account_is_told_its_own_name_alone(portal: Served) -> None:
 
 
 def test_a_leavers_inbox_is_transferred_by_the_route_and_the_command(portal: Served) -> None:
-    with portal.client("adm") as adm, portal.client("cy") as cy:
-        leaver = done(cy.get("/users/me"))["id"]
-        file = done(cy.put("/upload/x", content=b"x"))["id"]
+    with portal.client("adm") as adm, portal.client("dan") as dan:
+        leaver = done(dan.get("/users/me"))["id"]
+        file = done(dan.put("/upload/x", content=b"x"))["id"]
         refused = adm.post(f"/users/{leaver}/transfer", json={"to": "ana"})
         assert (refused.status_code, refused.json()["code"]) == (409, "inbox_in_use")
         done(adm.patch(f"/users/{leaver}", json={"disabled": True}, headers=ANY))
         assert done(adm.post(f"/users/{leaver}/transfer", json={"to": "ana"})) == {"files": 1}
         with portal.client("ana") as ana:
             assert ana.get(f"/files/{file}/content").content == b"x"
-    assert portal.cli("users", "transfer", "cy", "--to", "ana").stdout.startswith("0 files")
+    assert portal.cli("users", "transfer", "dan", "--to", "ana").stdout.startswith("0 files")
