@@ -102,6 +102,13 @@ def has_database(settings: Settings) -> bool:
     return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
 
 
+def require_database(settings: Settings) -> None:
+    """Raises ConfigError where there is none: only `init` and `db upgrade` found one."""
+    if not has_database(settings):
+        path = parse_url(settings.database).database
+        raise ConfigError(f"there is no database {path}: run this in the portal's folder or give --env-file PATH")
+
+
 def open_counters(settings: Settings) -> SharedCounters | None:
     """What PORTAL_RATE_LIMIT_URL names, if anything. Raises ConfigError. Nothing has been asked yet."""
     url = settings.rate_limit_url.get_secret_value()
@@ -111,9 +118,7 @@ def open_counters(settings: Settings) -> SharedCounters | None:
 @asynccontextmanager
 async def open_portal(settings: Settings, variables: Mapping[str, str]) -> AsyncIterator[Portal]:
     """A portal whose parts all answered and whose database is current. Raises ConfigError, Unavailable."""
-    if not has_database(settings):  # only `init` and `db upgrade` found one
-        path = parse_url(settings.database).database
-        raise ConfigError(f"there is no database {path}: run this in the portal's folder or give --env-file PATH")
+    require_database(settings)
     resources = open_resources(settings, variables)
     try:
         await schema.require_current(resources.database.engine)

@@ -55,3 +55,11 @@ def test_a_store_that_is_not_mounted_is_made_by_no_command(portal: Shell, comman
     portal(*command)
     assert not (portal.folder / "var/store").exists()
     assert portal.record("file.damaged") == []
+
+
+@pytest.mark.parametrize("verb", ["list", "add"])
+def test_without_a_database_none_is_founded(keyed: Shell, verb: str) -> None:
+    ran = keyed("stores", verb)
+    assert (ran.code, ran.out) == (78, "")
+    assert ran.err.startswith("portal: there is no database ")
+    assert not (keyed.folder / "var").exists()

@@ -3,14 +3,18 @@
 Comes in: `PORTAL_BLOB_URLS`. Leaves: ids and counts. The first store is made by `portal init` or `portal db upgrade`.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict
 from typing import Any
 
 import typer
 
 from portal import config, schema
-from portal.bootstrap import open_resources
+from portal.bootstrap import open_database, open_stores, require_database
 from portal.cli.console import Json, answer, settle
+from portal.db.unit_of_work import Database
+from portal.stores.stores import Stores
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
@@ -36,23 +40,23 @@ def add(*, as_json: Json = False) -> None:
 
 
 async def _list() -> list[dict[str, Any]]:
-    settings, variables = config.load()
-    resources = open_resources(settings, variables)
-    try:
-        await schema.require_current(resources.database.engine)
-        return [asdict(use) | {"id": str(use.id)} for use in await resources.stores.uses(resources.database)]
-    finally:
-        await resources.aclose()
+    async with _opened() as (stores, database):
+        return [asdict(use) | {"id": str(use.id)} for use in await stores.uses(database)]
 
 
 async def _add() -> list[str]:
-    settings, variables = config.load()
-    resources = open_resources(settings, variables)
-    try:
-        await schema.require_current(resources.database.engine)
-        return [str(store_id) for store_id in await resources.stores.add_missing(resources.database)]
-    finally:
-        await resources.aclose()
+    async with _opened() as (stores, database):
+        return [str(store_id) for store_id in await stores.add_missing(database)]
+
+
+@asynccontextmanager
+async def _opened() -> AsyncIterator[tuple[Stores, Database]]:
+    """The stores and the database that knows them. They need no key, and nothing is founded. Raises ConfigError."""
+    settings, _ = config.load(keys=False)
+    require_database(settings)
+    async with aclosing(open_stores(settings)) as stores, aclosing(open_database(settings)) as database:
+        await schema.require_current(database.engine)
+        yield stores, database
 
 
 def _line(use: dict[str, Any]) -> str:
