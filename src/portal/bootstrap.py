@@ -32,7 +32,7 @@ from portal.features.audit.refusals import Refusals
 from portal.features.cases import service as cases_service
 from portal.features.cases.service import Cases
 from portal.features.files import service as files_service
-from portal.features.files.catalog import require_in
+from portal.features.files.access import require_in_case
 from portal.features.files.granting import end_grants_of
 from portal.features.files.service import Files
 from portal.features.identity import service as identity_service
@@ -144,7 +144,7 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
 
 
 async def _known_case(connection: AsyncConnection, principal: Principal, case_id: UUID) -> None:
-    await require_in(connection, principal, Action.CASE_READ, case_id)
+    await require_in_case(connection, principal, Action.CASE_READ, case_id)
 
 
 async def check_parts(resources: Resources, settings: Settings) -> None:

@@ -24,7 +24,8 @@ from portal.features.audit import record
 from portal.features.audit.events import Event
 from portal.features.authz.sight import Sight
 from portal.features.files import repository
-from portal.features.files.catalog import ANY_VERSION, Changes
+from portal.features.files.access import ANY_VERSION
+from portal.features.files.catalog import Changes
 from portal.features.files.listing import Filters
 from portal.features.files.models import Kind
 from portal.features.files.views import FileView

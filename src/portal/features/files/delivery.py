@@ -23,7 +23,7 @@ from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.audit.record import Recorder
 from portal.features.files import repository
-from portal.features.files.catalog import allowed
+from portal.features.files.access import load_allowed
 from portal.features.files.models import Status
 from portal.features.files.transfers import SMALL, UNBOUNDED, Transfers
 from portal.features.files.views import FileView
@@ -269,7 +269,7 @@ async def _never_read(delivery: Delivery) -> None:
 
 
 async def _deliverable(connection: AsyncConnection, principal: Principal, file_id: UUID) -> FileView:
-    file = await allowed(connection, principal, Action.FILE_DOWNLOAD, file_id)
+    file = await load_allowed(connection, principal, Action.FILE_DOWNLOAD, file_id)
     if file.status is Status.QUARANTINED:
         raise Quarantined
     return file

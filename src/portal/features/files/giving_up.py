@@ -15,8 +15,8 @@ from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.audit.events import Event
 from portal.features.files import repository
-from portal.features.files.catalog import remove_bytes
 from portal.features.files.lease import LEASE
+from portal.features.files.removal import remove_bytes
 from portal.features.files.upload import Upload
 from portal.strongbox.strongbox import Strongbox
 

@@ -16,7 +16,7 @@ from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.cases import roster
 from portal.features.cases.views import Glass
-from portal.features.files.catalog import held
+from portal.features.files.access import load_for_update
 
 LASTS = timedelta(minutes=15)
 
@@ -31,7 +31,7 @@ class BreakGlass:
         """Until when the file may be read. Raises NotFound, Forbidden."""
         now = clock.now()
         async with self._database.write() as connection:
-            file = await held(connection, principal, Action.FILE_BREAK_GLASS, file_id)
+            file = await load_for_update(connection, principal, Action.FILE_BREAK_GLASS, file_id)
             if file.case_id is None:
                 raise NotFound  # the policy lets nobody break an inbox
             glass = Glass(new_id(), file.case_id, file_id, principal.user_id, reason, now, now + LASTS)

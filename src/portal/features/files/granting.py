@@ -19,7 +19,7 @@ from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import policy
 from portal.features.files import grant_rows
-from portal.features.files.catalog import allowed, held, require_in
+from portal.features.files.access import load_allowed, load_for_update, require_in_case
 from portal.features.files.grant_rows import Grant
 from portal.features.files.views import FileView
 from portal.features.identity import repository as accounts
@@ -44,13 +44,13 @@ class Grants:
     async def list(self, principal: Principal, file_id: UUID) -> list[Grant]:
         """Those in force. Raises NotFound, Forbidden."""
         async with self._database.read() as connection:
-            await allowed(connection, principal, Action.GRANT_LIST, file_id)
+            await load_allowed(connection, principal, Action.GRANT_LIST, file_id)
             return await grant_rows.live(connection, clock.now(), file_id)
 
     async def of_case(self, principal: Principal, case_id: UUID, after: After | None, limit: int) -> Page[Grant]:
         """Those of every file of a case, newest first. Raises NotFound, Forbidden."""
         async with self._database.read() as connection:
-            await require_in(connection, principal, Action.GRANT_LIST, case_id)
+            await require_in_case(connection, principal, Action.GRANT_LIST, case_id)
             found = await grant_rows.page(connection, clock.now(), after, limit + 1, grant_rows.in_case(case_id))
         return page_of(found, limit)
 
@@ -86,16 +86,18 @@ class Grants:
         """A file that the caller may let others read. Their account and its case stay as they are: else nothing would
         end the grant.
         """
-        await held(connection, principal, Action.GRANT_SET, file_id)  # the case before the account, as everywhere
+        await load_for_update(
+            connection, principal, Action.GRANT_SET, file_id
+        )  # the case before the account, as everywhere
         still = await self._callers.held(connection, principal)
         policy.require(still, Action.GRANT_SET)
-        return await allowed(connection, still, Action.GRANT_SET, file_id)
+        return await load_allowed(connection, still, Action.GRANT_SET, file_id)
 
     async def take_back(self, principal: Principal, file_id: UUID, user_id: UUID, origin: Origin) -> None:
         """Another's, or one's own: who was let read a file may decline. Raises NotFound, Forbidden."""
         action = Action.GRANT_DECLINE if user_id == principal.user_id else Action.GRANT_REVOKE
         async with self._database.write() as connection:
-            await held(connection, principal, action, file_id)
+            await load_for_update(connection, principal, action, file_id)
             if not await grant_rows.remove(connection, file_id, user_id):
                 raise NotFound
             event = Event(EventKind.FILE_GRANT_REVOKED, principal.actor, str(file_id), origin, {"user": str(user_id)})

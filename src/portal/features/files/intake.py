@@ -26,10 +26,11 @@ from portal.features.audit import record
 from portal.features.authz import policy
 from portal.features.authz.standing import INBOX
 from portal.features.files import availability, repository
-from portal.features.files.catalog import allowed, expire, require_in, require_place
+from portal.features.files.access import load_allowed, require_in_case, require_upload_target
 from portal.features.files.giving_up import GivingUp
 from portal.features.files.lease import LEASE, UploadLost, leased, until
 from portal.features.files.models import Status
+from portal.features.files.removal import fail_expired
 from portal.features.files.transfers import UNBOUNDED, Transfers
 from portal.features.files.upload import Counted, KeyReused, Known, Upload, UploadGone, compare, require_same
 from portal.features.files.views import Arrival, Details, FileView
@@ -112,7 +113,7 @@ class Intake:
             policy.require_on(principal, Action.FILE_CREATE, INBOX)
             return
         async with self._database.read() as connection:
-            await require_in(connection, principal, Action.FILE_CREATE, case_id)
+            await require_in_case(connection, principal, Action.FILE_CREATE, case_id)
 
     async def _take_at_once(self, upload: Upload) -> FileView:
         content = bytearray()
@@ -152,7 +153,7 @@ class Intake:
         """Transaction 1. Returns the file that the idempotency key already brought, if it did."""
         row = upload.new_row() | {"lease_until": upload.asked_at + LEASE}
         async with self._database.write() as connection:
-            await require_place(connection, upload.principal, upload.arrival.case_id)
+            await require_upload_target(connection, upload.principal, upload.arrival.case_id)
             earlier = await _claim(connection, upload, row)
             if earlier is None:
                 await repository.add_blob(connection, upload.place, self._strongbox.store_id)
@@ -193,7 +194,7 @@ class Intake:
         """What the client was allowed before its bytes came, as of now. Raises NotSignedIn, Forbidden, NotFound."""
         still = await self._callers.again(connection, upload.principal)
         policy.require(still, Action.FILE_CREATE)
-        await require_place(connection, still, upload.arrival.case_id)
+        await require_upload_target(connection, still, upload.arrival.case_id)
 
 
 async def _claim(connection: AsyncConnection, upload: Upload, row: dict[str, Any]) -> FileView | None:
@@ -207,12 +208,12 @@ async def _claim(connection: AsyncConnection, upload: Upload, row: dict[str, Any
     earlier = await repository.find_by_idempotency_key(connection, principal.user_id, upload.stored_key or "")
     if earlier is not None and earlier.listed:
         try:
-            return await allowed(connection, principal, Action.FILE_READ, earlier.id)
+            return await load_allowed(connection, principal, Action.FILE_READ, earlier.id)
         except NotFound:
             raise UploadGone from None  # what is not found is the file, not the place
     if earlier is not None and earlier.status in {Status.DELETING, Status.DELETED}:
         raise UploadGone
-    if earlier is None or not await expire(connection, earlier.id, clock.now(), principal.actor, upload.origin):
+    if earlier is None or not await fail_expired(connection, earlier.id, clock.now(), principal.actor, upload.origin):
         raise InFlight
     if not await repository.add(connection, row):
         raise InFlight  # so did another, and was faster

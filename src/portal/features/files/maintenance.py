@@ -19,9 +19,9 @@ from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.files import failed_rows, grant_rows, repository
-from portal.features.files.catalog import expire, remove_bytes
 from portal.features.files.lease import LEASE
 from portal.features.files.models import Status
+from portal.features.files.removal import fail_expired, remove_bytes
 from portal.features.files.repository import FileMoved
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedFile, TinkPart
@@ -120,7 +120,7 @@ class Maintenance:
         """False where someone else settled it first, or is at it again."""
         if file.status is Status.PENDING:
             async with self._database.write() as connection:
-                if not await expire(connection, file.id, lease_before, SWEEPER):
+                if not await fail_expired(connection, file.id, lease_before, SWEEPER):
                     return False
         await remove_bytes(self._database, self._strongbox, file.id)
         return True

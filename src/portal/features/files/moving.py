@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import Forbidden, IntegrityError, NotFound
+from portal.core.ids import text_of
 from portal.core.principal import Action, Origin, Principal, scope_of
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
@@ -19,7 +20,7 @@ from portal.features.authz import colours, policy
 from portal.features.authz.standing import INBOX
 from portal.features.cases import standing
 from portal.features.files import availability, grant_rows, repository
-from portal.features.files.catalog import allowed, change, require_in, text_of
+from portal.features.files.access import apply_at_version, load_allowed, require_in_case
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedFile
 from portal.strongbox.strongbox import Strongbox
@@ -46,7 +47,7 @@ class Moves:
             for case_id in sorted(filter(None, {before.case_id, target})):  # in order: none wait crosswise
                 await standing.hold(connection, case_id)
             file = await _judged(connection, principal, file_id, target)
-            await change(file, version, lambda _: _apply(connection, before, target, moved))
+            await apply_at_version(file, version, lambda _: _apply(connection, before, target, moved))
             details: dict[str, Detail] = {"case_before": text_of(before.case_id), "case_after": text_of(target)}
             await record.write(connection, Event(EventKind.FILE_MOVED, principal.actor, str(file_id), origin, details))
             after = await repository.find(connection, file_id)
@@ -69,14 +70,14 @@ async def _apply(connection: AsyncConnection, before: FileView, target: UUID | N
 
 
 async def _judged(connection: AsyncConnection, principal: Principal, file_id: UUID, target: UUID | None) -> FileView:
-    file = await allowed(connection, principal, Action.FILE_MOVE, file_id)
+    file = await load_allowed(connection, principal, Action.FILE_MOVE, file_id)
     if target is None:
         policy.require_on(principal, Action.FILE_CREATE, INBOX)  # a credential for one case does not reach the inbox
         if file.owner_id != principal.user_id:
             raise Forbidden("A file goes back into its owner's inbox alone, and only they put it there.")
         there = INBOX
     else:
-        there = await require_in(connection, principal, Action.FILE_CREATE, target)
+        there = await require_in_case(connection, principal, Action.FILE_CREATE, target)
     if file.case_id is not None:
-        colours.require_colour(await require_in(connection, principal, Action.FILE_LIST, file.case_id), there)
+        colours.require_colour(await require_in_case(connection, principal, Action.FILE_LIST, file.case_id), there)
     return file

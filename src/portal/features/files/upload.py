@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.backends.scanners.base import Outcome
 from portal.core.errors import Conflict, DigestMismatch, PortalError, Unprocessable
+from portal.core.ids import text_of
 from portal.core.principal import CredentialKind, Origin, Principal, Scope, scope_of
 from portal.crypto.format import Place
 from portal.features.audit.events import Event, EventKind
-from portal.features.files.catalog import text_of
 from portal.features.files.models import Status
 from portal.features.files.views import Arrival, Details, FileView
 from portal.strongbox.model import Findings, SealedFile

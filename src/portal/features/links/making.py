@@ -20,7 +20,7 @@ from portal.features.audit.events import Event, EventKind
 from portal.features.authz import policy
 from portal.features.authz.sight import sees_every_case
 from portal.features.cases import standing
-from portal.features.files.catalog import held
+from portal.features.files.access import load_for_update
 from portal.features.files.models import Status
 from portal.features.identity.callers import Callers
 from portal.features.identity.passwords import PasswordHasher
@@ -125,7 +125,7 @@ async def _place(connection: AsyncConnection, principal: Principal, wanted: Want
 async def _place_of(connection: AsyncConnection, principal: Principal, file_ids: frozenset[UUID]) -> UUID | None:
     places = set()
     for file_id in sorted(file_ids):
-        file = await held(connection, principal, Action.LINK_FILES, file_id)
+        file = await load_for_update(connection, principal, Action.LINK_FILES, file_id)
         if file.status is Status.QUARANTINED:
             raise Quarantined
         places.add(file.case_id)

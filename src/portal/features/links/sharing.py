@@ -15,7 +15,8 @@ from portal.core.principal import Action
 from portal.db.unit_of_work import Database
 from portal.features.files import delivery
 from portal.features.files import repository as file_rows
-from portal.features.files.catalog import Catalog, allowed
+from portal.features.files.access import load_allowed
+from portal.features.files.catalog import Catalog
 from portal.features.files.listing import Filters
 from portal.features.files.models import Status
 from portal.features.files.views import FileView
@@ -83,7 +84,7 @@ class Sharing:
         async with self._database.read() as connection:
             for file_id in await repository.offered(connection, visit.link.id):
                 try:
-                    file = await allowed(connection, visit.principal, Action.FILE_DOWNLOAD, file_id)
+                    file = await load_allowed(connection, visit.principal, Action.FILE_DOWNLOAD, file_id)
                 except (NotFound, Forbidden):
                     continue  # deleted, or moved out of the link's reach
                 found += [file] if file.status is Status.READY else []

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from portal.core import clock
 from portal.core.errors import Conflict, Unprocessable
+from portal.core.ids import text_of
 from portal.core.principal import Action, CredentialKind, Permission, Principal, Role
 from portal.features.audit.events import Detail
-from portal.features.files.catalog import text_of
 from portal.features.files.models import Kind
 from portal.features.files.views import Arrival, Details
 

@@ -1,0 +1,71 @@
+"""The access door of this feature: a file or a case is loaded together with the decision that the caller may.
+
+Comes in: an open transaction, a principal, an action. Leaves: a `FileView` or the caller's relation to a case, or the
+refusal. Every service that reads or changes a file asks here, so that no decision is taken twice in two ways.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core.errors import NotFound, PreconditionFailed
+from portal.core.principal import Action, Principal
+from portal.features.authz import policy
+from portal.features.authz.standing import INBOX, Standing
+from portal.features.cases import standing
+from portal.features.files import repository
+from portal.features.files.views import FileView
+
+ANY_VERSION: Final = None
+"""`If-Match: *`."""
+
+
+async def load_allowed(connection: AsyncConnection, principal: Principal, action: Action, file_id: UUID) -> FileView:
+    """A listed file on which the principal may perform the action. Raises NotFound, Forbidden, CaseReadOnly."""
+    found = await repository.find_for(connection, file_id, principal.user_id)
+    if found is None or not found[0].listed:
+        raise NotFound
+    policy.require_on(principal, action, found[1])
+    return found[0]
+
+
+async def load_for_update(connection: AsyncConnection, principal: Principal, action: Action, file_id: UUID) -> FileView:
+    """The same, for a change: the case that the decision rests on is locked until the transaction ends."""
+    file = await load_allowed(connection, principal, action, file_id)
+    if file.case_id is None:
+        return file
+    await standing.hold(connection, file.case_id)
+    now = await load_allowed(connection, principal, action, file_id)
+    if now.case_id != file.case_id:
+        raise PreconditionFailed  # it was moved while we waited: another case is held than it lies in
+    return now
+
+
+async def require_in_case(connection: AsyncConnection, principal: Principal, action: Action, case_id: UUID) -> Standing:
+    """The caller's relation to the case. Raises NotFound, Forbidden, CaseReadOnly."""
+    stand = await standing.find(connection, case_id, principal.user_id)
+    if stand is None:
+        raise NotFound
+    policy.require_on(principal, action, stand)
+    return stand
+
+
+async def require_upload_target(connection: AsyncConnection, principal: Principal, case_id: UUID | None) -> None:
+    """The principal may upload there; the case is locked until the transaction ends.
+
+    Raises NotFound, Forbidden, CaseReadOnly.
+    """
+    if case_id is None:
+        policy.require_on(principal, Action.FILE_CREATE, INBOX)
+        return
+    await standing.hold(connection, case_id)
+    await require_in_case(connection, principal, Action.FILE_CREATE, case_id)
+
+
+async def apply_at_version(file: FileView, version: int | None, apply: Callable[[int], Awaitable[bool]]) -> None:
+    """Raises PreconditionFailed where `version` is not the one that was read, or the file was changed meanwhile."""
+    expected = file.version if version is ANY_VERSION else version
+    if expected != file.version or not await apply(expected):
+        raise PreconditionFailed
