@@ -21,7 +21,7 @@ from portal.backends.keys.registry import open_key_providers
 from portal.backends.scanners.registry import open_scanners
 from portal.config import Settings
 from portal.core.errors import ConfigError
-from portal.core.principal import Action, CredentialKind, Principal, Role
+from portal.core.principal import CredentialKind, Principal, Role
 from portal.core.secrets import Secret
 from portal.db.engine import make_engine, parse_url
 from portal.db.reasons import reason
@@ -29,6 +29,7 @@ from portal.db.unit_of_work import Database
 from portal.features.admin import keys as keys_service
 from portal.features.admin.keys import Keys
 from portal.features.audit.refusals import Refusals
+from portal.features.authz.actions import Action
 from portal.features.cases import service as cases_service
 from portal.features.cases.service import Cases
 from portal.features.files import service as files_service

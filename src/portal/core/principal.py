@@ -1,4 +1,4 @@
-"""Who is asking, what they want, and where: the three words every decision is made of.
+"""Who is asking, by what credential, and where: what every decision is made of.
 
 Comes in: a resolver's findings (a signed-in session, the command line). Leaves: a `Principal` that services are
 handed. Next: `features/authz` judges it, `features/audit` writes it down.
@@ -20,47 +20,6 @@ class Role(StrEnum):
     ANALYST = "analyst"
     UPLOADER = "uploader"
     AUDITOR = "auditor"
-
-
-class Action(StrEnum):
-    """What can be asked of the portal; `features/authz` has a row for each."""
-
-    FILE_CREATE = "files.create"
-    FILE_LIST = "files.list"
-    FILE_READ = "files.read"
-    FILE_DOWNLOAD = "files.download"
-    FILE_UPDATE = "files.update"
-    FILE_DELETE = "files.delete"
-    USER_MANAGE = "users.manage"
-    FILE_MOVE = "files.move"
-    FILE_BREAK_GLASS = "files.break_glass"
-    GRANT_LIST = "files.grants.list"
-    GRANT_SET = "files.grants.set"
-    GRANTS_OF_ACCOUNT = "grants.list"
-    GRANT_REVOKE = "files.grants.revoke"
-    GRANT_DECLINE = "files.grants.decline"
-    CASE_CREATE = "cases.create"
-    CASE_LIST = "cases.list"
-    CASE_READ = "cases.read"
-    CASE_UPDATE = "cases.update"
-    CASE_STATUS = "cases.status"
-    CASE_DELETE = "cases.delete"
-    MEMBER_LIST = "cases.members.list"
-    MEMBER_SET = "cases.members.set"
-    MEMBER_REMOVE = "cases.members.remove"
-    MEMBER_LEAVE = "cases.members.leave"
-    GLASS_LIST = "cases.break_glass.list"
-    SESSION_LIST = "sessions.list"
-    SESSION_END = "sessions.end"
-    TOKEN_LIST = "tokens.list"  # noqa: S105  # a word, no secret
-    TOKEN_REVOKE = "tokens.revoke"  # noqa: S105
-    LINK_LIST = "links.list"
-    LINK_REVOKE = "links.revoke"
-    LINK_FILES = "links.give_files"
-    LINK_CASE = "links.give_case"
-    LINK_UPLOAD = "links.collect"
-    CASE_LINK_LIST = "cases.links.list"
-    CASE_LINK_REVOKE = "cases.links.revoke"
 
 
 class Permission(StrEnum):

@@ -1,4 +1,4 @@
-"""The policy, as data: who may do what to what (`docs/access.md` has the same tables).
+"""The policy door: may this principal do this, here? Its rows are `actions` (`docs/access.md` has the same tables).
 
 Comes in: a principal, an action, and for an object the caller's standing. Leaves: nothing, or the error the caller may
 see. What a caller may not know of is NotFound, never Forbidden.
@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from portal.core.errors import Conflict, Forbidden, InsufficientScope, NotFound, PortalError
-from portal.core.principal import EVERY_PERMISSION, Action, CredentialKind, Permission, Principal, Role
+from portal.core.principal import EVERY_PERMISSION, CredentialKind, Permission, Principal, Role
+from portal.features.authz.actions import INVESTIGATORS, OVERSEERS, Action
 from portal.features.authz.standing import INBOX, CaseRole, CaseStatus, Stand, Standing, Tlp
 
 
@@ -20,55 +21,6 @@ class TlpForbidsLinks(Conflict):
     code, title = "tlp_forbids_links", "The case's TLP colour lets nothing go to people without an account."
 
 
-_EVERYONE = frozenset(Role)
-_TEAM = frozenset({Stand.LEAD, Stand.CONTRIBUTOR, Stand.READER})
-_WATCHERS = frozenset({Stand.AUDITOR, Stand.ADMIN})
-_SEES_FILES = _TEAM | _WATCHERS | {Stand.OWNER, Stand.UPLOADER, Stand.GRANTEE}
-_MANAGES = frozenset({Stand.LEAD, Stand.ADMIN})
-
-ROLES: dict[Action, frozenset[Role]] = {
-    Action.FILE_CREATE: frozenset({Role.ADMIN, Role.ANALYST, Role.UPLOADER}),
-    Action.FILE_LIST: _EVERYONE,
-    Action.CASE_CREATE: frozenset({Role.ADMIN, Role.ANALYST}),
-    Action.CASE_LIST: _EVERYONE,
-    Action.USER_MANAGE: frozenset({Role.ADMIN}),
-    Action.LINK_LIST: _EVERYONE,
-    Action.GLASS_LIST: frozenset({Role.ADMIN, Role.AUDITOR}),  # across cases
-    Action.GRANT_SET: frozenset({Role.ADMIN, Role.ANALYST}),  # an uploader account learns of no other account
-}
-"""What an account's role lets it ask for at all, before there is an object."""
-
-STANDINGS: dict[Action, frozenset[Stand]] = {
-    Action.FILE_CREATE: frozenset({Stand.OWNER, Stand.LEAD, Stand.CONTRIBUTOR, Stand.UPLOADER}),
-    Action.FILE_LIST: _SEES_FILES,
-    Action.FILE_READ: _SEES_FILES,
-    Action.FILE_DOWNLOAD: _TEAM
-    | {Stand.OWNER, Stand.BREAK_GLASS, Stand.GRANTEE},  # an administrator manages without reading
-    Action.FILE_UPDATE: frozenset({Stand.OWNER, Stand.LEAD, Stand.CONTRIBUTOR, Stand.ADMIN}),
-    Action.FILE_DELETE: _MANAGES | {Stand.OWNER},
-    Action.FILE_MOVE: frozenset({Stand.OWNER, Stand.LEAD}),  # who moves a file chooses who reads it
-    Action.FILE_BREAK_GLASS: frozenset({Stand.ADMIN}),
-    Action.GRANT_LIST: _WATCHERS | {Stand.OWNER, Stand.LEAD},
-    Action.GRANT_SET: frozenset({Stand.OWNER, Stand.LEAD}),
-    Action.GRANT_REVOKE: _MANAGES | {Stand.OWNER},
-    Action.GRANT_DECLINE: frozenset({Stand.GRANTEE}),
-    Action.CASE_READ: _TEAM | _WATCHERS | {Stand.UPLOADER},
-    Action.CASE_UPDATE: _MANAGES,
-    Action.CASE_STATUS: _MANAGES,
-    Action.CASE_DELETE: _MANAGES,
-    Action.MEMBER_LIST: _TEAM | _WATCHERS,
-    Action.MEMBER_SET: _MANAGES,
-    Action.MEMBER_REMOVE: _MANAGES,
-    Action.MEMBER_LEAVE: _TEAM | {Stand.UPLOADER},
-    Action.GLASS_LIST: _WATCHERS | {Stand.LEAD},
-    Action.LINK_FILES: frozenset({Stand.OWNER, Stand.LEAD, Stand.CONTRIBUTOR}),  # who only reads passes nothing on
-    Action.LINK_CASE: frozenset({Stand.LEAD}),
-    Action.LINK_UPLOAD: frozenset({Stand.OWNER, Stand.LEAD, Stand.CONTRIBUTOR}),
-    Action.CASE_LINK_LIST: _WATCHERS | {Stand.LEAD},
-    Action.CASE_LINK_REVOKE: _MANAGES,
-}
-"""What each standing lets a caller do to an object. Whoever has two may do what either lets them."""
-
 MEMBERSHIPS: dict[Role, dict[CaseRole, Stand]] = {
     Role.ADMIN: {role: Stand(role) for role in CaseRole},
     Role.ANALYST: {role: Stand(role) for role in CaseRole},
@@ -77,42 +29,8 @@ MEMBERSHIPS: dict[Role, dict[CaseRole, Stand]] = {
 }
 """What a membership is worth to an account: never more than the account's role."""
 
-GRANTEES: frozenset[Role] = frozenset({Role.ADMIN, Role.ANALYST})
+GRANTEES: frozenset[Role] = INVESTIGATORS
 """Accounts that may be let read a single file: others never read."""
-
-_READING = frozenset(
-    {
-        Action.FILE_LIST,
-        Action.FILE_READ,
-        Action.FILE_DOWNLOAD,
-        Action.FILE_BREAK_GLASS,
-        Action.GRANT_LIST,
-        Action.CASE_READ,
-        Action.MEMBER_LIST,
-        Action.GLASS_LIST,
-        Action.CASE_LINK_LIST,
-    }
-)
-_LEAVING = frozenset(
-    {
-        Action.CASE_STATUS,
-        Action.MEMBER_REMOVE,
-        Action.MEMBER_LEAVE,
-        Action.GRANT_REVOKE,
-        Action.GRANT_DECLINE,
-        Action.CASE_LINK_REVOKE,
-    }
-)
-_ALL = frozenset(STANDINGS)
-
-TAKES: dict[CaseStatus, frozenset[Action]] = {
-    CaseStatus.OPEN: _ALL,
-    CaseStatus.IN_PROGRESS: _ALL,
-    CaseStatus.ON_HOLD: _ALL,
-    CaseStatus.CLOSED: _READING | _LEAVING | {Action.MEMBER_SET, Action.GRANT_SET},
-    CaseStatus.ARCHIVED: _READING | _LEAVING,
-}
-"""What can be done to a case in each status, and to what lies in it."""
 
 MOVES: dict[CaseStatus, frozenset[CaseStatus]] = {
     CaseStatus.OPEN: frozenset({CaseStatus.IN_PROGRESS, CaseStatus.ON_HOLD, CaseStatus.CLOSED}),
@@ -125,17 +43,6 @@ MOVES: dict[CaseStatus, frozenset[CaseStatus]] = {
 
 LINKS: frozenset[Tlp] = frozenset({Tlp.CLEAR, Tlp.GREEN, Tlp.AMBER})
 """From cases of which colour something may go to people without an account."""
-
-
-ACCOUNTS: dict[Action, frozenset[Role]] = {
-    Action.SESSION_LIST: frozenset({Role.ADMIN, Role.AUDITOR}),
-    Action.SESSION_END: frozenset({Role.ADMIN}),
-    Action.TOKEN_LIST: frozenset({Role.ADMIN, Role.AUDITOR}),
-    Action.GRANTS_OF_ACCOUNT: frozenset({Role.ADMIN, Role.AUDITOR}),
-    Action.TOKEN_REVOKE: frozenset({Role.ADMIN}),
-    Action.LINK_REVOKE: frozenset({Role.ADMIN}),
-}
-"""What each role may do to what belongs to the account of another; with their own everybody may."""
 
 GRANTABLE: frozenset[Permission] = EVERY_PERMISSION - {Permission.ACCOUNT, Permission.ADMINISTER}
 """What an API token may be made for: accounts, credentials and the portal itself are for persons, signed in."""
@@ -154,17 +61,16 @@ def require_of(principal: Principal, action: Action, owner_id: UUID) -> None:
     """
     if owner_id == principal.user_id:
         return
-    if principal.role in ACCOUNTS[action]:
-        require_permissions(principal, [] if action is Action.GRANTS_OF_ACCOUNT else [Permission.ADMINISTER])
+    if principal.role in action.rule.on_others:
+        require_permissions(principal, filter(None, [action.rule.permission_on_others]))
         return
-    known = principal.role in ACCOUNTS[Action.TOKEN_LIST]
-    raise _refusal(Forbidden if known else NotFound, action, owner_id)
+    raise _refusal(Forbidden if principal.role in OVERSEERS else NotFound, action, owner_id)
 
 
 def require(principal: Principal, action: Action) -> None:
     """For actions without an object yet. Raises Forbidden."""
     confined = action is Action.CASE_CREATE and principal.case_id is not None
-    if principal.role not in ROLES[action] or confined:
+    if principal.role not in action.rule.roles or confined:
         raise _refusal(Forbidden, action)
 
 
@@ -173,10 +79,10 @@ def require_on(principal: Principal, action: Action, standing: Standing) -> None
     if not _reaches(principal, standing):
         raise _refusal(NotFound, action, standing.about)
     held = stands(principal, standing)
-    if not held & STANDINGS[action]:
-        known = held & STANDINGS[_known_by(action)]
+    if not held & action.rule.stands:
+        known = held & action.rule.known_to
         raise _refusal(Forbidden if known else NotFound, action, standing.about)
-    if standing.case is not None and action not in TAKES[standing.case.status]:
+    if standing.case is not None and standing.case.status not in action.rule.statuses:
         raise CaseReadOnly
     if standing.case is None and action is Action.FILE_BREAK_GLASS:
         raise Forbidden("Nobody but its owner reads an inbox: there is no lead to show it to.")
@@ -223,12 +129,16 @@ def may_be(role: Role, case_role: CaseRole) -> bool:
 
 def may_grant_own(role: Role) -> bool:
     """Whether an account of `role` may let others read what lies in its inbox."""
-    return role in ROLES[Action.GRANT_SET] and _tie(role, INBOX) in STANDINGS[Action.GRANT_SET]
+    return _may_grant(role, _tie(role, INBOX))
 
 
 def may_grant_in_case(role: Role, case_role: CaseRole) -> bool:
     """Whether an account of `role` that is a member as `case_role` may let others read a file of the case."""
-    return role in ROLES[Action.GRANT_SET] and MEMBERSHIPS[role][case_role] in STANDINGS[Action.GRANT_SET]
+    return _may_grant(role, MEMBERSHIPS[role][case_role])
+
+
+def _may_grant(role: Role, stand: Stand) -> bool:
+    return role in Action.GRANT_SET.rule.roles and stand in Action.GRANT_SET.rule.stands
 
 
 def links_allowed(tlp: Tlp) -> bool:
@@ -270,11 +180,3 @@ def _tie(role: Role, standing: Standing) -> Stand:
         return Stand.NOBODY  # what lies in a case is its members', whoever handed it in
     stand = MEMBERSHIPS[role][standing.case.role]
     return Stand.NOBODY if stand is Stand.UPLOADER and not standing.theirs else stand
-
-
-def _known_by(action: Action) -> Action:
-    """The action that says whether a caller may know of the object."""
-    if action is Action.CASE_LINK_REVOKE:
-        return Action.CASE_LINK_LIST
-    about_files = action.value.startswith("files.") and action is not Action.FILE_CREATE
-    return Action.FILE_READ if about_files or action is Action.LINK_FILES else Action.CASE_READ

@@ -10,11 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
 from portal.core.errors import Conflict, Forbidden, NotFound, Unprocessable
-from portal.core.principal import Action, Origin, Principal
+from portal.core.principal import Origin, Principal
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.authz import policy
+from portal.features.authz.actions import Action
 from portal.features.authz.standing import CaseRole
 from portal.features.cases import roster, standing
 from portal.features.cases.register import found

@@ -13,11 +13,12 @@ from portal.core import clock
 from portal.core.errors import Conflict, NotFound, PreconditionFailed
 from portal.core.ids import new_id
 from portal.core.page import After, Page, page_of
-from portal.core.principal import Action, Origin, Principal
+from portal.core.principal import Origin, Principal
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import policy
+from portal.features.authz.actions import Action
 from portal.features.authz.sight import sees_every_case
 from portal.features.authz.standing import CaseRole, CaseStatus, Standing, Tlp
 from portal.features.cases import glass_log, repository, roster, standing

@@ -11,8 +11,9 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import NotFound, PreconditionFailed
-from portal.core.principal import Action, Principal
+from portal.core.principal import Principal
 from portal.features.authz import policy
+from portal.features.authz.actions import Action
 from portal.features.authz.standing import INBOX, Standing
 from portal.features.cases import standing
 from portal.features.files import repository

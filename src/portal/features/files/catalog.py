@@ -11,12 +11,13 @@ from portal.core import log
 from portal.core.errors import StorageFull, Unavailable
 from portal.core.ids import text_of
 from portal.core.page import After, Page, page_of
-from portal.core.principal import Action, Origin, Principal
+from portal.core.principal import Origin, Principal
 from portal.core.tasks import uninterrupted
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import policy
+from portal.features.authz.actions import Action
 from portal.features.authz.sight import sight_of
 from portal.features.files import repository
 from portal.features.files.access import apply_at_version, load_allowed, load_for_update, require_in_case

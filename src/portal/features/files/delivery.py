@@ -16,12 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import log
 from portal.core.errors import Forbidden, IntegrityError, NotFound, NotSignedIn, Quarantined
-from portal.core.principal import Action, Origin, Principal
+from portal.core.principal import Origin, Principal
 from portal.core.tasks import kept, uninterrupted
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.audit.record import Recorder
+from portal.features.authz.actions import Action
 from portal.features.files import repository
 from portal.features.files.access import load_allowed
 from portal.features.files.models import Status

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
 
-from portal.core.principal import Action, Principal
+from portal.core.principal import Principal
 from portal.features.authz import policy
+from portal.features.authz.actions import Action
 from portal.features.files.schemas import (
     BreakGlass,
     FileMove,

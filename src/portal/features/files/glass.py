@@ -10,10 +10,11 @@ from uuid import UUID
 from portal.core import clock
 from portal.core.errors import NotFound
 from portal.core.ids import new_id
-from portal.core.principal import Action, Origin, Principal
+from portal.core.principal import Origin, Principal
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
+from portal.features.authz.actions import Action
 from portal.features.cases import roster
 from portal.features.cases.views import Glass
 from portal.features.files.access import load_for_update

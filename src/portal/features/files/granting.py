@@ -13,11 +13,12 @@ from portal.core import clock
 from portal.core.errors import NotFound, Unprocessable
 from portal.core.ids import new_id
 from portal.core.page import After, Page, page_of
-from portal.core.principal import Action, Origin, Principal
+from portal.core.principal import Origin, Principal
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import policy
+from portal.features.authz.actions import Action
 from portal.features.files import grant_rows
 from portal.features.files.access import load_allowed, load_for_update, require_in_case
 from portal.features.files.grant_rows import Grant

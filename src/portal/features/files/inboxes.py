@@ -9,11 +9,12 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import Conflict, Unprocessable
-from portal.core.principal import Action, Origin, Principal
+from portal.core.principal import Origin, Principal
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import policy
+from portal.features.authz.actions import Action
 from portal.features.files import availability, grant_rows, inbox_rows
 from portal.features.identity import repository as accounts
 from portal.features.identity import users

@@ -18,12 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core import clock
 from portal.core.errors import Conflict, NotFound, TooLarge
 from portal.core.ids import new_id
-from portal.core.principal import Action, Origin, Principal
+from portal.core.principal import Origin, Principal
 from portal.core.tasks import uninterrupted
 from portal.crypto.format import Place
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.authz import policy
+from portal.features.authz.actions import Action
 from portal.features.authz.standing import INBOX
 from portal.features.files import availability, repository
 from portal.features.files.access import load_allowed, require_in_case, require_upload_target

@@ -12,11 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import Forbidden, IntegrityError, NotFound
 from portal.core.ids import text_of
-from portal.core.principal import Action, Origin, Principal, scope_of
+from portal.core.principal import Origin, Principal, scope_of
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import colours, policy
+from portal.features.authz.actions import Action
 from portal.features.authz.standing import INBOX
 from portal.features.cases import standing
 from portal.features.files import availability, grant_rows, repository

@@ -13,11 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core import clock
 from portal.core.errors import Conflict, NotFound, PreconditionFailed
 from portal.core.page import After, Page, page_of
-from portal.core.principal import Action, Origin, Principal, Role
+from portal.core.principal import Origin, Principal, Role
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import policy
+from portal.features.authz.actions import Action
 from portal.features.identity import invitation_rows, repository, throttle_rows, users
 from portal.features.identity.factors import Factors
 from portal.features.identity.invitation_rows import Invitation

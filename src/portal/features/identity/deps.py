@@ -19,8 +19,9 @@ from fastapi.security import (
 from pydantic import BaseModel
 
 from portal.core.errors import InsufficientScope, InvalidInput, NotSignedIn
-from portal.core.principal import Action, CredentialKind, Origin, Permission, Principal
+from portal.core.principal import CredentialKind, Origin, Permission, Principal
 from portal.features.authz import policy
+from portal.features.authz.actions import Action
 from portal.features.identity.callers import Callers
 from portal.features.identity.fresh import require_fresh
 from portal.features.identity.people import People

@@ -8,11 +8,12 @@ from uuid import UUID
 from portal.core import clock
 from portal.core.errors import NotFound
 from portal.core.page import After, Page, page_of
-from portal.core.principal import Action, Origin, Principal
+from portal.core.principal import Origin, Principal
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.authz import policy
+from portal.features.authz.actions import Action
 from portal.features.identity import session_rows
 from portal.features.identity.session_rows import Session
 from portal.features.identity.sessions import Sessions

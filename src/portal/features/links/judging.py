@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
 from portal.core.errors import Conflict, Forbidden, NotFound, NotSignedIn
-from portal.core.principal import Action, Principal
+from portal.core.principal import Principal
 from portal.features.authz import policy
+from portal.features.authz.actions import Action
 from portal.features.authz.standing import INBOX, Standing
 from portal.features.cases import standing
 from portal.features.links import repository

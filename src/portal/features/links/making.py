@@ -13,11 +13,12 @@ from portal.core.errors import Conflict, Forbidden, NotFound, NotSignedIn, Quara
 from portal.core.ids import new_id
 from portal.core.marked import LINK, Mark
 from portal.core.page import After, Page, page_of
-from portal.core.principal import Action, Origin, Principal, Role
+from portal.core.principal import Origin, Principal, Role
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.authz import policy
+from portal.features.authz.actions import Action
 from portal.features.authz.sight import sees_every_case
 from portal.features.cases import standing
 from portal.features.files.access import load_for_update

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from portal.core.errors import Forbidden, NotFound
 from portal.core.page import After
-from portal.core.principal import Action
 from portal.db.unit_of_work import Database
+from portal.features.authz.actions import Action
 from portal.features.files import delivery
 from portal.features.files import repository as file_rows
 from portal.features.files.access import load_allowed

@@ -8,8 +8,9 @@ from uuid import UUID
 from portal.core import clock
 from portal.core.errors import Conflict, Unprocessable
 from portal.core.ids import text_of
-from portal.core.principal import Action, CredentialKind, Permission, Principal, Role
+from portal.core.principal import CredentialKind, Permission, Principal, Role
 from portal.features.audit.events import Detail
+from portal.features.authz.actions import Action
 from portal.features.files.models import Kind
 from portal.features.files.views import Arrival, Details
 

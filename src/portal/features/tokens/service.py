@@ -18,11 +18,12 @@ from portal.core.errors import Conflict, NotFound, NotSignedIn, Unprocessable
 from portal.core.ids import new_id
 from portal.core.marked import API_TOKEN, Mark
 from portal.core.page import After, Page, page_of
-from portal.core.principal import Action, CredentialKind, Origin, Permission, Principal, Role
+from portal.core.principal import CredentialKind, Origin, Permission, Principal, Role
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.authz import policy
+from portal.features.authz.actions import Action
 from portal.features.identity.callers import Callers
 from portal.features.identity.revocation import Revoked
 from portal.features.identity.sessions import TotpEnrolmentRequired

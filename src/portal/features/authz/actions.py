@@ -1,0 +1,124 @@
+"""What can be asked of the portal: one row for each action, with everything that the policy says of it.
+
+Comes in: nothing. Leaves: `Action`, whose members carry their `Rule`. Next: `policy` judges by it; `docs/access.md` has
+the same rows as tables. To add an action, write a row here and its lines there.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Self
+
+from portal.core.principal import Permission, Role
+from portal.features.authz.standing import CaseStatus, Stand
+
+Roles = frozenset[Role]
+Stands = frozenset[Stand]
+
+NO_ROLE: Final[Roles] = frozenset()
+EVERYONE: Final[Roles] = frozenset(Role)
+OPERATORS: Final[Roles] = frozenset({Role.ADMIN})
+OVERSEERS: Final[Roles] = frozenset({Role.ADMIN, Role.AUDITOR})
+INVESTIGATORS: Final[Roles] = frozenset({Role.ADMIN, Role.ANALYST})
+"""An uploader account learns of no other account."""
+
+TEAM: Final[Stands] = frozenset({Stand.LEAD, Stand.CONTRIBUTOR, Stand.READER})
+WATCHERS: Final[Stands] = frozenset({Stand.AUDITOR, Stand.ADMIN})
+MANAGERS: Final[Stands] = frozenset({Stand.LEAD, Stand.ADMIN})
+AUTHORS: Final[Stands] = frozenset({Stand.OWNER, Stand.LEAD, Stand.CONTRIBUTOR})
+SEE_FILE: Final[Stands] = TEAM | WATCHERS | {Stand.OWNER, Stand.UPLOADER, Stand.GRANTEE}
+SEE_CASE: Final[Stands] = TEAM | WATCHERS | {Stand.UPLOADER}
+SEE_LINKS: Final[Stands] = WATCHERS | {Stand.LEAD}
+
+ALWAYS: Final = frozenset(CaseStatus)
+"""Reading, and what takes a right away."""
+UNTIL_ARCHIVED: Final = ALWAYS - {CaseStatus.ARCHIVED}
+UNTIL_CLOSED: Final = UNTIL_ARCHIVED - {CaseStatus.CLOSED}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A column that an action does not have is empty: it allows nothing."""
+
+    roles: Roles = NO_ROLE
+    """Accounts that may ask at all, before there is an object."""
+    stands: Stands = frozenset()
+    """Relations to an object that allow it. A caller with two may do what either allows."""
+    known_to: Stands = frozenset()
+    """Relations by which a caller knows that the object exists: these are refused with 403, all others with 404."""
+    statuses: frozenset[CaseStatus] = ALWAYS
+    """In which a case takes it, for itself and for what lies in it."""
+    on_others: Roles = NO_ROLE
+    """Accounts that may do it to what belongs to another account; everyone may with their own."""
+    permission_on_others: Permission | None = Permission.ADMINISTER
+    """What the credential needs for that, beside what the route asks."""
+
+
+def on_file(stands: Stands, statuses: frozenset[CaseStatus] = ALWAYS, *, roles: Roles = NO_ROLE) -> Rule:
+    """Something is done to a file: it is known to everyone who may read its entry."""
+    return Rule(roles=roles, stands=stands, known_to=SEE_FILE, statuses=statuses)
+
+
+def on_case(stands: Stands, statuses: frozenset[CaseStatus] = ALWAYS, *, roles: Roles = NO_ROLE) -> Rule:
+    """Something is done to a case, or into it: it is known to everyone in it, and to overseers."""
+    return Rule(roles=roles, stands=stands, known_to=SEE_CASE, statuses=statuses)
+
+
+class Action(StrEnum):
+    """The name stands in the audit log and in `docs/access.md`; `rule` is what the policy says of it."""
+
+    rule: Rule
+
+    def __new__(cls, name: str, rule: Rule) -> Self:
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.rule = rule
+        return member
+
+    FILE_CREATE = (
+        "files.create",
+        on_case(AUTHORS | {Stand.UPLOADER}, UNTIL_CLOSED, roles=INVESTIGATORS | {Role.UPLOADER}),
+    )
+    FILE_LIST = "files.list", on_file(SEE_FILE, roles=EVERYONE)
+    FILE_READ = "files.read", on_file(SEE_FILE)
+    FILE_DOWNLOAD = (  # an administrator manages without reading
+        "files.download",
+        on_file(TEAM | {Stand.OWNER, Stand.BREAK_GLASS, Stand.GRANTEE}),
+    )
+    FILE_UPDATE = "files.update", on_file(AUTHORS | {Stand.ADMIN}, UNTIL_CLOSED)
+    FILE_DELETE = "files.delete", on_file(MANAGERS | {Stand.OWNER}, UNTIL_CLOSED)
+    FILE_MOVE = "files.move", on_file(frozenset({Stand.OWNER, Stand.LEAD}), UNTIL_CLOSED)  # a move chooses the readers
+    FILE_BREAK_GLASS = "files.break_glass", on_file(frozenset({Stand.ADMIN}))
+    GRANT_LIST = "files.grants.list", on_file(WATCHERS | {Stand.OWNER, Stand.LEAD})
+    GRANT_SET = (
+        "files.grants.set",
+        on_file(frozenset({Stand.OWNER, Stand.LEAD}), UNTIL_ARCHIVED, roles=INVESTIGATORS),
+    )
+    GRANT_REVOKE = "files.grants.revoke", on_file(MANAGERS | {Stand.OWNER})
+    GRANT_DECLINE = "files.grants.decline", on_file(frozenset({Stand.GRANTEE}))
+
+    CASE_CREATE = "cases.create", Rule(roles=INVESTIGATORS)
+    CASE_LIST = "cases.list", Rule(roles=EVERYONE)
+    CASE_READ = "cases.read", on_case(SEE_CASE)
+    CASE_UPDATE = "cases.update", on_case(MANAGERS, UNTIL_CLOSED)
+    CASE_STATUS = "cases.status", on_case(MANAGERS)
+    CASE_DELETE = "cases.delete", on_case(MANAGERS, UNTIL_CLOSED)
+    MEMBER_LIST = "cases.members.list", on_case(TEAM | WATCHERS)
+    MEMBER_SET = "cases.members.set", on_case(MANAGERS, UNTIL_ARCHIVED)
+    MEMBER_REMOVE = "cases.members.remove", on_case(MANAGERS)
+    MEMBER_LEAVE = "cases.members.leave", on_case(TEAM | {Stand.UPLOADER})
+    GLASS_LIST = "cases.break_glass.list", on_case(WATCHERS | {Stand.LEAD}, roles=OVERSEERS)
+
+    LINK_LIST = "links.list", Rule(roles=EVERYONE)
+    LINK_FILES = "links.give_files", on_file(AUTHORS, UNTIL_CLOSED)  # a reader passes nothing on
+    LINK_CASE = "links.give_case", on_case(frozenset({Stand.LEAD}), UNTIL_CLOSED)
+    LINK_UPLOAD = "links.collect", on_case(AUTHORS, UNTIL_CLOSED)
+    CASE_LINK_LIST = "cases.links.list", on_case(SEE_LINKS)
+    CASE_LINK_REVOKE = "cases.links.revoke", Rule(stands=MANAGERS, known_to=SEE_LINKS)
+
+    USER_MANAGE = "users.manage", Rule(roles=OPERATORS)
+    SESSION_LIST = "sessions.list", Rule(on_others=OVERSEERS)
+    SESSION_END = "sessions.end", Rule(on_others=OPERATORS)
+    TOKEN_LIST = "tokens.list", Rule(on_others=OVERSEERS)
+    TOKEN_REVOKE = "tokens.revoke", Rule(on_others=OPERATORS)
+    GRANTS_OF_ACCOUNT = "grants.list", Rule(on_others=OVERSEERS, permission_on_others=None)
+    LINK_REVOKE = "links.revoke", Rule(on_others=OPERATORS)
