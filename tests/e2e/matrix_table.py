@@ -39,12 +39,12 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 401  204  204  204  204  204  204  204  204  204  204  less less less less less  logout_all
 401  none seen none none none none none none none none less less less less less  list_sessions
 401  404  seen 404  404  404  404  404  seen seen 404  less less less less less  list_sessions of owner
-401  404  204  404  404  404  404  404  403  204  404  less less less less less  end_session owners_session
+401  404  204  404  404  404  404  404  403  204  404  less less less less less  revoke_session owners_session
 401  400  400  400  400  400  400  400  400  400  400  less less less less less  confirm_password
-401  400  400  400  400  400  400  400  400  400  400  less less less less less  change_password
-401  201  201  201  201  201  201  201  201  201  201  less less less less less  enrol_totp
+401  400  400  400  400  400  400  400  400  400  400  less less less less less  update_password
+401  201  201  201  201  201  201  201  201  201  201  less less less less less  create_totp
 401  400  400  400  400  400  400  400  400  400  400  less less less less less  confirm_totp
-401  400  400  400  400  400  400  400  400  400  400  less less less less less  remove_totp
+401  400  400  400  400  400  400  400  400  400  400  less less less less less  delete_totp
 
 401  403  403  403  403  403  403  403  403  201  403  less less less less less  create_user
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  list_users
@@ -55,7 +55,7 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  reset_password user
 401  403  403  403  403  403  403  403  403  409  403  less less less less less  reset_totp user
 401  403  403  403  403  403  403  403  403  204  403  less less less less less  logout_user user
-401  403  403  403  403  403  403  403  403  200  403  less less less less less  end_everything_of user
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  revoke_all_of_user user
 401  403  403  403  403  403  403  403  403  201  403  less less less less less  create_invitation
 401  403  403  403  403  403  403  403  403  seen 403  less less less less less  list_invitations
 401  403  403  403  403  403  403  403  403  204  403  less less less less less  revoke_invitation invitation
@@ -66,7 +66,7 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 401  404  204  404  404  404  404  404  403  204  404  less less less less less  revoke_api_token token
 401  204  204  204  204  204  204  204  204  204  204  less less less less less  revoke_api_token own_token
 
-401  201  201  201  201  201  201  403  403  201  201  201  less 403  less less  open_case
+401  201  201  201  201  201  201  403  403  201  201  201  less 403  less less  create_case
 401  none none seen seen seen seen none seen seen none none less none less less  list_cases
 401  404  404  200  200  200  200  404  200  200  404  404  less 404  less less  read_case case
 401  404  404  200  403  403  403  404  403  200  404  404  less 404  less less  update_case case
@@ -74,19 +74,19 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 401  404  404  204  403  403  403  404  403  204  404  404  less 404  less less  delete_case case
 401  404  404  409  403  403  403  404  403  409  404  404  less 404  less less  delete_case full_case
 401  404  404  seen seen seen 403  404  seen seen 404  404  less 404  less less  list_members case
-401  404  404  201  403  403  403  404  403  201  404  404  less 404  less less  add_member case
-401  404  404  200  403  403  403  404  403  200  404  404  less 404  less less  change_member case member
-401  404  404  403  403  403  403  404  403  403  404  404  less 404  less less  change_member case me
-401  404  404  204  403  403  403  404  403  204  404  404  less 404  less less  remove_member case member
-401  404  404  409  204  204  204  404  403  403  404  404  less 404  less less  remove_member case me
-401  404  404  200  403  403  403  404  200  200  404  404  less 404  less less  list_break_glass case
+401  404  404  201  403  403  403  404  403  201  404  404  less 404  less less  create_member case
+401  404  404  200  403  403  403  404  403  200  404  404  less 404  less less  update_member case member
+401  404  404  403  403  403  403  404  403  403  404  404  less 404  less less  update_member case me
+401  404  404  204  403  403  403  404  403  204  404  404  less 404  less less  delete_member case member
+401  404  404  409  204  204  204  404  403  403  404  404  less 404  less less  delete_member case me
+401  404  404  200  403  403  403  404  200  200  404  404  less 404  less less  list_case_break_glass case
 401  404  404  seen 403  403  403  404  seen seen 404  less less less less less  list_case_links case
 401  404  404  seen 403  403  403  404  seen seen 404  404  less 404  less less  list_case_grants case
-401  403  403  403  403  403  403  403  200  200  403  less less less less less  list_all_break_glass
+401  403  403  403  403  403  403  403  200  200  403  less less less less less  list_break_glass
 
-401  none none none none none none none none none seen none less none less less  list_account_grants inbox_file
-401  none seen none none none none none none none none seen less none less less  list_account_grants given
-401  404  seen 404  404  404  404  404  seen seen 404  seen less 404  less less  list_account_grants of owner
+401  none none none none none none none none none seen none less none less less  list_grants inbox_file
+401  none seen none none none none none none none none seen less none less less  list_grants given
+401  404  seen 404  404  404  404  404  seen seen 404  seen less 404  less less  list_grants of owner
 401  403  403  403  403  403  403  403  403  409  403  less less less less less  transfer_inbox user
 
 401  201  201  201  201  201  201  201  403  201  201  201  201  404  less less  upload_file
@@ -101,11 +101,11 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 401  404  200  404  404  404  404  404  403  200  403  200  less 404  less less  update_file inbox_file
 401  404  204  404  404  404  404  404  403  204  403  204  less 404  less less  delete_file inbox_file
 401  404  200  404  404  404  404  404  403  403  403  200  less 404  less less  move_file inbox_file
-401  404  403  404  404  404  404  404  403  403  403  less less less less less  break_glass inbox_file
+401  404  403  404  404  404  404  404  403  403  403  less less less less less  create_break_glass inbox_file
 401  404  200  404  404  404  404  404  403  403  200  200  less 404  less less  download_file inbox_file
 401  404  200  404  404  404  404  404  403  403  200  200  less 404  less less  head_file inbox_file
-401  404  seen 404  404  404  404  404  seen seen 403  seen less 404  less less  list_grants inbox_file
-401  404  201  404  404  404  404  404  403  403  403  less less less less less  give_grant inbox_file
+401  404  seen 404  404  404  404  404  seen seen 403  seen less 404  less less  list_file_grants inbox_file
+401  404  201  404  404  404  404  404  403  403  403  less less less less less  create_grant inbox_file
 401  404  204  404  404  404  404  404  403  204  403  204  less 404  less less  revoke_grant inbox_file grant
 401  404  403  404  404  404  404  404  403  403  204  403  less 404  less less  revoke_grant inbox_file me
 
@@ -113,28 +113,28 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 401  404  404  200  200  403  404  404  403  200  403  404  less 404  less less  update_file case_file
 401  404  404  204  403  403  404  404  403  204  403  404  less 404  less less  delete_file case_file
 401  404  404  200  403  403  404  404  403  403  403  404  less 404  less less  move_file case_file
-401  404  404  403  403  403  404  404  403  201  403  less less less less less  break_glass case_file
+401  404  404  403  403  403  404  404  403  201  403  less less less less less  create_break_glass case_file
 401  404  404  200  200  200  404  404  403  403  200  404  less 404  less less  download_file case_file
 401  404  404  200  200  200  404  404  403  403  200  404  less 404  less less  head_file case_file
-401  404  404  seen 403  403  404  404  seen seen 403  404  less 404  less less  list_grants case_file
-401  404  404  201  403  403  404  404  403  403  403  less less less less less  give_grant case_file
+401  404  404  seen 403  403  404  404  seen seen 403  404  less 404  less less  list_file_grants case_file
+401  404  404  201  403  403  404  404  403  403  403  less less less less less  create_grant case_file
 401  404  404  204  403  403  404  404  403  204  403  404  less 404  less less  revoke_grant case_file case_grant
 
-401  404  201  404  404  404  404  404  403  403  403  less less less less less  make_download_link to inbox_file
-401  404  404  201  201  403  404  404  403  403  403  less less less less less  make_download_link to case_file
-401  404  404  201  403  403  403  404  403  403  404  less less less less less  make_download_link to case
-401  201  201  201  201  201  201  201  403  201  201  less less less less less  make_upload_link
-401  404  404  201  201  403  403  404  403  403  404  less less less less less  make_upload_link into case
+401  404  201  404  404  404  404  404  403  403  403  less less less less less  create_download_link to inbox_file
+401  404  404  201  201  403  404  404  403  403  403  less less less less less  create_download_link to case_file
+401  404  404  201  403  403  403  404  403  403  404  less less less less less  create_download_link to case
+401  201  201  201  201  201  201  201  403  201  201  less less less less less  create_upload_link
+401  404  404  201  201  403  403  404  403  403  404  less less less less less  create_upload_link into case
 401  none seen none none none none none seen seen none less less less less less  list_links link
 401  none none none seen none none none seen seen none less less less less less  list_links case_link
 401  404  204  404  404  404  404  404  403  204  404  less less less less less  revoke_link link
 401  404  404  204  204  404  404  404  403  204  404  less less less less less  revoke_link case_link
 
 401  401  401  401  401  401  401  401  401  401  401  401  401  401  seen none  read_shared
-401  401  401  401  401  401  401  401  401  401  401  401  401  401  200  less  download_shared case_file
-401  401  401  401  401  401  401  401  401  401  401  401  401  401  404  less  download_shared inbox_file
-401  401  401  401  401  401  401  401  401  401  401  401  401  401  200  less  head_shared case_file
-401  401  401  401  401  401  401  401  401  401  401  401  401  401  404  less  head_shared inbox_file
+401  401  401  401  401  401  401  401  401  401  401  401  401  401  200  less  download_shared_file case_file
+401  401  401  401  401  401  401  401  401  401  401  401  401  401  404  less  download_shared_file inbox_file
+401  401  401  401  401  401  401  401  401  401  401  401  401  401  200  less  head_shared_file case_file
+401  401  401  401  401  401  401  401  401  401  401  401  401  401  404  less  head_shared_file inbox_file
 401  401  401  401  401  401  401  401  401  401  401  401  401  401  less 201   upload_shared_file
 401  401  401  401  401  401  401  401  401  401  401  401  401  401  less 201   upload_shared_raw fresh
 
@@ -149,18 +149,18 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 200  200  200  200  200  200  200  200  200  200  200  200  200  200  200  200   docs
 200  200  200  200  200  200  200  200  200  200  200  200  200  200  200  200   asset stylesheet
 
-401  200  200  200  200  200  200  200  200  200  200  less less less less less  end_everything
+401  200  200  200  200  200  200  200  200  200  200  less less less less less  revoke_all
 """
 
 CODES = {
     "confirm_password": "invalid_grant",
-    "change_password": "invalid_grant",
+    "update_password": "invalid_grant",
     "confirm_totp": "invalid_grant",
-    "remove_totp": "invalid_grant",
+    "delete_totp": "invalid_grant",
     "update_user me": "last_administrator",
     "reset_totp user": "totp_not_enrolled",
     "delete_case full_case": "case_not_empty",
-    "remove_member case me": "last_lead",
+    "delete_member case me": "last_lead",
     "transfer_inbox user": "inbox_in_use",
     "register": "invitation_refused",
     "set_password": "invitation_refused",
@@ -172,22 +172,22 @@ SAYS: dict[str, dict[str, Any]] = {
     "register": {"json": {"name": "{fresh}", "password": "{password}"}},
     "set_password": {"json": {"secret": "made up", "password": "{password}"}},
     "confirm_password": {"json": {"password": WRONG}},
-    "change_password": {"json": {"current_password": WRONG, "new_password": "{password}"}},
-    "enrol_totp": {"json": {"password": "{password}"}},
+    "update_password": {"json": {"current_password": WRONG, "new_password": "{password}"}},
+    "create_totp": {"json": {"password": "{password}"}},
     "confirm_totp": {"json": {"password": WRONG, "totp": "123456"}},
-    "remove_totp": {"json": {"password": WRONG, "totp": "123456"}},
+    "delete_totp": {"json": {"password": WRONG, "totp": "123456"}},
     "create_user": {"json": {"name": "{fresh}", "role": "uploader"}},
     "update_user": {"json": {"role": "auditor"}},
     "create_invitation": {"json": {"role": "admin"}},
     "create_api_token": {"json": {"name": "a script", "permissions": ["files:read"]}},
     "list_sessions of owner": {"params": {"owner_id": "{owner}"}},
     "list_api_tokens of owner": {"params": {"owner_id": "{owner}"}},
-    "open_case": {"json": {"title": "{fresh}"}},
+    "create_case": {"json": {"title": "{fresh}"}},
     "list_cases": {"params": {"limit": "200"}},
     "update_case": {"json": {"title": "x"}},
     "update_case case closing": {"json": {"status": "closed"}},
-    "add_member": {"json": {"name": "{newcomer}", "role": "reader"}},
-    "change_member": {"json": {"role": "contributor"}},
+    "create_member": {"json": {"name": "{newcomer}", "role": "reader"}},
+    "update_member": {"json": {"role": "contributor"}},
     "upload_file": {"files": {"file": "x"}},
     "upload_file into case": {"data": {"case": "{case}"}, "files": {"file": "x"}},
     "upload_raw": {"content": "x"},
@@ -197,17 +197,17 @@ SAYS: dict[str, dict[str, Any]] = {
     "update_file": {"json": {"description": "x"}},
     "move_file inbox_file": {"json": {"case": "{owners_case}"}},
     "move_file case_file": {"json": {"case": "{leads_case}"}},
-    "break_glass": {"json": {"reason": REASON}},
-    "list_account_grants": {"params": {"limit": "200"}},
-    "list_account_grants given": {"params": {"given": "true", "limit": "200"}},
-    "list_account_grants of owner": {"params": {"given": "true", "user_id": "{owner}", "limit": "200"}},
+    "create_break_glass": {"json": {"reason": REASON}},
+    "list_grants": {"params": {"limit": "200"}},
+    "list_grants given": {"params": {"given": "true", "limit": "200"}},
+    "list_grants of owner": {"params": {"given": "true", "user_id": "{owner}", "limit": "200"}},
     "transfer_inbox": {"json": {"to": "{newcomer}"}},
-    "give_grant": {"json": {"name": "{newcomer}"}},
-    "make_download_link to inbox_file": {"json": {"file_ids": ["{inbox_file}"]}},
-    "make_download_link to case_file": {"json": {"file_ids": ["{case_file}"]}},
-    "make_download_link to case": {"json": {"case_id": "{case}"}},
-    "make_upload_link": {"json": {}},
-    "make_upload_link into case": {"json": {"case_id": "{case}"}},
+    "create_grant": {"json": {"name": "{newcomer}"}},
+    "create_download_link to inbox_file": {"json": {"file_ids": ["{inbox_file}"]}},
+    "create_download_link to case_file": {"json": {"file_ids": ["{case_file}"]}},
+    "create_download_link to case": {"json": {"case_id": "{case}"}},
+    "create_upload_link": {"json": {}},
+    "create_upload_link into case": {"json": {"case_id": "{case}"}},
     "list_links": {"params": {"limit": "200"}},
     "redeem_link": {"json": {"secret": "{link_secret}"}},
     "upload_shared_file": {"files": {"file": "x"}},
@@ -227,12 +227,12 @@ LOOKS_FOR = {
     "list_files inbox_file": "inbox_file",
     "list_files case_file": "case_file",
     "list_files of case": "case_file",
-    "list_grants inbox_file": "grant",
+    "list_file_grants inbox_file": "grant",
     "list_case_grants case": "case_grant",
-    "list_account_grants inbox_file": "inbox_file",
-    "list_account_grants given": "grant",
-    "list_account_grants of owner": "grant",
-    "list_grants case_file": "case_grant",
+    "list_grants inbox_file": "inbox_file",
+    "list_grants given": "grant",
+    "list_grants of owner": "grant",
+    "list_file_grants case_file": "case_grant",
     "list_links link": "link",
     "list_links case_link": "case_link",
     "read_shared": "case_file",

@@ -53,7 +53,7 @@ def test_every_cell_of_the_matrix_is_as_written(world: World, row: str) -> None:
         answers[who] = told(row, said, said.ask(world.clients[who]))
         if row in ENDS_SESSIONS:
             world.sign_in_again(who)
-    if row == "end_everything":
+    if row == "revoke_all":
         world.renew()
     assert answers == {who: in_short(row, cell) for who, cell in cells.items()}
     assert after == before

@@ -39,24 +39,31 @@ CALLERS = {  # (phases, about how many requests one run makes for every example 
 }
 OPEN = {"healthz", "readyz"}
 # For whoever has a link's secret: who makes one may come upon it.
-LINKED = {"redeem_link", "read_shared", "download_shared", "head_shared", "upload_shared_file", "upload_shared_raw"}
+LINKED = {
+    "redeem_link",
+    "read_shared",
+    "download_shared_file",
+    "head_shared_file",
+    "upload_shared_file",
+    "upload_shared_raw",
+}
 CLOSED = {"register", "set_password", *LINKED}  # nobody can register here, and nobody has a secret
 # Whoever is signed in would guess their own password here, and be told to wait for as long as guessers are.
-GUESSED_AT = {"confirm_password", "change_password", "enrol_totp", "confirm_totp", "remove_totp"}
+GUESSED_AT = {"confirm_password", "update_password", "create_totp", "confirm_totp", "delete_totp"}
 ENDED_BY = {"reset_password", "update_user"}  # an administrator comes upon itself, and could not sign in any more
 ADMINISTRATION = {
     *("create_user", "list_users", "read_user", "update_user", "reset_password", "reset_totp", "logout_user"),
-    *("create_invitation", "list_invitations", "revoke_invitation", "break_glass"),
-    *("end_everything_of", "transfer_inbox"),
+    *("create_invitation", "list_invitations", "revoke_invitation", "create_break_glass"),
+    *("revoke_all_of_user", "transfer_inbox"),
 }
-OVERSIGHT = {"list_all_break_glass"}  # an administrator's and an auditor's
-CHANGES = {"upload_file", "upload_raw", "update_file", "delete_file", "move_file", "give_grant", "revoke_grant"}
-CHANGES |= {"make_download_link", "make_upload_link", "revoke_link"}
-CHANGES |= {"open_case", "update_case", "delete_case", "add_member", "change_member", "remove_member"}
+OVERSIGHT = {"list_break_glass"}  # an administrator's and an auditor's
+CHANGES = {"upload_file", "upload_raw", "update_file", "delete_file", "move_file", "create_grant", "revoke_grant"}
+CHANGES |= {"create_download_link", "create_upload_link", "revoke_link"}
+CHANGES |= {"create_case", "update_case", "delete_case", "create_member", "update_member", "delete_member"}
 # No chain that it makes leads there.
 UNLIKELY = {
-    *("change_member", "remove_member", "move_file", "give_grant", "revoke_grant", "revoke_api_token"),
-    *("make_download_link", "make_upload_link", "revoke_link"),
+    *("update_member", "delete_member", "move_file", "create_grant", "revoke_grant", "revoke_api_token"),
+    *("create_download_link", "create_upload_link", "revoke_link"),
 }
 _MAX_ROUNDS = 1000
 _PATIENCE_SECONDS = 3600

@@ -2,7 +2,7 @@
 
 import pytest
 
-from portal.web.nearest import nearest
+from portal.web.nearest import names_no_id, nearest
 
 ROUTES = [
     ("/healthz", {"GET"}),
@@ -46,3 +46,23 @@ def test_the_route_that_is_nearest_is_named_or_none(method: str, path: str, mean
 
 def test_where_there_is_no_route_nothing_is_meant() -> None:
     assert nearest([], "GET", "/a") is None
+
+
+IDS = ["/files", "/files/{file_id:uuid}", "/files/{file_id:uuid}/grants/{user_id:uuid}", "/upload/{filename:path}"]
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/files/42", True),
+        ("/files/42/grants/me", True),
+        ("/files/", False),
+        ("/files/42/", False),
+        ("/files/42/grants", False),
+        ("/file/42", False),
+        ("/upload/42", False),
+        ("/files", False),
+    ],
+)
+def test_an_id_that_is_none_is_told_from_a_mistyped_path(path: str, told: bool) -> None:
+    assert names_no_id(IDS, path) is told

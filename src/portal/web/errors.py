@@ -30,7 +30,7 @@ from portal.core.errors import (
 )
 from portal.db.reasons import reason
 from portal.web import API
-from portal.web.nearest import nearest
+from portal.web.nearest import names_no_id, nearest
 from portal.web.validation import Fault, faults
 
 _log = log.get(__name__)
@@ -204,15 +204,22 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
     code, title = _FRAMEWORK.get(error.status_code, (f"http_{error.status_code}", "The request was refused."))
     detail, headers = title, dict(error.headers or {})
     if error.status_code == 404:
-        every = iter_route_contexts(request.app.routes)
-        routes = [(route.path, set(route.methods or ())) for route in every if route.path]
-        meant = nearest(routes, request.method, request.scope["path"])
-        detail = _NO_SUCH_PATH if meant is None else f"No such path. Did you mean {meant}?"
+        detail = _not_found(request)
     if error.status_code == 405:
         methods = methods_of(request.scope)
         headers["Allow"] = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
         detail = f"{title[:-1]}: it takes {headers['Allow']}."
     return _render(error.status_code, code, title, detail, request_id_of(request), {}, headers)
+
+
+def _not_found(request: Request) -> str:
+    """An id that is not a UUID gets the words of an unknown id; any other path, the route that was probably meant."""
+    path: str = request.scope["path"]
+    routes = [(one.path, set(one.methods or ())) for one in iter_route_contexts(request.app.routes) if one.path]
+    if names_no_id((template for template, _ in routes), path):
+        return NotFound.title
+    meant = nearest(routes, request.method, path)
+    return _NO_SUCH_PATH if meant is None else f"No such path. Did you mean {meant}?"
 
 
 def methods_of(scope: Scope) -> set[str]:

@@ -1,6 +1,7 @@
 """What a mistyped path may have meant: the route whose fixed words are nearest, for the detail of a 404.
 
 Comes in: the routes, a method and a path. Leaves: the route as the documents write it; never a word of the client's.
+An id that is not a UUID is no mistyped path: it is answered as an unknown id is.
 """
 
 import re
@@ -8,6 +9,7 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher
 
 _LIKE = 0.8  # of two words, by difflib: `uploads` and `upload` are
+_ID = ":uuid}"
 _MOST_CHARACTERS = 200  # of a path that is looked at
 
 
@@ -21,6 +23,19 @@ def nearest(routes: Iterable[tuple[str, set[str]]], method: str, path: str) -> s
     near = [(_likeness(words, given), (len(words) > len(given)) == empty, "/".join(words)) for words in offered]
     best, _, template = max(near, default=(0.0, False, ""))
     return f"{method} {re.sub(r':[a-z]+}', '}', template)}" if best else None
+
+
+def names_no_id(templates: Iterable[str], path: str) -> bool:
+    """Whether the path is a route's, but for an id that is no UUID: `/files/42`, by `/files/{file_id:uuid}`."""
+    given = path.split("/")
+    return any(_fits(template.split("/"), given) for template in templates if _ID in template)
+
+
+def _fits(template: list[str], given: list[str]) -> bool:
+    pairs = list(zip(template, given, strict=False))
+    return len(template) == len(given) and all(
+        bool(theirs) if mine.endswith(_ID) else mine == theirs for mine, theirs in pairs
+    )
 
 
 def _likeness(template: list[str], given: list[str]) -> float:

@@ -74,7 +74,7 @@ def _complete(operation: dict[str, Any], limits: Limits) -> None:
     answers = operation["responses"]
     if "application/json" in answers.get("422", {}).get("content", {}):
         del answers["422"]
-    if operation.get("parameters") or "requestBody" in operation:
+    if "requestBody" in operation or not all(map(_is_id, operation.get("parameters", ()))):
         _add_answers(answers, documented(ValidationFailed))
     gate = documented(InvalidInput, TargetTooLong) if _can_be_long(operation) else documented(InvalidInput)
     for status, answer in gate.items():
@@ -85,6 +85,11 @@ def _complete(operation: dict[str, Any], limits: Limits) -> None:
     for parameter in operation.get("parameters", ()):
         _settle(parameter, changes="428" in answers)
     _say_permissions(operation)
+
+
+def _is_id(parameter: dict[str, Any]) -> bool:
+    """A path with an id that is not a UUID is no route's: it is answered 404, never 422."""
+    return bool(parameter["in"] == "path" and parameter["schema"].get("format") == "uuid")
 
 
 def _can_be_long(operation: dict[str, Any]) -> bool:

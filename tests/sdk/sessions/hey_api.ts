@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { client } from './portal_client/client.gen.js';
 import {
-  createToken, deleteFile, downloadFile, listFiles, openCase, readFile, uploadFile, uploadRaw,
+  createToken, deleteFile, downloadFile, listFiles, createCase, readFile, uploadFile, uploadRaw,
 } from './portal_client/index.js';
 
 const [url, username, password] = process.argv.slice(2);
@@ -15,7 +15,7 @@ const { data: signedIn } = await createToken({ ...ok, body: { grant_type: 'passw
 client.setConfig({ auth: () => signedIn.access_token }); // it is asked for each scheme: the token goes out twice
 
 const { data: sent } = await uploadFile({ ...ok, body: { file: new File([blob], 'by form.bin') } });
-const { data: opened } = await openCase({ ...ok, body: { title: 'A case' } });
+const { data: opened } = await createCase({ ...ok, body: { title: 'A case' } });
 const { data: inCase } = await uploadFile({
   ...ok, body: { file: new File([blob], 'of case.bin'), description: 'as evidence' }, query: { case: opened.id },
 });

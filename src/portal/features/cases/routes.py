@@ -51,7 +51,7 @@ _OPENED: dict[int | str, dict[str, Any]] = {201: {"description": "The new case's
     responses={**_OPENED, **documented(*_BODY, *_LISTED, errors.Forbidden)},
     openapi_extra=taken_as_json(CaseNew),
 )
-async def open_case(
+async def create_case(
     body: NewCaseBody, principal: ChangesCases, cases: WithCases, people: WithPeople, origin: From, response: Response
 ) -> CaseOut:
     """Who opens a case is its lead. Its number is made here."""
@@ -79,7 +79,7 @@ async def list_cases(principal: ReadsCases, cases: WithCases, people: WithPeople
     )
 
 
-@router.get("/cases/{case_id}", summary="Read a case's entry", responses={**_TAGGED, **documented(*_READ)})
+@router.get("/cases/{case_id:uuid}", summary="Read a case's entry", responses={**_TAGGED, **documented(*_READ)})
 async def read_case(
     case_id: UUID, principal: ReadsCases, cases: WithCases, people: WithPeople, response: Response
 ) -> CaseOut:
@@ -90,7 +90,7 @@ async def read_case(
 
 
 @router.patch(
-    "/cases/{case_id}",
+    "/cases/{case_id:uuid}",
     summary="Change a case's entry",
     responses={**_TAGGED, **documented(*_BODY, *_VERSIONED, StatusRefused)},
     openapi_extra=taken_as_json(CasePatch),
@@ -113,7 +113,7 @@ async def update_case(
 
 
 @router.delete(
-    "/cases/{case_id}",
+    "/cases/{case_id:uuid}",
     status_code=204,
     summary="Delete an empty case",
     response_description="The case is gone.",
@@ -128,7 +128,7 @@ async def delete_case(
 
 
 @router.get(
-    "/cases/{case_id}/members",
+    "/cases/{case_id:uuid}/members",
     summary="List a case's members",
     response_description="Everybody in it.",
     responses=documented(*_READ, errors.Forbidden),
@@ -140,14 +140,14 @@ async def list_members(case_id: UUID, principal: ReadsCases, cases: WithCases, p
 
 
 @router.post(
-    "/cases/{case_id}/members",
+    "/cases/{case_id:uuid}/members",
     status_code=201,
     summary="Let somebody into a case",
     response_description="The new member.",
     responses=documented(*_BODY, *_CHANGE, MemberRefused, AlreadyMember),
     openapi_extra=taken_as_json(MemberNew),
 )
-async def add_member(
+async def create_member(
     case_id: UUID, body: MemberBody, principal: ChangesCases, cases: WithCases, people: WithPeople, origin: From
 ) -> MemberOut:
     """For its leads and administrators; nobody lets themselves in."""
@@ -156,13 +156,13 @@ async def add_member(
 
 
 @router.put(
-    "/cases/{case_id}/members/{user_id}",
+    "/cases/{case_id:uuid}/members/{user_id:uuid}",
     summary="Give a member another role",
     response_description="The member.",
     responses=documented(*_BODY, *_CHANGE, MemberRefused, LastLead),
     openapi_extra=taken_as_json(MemberChange),
 )
-async def change_member(
+async def update_member(
     case_id: UUID,
     user_id: UUID,
     body: ChangeBody,
@@ -177,13 +177,13 @@ async def change_member(
 
 
 @router.delete(
-    "/cases/{case_id}/members/{user_id}",
+    "/cases/{case_id:uuid}/members/{user_id:uuid}",
     status_code=204,
     summary="Remove a member, or leave",
     response_description="They are a member no more.",
     responses=documented(*_CHANGE, LastLead),
 )
-async def remove_member(
+async def delete_member(
     case_id: UUID, user_id: UUID, principal: ChangesCases, cases: WithCases, origin: From
 ) -> Response:
     """Their downloads and uploads under way end with it. A case keeps a lead."""
@@ -192,12 +192,14 @@ async def remove_member(
 
 
 @router.get(
-    "/cases/{case_id}/break-glass",
+    "/cases/{case_id:uuid}/break-glass",
     summary="Which administrators read what, and why",
     response_description="Newest first.",
     responses=documented(*_READ, errors.Forbidden),
 )
-async def list_break_glass(case_id: UUID, principal: ReadsCases, cases: WithCases, people: WithPeople) -> GlassList:
+async def list_case_break_glass(
+    case_id: UUID, principal: ReadsCases, cases: WithCases, people: WithPeople
+) -> GlassList:
     """For its leads, auditors and administrators."""
     glass = await cases.register.broken_glass(principal, case_id)
     return GlassList(items=await people.all_named(principal, [GlassOut.of(entry) for entry in glass]))
@@ -209,7 +211,7 @@ async def list_break_glass(case_id: UUID, principal: ReadsCases, cases: WithCase
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_LISTED, errors.Forbidden),
 )
-async def list_all_break_glass(
+async def list_break_glass(
     principal: Administers, cases: WithCases, people: WithPeople, query: GlassListing
 ) -> GlassResults:
     """For auditors and administrators: of every case, those that are gone included."""

@@ -39,14 +39,14 @@ BODIES = (BreakGlass, GrantNew)  # models that `deps` parse: FastAPI does not se
 
 
 @router.post(
-    "/files/{file_id}/break-glass",
+    "/files/{file_id:uuid}/break-glass",
     status_code=201,
     summary="Read a case's file as administrator",
     response_description="The right to download it, for a while.",
     responses=documented(*JSON, *READ, errors.Forbidden, FreshSignInRequired),
     openapi_extra=taken_as_json(BreakGlass),
 )
-async def break_glass(
+async def create_break_glass(
     file_id: UUID, body: GlassBody, principal: Administers, files: WithFiles, origin: From
 ) -> GlassBroken:
     """For fifteen minutes; asks for a fresh sign-in. The reason is on record, and shown to the case's leads."""
@@ -55,26 +55,26 @@ async def break_glass(
 
 
 @router.get(
-    "/files/{file_id}/grants",
+    "/files/{file_id:uuid}/grants",
     summary="List who else may read a file",
     response_description="Those in force.",
     responses=documented(*READ, errors.Forbidden),
 )
-async def list_grants(file_id: UUID, principal: ReadsFiles, files: WithFiles, people: WithPeople) -> GrantList:
+async def list_file_grants(file_id: UUID, principal: ReadsFiles, files: WithFiles, people: WithPeople) -> GrantList:
     """For the file's owner, or the leads of its case; administrators and auditors see them too."""
     grants = await files.grants.list(principal, file_id)
     return GrantList(items=await people.all_named(principal, [GrantOut.of(grant) for grant in grants]))
 
 
 @router.post(
-    "/files/{file_id}/grants",
+    "/files/{file_id:uuid}/grants",
     status_code=201,
     summary="Let an account read a file",
     response_description="The grant.",
     responses=documented(*JSON, *CHANGE, FreshSignInRequired, errors.Unprocessable, GrantRefused),
     openapi_extra=taken_as_json(GrantNew),
 )
-async def give_grant(
+async def create_grant(
     file_id: UUID, body: GrantBody, principal: WithAccount, files: WithFiles, people: WithPeople, origin: From
 ) -> GrantOut:
     """Entry and content, nothing else, until it ends; given again it lasts anew. By a sign-in alone, no API token."""
@@ -85,7 +85,7 @@ async def give_grant(
 
 
 @router.delete(
-    "/files/{file_id}/grants/{user_id}",
+    "/files/{file_id:uuid}/grants/{user_id:uuid}",
     status_code=204,
     summary="Take a grant back",
     response_description="The account may not read the file any more.",
@@ -100,7 +100,7 @@ async def revoke_grant(
 
 
 @router.get(
-    "/cases/{case_id}/grants",
+    "/cases/{case_id:uuid}/grants",
     summary="List the grants of a case",
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *READ, errors.Forbidden),
@@ -121,9 +121,7 @@ async def list_case_grants(
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *READ),
 )
-async def list_account_grants(
-    principal: ReadsFiles, files: WithFiles, people: WithPeople, query: GrantListing
-) -> GrantResults:
+async def list_grants(principal: ReadsFiles, files: WithFiles, people: WithPeople, query: GrantListing) -> GrantResults:
     """Those that it has, or with `given` those that it gave; of another account for administrators and auditors."""
     bound_to = f"grants {query.given} {query.user_id} for {principal.user_id}"
     after = _after(files, query.cursor, bound_to)

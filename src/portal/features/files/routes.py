@@ -122,7 +122,7 @@ async def list_files(principal: ReadsFiles, files: WithFiles, people: WithPeople
     )
 
 
-@router.get("/files/{file_id}", summary="Read a file's entry", responses={**TAGGED, **documented(*READ)})
+@router.get("/files/{file_id:uuid}", summary="Read a file's entry", responses={**TAGGED, **documented(*READ)})
 async def read_file(
     file_id: UUID, principal: ReadsFiles, files: WithFiles, people: WithPeople, response: Response
 ) -> FileOut:
@@ -133,7 +133,7 @@ async def read_file(
 
 
 @router.patch(
-    "/files/{file_id}",
+    "/files/{file_id:uuid}",
     summary="Change a file's entry",
     responses={**TAGGED, **documented(*JSON, *WRITE)},
     openapi_extra=taken_as_json(FilePatch),
@@ -156,7 +156,7 @@ async def update_file(
 
 
 @router.delete(
-    "/files/{file_id}",
+    "/files/{file_id:uuid}",
     status_code=204,
     summary="Delete a file",
     response_description="The file is gone.",
@@ -171,7 +171,7 @@ async def delete_file(
 
 
 @router.post(
-    "/files/{file_id}/move",
+    "/files/{file_id:uuid}/move",
     summary="Move a file to a case or inbox",
     responses={**TAGGED, **documented(*JSON, *WRITE, errors.IntegrityError, FileMoved, TlpForbidsMove)},
     openapi_extra=taken_as_json(FileMove),
@@ -193,7 +193,7 @@ async def move_file(
 
 
 @router.get(
-    "/files/{file_id}/content",
+    "/files/{file_id:uuid}/content",
     status_code=200,
     summary="Download a file",
     response_class=DownloadResponse,
@@ -208,7 +208,7 @@ async def download_file(
 
 
 @router.head(
-    "/files/{file_id}/content",
+    "/files/{file_id:uuid}/content",
     response_class=Response,
     summary="What a download would deliver",
     responses={

@@ -175,7 +175,7 @@ async def logout_user(user_id: UUID, principal: RunsAccounts, identity: WithIden
     response_description="How many of each kind were ended.",
     responses=documented(*_ONE),
 )
-async def end_everything_of(user_id: UUID, principal: RunsAccounts, identity: WithIdentity, origin: From) -> EndedOut:
+async def revoke_all_of_user(user_id: UUID, principal: RunsAccounts, identity: WithIdentity, origin: From) -> EndedOut:
     """Every session, API token, link, grant and invitation that it made. Nothing brings them back."""
     return EndedOut(**await identity.accounts.end_everything(principal, user_id, origin))
 

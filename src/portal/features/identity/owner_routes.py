@@ -88,7 +88,7 @@ async def set_password(given: SettingPassword, identity: WithIdentity, origin: F
     responses=documented(*_PROOF, errors.TotpRequired, TotpEnrolmentRequired, *_PASSWORD),
     openapi_extra=taken_as_json(PasswordChange),
 )
-async def change_password(principal: WithAccount, given: NewPassword, identity: WithIdentity, origin: From) -> Response:
+async def update_password(principal: WithAccount, given: NewPassword, identity: WithIdentity, origin: From) -> Response:
     """Needs the present password, and a code where the account has an authenticator."""
     await identity.owner.change_password(
         principal,
@@ -110,7 +110,7 @@ async def change_password(principal: WithAccount, given: NewPassword, identity: 
     responses=documented(*_PROOF, AlreadyEnrolled),
     openapi_extra=taken_as_json(PasswordProof),
 )
-async def enrol_totp(principal: Enrols, given: Proof, identity: WithIdentity, origin: From) -> EnrolmentOut:
+async def create_totp(principal: Enrols, given: Proof, identity: WithIdentity, origin: From) -> EnrolmentOut:
     """Shows a secret once (RFC 6238: SHA-1, six digits, thirty seconds). Nothing changes until a code confirms it."""
     made = await identity.owner.enrol_totp(principal, given.password, origin)
     return EnrolmentOut(secret=made.secret, uri=made.uri)
@@ -141,7 +141,7 @@ async def confirm_totp(
     responses=documented(*_PROOF, errors.TotpRequired, TotpEnrolmentRequired, NotEnrolled),
     openapi_extra=taken_as_json(CodeProof),
 )
-async def remove_totp(principal: WithAccount, given: RemovalProof, identity: WithIdentity, origin: From) -> Response:
+async def delete_totp(principal: WithAccount, given: RemovalProof, identity: WithIdentity, origin: From) -> Response:
     """Needs the password and a code, or a recovery code."""
     await identity.owner.remove_totp(principal, given.password, given.totp, origin)
     return Response(status_code=204)

@@ -53,7 +53,7 @@ async def confirm_password(principal: WithAccount, given: Confirming, identity: 
     response_description="How many of each kind were ended.",
     responses=documented(*_KNOWN),
 )
-async def end_everything(principal: WithAccount, identity: WithIdentity, origin: From) -> EndedOut:
+async def revoke_all(principal: WithAccount, identity: WithIdentity, origin: From) -> EndedOut:
     """Every session, this one too, API token, link, grant and invitation that you made. Nothing brings them back."""
     return EndedOut(**await identity.owner.end_everything(principal, origin))
 
@@ -82,7 +82,7 @@ async def list_sessions(principal: WithAccount, identity: WithIdentity, query: W
     response_description="The session is over.",
     responses=documented(*_ONE),
 )
-async def end_session(session_id: UUID, principal: WithAccount, identity: WithIdentity, origin: From) -> Response:
+async def revoke_session(session_id: UUID, principal: WithAccount, identity: WithIdentity, origin: From) -> Response:
     """Yours, or anybody's if you are an administrator. At once: running transfers break off."""
     await identity.my_sessions.end(principal, session_id, origin)
     return Response(status_code=204)

@@ -54,7 +54,7 @@ _MAKE: list[type[PortalError]] = [
     responses=documented(*_MAKE, errors.Quarantined),
     openapi_extra=taken_as_json(DownloadLinkIn),
 )
-async def make_download_link(
+async def create_download_link(
     principal: WithAccount,
     body: NewDownloadLink,
     links: WithLinks,
@@ -76,7 +76,7 @@ async def make_download_link(
     responses=documented(*_MAKE),
     openapi_extra=taken_as_json(UploadLinkIn),
 )
-async def make_upload_link(
+async def create_upload_link(
     principal: WithAccount,
     body: NewUploadLink,
     links: WithLinks,
@@ -107,7 +107,7 @@ async def list_links(principal: WithAccount, links: WithLinks, people: WithPeopl
 
 
 @router.get(
-    "/cases/{case_id}/links",
+    "/cases/{case_id:uuid}/links",
     summary="List a case's links",
     response_description="Newest first.",
     responses=documented(errors.InvalidInput, *_KNOWN),

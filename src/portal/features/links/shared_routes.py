@@ -64,7 +64,7 @@ async def read_shared(visit: HoldsLink, links: WithLinks, query: Offered, respon
 
 
 @router.get(
-    "/shared/files/{file_id}/content",
+    "/shared/files/{file_id:uuid}/content",
     status_code=200,
     summary="Download a file by a link",
     response_class=DownloadResponse,
@@ -74,7 +74,7 @@ async def read_shared(visit: HoldsLink, links: WithLinks, query: Offered, respon
     },
     openapi_extra=RANGE,
 )
-async def download_shared(
+async def download_shared_file(
     request: Request, file_id: UUID, visit: MayDownload, links: WithLinks, files: WithFiles, origin: From
 ) -> Response:
     """The whole file uses the link once, or begins a download that broke off again. A range goes on with one."""
@@ -84,7 +84,7 @@ async def download_shared(
 
 
 @router.head(
-    "/shared/files/{file_id}/content",
+    "/shared/files/{file_id:uuid}/content",
     response_class=Response,
     summary="What a download by a link would deliver",
     responses={
@@ -95,7 +95,7 @@ async def download_shared(
         **documented(*CONTENT),
     },
 )
-async def head_shared(file_id: UUID, visit: MayDownload, links: WithLinks, files: WithFiles) -> Response:
+async def head_shared_file(file_id: UUID, visit: MayDownload, links: WithLinks, files: WithFiles) -> Response:
     """The headers of the whole download; nothing is decrypted or used up."""
     await links.sharing.require_offered(visit, file_id)
     return described(await files.deliveries.describe(visit.principal, file_id))

@@ -83,7 +83,7 @@ async def list_api_tokens(
 
 
 @router.delete(
-    "/tokens/{token_id}",
+    "/tokens/{token_id:uuid}",
     status_code=204,
     summary="Revoke an API token",
     response_description="The token is over.",
