@@ -18,7 +18,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from portal.core.errors import InvalidInput
-from portal.features.files.schemas import FilePatch
+from portal.features.files.schemas import FileUpdate
 from portal.features.identity.bodies import _token_form
 from portal.web.bodies import json_body
 from portal.web.errors import InvalidTokenRequest
@@ -50,7 +50,7 @@ deep = st.sampled_from([b"[" * 60_000, b'{"a":' * 9_000, b"9" * 5_000])
 @fuzzed(body=mangled(patches.map(json.dumps).map(str.encode)) | st.binary(max_size=80) | deep)
 def test_a_json_body_is_the_model_or_refused(body: bytes) -> None:
     with contextlib.suppress(InvalidInput, RequestValidationError):
-        patch = run(json_body(request(body, "application/json"), FilePatch))
+        patch = run(json_body(request(body, "application/json"), FileUpdate))
         said = {name: value for name, value in json.loads(body).items() if value is not None}
         assert patch.model_dump(mode="json", exclude_none=True) == said
 
@@ -65,7 +65,7 @@ def test_a_json_body_that_will_do_is_taken_however_it_is_spelled(
     assume("\x7f" not in name)
     for ascii_alone in (True, False):
         body = json.dumps({"name": name, "kind": kind}, indent=spaces, ensure_ascii=ascii_alone).encode()
-        patch = run(json_body(request(body, "Application/JSON; charset=utf-8"), FilePatch))
+        patch = run(json_body(request(body, "Application/JSON; charset=utf-8"), FileUpdate))
         assert (patch.name, patch.kind) == (name, kind)
 
 

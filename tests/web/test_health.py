@@ -1,4 +1,4 @@
-"""Health: alive without asking anybody, ready only when everything answers, and never why not."""
+"""HealthOut: alive without asking anybody, ready only when everything answers, and never why not."""
 
 from collections.abc import Awaitable, Callable
 

@@ -10,6 +10,7 @@ import hmac
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import overload
 from uuid import UUID
 
 from portal.core.clock import rfc3339
@@ -26,12 +27,25 @@ class Cursors:
     def __init__(self, secret_keys: Sequence[Secret]) -> None:
         self._keys = purpose_keys(secret_keys, "list cursor")
 
-    def write(self, after: After, filters: str) -> str:
+    @overload
+    def write(self, after: After, filters: str) -> str: ...
+    @overload
+    def write(self, after: None, filters: str) -> None: ...
+    def write(self, after: After | None, filters: str) -> str | None:
+        """None at the end of a listing."""
+        if after is None:
+            return None
         body = json.dumps([rfc3339(after[0]), after[1].hex]).encode()
         return base64.urlsafe_b64encode(_mac(self._keys[0], body, filters) + body).decode().rstrip("=")
 
-    def read(self, cursor: str, filters: str) -> After:
-        """Raises InvalidInput for a cursor that was changed, made up, or made for other filters."""
+    @overload
+    def read(self, cursor: str, filters: str) -> After: ...
+    @overload
+    def read(self, cursor: None, filters: str) -> None: ...
+    def read(self, cursor: str | None, filters: str) -> After | None:
+        """None without a cursor. Raises InvalidInput for one that was changed, made up, or made for other filters."""
+        if cursor is None:
+            return None
         try:
             raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
             mac, body = raw[:_MAC], raw[_MAC:]

@@ -20,7 +20,7 @@ class NotReady(Unavailable):
     code, title = "not_ready", "The portal cannot serve now."
 
 
-class Health(BaseModel):
+class HealthOut(BaseModel):
     """Whether the portal is up."""
 
     status: str = Field("ok", description="Always `ok`: what is not is a 503.")
@@ -31,12 +31,12 @@ def router(checks: Callable[[], Checks]) -> APIRouter:
     health = APIRouter(tags=["health"])
 
     @health.get("/healthz", summary="Is the process alive?", response_description="It is.")
-    async def healthz() -> Health:
+    async def healthz() -> HealthOut:
         """Yes, as soon as it answers at all."""
-        return Health()
+        return HealthOut()
 
     @health.get("/readyz", summary="Can it serve?", response_description="It can.", responses=documented(NotReady))
-    async def readyz() -> Health:
+    async def readyz() -> HealthOut:
         """Asks the database, the store and the key provider; what is unavailable is named."""
         away = []
         for name, check in checks().items():
@@ -47,6 +47,6 @@ def router(checks: Callable[[], Checks]) -> APIRouter:
                 away.append(name)
         if away:
             raise NotReady(f"Away: {', '.join(away)}.")
-        return Health()
+        return HealthOut()
 
     return health

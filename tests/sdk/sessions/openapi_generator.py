@@ -2,7 +2,7 @@
 
 import sys
 
-from portal_client import ApiClient, AuthApi, CaseNew, CasesApi, Configuration, FilesApi
+from portal_client import ApiClient, AuthApi, CaseCreate, CasesApi, Configuration, FilesApi
 from portal_client.exceptions import ApiException, NotFoundException
 
 url, name, password = sys.argv[1:]
@@ -13,7 +13,7 @@ with ApiClient(Configuration(host=url)) as anonymous:
 with ApiClient(Configuration(host=url, access_token=signed_in.access_token)) as client:
     files = FilesApi(client)
     sent = files.upload_file(("by form.bin", content))
-    case = CasesApi(client).create_case(CaseNew(title="A case"))
+    case = CasesApi(client).create_case(CaseCreate(title="A case"))
     in_case = files.upload_file(("of case.bin", content), case=case.id, description="as evidence")
     assert in_case.case == case.id
     raw = files.upload_raw("raw.bin", content)

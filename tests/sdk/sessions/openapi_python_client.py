@@ -7,7 +7,7 @@ from portal_client import AuthenticatedClient, Client
 from portal_client.api.auth import create_token
 from portal_client.api.cases import create_case
 from portal_client.api.files import delete_file, download_file, list_files, read_file, upload_file, upload_raw
-from portal_client.models import CaseNew, CaseOut, FileOut, FilePage, Problem, TokenOut, UploadFileBody
+from portal_client.models import CaseCreate, CaseOut, FileOut, FilePage, Problem, TokenOut, UploadFileBody
 from portal_client.models.token_request import TokenRequest
 from portal_client.models.token_request_grant_type import TokenRequestGrantType
 from portal_client.types import File
@@ -22,7 +22,7 @@ client = AuthenticatedClient(url, token=signed_in.access_token)
 
 sent = upload_file.sync(client=client, body=UploadFileBody(file=File(BytesIO(content), "by form.bin")))
 assert isinstance(sent, FileOut), sent
-case = create_case.sync(client=client, body=CaseNew(title="A case"))
+case = create_case.sync(client=client, body=CaseCreate(title="A case"))
 assert isinstance(case, CaseOut), case
 body = UploadFileBody(file=File(BytesIO(content), "of case.bin"), description="as evidence")
 in_case = upload_file.sync(client=client, body=body, case=case.id)

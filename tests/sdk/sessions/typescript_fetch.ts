@@ -12,7 +12,7 @@ const configuration = new Configuration({ basePath, accessToken: signedIn.access
 const files = new FilesApi(configuration);
 
 const sent = await files.uploadFile({ file: new File([blob], 'by form.bin') });
-const opened = await new CasesApi(configuration).createCase({ caseNew: { title: 'A case' } });
+const opened = await new CasesApi(configuration).createCase({ caseCreate: { title: 'A case' } });
 const inCase = await files.uploadFile({
   file: new File([blob], 'of case.bin'), _case: opened.id, description: 'as evidence',
 });

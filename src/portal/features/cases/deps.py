@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
-from portal.features.cases.schemas import CaseNew, CasePatch, CaseQuery, GlassQuery, MemberChange, MemberNew
+from portal.features.cases.schemas import BreakGlassQuery, CaseCreate, CaseQuery, CaseUpdate, MemberCreate, MemberUpdate
 from portal.features.cases.service import Cases
 from portal.features.identity.deps import ChangesCases, json_of
 
@@ -15,9 +15,9 @@ async def _cases(request: Request) -> Cases:
 
 
 WithCases = Annotated[Cases, Depends(_cases)]
-NewCaseBody = Annotated[CaseNew, json_of(CaseNew, ChangesCases)]
-PatchBody = Annotated[CasePatch, json_of(CasePatch, ChangesCases)]
-MemberBody = Annotated[MemberNew, json_of(MemberNew, ChangesCases)]
-ChangeBody = Annotated[MemberChange, json_of(MemberChange, ChangesCases)]
+NewCaseBody = Annotated[CaseCreate, json_of(CaseCreate, ChangesCases)]
+PatchBody = Annotated[CaseUpdate, json_of(CaseUpdate, ChangesCases)]
+MemberBody = Annotated[MemberCreate, json_of(MemberCreate, ChangesCases)]
+ChangeBody = Annotated[MemberUpdate, json_of(MemberUpdate, ChangesCases)]
 Listing = Annotated[CaseQuery, Query()]
-GlassListing = Annotated[GlassQuery, Query()]
+GlassListing = Annotated[BreakGlassQuery, Query()]

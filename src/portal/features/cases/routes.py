@@ -12,17 +12,16 @@ from portal.features.cases.deps import ChangeBody, GlassListing, Listing, Member
 from portal.features.cases.members import AlreadyMember, LastLead, MemberRefused
 from portal.features.cases.register import CaseChanges, CaseNotEmpty, NewCase, StatusRefused
 from portal.features.cases.schemas import (
-    CaseNew,
+    BreakGlassOut,
+    BreakGlassPage,
+    CaseCreate,
     CaseOut,
-    CasePatch,
-    CaseResults,
-    GlassList,
-    GlassOut,
-    GlassResults,
-    MemberChange,
-    MemberList,
-    MemberNew,
+    CasePage,
+    CaseUpdate,
+    MemberCreate,
     MemberOut,
+    MemberPage,
+    MemberUpdate,
 )
 from portal.features.identity.deps import Administers, ChangesCases, From, IfMatch, ReadsCases, WithPeople
 from portal.web import API, conditions
@@ -30,7 +29,7 @@ from portal.web.documents import taken_as_json
 from portal.web.errors import TooSlow, UnsupportedMediaType, documented
 
 router = APIRouter(tags=["cases"])
-BODIES = (CaseNew, CasePatch, MemberNew, MemberChange)  # models that `deps` parse: FastAPI does not see them
+BODIES = (CaseCreate, CaseUpdate, MemberCreate, MemberUpdate)  # models that `deps` parse: FastAPI does not see them
 
 _Errors = list[type[PortalError]]
 _BODY: _Errors = [errors.InvalidInput, UnsupportedMediaType, TooSlow, errors.TooLarge, errors.Unprocessable]
@@ -47,9 +46,9 @@ _OPENED: dict[int | str, dict[str, Any]] = {201: {"description": "The new case's
 @router.post(
     "/cases",
     status_code=201,
-    summary="Open a case",
+    summary="Create a case",
     responses={**_OPENED, **documented(*_BODY, *_LISTED, errors.Forbidden)},
-    openapi_extra=taken_as_json(CaseNew),
+    openapi_extra=taken_as_json(CaseCreate),
 )
 async def create_case(
     body: NewCaseBody, principal: ChangesCases, cases: WithCases, people: WithPeople, origin: From, response: Response
@@ -68,13 +67,13 @@ async def create_case(
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_LISTED),
 )
-async def list_cases(principal: ReadsCases, cases: WithCases, people: WithPeople, query: Listing) -> CaseResults:
+async def list_cases(principal: ReadsCases, cases: WithCases, people: WithPeople, query: Listing) -> CasePage:
     """Newest first: those you are a member of; for an auditor or administrator everybody's."""
     bound_to = f"cases{query.model_dump_json(exclude={'cursor', 'limit'})}{principal.user_id}"
-    after = None if query.cursor is None else cases.cursors.read(query.cursor, bound_to)
+    after = cases.cursors.read(query.cursor, bound_to)
     page = await cases.register.list(principal, query.status, after, query.limit)
-    following = None if page.next_after is None else cases.cursors.write(page.next_after, bound_to)
-    return CaseResults(
+    following = cases.cursors.write(page.next_after, bound_to)
+    return CasePage(
         items=await people.all_named(principal, [CaseOut.of(case) for case in page.items]), next_cursor=following
     )
 
@@ -93,7 +92,7 @@ async def read_case(
     "/cases/{case_id:uuid}",
     summary="Change a case's entry",
     responses={**_TAGGED, **documented(*_BODY, *_VERSIONED, StatusRefused)},
-    openapi_extra=taken_as_json(CasePatch),
+    openapi_extra=taken_as_json(CaseUpdate),
 )
 async def update_case(
     case_id: UUID,
@@ -133,19 +132,19 @@ async def delete_case(
     response_description="Everybody in it.",
     responses=documented(*_READ, errors.Forbidden),
 )
-async def list_members(case_id: UUID, principal: ReadsCases, cases: WithCases, people: WithPeople) -> MemberList:
+async def list_members(case_id: UUID, principal: ReadsCases, cases: WithCases, people: WithPeople) -> MemberPage:
     """In the order they came."""
     members = await cases.members.list(principal, case_id)
-    return MemberList(items=await people.all_named(principal, [MemberOut.of(member) for member in members]))
+    return MemberPage(items=await people.all_named(principal, [MemberOut.of(member) for member in members]))
 
 
 @router.post(
     "/cases/{case_id:uuid}/members",
     status_code=201,
-    summary="Let somebody into a case",
+    summary="Add a member to a case",
     response_description="The new member.",
     responses=documented(*_BODY, *_CHANGE, MemberRefused, AlreadyMember),
-    openapi_extra=taken_as_json(MemberNew),
+    openapi_extra=taken_as_json(MemberCreate),
 )
 async def create_member(
     case_id: UUID, body: MemberBody, principal: ChangesCases, cases: WithCases, people: WithPeople, origin: From
@@ -157,10 +156,10 @@ async def create_member(
 
 @router.put(
     "/cases/{case_id:uuid}/members/{user_id:uuid}",
-    summary="Give a member another role",
+    summary="Change a member's role",
     response_description="The member.",
     responses=documented(*_BODY, *_CHANGE, MemberRefused, LastLead),
-    openapi_extra=taken_as_json(MemberChange),
+    openapi_extra=taken_as_json(MemberUpdate),
 )
 async def update_member(
     case_id: UUID,
@@ -193,16 +192,16 @@ async def delete_member(
 
 @router.get(
     "/cases/{case_id:uuid}/break-glass",
-    summary="Which administrators read what, and why",
+    summary="List broken glass in a case",
     response_description="Newest first.",
     responses=documented(*_READ, errors.Forbidden),
 )
 async def list_case_break_glass(
     case_id: UUID, principal: ReadsCases, cases: WithCases, people: WithPeople
-) -> GlassList:
+) -> BreakGlassPage:
     """For its leads, auditors and administrators."""
     glass = await cases.register.broken_glass(principal, case_id)
-    return GlassList(items=await people.all_named(principal, [GlassOut.of(entry) for entry in glass]))
+    return BreakGlassPage(items=await people.all_named(principal, [BreakGlassOut.of(entry) for entry in glass]))
 
 
 @router.get(
@@ -213,11 +212,11 @@ async def list_case_break_glass(
 )
 async def list_break_glass(
     principal: Administers, cases: WithCases, people: WithPeople, query: GlassListing
-) -> GlassResults:
+) -> BreakGlassPage:
     """For auditors and administrators: of every case, those that are gone included."""
     bound_to = f"glass{query.case}{principal.user_id}"
-    after = None if query.cursor is None else cases.cursors.read(query.cursor, bound_to)
+    after = cases.cursors.read(query.cursor, bound_to)
     page = await cases.register.all_broken_glass(principal, query.case, after, query.limit)
-    following = None if page.next_after is None else cases.cursors.write(page.next_after, bound_to)
-    items = await people.all_named(principal, [GlassOut.of(entry) for entry in page.items])
-    return GlassResults(items=items, next_cursor=following)
+    following = cases.cursors.write(page.next_after, bound_to)
+    items = await people.all_named(principal, [BreakGlassOut.of(entry) for entry in page.items])
+    return BreakGlassPage(items=items, next_cursor=following)

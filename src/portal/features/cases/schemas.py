@@ -9,7 +9,8 @@ from pydantic.config import JsonDict
 
 from portal.features.authz.standing import CaseRole, CaseStatus, Tlp
 from portal.features.cases.views import CaseView, Glass, Member, Severity
-from portal.web.fields import Moment, Number, Readable, Text, Version
+from portal.web.fields import Moment, Readable, Text, Version
+from portal.web.pages import ItemPage, PageQuery, page_example
 
 MAX_TITLE = 200
 MAX_DESCRIPTION = 10_000
@@ -74,16 +75,13 @@ class CaseOut(BaseModel):
         return cls(**{name: getattr(case, name) for name in CaseView.__slots__})
 
 
-class CaseResults(BaseModel):
+class CasePage(ItemPage[CaseOut]):
     """One page of a listing, newest first."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_CASE], "next_cursor": "Xk3…"}})
-
-    items: list[CaseOut]
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
+    model_config = page_example(_CASE)
 
 
-class CaseNew(BaseModel):
+class CaseCreate(BaseModel):
     """A case to open."""
 
     model_config = _STRICT | ConfigDict(json_schema_extra={"example": {"title": "Phishing of 21 November"}})
@@ -94,7 +92,7 @@ class CaseNew(BaseModel):
     tlp: Annotated[Tlp, Field(strict=False)] = Tlp.AMBER
 
 
-class CasePatch(BaseModel):
+class CaseUpdate(BaseModel):
     """What may be changed. Fields left out stay as they are."""
 
     model_config = _STRICT | ConfigDict(json_schema_extra={"example": {"status": "closed"}})
@@ -106,13 +104,9 @@ class CasePatch(BaseModel):
     status: Annotated[CaseStatus | None, Field(strict=False)] = None
 
 
-class CaseQuery(BaseModel):
+class CaseQuery(PageQuery):
     """How to narrow a listing."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Number = Field(50, ge=1, le=200, description="Cases a page.")
-    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
     status: CaseStatus | None = None
 
 
@@ -135,15 +129,13 @@ class MemberOut(BaseModel):
         return cls(**{name: getattr(member, name) for name in Member.__slots__})
 
 
-class MemberList(BaseModel):
+class MemberPage(ItemPage[MemberOut]):
     """Everybody in a case."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_MEMBER]}})
-
-    items: list[MemberOut]
+    model_config = page_example(_MEMBER)
 
 
-class MemberNew(BaseModel):
+class MemberCreate(BaseModel):
     """Whom to let in, as what."""
 
     model_config = _STRICT | ConfigDict(json_schema_extra={"example": {"name": "bob", "role": "reader"}})
@@ -152,7 +144,7 @@ class MemberNew(BaseModel):
     role: Annotated[CaseRole, Field(strict=False)]
 
 
-class MemberChange(BaseModel):
+class MemberUpdate(BaseModel):
     """What a member is from now on."""
 
     model_config = _STRICT | ConfigDict(json_schema_extra={"example": {"role": "contributor"}})
@@ -160,7 +152,7 @@ class MemberChange(BaseModel):
     role: Annotated[CaseRole, Field(strict=False)]
 
 
-class GlassOut(BaseModel):
+class BreakGlassOut(BaseModel):
     """That an administrator may read, or might have read, a file of the case."""
 
     model_config = ConfigDict(json_schema_extra={"example": _GLASS})
@@ -177,32 +169,17 @@ class GlassOut(BaseModel):
     last_read_at: Moment | None = Field(description="When it was last read by it; null if it was not.")
 
     @classmethod
-    def of(cls, glass: Glass) -> "GlassOut":
+    def of(cls, glass: Glass) -> "BreakGlassOut":
         return cls(**{name: getattr(glass, name) for name in Glass.__slots__ if name != "id"})
 
 
-class GlassList(BaseModel):
-    """Newest first."""
+class BreakGlassPage(ItemPage[BreakGlassOut]):
+    """One page of broken glass, newest first."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_GLASS]}})
-
-    items: list[GlassOut]
+    model_config = page_example(_GLASS)
 
 
-class GlassResults(BaseModel):
-    """One page of a listing across cases, newest first."""
-
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_GLASS], "next_cursor": "Xk3…"}})
-
-    items: list[GlassOut]
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
-
-
-class GlassQuery(BaseModel):
+class BreakGlassQuery(PageQuery):
     """How to narrow a listing of broken glass."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Number = Field(50, ge=1, le=200, description="Entries a page.")
-    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
     case: UUID | None = Field(None, description="Of this case alone, even if it is gone.")

@@ -8,16 +8,15 @@ from portal.core.principal import Principal
 from portal.features.authz import policy
 from portal.features.authz.actions import Action
 from portal.features.files.schemas import (
-    BreakGlass,
-    FileMove,
-    FilePatch,
+    BreakGlassCreate,
+    FileMoveRequest,
+    FileQuery,
+    FileUpdate,
     FormQuery,
-    GrantNew,
+    GrantCreate,
     GrantQuery,
-    ListQuery,
     NothingElse,
-    PagedQuery,
-    TransferNew,
+    TransferCreate,
     UploadQuery,
 )
 from portal.features.files.service import Files
@@ -30,6 +29,7 @@ from portal.features.identity.deps import (
     WithAccount,
     json_of,
 )
+from portal.web.pages import PageQuery
 
 
 async def _files(request: Request) -> Files:
@@ -44,13 +44,13 @@ async def _hands_in(principal: UploadsFiles) -> Principal:
 
 WithFiles = Annotated[Files, Depends(_files)]
 HandsIn = Annotated[Principal, Depends(_hands_in)]
-Patch = Annotated[FilePatch, json_of(FilePatch, ChangesFiles)]
-MoveBody = Annotated[FileMove, json_of(FileMove, MovesFiles)]
-GlassBody = Annotated[BreakGlass, json_of(BreakGlass, Administers)]
-GrantBody = Annotated[GrantNew, json_of(GrantNew, WithAccount)]
-TransferBody = Annotated[TransferNew, json_of(TransferNew, RunsAccounts)]
-Listing = Annotated[ListQuery, Query()]
-Paged = Annotated[PagedQuery, Query()]
+Patch = Annotated[FileUpdate, json_of(FileUpdate, ChangesFiles)]
+MoveBody = Annotated[FileMoveRequest, json_of(FileMoveRequest, MovesFiles)]
+GlassBody = Annotated[BreakGlassCreate, json_of(BreakGlassCreate, Administers)]
+GrantBody = Annotated[GrantCreate, json_of(GrantCreate, WithAccount)]
+TransferBody = Annotated[TransferCreate, json_of(TransferCreate, RunsAccounts)]
+Listing = Annotated[FileQuery, Query()]
+Paged = Annotated[PageQuery, Query()]
 GrantListing = Annotated[GrantQuery, Query()]
 NoQuery = Annotated[NothingElse, Query()]
 FormSaid = Annotated[FormQuery, Query()]

@@ -8,14 +8,14 @@ from portal.core import errors
 from portal.features.files.deps import TransferBody, WithFiles
 from portal.features.files.described import JSON, READ
 from portal.features.files.inboxes import InboxInUse, TransferRefused
-from portal.features.files.schemas import TransferNew, Transferred
+from portal.features.files.schemas import TransferCreate, TransferOut
 from portal.features.identity.deps import From, GivesAccounts
 from portal.features.identity.fresh import FreshSignInRequired
 from portal.web.documents import taken_as_json
 from portal.web.errors import documented
 
 router = APIRouter(tags=["administration"])
-BODIES = (TransferNew,)  # a model that `deps` parse: FastAPI does not see it
+BODIES = (TransferCreate,)  # a model that `deps` parse: FastAPI does not see it
 
 
 @router.post(
@@ -23,10 +23,10 @@ BODIES = (TransferNew,)  # a model that `deps` parse: FastAPI does not see it
     summary="Transfer a leaver's inbox",
     response_description="How many files went.",
     responses=documented(*JSON, *READ, errors.Forbidden, FreshSignInRequired, InboxInUse, TransferRefused),
-    openapi_extra=taken_as_json(TransferNew),
+    openapi_extra=taken_as_json(TransferCreate),
 )
 async def transfer_inbox(
     user_id: UUID, body: TransferBody, principal: GivesAccounts, files: WithFiles, origin: From
-) -> Transferred:
+) -> TransferOut:
     """Of an account that is disabled, or an auditor's: it cannot reach its inbox. Not to yourself. Grants end."""
-    return Transferred(files=await files.inboxes.transfer(principal, user_id, body.to, origin))
+    return TransferOut(files=await files.inboxes.transfer(principal, user_id, body.to, origin))

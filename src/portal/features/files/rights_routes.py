@@ -6,19 +6,18 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 
 from portal.core import errors
-from portal.core.page import After, Page
+from portal.core.page import Page
 from portal.core.principal import Principal
 from portal.features.files.deps import GlassBody, GrantBody, GrantListing, Paged, WithFiles
 from portal.features.files.described import CHANGE, JSON, READ
 from portal.features.files.grant_rows import Grant
 from portal.features.files.granting import GrantRefused
 from portal.features.files.schemas import (
-    BreakGlass,
-    GlassBroken,
-    GrantList,
-    GrantNew,
+    BreakGlassCreate,
+    BreakGlassCreated,
+    GrantCreate,
     GrantOut,
-    GrantResults,
+    GrantPage,
 )
 from portal.features.files.service import Files
 from portal.features.identity.deps import (
@@ -35,44 +34,44 @@ from portal.web.documents import taken_as_json
 from portal.web.errors import documented
 
 router = APIRouter(tags=["files"])
-BODIES = (BreakGlass, GrantNew)  # models that `deps` parse: FastAPI does not see them
+BODIES = (BreakGlassCreate, GrantCreate)  # models that `deps` parse: FastAPI does not see them
 
 
 @router.post(
     "/files/{file_id:uuid}/break-glass",
     status_code=201,
-    summary="Read a case's file as administrator",
+    summary="Break glass to read a case's file",
     response_description="The right to download it, for a while.",
     responses=documented(*JSON, *READ, errors.Forbidden, FreshSignInRequired),
-    openapi_extra=taken_as_json(BreakGlass),
+    openapi_extra=taken_as_json(BreakGlassCreate),
 )
 async def create_break_glass(
     file_id: UUID, body: GlassBody, principal: Administers, files: WithFiles, origin: From
-) -> GlassBroken:
+) -> BreakGlassCreated:
     """For fifteen minutes; asks for a fresh sign-in. The reason is on record, and shown to the case's leads."""
     require_fresh(principal)
-    return GlassBroken(expires_at=await files.glass.smash(principal, file_id, body.reason, origin))
+    return BreakGlassCreated(expires_at=await files.glass.smash(principal, file_id, body.reason, origin))
 
 
 @router.get(
     "/files/{file_id:uuid}/grants",
-    summary="List who else may read a file",
+    summary="List a file's grants",
     response_description="Those in force.",
     responses=documented(*READ, errors.Forbidden),
 )
-async def list_file_grants(file_id: UUID, principal: ReadsFiles, files: WithFiles, people: WithPeople) -> GrantList:
+async def list_file_grants(file_id: UUID, principal: ReadsFiles, files: WithFiles, people: WithPeople) -> GrantPage:
     """For the file's owner, or the leads of its case; administrators and auditors see them too."""
     grants = await files.grants.list(principal, file_id)
-    return GrantList(items=await people.all_named(principal, [GrantOut.of(grant) for grant in grants]))
+    return GrantPage(items=await people.all_named(principal, [GrantOut.of(grant) for grant in grants]))
 
 
 @router.post(
     "/files/{file_id:uuid}/grants",
     status_code=201,
-    summary="Let an account read a file",
+    summary="Grant an account access to a file",
     response_description="The grant.",
     responses=documented(*JSON, *CHANGE, FreshSignInRequired, errors.Unprocessable, GrantRefused),
-    openapi_extra=taken_as_json(GrantNew),
+    openapi_extra=taken_as_json(GrantCreate),
 )
 async def create_grant(
     file_id: UUID, body: GrantBody, principal: WithAccount, files: WithFiles, people: WithPeople, origin: From
@@ -87,7 +86,7 @@ async def create_grant(
 @router.delete(
     "/files/{file_id:uuid}/grants/{user_id:uuid}",
     status_code=204,
-    summary="Take a grant back",
+    summary="Revoke a grant",
     response_description="The account may not read the file any more.",
     responses=documented(*CHANGE),
 )
@@ -107,10 +106,10 @@ async def revoke_grant(
 )
 async def list_case_grants(
     case_id: UUID, principal: ReadsFiles, files: WithFiles, people: WithPeople, query: Paged
-) -> GrantResults:
+) -> GrantPage:
     """Who may read which of its files by a grant: for its leads, auditors and administrators."""
     bound_to = f"grants of {case_id} for {principal.user_id}"
-    after = _after(files, query.cursor, bound_to)
+    after = files.cursors.read(query.cursor, bound_to)
     page = await files.grants.of_case(principal, case_id, after, query.limit)
     return await _results(principal, files, people, page, bound_to)
 
@@ -121,22 +120,16 @@ async def list_case_grants(
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *READ),
 )
-async def list_grants(principal: ReadsFiles, files: WithFiles, people: WithPeople, query: GrantListing) -> GrantResults:
+async def list_grants(principal: ReadsFiles, files: WithFiles, people: WithPeople, query: GrantListing) -> GrantPage:
     """Those that it has, or with `given` those that it gave; of another account for administrators and auditors."""
     bound_to = f"grants {query.given} {query.user_id} for {principal.user_id}"
-    after = _after(files, query.cursor, bound_to)
+    after = files.cursors.read(query.cursor, bound_to)
     whose = query.user_id or principal.user_id
     page = await files.grants.of_account(principal, whose, after, query.limit, given=query.given)
     return await _results(principal, files, people, page, bound_to)
 
 
-def _after(files: Files, cursor: str | None, bound_to: str) -> After | None:
-    return None if cursor is None else files.cursors.read(cursor, bound_to)
-
-
-async def _results(
-    principal: Principal, files: Files, people: People, page: Page[Grant], bound_to: str
-) -> GrantResults:
-    following = None if page.next_after is None else files.cursors.write(page.next_after, bound_to)
+async def _results(principal: Principal, files: Files, people: People, page: Page[Grant], bound_to: str) -> GrantPage:
+    following = files.cursors.write(page.next_after, bound_to)
     items = await people.all_named(principal, [GrantOut.of(grant) for grant in page.items])
-    return GrantResults(items=items, next_cursor=following)
+    return GrantPage(items=items, next_cursor=following)

@@ -41,11 +41,11 @@ from portal.features.files.names import checked_name
 from portal.features.files.repository import FileMoved
 from portal.features.files.schemas import (
     NAME,
-    FileMove,
+    FileMoveRequest,
     FileOut,
     FilePage,
-    FilePatch,
-    ListQuery,
+    FileQuery,
+    FileUpdate,
 )
 from portal.features.identity.deps import ChangesFiles, Downloads, From, IfMatch, MovesFiles, ReadsFiles, WithPeople
 from portal.web import API, conditions
@@ -54,13 +54,13 @@ from portal.web.errors import documented
 from portal.web.streaming import DownloadResponse
 
 router = APIRouter(tags=["files"])
-BODIES = (FilePatch, FileMove)  # models that `deps` parse: FastAPI does not see them
+BODIES = (FileUpdate, FileMoveRequest)  # models that `deps` parse: FastAPI does not see them
 
 
 @router.post(
     "/files",
     status_code=201,
-    summary="Hand in a file as a form",
+    summary="Upload a file as a form",
     responses={**LOCATED, **documented(*UPLOAD)},
     openapi_extra=FORM_BODY,
 )
@@ -82,7 +82,7 @@ async def upload_file(
 @router.put(
     "/upload/{filename:path}",
     status_code=201,
-    summary="Hand in a file as the body",
+    summary="Upload a file as the body",
     responses={**LOCATED, **documented(*UPLOAD)},
     openapi_extra=RAW_BODY,
 )
@@ -114,9 +114,9 @@ async def list_files(principal: ReadsFiles, files: WithFiles, people: WithPeople
     To ask again for what is new: `order=available&available_from=` the last `available_at` that you have seen.
     """
     bound_to = query.model_dump_json(exclude={"cursor", "limit"}) + str(principal.user_id)
-    after = None if query.cursor is None else files.cursors.read(query.cursor, bound_to)
+    after = files.cursors.read(query.cursor, bound_to)
     page = await files.catalog.list(principal, _filters(query), after, query.limit)
-    following = None if page.next_after is None else files.cursors.write(page.next_after, bound_to)
+    following = files.cursors.write(page.next_after, bound_to)
     return FilePage(
         items=await people.all_named(principal, [FileOut.of(file) for file in page.items]), next_cursor=following
     )
@@ -136,7 +136,7 @@ async def read_file(
     "/files/{file_id:uuid}",
     summary="Change a file's entry",
     responses={**TAGGED, **documented(*JSON, *WRITE)},
-    openapi_extra=taken_as_json(FilePatch),
+    openapi_extra=taken_as_json(FileUpdate),
 )
 async def update_file(
     file_id: UUID,
@@ -174,7 +174,7 @@ async def delete_file(
     "/files/{file_id:uuid}/move",
     summary="Move a file to a case or inbox",
     responses={**TAGGED, **documented(*JSON, *WRITE, errors.IntegrityError, FileMoved, TlpForbidsMove)},
-    openapi_extra=taken_as_json(FileMove),
+    openapi_extra=taken_as_json(FileMoveRequest),
 )
 async def move_file(
     file_id: UUID,
@@ -210,7 +210,7 @@ async def download_file(
 @router.head(
     "/files/{file_id:uuid}/content",
     response_class=Response,
-    summary="What a download would deliver",
+    summary="Read the headers of a download",
     responses={
         200: {
             "description": "The headers of the whole download.",
@@ -229,7 +229,7 @@ def _created(entry: FileOut) -> Response:
     return JSONResponse(entry.model_dump(mode="json"), status_code=201, headers=headers)
 
 
-def _filters(query: ListQuery) -> Filters:
+def _filters(query: FileQuery) -> Filters:
     return Filters(
         case_id=query.case,
         name=query.name,

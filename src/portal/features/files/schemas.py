@@ -13,7 +13,8 @@ from portal.features.files.listing import Order
 from portal.features.files.models import Kind, Status
 from portal.features.files.names import MAX_NAME_BYTES, NAME_PATTERN
 from portal.features.files.views import FileView
-from portal.web.fields import GivenMoment, Moment, Number, Readable, Text, Version
+from portal.web.fields import GivenMoment, Moment, Readable, Text, Version
+from portal.web.pages import ItemPage, PageQuery, page_example
 
 MAX_DESCRIPTION = 4000
 NAME: JsonDict = {"pattern": NAME_PATTERN, "maxLength": MAX_NAME_BYTES}
@@ -88,16 +89,13 @@ class FileOut(BaseModel):
         )
 
 
-class FilePage(BaseModel):
+class FilePage(ItemPage[FileOut]):
     """One page of a listing."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_EXAMPLE], "next_cursor": "Xk3…"}})
-
-    items: list[FileOut]
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
+    model_config = page_example(_EXAMPLE)
 
 
-class FilePatch(BaseModel):
+class FileUpdate(BaseModel):
     """What may be changed. Fields left out stay as they are."""
 
     model_config = ConfigDict(
@@ -109,7 +107,7 @@ class FilePatch(BaseModel):
     description: Text | None = Field(None, max_length=MAX_DESCRIPTION)
 
 
-class FileMove(BaseModel):
+class FileMoveRequest(BaseModel):
     """Where a file belongs from now on."""
 
     model_config = ConfigDict(
@@ -119,7 +117,7 @@ class FileMove(BaseModel):
     case: Annotated[UUID | None, Field(strict=False, description="A case's id; null for its owner's inbox.")]
 
 
-class BreakGlass(BaseModel):
+class BreakGlassCreate(BaseModel):
     """Why an administrator must read a file of a case."""
 
     model_config = ConfigDict(
@@ -131,7 +129,7 @@ class BreakGlass(BaseModel):
     )
 
 
-class GlassBroken(BaseModel):
+class BreakGlassCreated(BaseModel):
     """A right to read the file, for a while."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"expires_at": "2026-11-21T12:15:00.000000Z"}})
@@ -151,7 +149,7 @@ _GRANT: JsonDict = {
 }
 
 
-class GrantNew(BaseModel):
+class GrantCreate(BaseModel):
     """Whom to let read a file, and for how long."""
 
     model_config = ConfigDict(
@@ -183,24 +181,13 @@ class GrantOut(BaseModel):
         return cls(case=grant.case_id, **{name: getattr(grant, name) for name in said})
 
 
-class GrantList(BaseModel):
-    """Everybody who may read a file by a grant, in the order they were given."""
+class GrantPage(ItemPage[GrantOut]):
+    """One page of grants: of one file in the order they were given, of a case or an account newest first."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_GRANT]}})
-
-    items: list[GrantOut]
+    model_config = page_example(_GRANT)
 
 
-class GrantResults(BaseModel):
-    """One page of a listing of grants, newest first."""
-
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_GRANT], "next_cursor": "Xk3…"}})
-
-    items: list[GrantOut]
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
-
-
-class TransferNew(BaseModel):
+class TransferCreate(BaseModel):
     """Who gets the inbox of an account that cannot reach it any more."""
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"example": {"to": "bob"}})
@@ -208,7 +195,7 @@ class TransferNew(BaseModel):
     to: Text = Field(min_length=1, max_length=64, description="The user name of an analyst or administrator.")
 
 
-class Transferred(BaseModel):
+class TransferOut(BaseModel):
     """How much went."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"files": 12}})
@@ -216,16 +203,7 @@ class Transferred(BaseModel):
     files: int = Field(description="How many files have another owner now.")
 
 
-class PagedQuery(BaseModel):
-    """Which page of a listing."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Number = Field(50, ge=1, le=200, description="Entries a page.")
-    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
-
-
-class GrantQuery(PagedQuery):
+class GrantQuery(PageQuery):
     """Whose grants."""
 
     given: bool = Field(default=False, description="Those that the account gave; else those that it has.")
@@ -259,13 +237,9 @@ class FormQuery(NothingElse):
     case: UUID | None = Field(None, description="The case to upload to; your own inbox without.")
 
 
-class ListQuery(BaseModel):
+class FileQuery(PageQuery):
     """How to narrow a listing."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Number = Field(50, ge=1, le=200, description="Files a page.")
-    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
     name: Text | None = Field(None, min_length=1, max_length=255, description="A part of the name, in any case.")
     sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$", description="Hex.")
     kind: Kind | None = None

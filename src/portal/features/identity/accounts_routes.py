@@ -14,18 +14,18 @@ from portal.features.identity.factors import NotEnrolled
 from portal.features.identity.fresh import FreshSignInRequired, require_fresh
 from portal.features.identity.repository import UserFilters
 from portal.features.identity.schemas import (
-    AccountOut,
-    AccountPage,
-    CreatedOut,
     InvitationCreate,
-    InvitationList,
+    InvitationCreated,
     InvitationOut,
-    InvitedOut,
+    InvitationPage,
     SecretOut,
     UserCreate,
-    UserPatch,
+    UserCreated,
+    UserOut,
+    UserPage,
+    UserUpdate,
 )
-from portal.features.identity.session_schemas import EndedOut
+from portal.features.identity.session_schemas import RevokedOut
 from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.features.identity.users import UserTaken
 from portal.web import conditions
@@ -33,7 +33,7 @@ from portal.web.documents import taken_as_json
 from portal.web.errors import BODY_ERRORS, documented
 
 router = APIRouter(tags=["administration"])
-BODIES = (UserCreate, UserPatch, InvitationCreate)  # `deps` parse them: FastAPI sees none
+BODIES = (UserCreate, UserUpdate, InvitationCreate)  # `deps` parse them: FastAPI sees none
 
 _ALL: list[type[PortalError]] = [
     errors.NotSignedIn,
@@ -54,15 +54,15 @@ _TAGGED: dict[int | str, dict[str, Any]] = {
 @router.post(
     "/users",
     status_code=201,
-    summary="Make an account",
+    summary="Create an account",
     response_description="The account and its secret.",
     responses=documented(*BODY_ERRORS, *_ALL, FreshSignInRequired, UserTaken, errors.Unprocessable),
     openapi_extra=taken_as_json(UserCreate),
 )
-async def create_user(principal: GivesAccounts, given: NewUser, identity: WithIdentity, origin: From) -> CreatedOut:
+async def create_user(principal: GivesAccounts, given: NewUser, identity: WithIdentity, origin: From) -> UserCreated:
     """Nobody else learns the password: hand the secret to the owner, who sets it with `POST /auth/password`."""
     user, made = await identity.accounts.create(principal, given.name, given.role, origin)
-    return CreatedOut(user=AccountOut.of(user), secret=made.secret, expires_at=made.expires_at)
+    return UserCreated(user=UserOut.of(user), secret=made.secret, expires_at=made.expires_at)
 
 
 @router.get(
@@ -71,21 +71,21 @@ async def create_user(principal: GivesAccounts, given: NewUser, identity: WithId
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_ALL),
 )
-async def list_users(principal: RunsAccounts, identity: WithIdentity, query: Listing) -> AccountPage:
+async def list_users(principal: RunsAccounts, identity: WithIdentity, query: Listing) -> UserPage:
     """Newest first."""
     bound_to = "users" + query.model_dump_json(exclude={"cursor", "limit"}) + str(principal.user_id)
-    after = None if query.cursor is None else identity.cursors.read(query.cursor, bound_to)
+    after = identity.cursors.read(query.cursor, bound_to)
     page = await identity.accounts.page(principal, UserFilters(query.role, query.disabled), after, query.limit)
-    following = None if page.next_after is None else identity.cursors.write(page.next_after, bound_to)
-    return AccountPage(items=[AccountOut.of(user) for user in page.items], next_cursor=following)
+    following = identity.cursors.write(page.next_after, bound_to)
+    return UserPage(items=[UserOut.of(user) for user in page.items], next_cursor=following)
 
 
 @router.get("/users/{user_id:uuid}", summary="Read an account", responses={**_TAGGED, **documented(*_ONE)})
-async def read_user(user_id: UUID, principal: RunsAccounts, identity: WithIdentity, response: Response) -> AccountOut:
+async def read_user(user_id: UUID, principal: RunsAccounts, identity: WithIdentity, response: Response) -> UserOut:
     """Its ETag goes into If-Match of a change."""
     user = await identity.accounts.get(principal, user_id)
     response.headers["ETag"] = conditions.version_tag(user.version)
-    return AccountOut.of(user)
+    return UserOut.of(user)
 
 
 @router.patch(
@@ -102,7 +102,7 @@ async def read_user(user_id: UUID, principal: RunsAccounts, identity: WithIdenti
             errors.PreconditionRequired,
         ),
     },
-    openapi_extra=taken_as_json(UserPatch),
+    openapi_extra=taken_as_json(UserUpdate),
 )
 async def update_user(
     user_id: UUID,
@@ -112,7 +112,7 @@ async def update_user(
     identity: WithIdentity,
     origin: From,
     response: Response,
-) -> AccountOut:
+) -> UserOut:
     """Its role, and whether it is disabled. Ends its sessions and API tokens within a second, running downloads too.
 
     Disabling ends its links, grants and invitations as well, and nothing brings them back. It asks for no fresh
@@ -123,7 +123,7 @@ async def update_user(
     changes = UserChanges(patch.role, patch.disabled)
     user = await identity.accounts.change(principal, user_id, version, changes, origin)
     response.headers["ETag"] = conditions.version_tag(user.version)
-    return AccountOut.of(user)
+    return UserOut.of(user)
 
 
 @router.post(
@@ -159,7 +159,7 @@ async def reset_totp(user_id: UUID, principal: GivesAccounts, identity: WithIden
 @router.post(
     "/users/{user_id:uuid}/logout",
     status_code=204,
-    summary="End an account's sessions",
+    summary="Sign an account out everywhere",
     response_description="Every session is over.",
     responses=documented(*_ONE),
 )
@@ -171,29 +171,31 @@ async def logout_user(user_id: UUID, principal: RunsAccounts, identity: WithIden
 
 @router.post(
     "/users/{user_id:uuid}/end-everything",
-    summary="End everything of an account",
+    summary="Revoke everything of an account",
     response_description="How many of each kind were ended.",
     responses=documented(*_ONE),
 )
-async def revoke_all_of_user(user_id: UUID, principal: RunsAccounts, identity: WithIdentity, origin: From) -> EndedOut:
+async def revoke_all_of_user(
+    user_id: UUID, principal: RunsAccounts, identity: WithIdentity, origin: From
+) -> RevokedOut:
     """Every session, API token, link, grant and invitation that it made. Nothing brings them back."""
-    return EndedOut(**await identity.accounts.end_everything(principal, user_id, origin))
+    return RevokedOut(**await identity.accounts.end_everything(principal, user_id, origin))
 
 
 @router.post(
     "/invitations",
     status_code=201,
-    summary="Invite somebody",
+    summary="Create an invitation",
     response_description="The invitation and its secret.",
     responses=documented(*BODY_ERRORS, *_ALL, FreshSignInRequired),
     openapi_extra=taken_as_json(InvitationCreate),
 )
 async def create_invitation(
     principal: GivesAccounts, given: NewInvitation, identity: WithIdentity, origin: From
-) -> InvitedOut:
+) -> InvitationCreated:
     """Good for one account, while it lasts and while you are an administrator."""
     invitation, made = await identity.accounts.invite(principal, given.role, given.lasts, origin)
-    return InvitedOut(id=invitation.id, role=given.role, secret=made.secret, expires_at=made.expires_at)
+    return InvitationCreated(id=invitation.id, role=given.role, secret=made.secret, expires_at=made.expires_at)
 
 
 @router.get(
@@ -202,16 +204,16 @@ async def create_invitation(
     response_description="Every invitation that is good.",
     responses=documented(*_ALL),
 )
-async def list_invitations(principal: RunsAccounts, identity: WithIdentity) -> InvitationList:
+async def list_invitations(principal: RunsAccounts, identity: WithIdentity) -> InvitationPage:
     """Whoever made them; never their secrets."""
     invitations = await identity.accounts.invitations(principal)
-    return InvitationList(items=[InvitationOut.of(invitation) for invitation in invitations])
+    return InvitationPage(items=[InvitationOut.of(invitation) for invitation in invitations])
 
 
 @router.delete(
     "/invitations/{invitation_id:uuid}",
     status_code=204,
-    summary="Take an invitation back",
+    summary="Revoke an invitation",
     response_description="The invitation is gone.",
     responses=documented(*_ONE),
 )

@@ -17,14 +17,14 @@ from portal.features.identity.factors import AlreadyEnrolled, NotEnrolled
 from portal.features.identity.passwords import PasswordGuessable, PasswordLength
 from portal.features.identity.registration import InvitationRefused, RegistrationClosed
 from portal.features.identity.schemas import (
-    CodeProof,
-    EnrolmentOut,
-    PasswordChange,
-    PasswordProof,
-    PasswordSet,
+    MeOut,
+    PasswordUpdate,
     RecoveryCodesOut,
-    Register,
-    UserOut,
+    RegisterRequest,
+    SetPasswordRequest,
+    TotpCreate,
+    TotpCreated,
+    TotpRequest,
 )
 from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.features.identity.users import UserTaken
@@ -32,7 +32,13 @@ from portal.web.documents import taken_as_json
 from portal.web.errors import BODY_ERRORS, documented
 
 router = APIRouter()
-BODIES = (Register, PasswordSet, PasswordChange, PasswordProof, CodeProof)  # `deps` parse them: FastAPI sees none
+BODIES = (
+    RegisterRequest,
+    SetPasswordRequest,
+    PasswordUpdate,
+    TotpCreate,
+    TotpRequest,
+)  # `deps` parse them: FastAPI sees none
 
 _PASSWORD: list[type[PortalError]] = [errors.Unprocessable, PasswordLength, PasswordGuessable]
 _PROOF: list[type[PortalError]] = [
@@ -51,17 +57,17 @@ _PROOF: list[type[PortalError]] = [
     "/auth/register",
     tags=["auth"],
     status_code=201,
-    summary="Make an account for yourself",
+    summary="Register an account",
     response_description="The account.",
     responses=documented(
         *BODY_ERRORS, RegistrationClosed, InvitationRefused, UserTaken, *_PASSWORD, errors.Unavailable
     ),
-    openapi_extra=taken_as_json(Register),
+    openapi_extra=taken_as_json(RegisterRequest),
 )
-async def register(given: Registering, identity: WithIdentity, origin: From) -> UserOut:
+async def register(given: Registering, identity: WithIdentity, origin: From) -> MeOut:
     """As `PORTAL_REGISTRATION` allows: nobody, who has an invitation, or everybody (as `uploader`)."""
     user = await identity.registration.register(given.name, given.password, given.invitation, origin)
-    return UserOut.of(user)
+    return MeOut.of(user)
 
 
 @router.post(
@@ -71,7 +77,7 @@ async def register(given: Registering, identity: WithIdentity, origin: From) -> 
     summary="Set a password with a one-time secret",
     response_description="The password is set; every session of the account is over.",
     responses=documented(*BODY_ERRORS, InvitationRefused, errors.Conflict, *_PASSWORD, errors.Unavailable),
-    openapi_extra=taken_as_json(PasswordSet),
+    openapi_extra=taken_as_json(SetPasswordRequest),
 )
 async def set_password(given: SettingPassword, identity: WithIdentity, origin: From) -> Response:
     """For a new account, or after a reset: with the secret that an administrator handed over. It is good once."""
@@ -86,7 +92,7 @@ async def set_password(given: SettingPassword, identity: WithIdentity, origin: F
     summary="Change your password",
     response_description="The password is changed; every other session is over.",
     responses=documented(*_PROOF, errors.TotpRequired, TotpEnrolmentRequired, *_PASSWORD),
-    openapi_extra=taken_as_json(PasswordChange),
+    openapi_extra=taken_as_json(PasswordUpdate),
 )
 async def update_password(principal: WithAccount, given: NewPassword, identity: WithIdentity, origin: From) -> Response:
     """Needs the present password, and a code where the account has an authenticator."""
@@ -108,12 +114,12 @@ async def update_password(principal: WithAccount, given: NewPassword, identity: 
     summary="Enrol an authenticator",
     response_description="What the authenticator is given.",
     responses=documented(*_PROOF, AlreadyEnrolled),
-    openapi_extra=taken_as_json(PasswordProof),
+    openapi_extra=taken_as_json(TotpCreate),
 )
-async def create_totp(principal: Enrols, given: Proof, identity: WithIdentity, origin: From) -> EnrolmentOut:
+async def create_totp(principal: Enrols, given: Proof, identity: WithIdentity, origin: From) -> TotpCreated:
     """Shows a secret once (RFC 6238: SHA-1, six digits, thirty seconds). Nothing changes until a code confirms it."""
     made = await identity.owner.enrol_totp(principal, given.password, origin)
-    return EnrolmentOut(secret=made.secret, uri=made.uri)
+    return TotpCreated(secret=made.secret, uri=made.uri)
 
 
 @router.post(
@@ -122,7 +128,7 @@ async def create_totp(principal: Enrols, given: Proof, identity: WithIdentity, o
     summary="Confirm an authenticator with a code",
     response_description="The recovery codes.",
     responses=documented(*_PROOF, AlreadyEnrolled, NotEnrolled),
-    openapi_extra=taken_as_json(CodeProof),
+    openapi_extra=taken_as_json(TotpRequest),
 )
 async def confirm_totp(
     principal: Enrols, given: EnrolmentProof, identity: WithIdentity, origin: From
@@ -139,7 +145,7 @@ async def confirm_totp(
     summary="Remove your authenticator",
     response_description="The authenticator and its recovery codes are gone.",
     responses=documented(*_PROOF, errors.TotpRequired, TotpEnrolmentRequired, NotEnrolled),
-    openapi_extra=taken_as_json(CodeProof),
+    openapi_extra=taken_as_json(TotpRequest),
 )
 async def delete_totp(principal: WithAccount, given: RemovalProof, identity: WithIdentity, origin: From) -> Response:
     """Needs the password and a code, or a recovery code."""

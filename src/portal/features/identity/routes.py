@@ -18,7 +18,7 @@ from portal.core.errors import (
 from portal.core.principal import Origin
 from portal.features.identity.bodies import TokenForm, asked_scope
 from portal.features.identity.deps import Enrols, From, SignedIn, WithIdentity
-from portal.features.identity.schemas import UserOut
+from portal.features.identity.schemas import MeOut
 from portal.features.identity.service import Identity
 from portal.features.identity.sessions import TokenPair, TotpEnrolmentRequired
 from portal.features.identity.sign_in_schemas import TokenOut, TokenRequest
@@ -105,14 +105,14 @@ async def logout_all(principal: Enrols, identity: WithIdentity, origin: From) ->
 @router.get(
     "/users/me",
     tags=["account"],
-    summary="Who am I?",
+    summary="Read your own account",
     response_description="The account.",
     responses=documented(NotSignedIn, TotpEnrolmentRequired, Unavailable),
 )
-async def read_me(principal: SignedIn, identity: WithIdentity) -> UserOut:
+async def read_me(principal: SignedIn, identity: WithIdentity) -> MeOut:
     """The account that the credential stands for."""
     user = await identity.users.get(principal.user_id)
-    return UserOut.of(user)
+    return MeOut.of(user)
 
 
 async def _grant(form: dict[str, str], identity: Identity, origin: Origin) -> TokenPair:

@@ -11,7 +11,8 @@ from portal.core.principal import Role
 from portal.features.identity.invitation_rows import Invitation
 from portal.features.identity.names import MAX_NAME
 from portal.features.identity.repository import User
-from portal.web.fields import Moment, Number, Version
+from portal.web.fields import Moment, Version
+from portal.web.pages import ItemPage, PageQuery, page_example
 
 _ID = "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d"
 _AT = "2026-11-21T12:00:00.000000Z"
@@ -32,7 +33,7 @@ _USER: JsonDict = {**_ME, "disabled_at": _AT, "has_password": True, "has_totp": 
 _INVITATION: JsonDict = {"id": _ID, "role": "analyst", "created_by": _ID, "created_at": _AT, "expires_at": _AT}
 
 
-class UserOut(BaseModel):
+class MeOut(BaseModel):
     """An account, as its owner sees it."""
 
     model_config = ConfigDict(json_schema_extra={"example": _ME})
@@ -43,11 +44,11 @@ class UserOut(BaseModel):
     created_at: Moment
 
     @classmethod
-    def of(cls, user: User) -> "UserOut":
+    def of(cls, user: User) -> "MeOut":
         return cls(id=user.id, name=user.name, role=user.role, created_at=user.created_at)
 
 
-class AccountOut(BaseModel):
+class UserOut(BaseModel):
     """An account, as an administrator sees it."""
 
     model_config = ConfigDict(json_schema_extra={"example": _USER})
@@ -62,7 +63,7 @@ class AccountOut(BaseModel):
     version: Version
 
     @classmethod
-    def of(cls, user: User) -> "AccountOut":
+    def of(cls, user: User) -> "UserOut":
         return cls(
             id=user.id,
             name=user.name,
@@ -75,22 +76,15 @@ class AccountOut(BaseModel):
         )
 
 
-class AccountPage(BaseModel):
+class UserPage(ItemPage[UserOut]):
     """One page of accounts, newest first."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_USER], "next_cursor": "Xk3…"}})
-
-    items: list[AccountOut]
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
+    model_config = page_example(_USER)
 
 
-class AccountQuery(BaseModel):
+class UserQuery(PageQuery):
     """How to narrow a listing."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Number = Field(50, ge=1, le=200, description="Accounts a page.")
-    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
     role: Role | None = None
     disabled: bool | None = None
 
@@ -115,12 +109,12 @@ class SecretOut(BaseModel):
     expires_at: Moment
 
 
-class CreatedOut(BaseModel):
+class UserCreated(BaseModel):
     """A new account, and the secret with which its owner sets a password. It is shown this once."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"user": _USER, "secret": _SECRET, "expires_at": _AT}})
 
-    user: AccountOut
+    user: UserOut
     secret: str
     expires_at: Moment
 
@@ -147,15 +141,13 @@ class InvitationOut(BaseModel):
         )
 
 
-class InvitationList(BaseModel):
+class InvitationPage(ItemPage[InvitationOut]):
     """Every invitation that is good, newest first."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_INVITATION]}})
-
-    items: list[InvitationOut]
+    model_config = page_example(_INVITATION)
 
 
-class InvitedOut(BaseModel):
+class InvitationCreated(BaseModel):
     """A new invitation and its secret, which is shown this once."""
 
     model_config = ConfigDict(
@@ -168,7 +160,7 @@ class InvitedOut(BaseModel):
     expires_at: Moment
 
 
-class EnrolmentOut(BaseModel):
+class TotpCreated(BaseModel):
     """What an authenticator is given. It is shown this once, and counts for nothing until it is confirmed."""
 
     model_config = ConfigDict(
@@ -202,7 +194,7 @@ class UserCreate(_Given):
     role: GivenRole
 
 
-class UserPatch(_Given):
+class UserUpdate(_Given):
     """What may be changed. Fields left out stay as they are."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"role": "auditor", "disabled": False}})
@@ -224,7 +216,7 @@ class InvitationCreate(_Given):
         return timedelta(hours=self.hours)
 
 
-class Register(_Given):
+class RegisterRequest(_Given):
     """A new account for who asks."""
 
     model_config = ConfigDict(
@@ -236,7 +228,7 @@ class Register(_Given):
     invitation: str | None = Field(None, max_length=200, description="The secret of an invitation.")
 
 
-class PasswordSet(_Given):
+class SetPasswordRequest(_Given):
     """A password for who was given a secret."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"secret": _SECRET, "password": _PASSWORD}})
@@ -246,7 +238,7 @@ class PasswordSet(_Given):
     end_everything: Everything = False
 
 
-class PasswordChange(_Given):
+class PasswordUpdate(_Given):
     """Another password for who knows the present one."""
 
     model_config = ConfigDict(
@@ -259,7 +251,7 @@ class PasswordChange(_Given):
     end_everything: Everything = False
 
 
-class PasswordProof(_Given):
+class TotpCreate(_Given):
     """The password, once more."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"password": _PASSWORD}})
@@ -267,7 +259,7 @@ class PasswordProof(_Given):
     password: Password
 
 
-class PasswordConfirm(_Given):
+class ConfirmRequest(_Given):
     """The password once more, and a code where the account has an authenticator."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"password": _PASSWORD}})
@@ -276,7 +268,7 @@ class PasswordConfirm(_Given):
     totp: Code | None = Field(None, description="Where the account has an authenticator.")
 
 
-class CodeProof(_Given):
+class TotpRequest(_Given):
     """The password and a code, once more."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"password": _PASSWORD, "totp": "492039"}})

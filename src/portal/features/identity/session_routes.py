@@ -8,14 +8,14 @@ from portal.core import errors
 from portal.core.errors import PortalError
 from portal.features.identity.bodies import Confirming, WhoseSessions
 from portal.features.identity.deps import From, WithAccount, WithIdentity
-from portal.features.identity.schemas import PasswordConfirm
-from portal.features.identity.session_schemas import EndedOut, SessionList, SessionOut
+from portal.features.identity.schemas import ConfirmRequest
+from portal.features.identity.session_schemas import RevokedOut, SessionOut, SessionPage
 from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.web.documents import taken_as_json
 from portal.web.errors import BODY_ERRORS, documented
 
 router = APIRouter(tags=["auth"])
-BODIES = (PasswordConfirm,)  # `deps` parse it: FastAPI sees none
+BODIES = (ConfirmRequest,)  # `deps` parse it: FastAPI sees none
 
 _KNOWN: list[type[PortalError]] = [
     errors.NotSignedIn,
@@ -39,7 +39,7 @@ _ONE: list[type[PortalError]] = [*_KNOWN, errors.Forbidden, errors.NotFound]
         errors.TooManyAttempts,
         errors.Unprocessable,
     ),
-    openapi_extra=taken_as_json(PasswordConfirm),
+    openapi_extra=taken_as_json(ConfirmRequest),
 )
 async def confirm_password(principal: WithAccount, given: Confirming, identity: WithIdentity, origin: From) -> Response:
     """For what answers `fresh_sign_in_required`: API tokens, links that last longer than a session, accounts."""
@@ -49,13 +49,13 @@ async def confirm_password(principal: WithAccount, given: Confirming, identity: 
 
 @router.post(
     "/auth/end-everything",
-    summary="End everything of your account",
+    summary="Revoke everything of your account",
     response_description="How many of each kind were ended.",
     responses=documented(*_KNOWN),
 )
-async def revoke_all(principal: WithAccount, identity: WithIdentity, origin: From) -> EndedOut:
+async def revoke_all(principal: WithAccount, identity: WithIdentity, origin: From) -> RevokedOut:
     """Every session, this one too, API token, link, grant and invitation that you made. Nothing brings them back."""
-    return EndedOut(**await identity.owner.end_everything(principal, origin))
+    return RevokedOut(**await identity.owner.end_everything(principal, origin))
 
 
 @router.get(
@@ -64,21 +64,21 @@ async def revoke_all(principal: WithAccount, identity: WithIdentity, origin: Fro
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_ONE),
 )
-async def list_sessions(principal: WithAccount, identity: WithIdentity, query: WhoseSessions) -> SessionList:
+async def list_sessions(principal: WithAccount, identity: WithIdentity, query: WhoseSessions) -> SessionPage:
     """Those that are good: yours, or another user's if you are an administrator or auditor."""
     owner_id = query.owner_id or principal.user_id
     bound_to = f"sessions{owner_id}{principal.user_id}"
-    after = None if query.cursor is None else identity.cursors.read(query.cursor, bound_to)
+    after = identity.cursors.read(query.cursor, bound_to)
     page = await identity.my_sessions.of_user(principal, owner_id, after, query.limit)
-    following = None if page.next_after is None else identity.cursors.write(page.next_after, bound_to)
+    following = identity.cursors.write(page.next_after, bound_to)
     items = [SessionOut.of(session, current=session.id == principal.credential_id) for session in page.items]
-    return SessionList(items=items, next_cursor=following)
+    return SessionPage(items=items, next_cursor=following)
 
 
 @router.delete(
     "/sessions/{session_id:uuid}",
     status_code=204,
-    summary="End a session",
+    summary="Revoke a session",
     response_description="The session is over.",
     responses=documented(*_ONE),
 )

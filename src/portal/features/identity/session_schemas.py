@@ -6,7 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from portal.features.identity.session_rows import Session
-from portal.web.fields import Moment, Number
+from portal.web.fields import Moment
+from portal.web.pages import ItemPage, PageQuery, page_example
 
 _EXAMPLE: JsonDict = {
     "id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
@@ -46,26 +47,19 @@ class SessionOut(BaseModel):
         )
 
 
-class SessionList(BaseModel):
+class SessionPage(ItemPage[SessionOut]):
     """One page of sessions, newest first."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_EXAMPLE], "next_cursor": "Xk3…"}})
-
-    items: list[SessionOut]
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
+    model_config = page_example(_EXAMPLE)
 
 
-class SessionQuery(BaseModel):
+class SessionQuery(PageQuery):
     """Whose sessions, and which page of them."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Number = Field(50, ge=1, le=200, description="Sessions a page.")
-    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
     owner_id: UUID | None = Field(None, description="Another user's, for administrators and auditors.")
 
 
-class EndedOut(BaseModel):
+class RevokedOut(BaseModel):
     """How many of each kind were ended."""
 
     model_config = ConfigDict(json_schema_extra={"example": _COUNTS})

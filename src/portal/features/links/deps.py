@@ -9,10 +9,11 @@ from portal.core.errors import InsufficientScope, NotSignedIn
 from portal.core.principal import Permission
 from portal.features.files.schemas import DetailsQuery
 from portal.features.identity.deps import WithAccount, admitted, bearer, heard, json_of
-from portal.features.links.schemas import DownloadLinkIn, LinkQuery, UploadLinkIn
+from portal.features.links.schemas import DownloadLinkCreate, UploadLinkCreate
 from portal.features.links.service import Links
-from portal.features.links.shared_schemas import RedeemIn, SharedQuery
+from portal.features.links.shared_schemas import RedeemRequest, SharedQuery
 from portal.features.links.views import Visit
+from portal.web.pages import PageQuery
 
 
 async def _links(request: Request) -> Links:
@@ -47,9 +48,9 @@ WithLinks = Annotated[Links, Depends(_links)]
 HoldsLink = Annotated[Visit, Security(_visit)]
 MayDownload = Annotated[Visit, Security(_visit, scopes=[Permission.LINK_DOWNLOAD])]
 MayUpload = Annotated[Visit, Security(_visit, scopes=[Permission.LINK_UPLOAD])]
-NewDownloadLink = Annotated[DownloadLinkIn, json_of(DownloadLinkIn, WithAccount)]
-NewUploadLink = Annotated[UploadLinkIn, json_of(UploadLinkIn, WithAccount)]
-Redeeming = Annotated[RedeemIn, json_of(RedeemIn)]
-Listing = Annotated[LinkQuery, Query()]
+NewDownloadLink = Annotated[DownloadLinkCreate, json_of(DownloadLinkCreate, WithAccount)]
+NewUploadLink = Annotated[UploadLinkCreate, json_of(UploadLinkCreate, WithAccount)]
+Redeeming = Annotated[RedeemRequest, json_of(RedeemRequest)]
+Listing = Annotated[PageQuery, Query()]
 Offered = Annotated[SharedQuery, Query()]
 Said = Annotated[DetailsQuery, Query()]

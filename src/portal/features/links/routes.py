@@ -17,11 +17,11 @@ from portal.features.identity.passwords import PasswordGuessable, PasswordLength
 from portal.features.links.deps import Listing, NewDownloadLink, NewUploadLink, WithLinks
 from portal.features.links.making import TooManyLinks
 from portal.features.links.schemas import (
-    DownloadLinkIn,
+    DownloadLinkCreate,
     LinkCreated,
     LinkOut,
-    LinkResults,
-    UploadLinkIn,
+    LinkPage,
+    UploadLinkCreate,
 )
 from portal.features.links.service import Links
 from portal.features.links.views import Wanted
@@ -29,7 +29,7 @@ from portal.web.documents import taken_as_json
 from portal.web.errors import BODY_ERRORS, documented
 
 router = APIRouter(tags=["links"])
-BODIES = (DownloadLinkIn, UploadLinkIn)  # models that `deps` parse: FastAPI does not see them
+BODIES = (DownloadLinkCreate, UploadLinkCreate)  # models that `deps` parse: FastAPI does not see them
 
 _LISTED: list[type[PortalError]] = [errors.NotSignedIn, errors.InsufficientScope, errors.Unavailable]
 _KNOWN: list[type[PortalError]] = [*_LISTED, errors.Forbidden, errors.NotFound]
@@ -49,10 +49,10 @@ _MAKE: list[type[PortalError]] = [
 @router.post(
     "/links/download",
     status_code=201,
-    summary="Make a link to download by",
+    summary="Create a download link",
     response_description="The link, with its secret: the only time.",
     responses=documented(*_MAKE, errors.Quarantined),
-    openapi_extra=taken_as_json(DownloadLinkIn),
+    openapi_extra=taken_as_json(DownloadLinkCreate),
 )
 async def create_download_link(
     principal: WithAccount,
@@ -71,10 +71,10 @@ async def create_download_link(
 @router.post(
     "/links/upload",
     status_code=201,
-    summary="Make a link to hand in by",
+    summary="Create an upload link",
     response_description="The link, with its secret: the only time.",
     responses=documented(*_MAKE),
-    openapi_extra=taken_as_json(UploadLinkIn),
+    openapi_extra=taken_as_json(UploadLinkCreate),
 )
 async def create_upload_link(
     principal: WithAccount,
@@ -96,14 +96,14 @@ async def create_upload_link(
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_LISTED),
 )
-async def list_links(principal: WithAccount, links: WithLinks, people: WithPeople, query: Listing) -> LinkResults:
+async def list_links(principal: WithAccount, links: WithLinks, people: WithPeople, query: Listing) -> LinkPage:
     """Those you made; for an auditor or administrator everybody's. Secrets are not among what is known."""
     bound_to = f"links{principal.user_id}"
-    after = None if query.cursor is None else links.cursors.read(query.cursor, bound_to)
+    after = links.cursors.read(query.cursor, bound_to)
     page = await links.making.list(principal, after, query.limit)
-    following = None if page.next_after is None else links.cursors.write(page.next_after, bound_to)
+    following = links.cursors.write(page.next_after, bound_to)
     items = await people.all_named(principal, [LinkOut.of(link) for link in page.items])
-    return LinkResults(items=items, next_cursor=following)
+    return LinkPage(items=items, next_cursor=following)
 
 
 @router.get(
@@ -114,14 +114,14 @@ async def list_links(principal: WithAccount, links: WithLinks, people: WithPeopl
 )
 async def list_case_links(
     case_id: UUID, principal: WithAccount, links: WithLinks, people: WithPeople, query: Listing
-) -> LinkResults:
+) -> LinkPage:
     """For its leads, auditors and administrators, whoever made them."""
     bound_to = f"links{case_id}{principal.user_id}"
-    after = None if query.cursor is None else links.cursors.read(query.cursor, bound_to)
+    after = links.cursors.read(query.cursor, bound_to)
     page = await links.making.of_case(principal, case_id, after, query.limit)
-    following = None if page.next_after is None else links.cursors.write(page.next_after, bound_to)
+    following = links.cursors.write(page.next_after, bound_to)
     items = await people.all_named(principal, [LinkOut.of(link) for link in page.items])
-    return LinkResults(items=items, next_cursor=following)
+    return LinkPage(items=items, next_cursor=following)
 
 
 @router.delete(

@@ -10,7 +10,8 @@ from pydantic.config import JsonDict
 
 from portal.features.files.models import Kind
 from portal.features.links.views import Link, LinkKind, LinkState, Wanted
-from portal.web.fields import Moment, Number, Text
+from portal.web.fields import Moment, Text
+from portal.web.pages import ItemPage, page_example
 
 MAX_HOURS = 90 * 24
 MAX_FILES = 100
@@ -45,7 +46,7 @@ Password = Annotated[
 ]
 
 
-class DownloadLinkIn(BaseModel):
+class DownloadLinkCreate(BaseModel):
     """A link to be made: to files of one place (`file_ids`), or to whatever lies in a case (`case_id`)."""
 
     model_config = ConfigDict(
@@ -91,7 +92,7 @@ class DownloadLinkIn(BaseModel):
         )
 
 
-class UploadLinkIn(BaseModel):
+class UploadLinkCreate(BaseModel):
     """A link to be made: to hand in, and nothing else."""
 
     model_config = ConfigDict(
@@ -167,22 +168,10 @@ class LinkCreated(LinkOut):
         return cls.model_validate(_told(link) | {"secret": secret})
 
 
-class LinkResults(BaseModel):
+class LinkPage(ItemPage[LinkOut]):
     """One page of live links, newest first."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_LINK], "next_cursor": "Xk3…"}})
-
-    items: list[LinkOut]
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
-
-
-class LinkQuery(BaseModel):
-    """Which page of a listing."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Number = Field(50, ge=1, le=200, description="Links a page.")
-    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
+    model_config = page_example(_LINK)
 
 
 def _told(link: Link) -> dict[str, object]:

@@ -18,7 +18,7 @@ from portal.features.identity.deps import From
 from portal.features.links.deps import HoldsLink, MayDownload, MayUpload, Offered, Redeeming, Said, WithLinks
 from portal.features.links.described import CONTENT, DOWNLOAD, FORM_BODY, UPLOAD
 from portal.features.links.downloads import NothingToResume
-from portal.features.links.shared_schemas import LinkTokenOut, Receipt, RedeemIn, SharedOut
+from portal.features.links.shared_schemas import LinkTokenOut, ReceiptOut, RedeemRequest, SharedOut
 from portal.features.links.uploads import Box
 from portal.features.links.views import Directed, LinkUsedUp
 from portal.features.links.visits import LinkRefused
@@ -29,7 +29,7 @@ from portal.web.errors import BODY_ERRORS, documented
 from portal.web.streaming import DownloadResponse
 
 router = APIRouter(tags=["shared"])
-BODIES = (RedeemIn,)  # models that `deps` parse: FastAPI does not see them
+BODIES = (RedeemRequest,)  # models that `deps` parse: FastAPI does not see them
 UPLOADS = f"{API}/shared/upload/"
 
 
@@ -38,7 +38,7 @@ UPLOADS = f"{API}/shared/upload/"
     summary="Redeem a link",
     response_description="A token for the shared routes.",
     responses=documented(*BODY_ERRORS, LinkRefused, errors.TooManyAttempts, errors.Unprocessable, errors.Unavailable),
-    openapi_extra=taken_as_json(RedeemIn),
+    openapi_extra=taken_as_json(RedeemRequest),
 )
 async def redeem_link(body: Redeeming, links: WithLinks, origin: From, response: Response) -> LinkTokenOut:
     """Uses nothing up. A link that is unknown, over, used up or dead and a wrong password get one answer."""
@@ -49,16 +49,16 @@ async def redeem_link(body: Redeeming, links: WithLinks, origin: From, response:
 
 @router.get(
     "/shared",
-    summary="What the link offers",
+    summary="Read what a link offers",
     response_description="A message, what is left, and files to download.",
     responses=documented(errors.InvalidInput, errors.NotSignedIn, errors.Unavailable),
 )
 async def read_shared(visit: HoldsLink, links: WithLinks, query: Offered, response: Response) -> SharedOut:
     """Uses nothing up. Of what was handed in by an upload link it shows what came by this token, and no id."""
     bound_to = f"shared{visit.link.id}"
-    after = None if query.cursor is None else links.cursors.read(query.cursor, bound_to)
+    after = links.cursors.read(query.cursor, bound_to)
     offer = await links.sharing.offer(visit, after)
-    following = None if offer.next_after is None else links.cursors.write(offer.next_after, bound_to)
+    following = links.cursors.write(offer.next_after, bound_to)
     response.headers["Cache-Control"] = "no-store, private"
     return SharedOut.of(visit.link, offer, following)
 
@@ -86,7 +86,7 @@ async def download_shared_file(
 @router.head(
     "/shared/files/{file_id:uuid}/content",
     response_class=Response,
-    summary="What a download by a link would deliver",
+    summary="Read the headers of a download by a link",
     responses={
         200: {
             "description": "The headers of the whole download.",
@@ -104,7 +104,7 @@ async def head_shared_file(file_id: UUID, visit: MayDownload, links: WithLinks, 
 @router.post(
     "/shared/files",
     status_code=201,
-    summary="Hand in a file as a form by a link",
+    summary="Upload a file as a form by a link",
     response_description="A receipt.",
     responses=documented(*UPLOAD),
     openapi_extra=FORM_BODY,
@@ -117,18 +117,18 @@ async def upload_shared_file(
     files: WithFiles,
     origin: From,
     idempotency_key: IdempotencyKey = None,
-) -> Receipt:
+) -> ReceiptOut:
     """multipart/form-data with one `file`; the other fields may stand before or after it. Never overwrites."""
     announced = announced_length(request)
     async with links.sharing.box(visit, announced, files.max_upload_bytes, idempotency_key) as box:
         arrival = Directed(await FormArrival.begin(request, box.room, FORM_FIELDS - {"case"}), visit.link)
-        return Receipt.of(await _taken_in(files, box, arrival, origin))
+        return ReceiptOut.of(await _taken_in(files, box, arrival, origin))
 
 
 @router.put(
     "/shared/upload/{filename:path}",
     status_code=201,
-    summary="Hand in a file as the body by a link",
+    summary="Upload a file as the body by a link",
     response_description="A receipt.",
     responses=documented(*UPLOAD),
     openapi_extra=RAW_BODY,
@@ -142,13 +142,13 @@ async def upload_shared_raw(
     files: WithFiles,
     origin: From,
     idempotency_key: IdempotencyKey = None,
-) -> Receipt:
+) -> ReceiptOut:
     """The body is the file: `curl -T disk.img …/shared/upload/`. Each call makes a new file, whatever its name."""
     visit.link.require_kind(query.kind)  # before the first byte, where it is known
     announced = announced_length(request)
     async with links.sharing.box(visit, announced, files.max_upload_bytes, idempotency_key) as box:
         arrival = Directed(RawArrival(request, query, box.room, visit.link.case_id, below=UPLOADS), visit.link)
-        return Receipt.of(await _taken_in(files, box, arrival, origin))
+        return ReceiptOut.of(await _taken_in(files, box, arrival, origin))
 
 
 async def _taken_in(files: Files, box: Box, arrival: Directed, origin: Origin) -> FileView:

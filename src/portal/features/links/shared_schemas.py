@@ -21,7 +21,7 @@ _FILE: JsonDict = {
 }
 
 
-class RedeemIn(BaseModel):
+class RedeemRequest(BaseModel):
     """A link's secret."""
 
     model_config = ConfigDict(
@@ -49,7 +49,7 @@ class LinkTokenOut(BaseModel):
     expires_at: Moment = Field(description="What was begun before may take longer.")
 
 
-class SharedFile(BaseModel):
+class SharedFileOut(BaseModel):
     """A file that can be downloaded."""
 
     model_config = ConfigDict(json_schema_extra={"example": _FILE})
@@ -61,12 +61,12 @@ class SharedFile(BaseModel):
     uses_left: int = Field(description="How often it can be downloaded, beside what goes on with a broken download.")
 
     @classmethod
-    def of(cls, file: FileView, uses_left: int) -> "SharedFile":
+    def of(cls, file: FileView, uses_left: int) -> "SharedFileOut":
         size, sha256 = file.size or 0, file.sha256 or ""
         return cls(id=file.id, name=file.name, size=size, sha256=sha256, uses_left=uses_left)
 
 
-class Receipt(BaseModel):
+class ReceiptOut(BaseModel):
     """What arrived. It can be shown to whoever asked for it."""
 
     model_config = ConfigDict(
@@ -86,7 +86,7 @@ class Receipt(BaseModel):
     received_at: Moment
 
     @classmethod
-    def of(cls, file: FileView) -> "Receipt":
+    def of(cls, file: FileView) -> "ReceiptOut":
         return cls(name=file.name, size=file.size or 0, sha256=file.sha256 or "", received_at=file.created_at)
 
 
@@ -115,13 +115,13 @@ class SharedOut(BaseModel):
     uses_left: int = Field(description="Files to hand in, or whole downloads of the files of this page together.")
     bytes_left: int | None = Field(description="To hand in; null where they are not counted.")
     kinds: list[Kind] = Field(description="The kinds of files that are taken; all if empty.")
-    files: list[SharedFile] = Field(description="To download; an upload link lists nothing.")
-    received: list[Receipt] = Field(description="What came in by this token, the last 200, newest first.")
+    files: list[SharedFileOut] = Field(description="To download; an upload link lists nothing.")
+    received: list[ReceiptOut] = Field(description="What came in by this token, the last 200, newest first.")
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
 
     @classmethod
     def of(cls, link: Link, offer: Offer, next_cursor: str | None) -> "SharedOut":
-        files = [SharedFile.of(file, max(link.most - offer.used.get(file.id, 0), 0)) for file in offer.files]
+        files = [SharedFileOut.of(file, max(link.most - offer.used.get(file.id, 0), 0)) for file in offer.files]
         uploads = link.kind is LinkKind.UPLOAD
         return cls(
             kind=link.kind,
@@ -131,7 +131,7 @@ class SharedOut(BaseModel):
             bytes_left=link.bytes_left,
             kinds=sorted(link.kinds),
             files=files,
-            received=[Receipt.of(file) for file in offer.received],
+            received=[ReceiptOut.of(file) for file in offer.received],
             next_cursor=next_cursor,
         )
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from portal.features.identity.deps import WithFreshSignIn, json_of
-from portal.features.tokens.schemas import ApiTokenIn, ApiTokenQuery
+from portal.features.tokens.schemas import ApiTokenCreate, ApiTokenQuery
 from portal.features.tokens.service import ApiTokens
 
 
@@ -15,5 +15,5 @@ async def _tokens(request: Request) -> ApiTokens:
 
 
 WithTokens = Annotated[ApiTokens, Depends(_tokens)]
-NewToken = Annotated[ApiTokenIn, json_of(ApiTokenIn, WithFreshSignIn)]
+NewToken = Annotated[ApiTokenCreate, json_of(ApiTokenCreate, WithFreshSignIn)]
 Whose = Annotated[ApiTokenQuery, Query()]

@@ -11,18 +11,18 @@ from portal.core.principal import Permission
 from portal.features.identity.deps import From, WithAccount, WithFreshSignIn, WithIdentity
 from portal.features.identity.fresh import FreshSignInRequired
 from portal.features.tokens.deps import NewToken, Whose, WithTokens
-from portal.features.tokens.schemas import ApiTokenCreated, ApiTokenIn, ApiTokenList, ApiTokenOut
+from portal.features.tokens.schemas import ApiTokenCreate, ApiTokenCreated, ApiTokenOut, ApiTokenPage
 from portal.features.tokens.service import TooManyTokens, Wanted
 from portal.web.errors import TooSlow, UnsupportedMediaType, documented
 
 router = APIRouter(tags=["tokens"])
-BODIES = (ApiTokenIn,)  # models that `deps` parse: FastAPI does not see them
+BODIES = (ApiTokenCreate,)  # models that `deps` parse: FastAPI does not see them
 
 _KNOWN = (errors.NotSignedIn, errors.InsufficientScope, errors.Unavailable)
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ApiTokenIn"}}},
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ApiTokenCreate"}}},
     }
 }
 
@@ -30,7 +30,7 @@ _BODY: dict[str, Any] = {
 @router.post(
     "/tokens",
     status_code=201,
-    summary="Make an API token",
+    summary="Create an API token",
     response_description="The token, with its secret: the only time.",
     responses=documented(
         *_KNOWN,
@@ -72,14 +72,14 @@ async def create_api_token(
 )
 async def list_api_tokens(
     principal: WithAccount, tokens: WithTokens, identity: WithIdentity, query: Whose
-) -> ApiTokenList:
+) -> ApiTokenPage:
     """Yours, or another user's if you are an administrator or auditor. Secrets are not among what is known."""
     owner_id = query.owner_id or principal.user_id
     bound_to = f"tokens{owner_id}{principal.user_id}"
-    after = None if query.cursor is None else identity.cursors.read(query.cursor, bound_to)
+    after = identity.cursors.read(query.cursor, bound_to)
     page = await tokens.of_user(principal, owner_id, after, query.limit)
-    following = None if page.next_after is None else identity.cursors.write(page.next_after, bound_to)
-    return ApiTokenList(items=[ApiTokenOut.of(token) for token in page.items], next_cursor=following)
+    following = identity.cursors.write(page.next_after, bound_to)
+    return ApiTokenPage(items=[ApiTokenOut.of(token) for token in page.items], next_cursor=following)
 
 
 @router.delete(

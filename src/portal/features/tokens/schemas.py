@@ -11,7 +11,8 @@ from pydantic.config import JsonDict
 
 from portal.core.principal import Permission
 from portal.features.tokens.repository import ApiToken
-from portal.web.fields import Moment, Number, Readable
+from portal.web.fields import Moment, Readable
+from portal.web.pages import ItemPage, PageQuery, page_example
 
 MAX_DAYS = 366
 _MAPPED_BITS = 96  # of ::ffff:0:0/96, behind which an address of IPv4 is written
@@ -71,7 +72,7 @@ class TokenPermission(StrEnum):
     CASES_CHANGE = Permission.CASES_CHANGE
 
 
-class ApiTokenIn(BaseModel):
+class ApiTokenCreate(BaseModel):
     """A token to be made."""
 
     model_config = ConfigDict(
@@ -134,22 +135,14 @@ class ApiTokenCreated(ApiTokenOut):
         return cls(token=secret, **_told(token))
 
 
-class ApiTokenList(BaseModel):
+class ApiTokenPage(ItemPage[ApiTokenOut]):
     """One page of a user's tokens, newest first."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [_EXAMPLE], "next_cursor": "Xk3…"}})
-
-    items: list[ApiTokenOut]
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
+    model_config = page_example(_EXAMPLE)
 
 
-class ApiTokenQuery(BaseModel):
+class ApiTokenQuery(PageQuery):
     """Whose tokens, and which page of them."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Number = Field(200, ge=1, le=200, description="Tokens a page.")
-    cursor: str | None = Field(None, max_length=512, description="`next_cursor` of the page before.")
 
     owner_id: UUID | None = Field(None, description="Another user's, for administrators and auditors.")
 

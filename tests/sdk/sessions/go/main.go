@@ -54,7 +54,7 @@ func main() {
 
 	sent, _, err := client.FilesAPI.UploadFile(ctx).File(opened(folder, "by form.bin")).Execute()
 	must(err == nil, err)
-	made, _, err := client.CasesAPI.CreateCase(ctx).CaseNew(*portal.NewCaseNew("A case")).Execute()
+	made, _, err := client.CasesAPI.CreateCase(ctx).CaseCreate(*portal.NewCaseCreate("A case")).Execute()
 	must(err == nil, err)
 	inCase, _, err := client.FilesAPI.UploadFile(ctx).File(opened(folder, "of case.bin")).Case_(made.Id).Execute()
 	must(err == nil, err)
