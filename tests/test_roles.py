@@ -54,6 +54,8 @@ ADD = "INSERT INTO audit (id, at, event, actor, body) VALUES (gen_random_uuid(),
 REFUSED = [
     "UPDATE audit SET actor = 'somebody else'",
     "DELETE FROM audit",
+    "UPDATE audit_numbers SET number = number + 1",
+    "DELETE FROM audit_numbers",
     "TRUNCATE audit",
     "DROP TABLE audit",
     "ALTER TABLE audit DISABLE TRIGGER ALL",
@@ -80,7 +82,7 @@ async def test_what_is_on_record_and_the_tables_stay_as_they_are(runtime: AsyncE
 async def test_every_other_table_can_be_worked_with(runtime: AsyncEngine) -> None:
     assert len(metadata.tables) > 10
     async with runtime.connect() as connection:
-        for name in set(metadata.tables) - {"audit"}:
+        for name in set(metadata.tables) - {"audit", "audit_numbers"}:
             for right in ("SELECT", "INSERT", "UPDATE", "DELETE"):
                 granted = await connection.scalar(text(f"SELECT has_table_privilege('{name}', '{right}')"))
                 assert granted, (name, right)

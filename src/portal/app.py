@@ -202,7 +202,7 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
             app.state.files = portal.files
             app.state.links = portal.links
             app.state.callers = portal.identity.callers
-            app.state.refusals = portal.refusals
+            app.state.refusals = portal.audit.refusals
             sweeper = asyncio.create_task(_sweep_forever(portal))
             try:
                 with tied_to_parent():
@@ -212,8 +212,8 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
                 await asyncio.wait([sweeper])
                 await tasks.drain()
                 with contextlib.suppress(PortalError):
-                    await portal.refusals.close_round()
-                    await portal.files.recorder.replay()  # what is still held would be lost now
+                    await portal.audit.refusals.close_round()
+                    await portal.audit.recorder.replay()  # what is still held would be lost now
 
     return lifespan
 
@@ -267,8 +267,8 @@ async def _sweep_forever(portal: Portal) -> None:
     """Settle what crashes left, in this process or another; a failure is told and tried again."""
     while True:
         for work in (
-            portal.files.recorder.replay,
-            portal.refusals.close_round,
+            portal.audit.recorder.replay,
+            portal.audit.refusals.close_round,
             portal.files.maintenance.sweep,
             portal.identity.accounts.sweep,
             portal.identity.sessions.sweep,

@@ -28,7 +28,8 @@ from portal.db.reasons import reason
 from portal.db.unit_of_work import Database
 from portal.features.admin import keys as keys_service
 from portal.features.admin.keys import Keys
-from portal.features.audit.refusals import Refusals
+from portal.features.audit import service as audit_service
+from portal.features.audit.service import Audit
 from portal.features.authz.actions import Action
 from portal.features.cases import service as cases_service
 from portal.features.cases.service import Cases
@@ -56,13 +57,13 @@ class Portal:
     """A portal that is open: its resources and its services."""
 
     resources: Resources
+    audit: Audit
     identity: Identity
     tokens: ApiTokens
     cases: Cases
     files: Files
     links: Links
     keys: Keys
-    refusals: Refusals
 
 
 def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resources:
@@ -126,20 +127,20 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         await check_parts(resources, settings)
         idle = timedelta(minutes=settings.session_idle_minutes)
         rules = Rules(settings.registration, settings.require_admin_totp, idle)
+        audit = audit_service.build(resources)
         identity = identity_service.build(resources, rules=rules)
         tokens = ApiTokens(
             resources.database, identity.callers, _known_case, require_admin_totp=settings.require_admin_totp
         )
         identity.callers.add(CredentialKind.TOKEN, tokens)
         cases = cases_service.build(resources, identity.revocations)
-        files = files_service.build(resources, identity)
+        files = files_service.build(resources, identity, audit)
         identity.revocations.add("grants", end_grants_of)
         identity.revocations.add("links", end_links_of)
         links = links_service.build(resources, identity, files, frozenset(map(Role, settings.link_roles)))
         identity.callers.add(CredentialKind.LINK, links.visits)
         identity.revocations.add("api_tokens", end_tokens_of)
-        refusals = Refusals(files.recorder)
-        yield Portal(resources, identity, tokens, cases, files, links, keys_service.build(resources), refusals)
+        yield Portal(resources, audit, identity, tokens, cases, files, links, keys_service.build(resources))
     finally:
         await resources.aclose()
 

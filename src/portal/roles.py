@@ -1,8 +1,8 @@
 """The Postgres role that runs the portal, apart from the one that owns its tables.
 
 Comes in: an engine of the owner, and the name of a role that may sign in. Leaves: the rights that `serve` and every
-command need, and no more: of the audit record it can only read and add, of the schema's revision only read. What the
-owner makes later it gets with the next `portal db upgrade --runtime-role`.
+command need, and no more: of the audit record and its numbers it can only read and add, of the schema's revision only
+read. What the owner makes later it gets with the next `portal db upgrade --runtime-role`.
 """
 
 import re
@@ -16,14 +16,15 @@ from portal.db.reasons import explained
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 _ROLE = text("SELECT rolsuper OR pg_has_role(rolname, current_user, 'MEMBER') FROM pg_roles WHERE rolname = :name")
 _MAY_EDIT = text(
-    "SELECT has_table_privilege('audit', 'DELETE, TRUNCATE') OR has_any_column_privilege('audit', 'UPDATE')"
+    "SELECT bool_or(has_table_privilege(name, 'DELETE, TRUNCATE') OR has_any_column_privilege(name, 'UPDATE'))"
+    " FROM unnest(ARRAY['audit', 'audit_numbers']) name"
 )
 _RIGHTS = (
     "GRANT USAGE ON SCHEMA {schema} TO {role}",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}",
     "GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}",
-    "REVOKE ALL ON audit, alembic_version FROM {role}",
-    "GRANT SELECT, INSERT ON audit TO {role}",
+    "REVOKE ALL ON audit, audit_numbers, alembic_version FROM {role}",
+    "GRANT SELECT, INSERT ON audit, audit_numbers TO {role}",
     "GRANT SELECT ON alembic_version TO {role}",
 )
 

@@ -134,7 +134,7 @@ class Driver:
         return {}
 
     async def sweep(self) -> Answer:
-        await self._files.recorder.replay()
+        await self._portal.audit.recorder.replay()
         return {"settled": await self._files.maintenance.sweep(timedelta(0))}
 
     async def held(self) -> Answer:

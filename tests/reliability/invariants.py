@@ -78,7 +78,7 @@ async def _look(portal: Served, *, sweep: bool) -> Holdings:
     async with open_portal(settings, variables) as opened:
         files = opened.files
         if sweep:
-            await files.recorder.replay()
+            await opened.audit.recorder.replay()
             await files.maintenance.sweep(timedelta(0))
         found = [item async for item in files.maintenance.fsck(full=True)]
         async with opened.resources.database.read() as connection:

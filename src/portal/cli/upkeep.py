@@ -52,7 +52,7 @@ def fsck(
 
 async def _sweep(older_than: timedelta) -> int:
     async with portal() as opened:
-        await opened.files.recorder.replay()
+        await opened.audit.recorder.replay()
         await opened.identity.accounts.sweep()
         return await opened.files.maintenance.sweep(older_than)
 

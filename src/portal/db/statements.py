@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import RowMapping
+from sqlalchemy import RowMapping, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+_HOLD = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
 async def insert_unless_taken(
@@ -29,6 +31,15 @@ async def insert_or_hold(
     """
     statement = _insert_or_touch(connection.dialect.name, table, tuple(unique))
     return (await connection.execute(statement, values)).mappings().one()
+
+
+async def hold_alone(connection: AsyncConnection, name: str) -> None:
+    """Wait for every other transaction that holds this name, and hold it until this one ends.
+
+    On SQLite a transaction that may write is alone from its first statement on.
+    """
+    if connection.dialect.name == "postgresql":
+        await connection.execute(_HOLD, {"name": name})
 
 
 @cache

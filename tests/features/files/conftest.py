@@ -30,7 +30,9 @@ from portal.core.secrets import Secret
 from portal.crypto.layout import Layout
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database, DatabaseAway
+from portal.features.audit import service as audit_service
 from portal.features.audit.record import Recorder
+from portal.features.audit.service import Audit
 from portal.features.authz.standing import CaseRole
 from portal.features.cases import service as cases_service
 from portal.features.cases.register import NewCase
@@ -202,6 +204,7 @@ class House:
     database: ShakyDatabase
     store: ShakyStore
     strongbox: Strongbox
+    audit: Audit
     identity: Identity
     files: Files
     cases: Cases
@@ -232,7 +235,7 @@ class House:
 
     @property
     def recorder(self) -> Recorder:
-        return self.files.recorder
+        return self.audit.recorder
 
     async def principal(self, role: Role = Role.ANALYST) -> Principal:
         """A new account that is signed in."""
@@ -404,10 +407,11 @@ def house(engine: AsyncEngine, tmp_path: Path) -> House:
         max_upload_bytes=MAX_BYTES,
         row_bytes=ROW_BYTES,
     )
+    audit = audit_service.build(resources)
     identity = identity_service.build(resources, PasswordHasher(memory_kib=8, passes=1, lanes=1))
-    files, cases = files_service.build(resources, identity), cases_service.build(resources, identity.revocations)
+    files, cases = files_service.build(resources, identity, audit), cases_service.build(resources, identity.revocations)
     identity.revocations.add("grants", end_grants_of)
-    return House(database, store, strongbox, identity, files, cases)
+    return House(database, store, strongbox, audit, identity, files, cases)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from portal.core.errors import Unavailable
 from portal.core.ids import new_id
 from portal.db.statements import insert_unless_taken
 from portal.db.unit_of_work import Database
+from portal.features.audit import outbox
 from portal.features.audit.events import Event
 from portal.features.audit.models import AuditRow
 
@@ -28,7 +29,10 @@ _log = log.get(__name__)
 
 
 async def write(connection: AsyncConnection, event: Event) -> None:
-    """Put `event` on record in the caller's transaction; an event already there is not written twice."""
+    """Put `event` on record in the caller's transaction, and in the outbox of each sink that wants it.
+
+    An event that is there already is not written twice, nor delivered twice.
+    """
     values = {
         "id": event.id,
         "at": event.at,
@@ -37,7 +41,8 @@ async def write(connection: AsyncConnection, event: Event) -> None:
         "subject": event.subject,
         "body": event.canonical(),
     }
-    await insert_unless_taken(connection, AuditRow, values, unique=["id"])
+    if await insert_unless_taken(connection, AuditRow, values, unique=["id"]):
+        await outbox.add(connection, event)
 
 
 Settle = Callable[[AsyncConnection], Awaitable[None]]

@@ -1,9 +1,12 @@
-"""The files services, built once a process. Comes in: resources and identity. Leaves: what deps and the CLI use."""
+"""The files services, built once a process.
+
+Comes in: resources, identity and audit. Leaves: what deps and the command line use.
+"""
 
 from dataclasses import dataclass
 
 from portal.core.cursor import Cursors
-from portal.features.audit.record import Recorder
+from portal.features.audit.service import Audit
 from portal.features.files.catalog import Catalog
 from portal.features.files.delivery import Deliveries
 from portal.features.files.glass import BreakGlass
@@ -29,15 +32,13 @@ class Files:
     grants: Grants
     inboxes: Inboxes
     maintenance: Maintenance
-    recorder: Recorder
     cursors: Cursors
     max_upload_bytes: int
 
 
-def build(resources: Resources, identity: Identity) -> Files:
+def build(resources: Resources, identity: Identity, audit: Audit) -> Files:
     """The services over one set of resources."""
     database, strongbox = resources.database, resources.strongbox
-    recorder = Recorder(database, resources.journal)
     transfers = Transfers(resources.transfers_per_caller, resources.transfers)
     return Files(
         intake=Intake(
@@ -48,14 +49,13 @@ def build(resources: Resources, identity: Identity) -> Files:
             max_bytes=resources.max_upload_bytes,
             row_bytes=resources.row_bytes,
         ),
-        deliveries=Deliveries(database, strongbox, identity.callers, recorder, transfers),
+        deliveries=Deliveries(database, strongbox, identity.callers, audit.recorder, transfers),
         catalog=Catalog(database, strongbox),
         moves=Moves(database, strongbox),
         glass=BreakGlass(database),
         grants=Grants(database, identity.callers),
         inboxes=Inboxes(database, identity.callers),
         maintenance=Maintenance(database, strongbox),
-        recorder=recorder,
         cursors=Cursors(resources.secret_keys),
         max_upload_bytes=resources.max_upload_bytes,
     )

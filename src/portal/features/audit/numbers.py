@@ -1,0 +1,75 @@
+"""Numbers of audit rows: the order of the log that can be verified, given when rows are sealed.
+
+Comes in: audit rows that are committed. Leaves: their numbers, 1, 2, 3, … without a gap, which never change. `seq`
+cannot be that order: on Postgres it is drawn before the commit, so that a smaller one may appear after a larger one was
+sealed, and a transaction that rolls back leaves a gap. A row that appears late is numbered late; none is missed.
+
+A row is settled when it was numbered at a time when no smaller `seq` could appear any more: there the next sealer
+begins, and need not look through the whole log.
+"""
+
+from typing import Any
+
+from sqlalchemy import bindparam, func, insert, select, text, type_coerce
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.db.statements import hold_alone
+from portal.features.audit.models import AuditNumberRow, AuditRow
+
+_audit: Any = AuditRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
+_numbers: Any = AuditNumberRow.__table__  # type: ignore[attr-defined]
+_LAST = select(func.coalesce(func.max(_numbers.c.number), 0))
+_SETTLED = select(_numbers.c.seq).where(_numbers.c.settled).order_by(_numbers.c.seq.desc()).limit(1)
+_NEWEST = select(func.max(_audit.c.seq))
+# A transaction takes this lock before it draws a `seq`, and holds it until it ends.
+_QUIET = text("""
+    NOT EXISTS (
+        SELECT 1 FROM pg_locks WHERE relation = 'audit'::regclass AND mode = 'RowExclusiveLock'
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND pid IS DISTINCT FROM pg_backend_pid()
+    )
+""")
+_NEWEST_IF_QUIET = _NEWEST.having(_QUIET)
+_NEXT: Any = (
+    select(_audit.c.seq)
+    .where(
+        _audit.c.seq > bindparam("settled"),
+        ~select(_numbers.c.seq).where(_numbers.c.seq == _audit.c.seq).exists(),
+    )
+    .order_by(_audit.c.seq)
+    .limit(bindparam("most"))
+    .subquery()
+)
+_NUMBER: Any = insert(_numbers).from_select(
+    ["number", "seq", "settled"],
+    select(
+        type_coerce(bindparam("last"), _numbers.c.number.type) + func.row_number().over(order_by=_NEXT.c.seq),
+        _NEXT.c.seq,
+        _NEXT.c.seq <= bindparam("horizon", type_=_audit.c.seq.type),
+    ),
+)
+
+
+async def seal_numbers(connection: AsyncConnection, *, most: int = 10_000) -> range:
+    """Number the committed rows that have none, at most so many, in the order of `seq`. The numbers that were given.
+
+    Of two sealers one waits until the other's transaction ends.
+    """
+    await hold_alone(connection, "audit numbers")
+    values = {
+        "last": int(await connection.scalar(_LAST) or 0),
+        "settled": int(await connection.scalar(_SETTLED) or 0),
+        "horizon": await _horizon(connection),
+        "most": most,
+    }
+    given = (await connection.execute(_NUMBER, values)).rowcount
+    return range(values["last"] + 1, values["last"] + 1 + given)
+
+
+async def _horizon(connection: AsyncConnection) -> int:
+    """No row with so small a `seq` can appear any more: what the next statement does not see will never be there.
+
+    0 where that is not known. Within the statement, the time of its snapshot is before that of its look at the locks.
+    """
+    quiet = connection.dialect.name != "postgresql"  # SQLite's one writer is this one
+    return int(await connection.scalar(_NEWEST if quiet else _NEWEST_IF_QUIET) or 0)
