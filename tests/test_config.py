@@ -11,8 +11,8 @@ from portal import config
 from portal.bootstrap import open_resources
 from portal.config import Settings
 from portal.core.errors import ConfigError
+from portal.core.package_data import env_example
 from portal.core.rates import DEFAULTS, Rate, RouteClass
-from portal.core.shipped import env_example
 
 from .conftest import NO_DOTENV
 

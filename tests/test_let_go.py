@@ -22,10 +22,10 @@ async def hold(database: Database, taken: asyncio.Event, enough: asyncio.Event) 
 
 async def test_what_stands_aside_gives_its_connection_back_before_the_engine_goes(database_url: URL) -> None:
     engine, taken = make_engine(database_url, "disable"), asyncio.Event()
-    tasks.aside(hold(Database(engine), taken, asyncio.Event()))
+    tasks.spawn(hold(Database(engine), taken, asyncio.Event()))
     await taken.wait()
     await let_go(engine)
-    assert tasks._aside == set()
+    assert tasks._cancellable == set()
 
 
 async def test_a_connection_that_is_still_in_use_fails_the_test(database_url: URL) -> None:

@@ -19,7 +19,7 @@ from portal import config
 from portal.app import RATED, create_app
 from portal.config import Settings
 from portal.core.principal import EVERY_PERMISSION
-from portal.features.identity.callers import Callers
+from portal.features.identity.authenticators import Authenticators
 from portal.web.errors import PROBLEM_JSON, Problem
 from portal.web.middleware import RequestContext
 
@@ -116,7 +116,9 @@ def settings(**changes: str) -> tuple[Settings, dict[str, str]]:
 @pytest.fixture(scope="module")
 def app() -> FastAPI:
     made = create_app(*settings())
-    made.state.callers = Callers()  # nobody can sign in: the lifespan that opens a portal does not run here
+    made.state.authenticators = (
+        Authenticators()
+    )  # nobody can sign in: the lifespan that opens a portal does not run here
     return made
 
 

@@ -14,12 +14,12 @@ from typing import BinaryIO
 
 from portal.crypto import wrap
 from portal.crypto.blob import BlobSealer
-from portal.crypto.format import Place
+from portal.crypto.format import BlobContext
 from portal.crypto.layout import PRODUCTION
 
 
 def seal_file(source: Path, target: Path) -> dict[str, float | str]:
-    sealer = BlobSealer(Place(uuid.uuid4(), uuid.uuid4()), wrap.new_key(), PRODUCTION)
+    sealer = BlobSealer(BlobContext(uuid.uuid4(), uuid.uuid4()), wrap.new_key(), PRODUCTION)
     temporary = target.with_suffix(".tmp")
     started, used = time.perf_counter(), time.process_time()
     with source.open("rb", buffering=0) as plain, temporary.open("wb", buffering=0) as sealed:

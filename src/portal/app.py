@@ -21,32 +21,32 @@ from portal.bootstrap import Portal, open_counters, open_portal
 from portal.config import Settings
 from portal.core import log, memory, tasks
 from portal.core.errors import PortalError
-from portal.core.parent import tied_to_parent
+from portal.core.parent_process import tied_to_parent
 from portal.core.principal import Origin
 from portal.core.rates import RouteClass
 from portal.db.reasons import reason
 from portal.features.audit.refusals import Refusals
 from portal.features.cases import routes as cases_routes
-from portal.features.files import inbox_routes, rights_routes
-from portal.features.files import routes as files_routes
-from portal.features.identity import accounts_routes, owner_routes, session_routes
+from portal.features.files.http import inbox_routes, rights_routes
+from portal.features.files.http import routes as files_routes
+from portal.features.identity import accounts_routes, own_account_routes, session_routes
 from portal.features.identity import routes as identity_routes
 from portal.features.identity.refusals import refusal_of
 from portal.features.links import routes as links_routes
 from portal.features.links import shared_routes
 from portal.features.tokens import routes as tokens_routes
-from portal.web import API, documents, errors, health, openapi
+from portal.web import API, docs_pages, errors, health, openapi
 from portal.web.limits import Limits, RateLimitHeaders
-from portal.web.middleware import BodyCare, Bugs, Gate, RequestContext, SecurityHeaders
-from portal.web.reads import Reads
-from portal.web.streaming import BrokenOff
+from portal.web.middleware import BodyLimit, CatchUnhandled, HeadValidation, RequestContext, SecurityHeaders
+from portal.web.safe_methods import SafeMethods
+from portal.web.streaming import DownloadAborted
 from portal.web.watchdog import BodyWatchdog
 
 FEATURES: tuple[APIRouter, ...] = (  # asked one after the other whose a path is: what is asked for most comes first
     files_routes.router,
     shared_routes.router,
     identity_routes.router,
-    owner_routes.router,
+    own_account_routes.router,
     session_routes.router,
     accounts_routes.router,
     tokens_routes.router,
@@ -57,7 +57,7 @@ FEATURES: tuple[APIRouter, ...] = (  # asked one after the other whose a path is
 )
 BODIES = (
     *identity_routes.BODIES,
-    *owner_routes.BODIES,
+    *own_account_routes.BODIES,
     *session_routes.BODIES,
     *accounts_routes.BODIES,
     *tokens_routes.BODIES,
@@ -153,7 +153,7 @@ def serve_app() -> FastAPI:
     """What uvicorn calls in every worker: settings from the environment, logs set up. Raises ConfigError."""
     settings, variables = config.load()
     log.configure(settings.log_level, settings.log_file)
-    log.silence("uvicorn.error", BrokenOff)
+    log.silence("uvicorn.error", DownloadAborted)
     return create_app(settings, variables)
 
 
@@ -168,7 +168,7 @@ def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
         redirect_slashes=False,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
-        dependencies=[Depends(limits.arrive)],
+        dependencies=[Depends(limits.count_by_address)],
         lifespan=_lifespan(settings, variables),
         middleware=_middleware(settings),
     )
@@ -177,9 +177,9 @@ def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
     for router in FEATURES:
         app.include_router(router, prefix=API)
     app.include_router(health.router(lambda: _checks(app)))
-    app.include_router(documents.front(docs=settings.serves_docs))
+    app.include_router(docs_pages.front(docs=settings.serves_docs))
     if settings.serves_docs:
-        documents.install(app, document_of(app))
+        docs_pages.install(app, document_of(app))
     limits.require_classes(route.name or "" for route in iter_route_contexts(app.routes))
     return app
 
@@ -201,7 +201,7 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
             app.state.cases = portal.cases
             app.state.files = portal.files
             app.state.links = portal.links
-            app.state.callers = portal.identity.callers
+            app.state.authenticators = portal.identity.authenticators
             app.state.refusals = portal.audit.refusals
             sweeper = asyncio.create_task(_sweep_forever(portal))
             try:
@@ -223,7 +223,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
     return [
         Middleware(RequestContext, trusted_proxies=settings.trusted_proxies),
         Middleware(SecurityHeaders, hsts=settings.hsts),
-        Middleware(BodyCare, streams=_streams),
+        Middleware(BodyLimit, streams=_streams),
         Middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
@@ -232,10 +232,10 @@ def _middleware(settings: Settings) -> list[Middleware]:
             expose_headers=_EXPOSED,
         ),
         Middleware(RateLimitHeaders),
-        Middleware(Bugs),
-        Middleware(BodyWatchdog, patience=settings.patience),
-        Middleware(Gate, allowed_hosts=settings.allowed_hosts),
-        Middleware(Reads),
+        Middleware(CatchUnhandled),
+        Middleware(BodyWatchdog, client_timeouts=settings.client_timeouts),
+        Middleware(HeadValidation, allowed_hosts=settings.allowed_hosts),
+        Middleware(SafeMethods),
     ]
 
 
@@ -273,7 +273,7 @@ async def _sweep_forever(portal: Portal) -> None:
             portal.identity.accounts.sweep,
             portal.identity.sessions.sweep,
             portal.tokens.sweep,
-            portal.links.visits.sweep,
+            portal.links.sessions.sweep,
         ):
             try:
                 await work()
@@ -281,7 +281,7 @@ async def _sweep_forever(portal: Portal) -> None:
                 _log.warning("upkeep_failed", work=work.__name__, code=error.code, reason=reason(error))
             except Exception:  # noqa: BLE001  # whatever it is, the next round must come
                 _log.exception("upkeep_failed", work=work.__name__)
-        await asyncio.to_thread(memory.give_back)
+        await asyncio.to_thread(memory.release_free_memory)
         await asyncio.sleep(SWEEP_SECONDS)
 
 

@@ -35,7 +35,7 @@ from portal.features.cases import service as cases_service
 from portal.features.cases.service import Cases
 from portal.features.files import service as files_service
 from portal.features.files.access import require_in_case
-from portal.features.files.granting import end_grants_of
+from portal.features.files.rights.grants import end_grants_of
 from portal.features.files.service import Files
 from portal.features.identity import service as identity_service
 from portal.features.identity.service import Identity, Rules
@@ -130,15 +130,15 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         audit = audit_service.build(resources)
         identity = identity_service.build(resources, rules=rules)
         tokens = ApiTokens(
-            resources.database, identity.callers, _known_case, require_admin_totp=settings.require_admin_totp
+            resources.database, identity.authenticators, _known_case, require_admin_totp=settings.require_admin_totp
         )
-        identity.callers.add(CredentialKind.TOKEN, tokens)
+        identity.authenticators.add(CredentialKind.TOKEN, tokens)
         cases = cases_service.build(resources, identity.revocations)
         files = files_service.build(resources, identity, audit)
         identity.revocations.add("grants", end_grants_of)
         identity.revocations.add("links", end_links_of)
         links = links_service.build(resources, identity, files, frozenset(map(Role, settings.link_roles)))
-        identity.callers.add(CredentialKind.LINK, links.visits)
+        identity.authenticators.add(CredentialKind.LINK, links.sessions)
         identity.revocations.add("api_tokens", end_tokens_of)
         yield Portal(resources, audit, identity, tokens, cases, files, links, keys_service.build(resources))
     finally:

@@ -22,9 +22,9 @@ from sqlalchemy.engine import URL
 
 from portal import sources
 from portal.core.errors import ConfigError
-from portal.core.patience import Patience
 from portal.core.rates import Rates, parse_rates
 from portal.core.secrets import Secret, parse_key
+from portal.core.timeouts import ClientTimeouts
 from portal.db.engine import LOCAL_HOSTS, SslMode, is_local, parse_url
 from portal.sources import PREFIX, Given
 
@@ -89,8 +89,8 @@ class Settings(BaseModel):
         return self.env == "production"
 
     @property
-    def patience(self) -> Patience:
-        return Patience(self.head_seconds, self.stall_seconds, self.bytes_per_second)
+    def client_timeouts(self) -> ClientTimeouts:
+        return ClientTimeouts(self.head_seconds, self.stall_seconds, self.bytes_per_second)
 
     @property
     def rates(self) -> Rates:

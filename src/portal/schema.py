@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alembic import command
 from portal.core.errors import ConfigError
-from portal.core.shipped import migrations
+from portal.core.package_data import migrations
 from portal.db.reasons import explained
 
 _USED = text("SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM data_keys)")

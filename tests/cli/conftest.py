@@ -59,7 +59,7 @@ class Arriving:
     name: str
     declared_type: str | None = None
     case_id: UUID | None = None
-    announced: int | None = None
+    content_length: int | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         if self.content:
@@ -89,13 +89,13 @@ class Shell:
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(asyncio.run, opened()).result()
 
-    def hand_in(self, content: bytes, name: str = "evidence.bin", *, announced: int | None = None) -> FileView:
+    def hand_in(self, content: bytes, name: str = "evidence.bin", *, content_length: int | None = None) -> FileView:
         """A file of a new account; in its row where it is announced and small."""
 
         async def take(portal: Portal) -> FileView:
             principal = await sign_up(portal)
-            arriving = Arriving(content, name, announced=announced)
-            return await portal.files.intake.take_in(principal, arriving, NOWHERE)
+            arriving = Arriving(content, name, content_length=content_length)
+            return await portal.files.intake.receive(principal, arriving, NOWHERE)
 
         return self.inside(take)
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from portal.core.patience import Patience
-from portal.web.connection import Connection
+from portal.core.timeouts import ClientTimeouts
+from portal.web.connection import HttpConnection
 from portal.web.middleware import security_headers
 
 from ..own_redis import OwnRedis
@@ -41,9 +41,9 @@ def test_a_portal_that_is_set_up_is_served(portal: Shell, served: Calls) -> None
     assert told["timeout_worker_healthcheck"] == 120  # else one that is slow to begin is killed for ever
     assert told["proxy_headers"] is told["access_log"] is told["server_header"] is False
     assert (told["ws"], told["log_config"]) == ("none", None)
-    assert told["http"].func is Connection
+    assert told["http"].func is HttpConnection
     headers = tuple(security_headers(hsts=None).items())
-    assert told["http"].keywords == {"patience": Patience(15, 60, 1024), "headers": headers}
+    assert told["http"].keywords == {"patience": ClientTimeouts(15, 60, 1024), "headers": headers}
 
 
 LIMITED = """

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from portal.bootstrap import Portal
+from portal.core.package_data import env_example
 from portal.core.principal import NOWHERE
-from portal.core.shipped import env_example
 
 from .conftest import Shell
 

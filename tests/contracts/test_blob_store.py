@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from portal.backends.blobs.base import BlobMissing, BlobStat, BlobStore, Span, StoreAway
+from portal.backends.blobs.base import BlobMissing, BlobStat, BlobStore, ByteSpan, StoreAway
 from portal.backends.blobs.local import LocalStore
 from portal.backends.blobs.memory import MemoryStore
 from portal.backends.blobs.registry import open_blob_stores
@@ -129,7 +129,7 @@ async def test_no_piece_is_empty(store: BlobStore) -> None:
         [(7, 0), (len(BIG) - 3, 10), (len(BIG), 1), (1 << 40, 1), (0, 2)],
     ],
 )
-async def test_spans_come_one_after_the_other(store: BlobStore, spans: list[Span]) -> None:
+async def test_spans_come_one_after_the_other(store: BlobStore, spans: list[ByteSpan]) -> None:
     await put(store, BIG)
     pieces = [piece async for piece in store.get(KEY, spans, bytes, size=len(BIG))]
     assert b"".join(pieces) == b"".join(BIG[start : start + length] for start, length in spans)

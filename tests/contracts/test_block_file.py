@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portal.backends.blobs import blockfile
-from portal.backends.blobs.base import given as given_bytes
+from portal.backends.blobs.base import copy_of as given_bytes
 from portal.backends.blobs.blockfile import BlockFile
 
 PIECE = 2 << 20

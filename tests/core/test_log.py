@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from portal.core import log
 from portal.core.ids import new_id
-from portal.core.marked import API_TOKEN, LINK, LINK_SESSION, PREFIXES, Mark
+from portal.core.prefixed_tokens import API_TOKEN, LINK, LINK_SESSION, PREFIXES, TokenKind
 from portal.core.secrets import Secret
-from portal.features.identity.one_time import new_secret
+from portal.features.identity.one_time_secrets import new_secret
 from portal.features.identity.refresh import RefreshTokens
 
 Lines = Callable[[], list[str]]
@@ -26,9 +26,9 @@ LEAKS = {
     "a token": JWT,
     "a token in a sentence": f"refused {JWT}, try again",
     "a one-time secret": new_secret() + CANARY,
-    "an API token": Mark(API_TOKEN).make() + CANARY,
-    "a link, in a path": f"/api/v1/shared/{Mark(LINK).make()}{CANARY}/content",
-    "a link's token": Mark(LINK_SESSION).make() + CANARY,
+    "an API token": TokenKind(API_TOKEN).new() + CANARY,
+    "a link, in a path": f"/api/v1/shared/{TokenKind(LINK).new()}{CANARY}/content",
+    "a link's token": TokenKind(LINK_SESSION).new() + CANARY,
     "a refresh token, in a path": f"/auth/{RefreshTokens([Secret(bytes(32))]).issue(new_id())[0]}{CANARY}",
     "what an authenticator scans": f"otpauth://totp/portal:ada?secret={CANARY}&issuer=portal",
     "a bearer": f"Bearer {CANARY}",
@@ -126,7 +126,7 @@ def test_a_traceback_hides_credentials_and_local_variables(lines: Lines, leak: s
 
 def test_a_new_kind_of_secret_is_one_that_the_log_hides(lines: Lines) -> None:
     with pytest.raises(ValueError, match="would not hide"):
-        Mark("new_")
+        TokenKind("new_")
     for prefix in PREFIXES:
         log.get("x").error(f"{prefix}{'a' * 46}")
     assert all("aaaa" not in line for line in lines())

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from portal.core.memory import give_back
+from portal.core.memory import release_free_memory
 
 SIZE = 64 << 20
 PIECE = 4 << 10  # small enough for the allocator to keep it, however large everything is
@@ -20,6 +20,6 @@ def test_what_was_freed_goes_back_to_the_system() -> None:
     kept = pieces[-1:]  # at the top of the heap, so that nothing below it goes back by itself
     held = resident()
     del pieces
-    give_back()
+    release_free_memory()
     assert resident() < held - SIZE // 2
     assert kept

@@ -11,9 +11,9 @@ async def test_the_result_or_the_error_reaches_the_caller() -> None:
     async def fail() -> None:
         raise ValueError("no")
 
-    assert await tasks.uninterrupted(asyncio.sleep(0, "done")) == "done"
+    assert await tasks.shielded(asyncio.sleep(0, "done")) == "done"
     with pytest.raises(ValueError, match="no"):
-        await tasks.uninterrupted(fail())
+        await tasks.shielded(fail())
 
 
 async def test_a_cancelled_caller_leaves_the_work_running_until_drained() -> None:
@@ -23,7 +23,7 @@ async def test_a_cancelled_caller_leaves_the_work_running_until_drained() -> Non
         await gate.wait()
         done.append("settled")
 
-    caller = asyncio.create_task(tasks.uninterrupted(work()))
+    caller = asyncio.create_task(tasks.shielded(work()))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     caller.cancel()
@@ -42,7 +42,7 @@ async def test_a_failure_that_nobody_waits_for_disturbs_nobody() -> None:
         await gate.wait()
         raise ValueError("late")
 
-    caller = asyncio.create_task(tasks.uninterrupted(work()))
+    caller = asyncio.create_task(tasks.shielded(work()))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     caller.cancel()
@@ -65,14 +65,14 @@ async def test_what_stands_aside_is_cancelled_when_drained_and_what_it_must_fini
         done.append("settled")
 
     async def work() -> None:
-        await tasks.uninterrupted(must())
+        await tasks.shielded(must())
         done.append("went on")
 
     async def open_gate() -> None:
-        await asyncio.wait(tasks._aside)
+        await asyncio.wait(tasks._cancellable)
         gate.set()
 
-    tasks.aside(work())
+    tasks.spawn(work())
     await reached.wait()
     await asyncio.gather(tasks.drain(), open_gate())
     assert done == ["settled"]
@@ -85,7 +85,7 @@ async def test_what_stands_aside_is_begun_at_once_and_disturbs_nobody() -> None:
         begun.set()
         raise ValueError("no")
 
-    tasks.aside(fail())
+    tasks.spawn(fail())
     await begun.wait()
     await tasks.drain()
 
@@ -96,10 +96,10 @@ async def test_what_is_set_aside_while_drained_is_cancelled_too() -> None:
 
     async def work() -> None:
         await asyncio.sleep(0)
-        tasks.aside(for_ever())
+        tasks.spawn(for_ever())
 
-    caller = asyncio.create_task(tasks.uninterrupted(work()))
+    caller = asyncio.create_task(tasks.shielded(work()))
     await asyncio.sleep(0)
     await tasks.drain()
     await caller
-    assert tasks._aside == set()
+    assert tasks._cancellable == set()

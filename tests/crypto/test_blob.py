@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from portal.core.errors import IntegrityError
 from portal.crypto import derive
 from portal.crypto.blob import PREAMBLE_SIZE, BlobOpener, plain_length, segment_range, stored_length
-from portal.crypto.format import Place, bound_head
+from portal.crypto.format import BlobContext, bound_head
 from portal.crypto.layout import PREFIX_SIZE, STREAM_HEADER_SIZE, Layout
 from portal.crypto.stream import StreamOpener
 
@@ -20,7 +20,7 @@ from .whole_blob import open_blob, recipe, seal_blob
 
 LAYOUT = Layout(256)
 KEY = bytes(range(32))
-PLACE = Place(UUID(int=0xF11E), UUID(int=0xB10B), 2, 5)
+PLACE = BlobContext(UUID(int=0xF11E), UUID(int=0xB10B), 2, 5)
 OTHER_PLACES = {
     "another file": replace(PLACE, file_id=UUID(int=1)),
     "another blob": replace(PLACE, blob_id=UUID(int=1)),
@@ -35,7 +35,7 @@ def seal(plain: bytes) -> bytes:
     return seal_blob(plain, PLACE, KEY, LAYOUT)
 
 
-def opens(blob: bytes, place: Place = PLACE, key: bytes = KEY) -> bool:
+def opens(blob: bytes, place: BlobContext = PLACE, key: bytes = KEY) -> bool:
     try:
         open_blob(blob, place, key, LAYOUT)
     except IntegrityError:
@@ -109,14 +109,14 @@ def test_nothing_may_be_missing_in_front() -> None:
 
 @pytest.mark.parametrize("other", OTHER_PLACES.values(), ids=OTHER_PLACES)
 @pytest.mark.parametrize("size", [0, THREE_SEGMENTS])
-def test_a_blob_opens_in_its_place_alone(other: Place, size: int) -> None:
+def test_a_blob_opens_in_its_place_alone(other: BlobContext, size: int) -> None:
     assert opens(seal_blob(recipe(size), other, KEY, LAYOUT), other)
     assert not opens(seal_blob(recipe(size), other, KEY, LAYOUT))
     assert not opens(seal(recipe(size)), other)
 
 
 @pytest.mark.parametrize("other", OTHER_PLACES.values(), ids=OTHER_PLACES)
-def test_a_stream_under_the_head_of_another_place_is_refused(other: Place) -> None:
+def test_a_stream_under_the_head_of_another_place_is_refused(other: BlobContext) -> None:
     blob, donor = seal(recipe(300)), seal_blob(recipe(300), other, KEY, LAYOUT)
     assert not opens(blob[:128] + donor[128:])
     assert not opens(donor[:128] + blob[128:], other)

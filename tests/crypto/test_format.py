@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.core.errors import IntegrityError
-from portal.crypto.format import BOUND_SIZE, HEAD_SIZE, Place, bound_head, check_head, read_place
+from portal.crypto.format import BOUND_SIZE, HEAD_SIZE, BlobContext, bound_head, check_head, read_place
 
 S = 1 << 20
 KEY, SALT = bytes(range(32)), bytes(range(100, 132))
-PLACE = Place(UUID(bytes=b"the file's id 16"), UUID(bytes=b"the blob's id 16"), 7, 3)
+PLACE = BlobContext(UUID(bytes=b"the file's id 16"), UUID(bytes=b"the blob's id 16"), 7, 3)
 FIXED = [*range(8), *range(48, 96)]  # every byte of the bound head that has one allowed value
 BAD_PREFIXES = {
     "magic of another case": b"sfp1\x01\x01\x14\x00",
@@ -34,16 +34,16 @@ BAD_PREFIXES = {
 }
 
 places = st.builds(
-    Place, st.uuids(), st.uuids(), part=st.integers(0, 9_999), key_generation=st.integers(1, (1 << 32) - 1)
+    BlobContext, st.uuids(), st.uuids(), part=st.integers(0, 9_999), key_generation=st.integers(1, (1 << 32) - 1)
 )
 
 
-def by_hand(place: Place, log2_segment: int = 20) -> bytes:
+def by_hand(place: BlobContext, log2_segment: int = 20) -> bytes:
     start = b"SFP1" + bytes([1, 1, log2_segment, 0]) + place.file_id.bytes + place.blob_id.bytes
     return start + place.part.to_bytes(4, "big") + place.key_generation.to_bytes(4, "big") + bytes(48)
 
 
-def committed(place: Place, key: bytes = KEY, salt: bytes = SALT) -> bytes:
+def committed(place: BlobContext, key: bytes = KEY, salt: bytes = SALT) -> bytes:
     bound = by_hand(place)
     secret = hmac.digest(salt, key, hashlib.sha256)
     return bound + hmac.digest(secret, b"SFP1 commit" + bound + b"\x01", hashlib.sha256)
@@ -69,13 +69,13 @@ def test_a_head_is_its_fields_in_order() -> None:
 
 
 @given(place=places)
-def test_any_head_is_its_fields_in_order(place: Place) -> None:
+def test_any_head_is_its_fields_in_order(place: BlobContext) -> None:
     assert bound_head(place, S) == by_hand(place)
     assert bound_head(place, 256) == by_hand(place, 8)
 
 
 @given(place=places, commitment=st.binary(min_size=32, max_size=32))
-def test_a_head_tells_its_place_whatever_its_commitment(place: Place, commitment: bytes) -> None:
+def test_a_head_tells_its_place_whatever_its_commitment(place: BlobContext, commitment: bytes) -> None:
     assert read_place(by_hand(place) + commitment, S) == place
 
 
@@ -102,14 +102,14 @@ def test_a_reader_accepts_its_own_segment_size_alone() -> None:
 
 @pytest.mark.parametrize("part", [10_000, 10_001, 1 << 31, (1 << 32) - 1])
 def test_a_part_past_the_last_possible_is_not_read(part: int) -> None:
-    assert read_place(by_hand(Place(PLACE.file_id, PLACE.blob_id, 9_999)) + bytes(32), S).part == 9_999
+    assert read_place(by_hand(BlobContext(PLACE.file_id, PLACE.blob_id, 9_999)) + bytes(32), S).part == 9_999
     with pytest.raises(IntegrityError):
-        read_place(by_hand(Place(PLACE.file_id, PLACE.blob_id, part)) + bytes(32), S)
+        read_place(by_hand(BlobContext(PLACE.file_id, PLACE.blob_id, part)) + bytes(32), S)
 
 
 def test_key_generations_count_from_one() -> None:
     with pytest.raises(IntegrityError):
-        read_place(by_hand(Place(PLACE.file_id, PLACE.blob_id, 0, 0)) + bytes(32), S)
+        read_place(by_hand(BlobContext(PLACE.file_id, PLACE.blob_id, 0, 0)) + bytes(32), S)
 
 
 @pytest.mark.parametrize("length", [0, 1, 8, 48, 95, 96, 97, 127, 129, 168, 256])
@@ -122,7 +122,7 @@ def test_a_head_of_another_length_is_refused(length: int) -> None:
 
 
 @given(place=places)
-def test_the_right_head_passes_and_yields_its_commitment(place: Place) -> None:
+def test_the_right_head_passes_and_yields_its_commitment(place: BlobContext) -> None:
     head = committed(place)
     assert check_head(head, place, S, KEY, SALT) == head[96:]
 
@@ -137,16 +137,16 @@ def test_no_bit_of_a_head_may_change() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        Place(UUID(int=1), PLACE.blob_id, 7, 3),
-        Place(PLACE.file_id, UUID(int=1), 7, 3),
-        Place(PLACE.blob_id, PLACE.file_id, 7, 3),
-        Place(PLACE.file_id, PLACE.blob_id, 8, 3),
-        Place(PLACE.file_id, PLACE.blob_id, 7, 4),
-        Place(PLACE.file_id, PLACE.blob_id, 3, 7),
+        BlobContext(UUID(int=1), PLACE.blob_id, 7, 3),
+        BlobContext(PLACE.file_id, UUID(int=1), 7, 3),
+        BlobContext(PLACE.blob_id, PLACE.file_id, 7, 3),
+        BlobContext(PLACE.file_id, PLACE.blob_id, 8, 3),
+        BlobContext(PLACE.file_id, PLACE.blob_id, 7, 4),
+        BlobContext(PLACE.file_id, PLACE.blob_id, 3, 7),
     ],
     ids=["file", "blob", "file and blob swapped", "part", "generation", "part and generation swapped"],
 )
-def test_a_head_of_another_place_is_refused(other: Place) -> None:
+def test_a_head_of_another_place_is_refused(other: BlobContext) -> None:
     with pytest.raises(IntegrityError):
         check_head(HEAD, other, S, KEY, SALT)
     with pytest.raises(IntegrityError):
@@ -164,4 +164,4 @@ def test_a_commitment_to_another_key_salt_or_segment_size_is_refused() -> None:
 @pytest.mark.parametrize(("part", "generation"), [(-1, 1), (10_000, 1), (0, 0), (0, -1), (0, 1 << 32)])
 def test_coordinates_outside_their_bounds_are_refused(part: int, generation: int) -> None:
     with pytest.raises(IntegrityError):
-        Place(UUID(int=1), UUID(int=2), part, generation)
+        BlobContext(UUID(int=1), UUID(int=2), part, generation)

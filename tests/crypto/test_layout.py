@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.core.errors import IntegrityError, TooLarge
-from portal.crypto.layout import MAX_PLAIN, PRODUCTION, Layout, Span
+from portal.crypto.layout import MAX_PLAIN, PRODUCTION, Layout, SegmentSpan
 
 HEADER, TAG, MIB = 40, 16, 1 << 20
 SMALL = [57, 64, 256]
@@ -124,7 +124,7 @@ def test_a_span_starts_and_ends_where_the_byte_map_says(segment: int) -> None:
         for length in {1, 2, segment - 57, segment - 56, segment - 16, segment, len(where) - start}:
             if 0 < length <= len(where) - start:
                 last = where[start + length - 1][0]
-                assert layout.span(start, length) == Span(first, last, skip, length)
+                assert layout.span(start, length) == SegmentSpan(first, last, skip, length)
 
 
 @small
@@ -134,12 +134,12 @@ def test_every_range_between_boundaries_agrees_with_the_byte_map(segment: int) -
     for start in marks[:-1]:
         for end in (mark for mark in marks if mark > start):
             first, skip = where[start]
-            assert layout.span(start, end - start) == Span(first, where[end - 1][0], skip, end - start)
+            assert layout.span(start, end - start) == SegmentSpan(first, where[end - 1][0], skip, end - start)
 
 
 @small
 def test_the_span_of_the_empty_file_is_its_one_segment(segment: int) -> None:
-    assert Layout(segment).span(0, 0) == Span(0, 0, 0, 0)
+    assert Layout(segment).span(0, 0) == SegmentSpan(0, 0, 0, 0)
 
 
 @given(segment=st.sampled_from(SMALL), plain=st.integers(1, 2_000), data=st.data())

@@ -14,14 +14,14 @@ from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
 
 from portal.core.errors import IntegrityError
 from portal.crypto.blob import stored_length
-from portal.crypto.format import Place
+from portal.crypto.format import BlobContext
 from portal.crypto.layout import STREAM_HEADER_SIZE, Layout
 from portal.crypto.stream import StreamOpener
 
 from .whole_blob import recipe, seal_blob
 
 KEY, AAD = bytes(range(32)), b"what the stream is bound to"
-PLACE = Place(UUID(int=0xF11E), UUID(int=0xB10B), 2, 5)
+PLACE = BlobContext(UUID(int=0xF11E), UUID(int=0xB10B), 2, 5)
 S = 1 << 20
 
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from portal.core.errors import IntegrityError
 from portal.crypto import derive, record, wrap
 from portal.crypto.blob import plain_length
-from portal.crypto.format import Place, check_head, read_place
+from portal.crypto.format import BlobContext, check_head, read_place
 from portal.crypto.layout import Layout
 from portal.crypto.record import FileClaim, PartClaim
 
@@ -54,8 +54,8 @@ def id_bytes(vector: Vector, field: str) -> bytes:
     return UUID(vector[field]).bytes
 
 
-def place_of(vector: Vector) -> Place:
-    return Place(UUID(vector["file_id"]), UUID(vector["blob_id"]), vector["part"], vector["key_generation"])
+def place_of(vector: Vector) -> BlobContext:
+    return BlobContext(UUID(vector["file_id"]), UUID(vector["blob_id"]), vector["part"], vector["key_generation"])
 
 
 # The format once more, from its text alone

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from portal.core.errors import IntegrityError
 from portal.crypto import derive
-from portal.crypto.format import Place
+from portal.crypto.format import BlobContext
 from portal.crypto.wrap import (
     DATA_KEY_WRAP_SIZE,
     FILE_KEY_WRAP_SIZE,
@@ -24,7 +24,7 @@ from portal.crypto.wrap import (
 
 FILE_KEY, DATA_KEY, MASTER_KEY = bytes(range(32)), bytes(range(32, 64)), bytes(range(64, 96))
 DATA_KEY_ID = UUID(int=0xDA7A)
-PLACE = Place(UUID(int=0xF11E), UUID(int=0xB10B), 2, 5)
+PLACE = BlobContext(UUID(int=0xF11E), UUID(int=0xB10B), 2, 5)
 SCOPE = "case:" + "5c" * 16
 KID = derive.master_key_id(MASTER_KEY)
 CONTEXT = data_key_context(KID, DATA_KEY_ID, SCOPE)
@@ -48,7 +48,7 @@ OTHER_CONTEXTS = {
 
 keys = st.binary(min_size=32, max_size=32)
 places = st.builds(
-    Place, st.uuids(), st.uuids(), part=st.integers(0, 9_999), key_generation=st.integers(1, (1 << 32) - 1)
+    BlobContext, st.uuids(), st.uuids(), part=st.integers(0, 9_999), key_generation=st.integers(1, (1 << 32) - 1)
 )
 
 
@@ -63,7 +63,7 @@ def wrong_lengths(wrapped: bytes) -> list[bytes]:
 
 
 def file_key_opens(
-    wrapped: bytes, data_key: bytes = DATA_KEY, place: Place = PLACE, data_key_id: UUID = DATA_KEY_ID
+    wrapped: bytes, data_key: bytes = DATA_KEY, place: BlobContext = PLACE, data_key_id: UUID = DATA_KEY_ID
 ) -> bool:
     try:
         return unwrap_file_key(wrapped, data_key, data_key_id, place) == FILE_KEY
@@ -86,7 +86,7 @@ def test_new_keys_are_32_bytes_and_never_the_same() -> None:
 
 @given(file_key=keys, data_key=keys, data_key_id=st.uuids(), place=places)
 def test_a_wrapped_file_key_opens_where_it_was_made(
-    file_key: bytes, data_key: bytes, data_key_id: UUID, place: Place
+    file_key: bytes, data_key: bytes, data_key_id: UUID, place: BlobContext
 ) -> None:
     wrapped = wrap_file_key(file_key, data_key, data_key_id, place)
     assert len(wrapped) == FILE_KEY_WRAP_SIZE == 93
@@ -159,7 +159,7 @@ def test_a_wrap_of_another_version_is_refused(version: int) -> None:
 
 
 @pytest.mark.parametrize(("place", "data_key_id"), OTHER_COORDINATES.values(), ids=OTHER_COORDINATES)
-def test_a_wrapped_file_key_moved_elsewhere_does_not_open(place: Place, data_key_id: UUID) -> None:
+def test_a_wrapped_file_key_moved_elsewhere_does_not_open(place: BlobContext, data_key_id: UUID) -> None:
     here = wrap_file_key(FILE_KEY, DATA_KEY, DATA_KEY_ID, PLACE)
     there = wrap_file_key(FILE_KEY, DATA_KEY, data_key_id, place)
     assert file_key_opens(here)

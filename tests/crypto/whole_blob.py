@@ -1,7 +1,7 @@
 """A blob in one piece: sealed, and opened the way a strict reader does."""
 
 from portal.crypto.blob import PREAMBLE_SIZE, BlobOpener, BlobSealer, plain_length, segment_range
-from portal.crypto.format import Place
+from portal.crypto.format import BlobContext
 from portal.crypto.layout import Layout
 from portal.crypto.stream import SegmentCutter
 
@@ -13,13 +13,13 @@ def recipe(length: int) -> bytes:
     return (_CYCLE * (length // 251 + 1))[:length]
 
 
-def seal_blob(plain: bytes, place: Place, key: bytes, layout: Layout) -> bytes:
+def seal_blob(plain: bytes, place: BlobContext, key: bytes, layout: Layout) -> bytes:
     sealer, cutter = BlobSealer(place, key, layout), SegmentCutter(layout)
     body = b"".join(sealer.seal(segment, last=False) for segment in cutter.feed(plain))
     return sealer.preamble + body + sealer.seal(cutter.finish(), last=True)
 
 
-def open_blob(blob: bytes, place: Place, key: bytes, layout: Layout) -> bytes:
+def open_blob(blob: bytes, place: BlobContext, key: bytes, layout: Layout) -> bytes:
     plain = plain_length(layout, len(blob))
     opener = BlobOpener(blob[:PREAMBLE_SIZE], place, key, layout, plain)
     ranges = (segment_range(layout, index, plain) for index in range(opener.last + 1))

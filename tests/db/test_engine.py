@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal.core.errors import ConfigError
 from portal.db.engine import SslMode, _ssl, is_local, make_engine, parse_url
-from portal.db.sqlite import only_reads
+from portal.db.sqlite import read_only
 
 CANARY = "c4n4ry"
 
@@ -39,7 +39,7 @@ async def test_every_connection_of_sqlite_is_set_up(tmp_path: Path) -> None:
     engine = make_engine(parse_url(f"sqlite:///{tmp_path / 'portal.db'}"), "disable")
     try:
         async with engine.begin() as one, engine.begin() as two:
-            only_reads(two)  # one of them may write at a time
+            read_only(two)  # one of them may write at a time
             found = [(await c.exec_driver_sql("PRAGMA synchronous")).scalar_one() for c in (one, two)]
     finally:
         await engine.dispose()
@@ -52,7 +52,7 @@ async def test_sqlite_takes_the_write_lock_before_the_first_statement(tmp_path: 
         async with engine.begin() as writer:
             await writer.exec_driver_sql("CREATE TABLE t (x INTEGER)")
         async with engine.begin() as writer, engine.begin() as reading:  # a reader waits for no writer
-            only_reads(reading)
+            read_only(reading)
             await writer.exec_driver_sql("SELECT 1")
             assert (await reading.exec_driver_sql("SELECT count(*) FROM t")).scalar_one() == 0
             await reading.exec_driver_sql("PRAGMA busy_timeout = 0")

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from portal.db import sqlite
-from portal.db.sqlite import Connection
+from portal.db.sqlite import SqliteConnection
 
 TO_READ, TO_WRITE = "BEGIN", "BEGIN IMMEDIATE"
 
 
-class Counted(Connection):
+class Counted(SqliteConnection):
     """Counts its calls into the thread."""
 
     calls = 0
@@ -46,13 +46,13 @@ def stored(path: Path) -> list[int]:
     return found
 
 
-async def said(connection: Connection, operation: str, *parameters: Any) -> sqlite.Cursor:
+async def said(connection: SqliteConnection, operation: str, *parameters: Any) -> sqlite.Cursor:
     async with connection.cursor() as cursor:
         return await cursor.execute(operation, parameters)
 
 
 async def test_a_reading_transaction_of_one_statement_is_one_call(connection: Counted) -> None:
-    connection.will_begin(TO_READ)
+    connection.begin_with(TO_READ)
     cursor = await said(connection, "SELECT 1 AS one")
     await connection.commit()
     await connection.rollback()  # as the pool does with what comes back
@@ -63,7 +63,7 @@ async def test_a_reading_transaction_of_one_statement_is_one_call(connection: Co
 async def test_a_writing_transaction_is_a_call_for_each_statement_and_one_to_commit(
     connection: Counted, path: Path
 ) -> None:
-    connection.will_begin(TO_WRITE)
+    connection.begin_with(TO_WRITE)
     for x in (1, 2):
         assert (await said(connection, "INSERT INTO t VALUES (?)", x)).rowcount == 1
     assert stored(path) == []
@@ -73,9 +73,9 @@ async def test_a_writing_transaction_is_a_call_for_each_statement_and_one_to_com
 
 async def test_a_transaction_of_nothing_is_no_call(connection: Counted) -> None:
     for beginning in (TO_READ, TO_WRITE):
-        connection.will_begin(beginning)
+        connection.begin_with(beginning)
         await connection.commit()
-        connection.will_begin(beginning)
+        connection.begin_with(beginning)
         await connection.rollback()
     assert connection.calls == 0
     await said(connection, "INSERT INTO t VALUES (1)")  # and left nothing behind
@@ -83,7 +83,7 @@ async def test_a_transaction_of_nothing_is_no_call(connection: Counted) -> None:
 
 
 async def test_what_was_rolled_back_or_failed_is_not_there(connection: Counted, path: Path) -> None:
-    connection.will_begin(TO_WRITE)
+    connection.begin_with(TO_WRITE)
     await said(connection, "INSERT INTO t VALUES (1)")
     with pytest.raises(sqlite3.IntegrityError):
         await said(connection, "INSERT INTO t VALUES (1)")
@@ -93,7 +93,7 @@ async def test_what_was_rolled_back_or_failed_is_not_there(connection: Counted, 
 
 async def test_the_write_lock_comes_with_the_first_statement(connection: Counted, path: Path) -> None:
     other = sqlite3.connect(path, timeout=0, isolation_level=None)
-    connection.will_begin(TO_WRITE)
+    connection.begin_with(TO_WRITE)
     other.execute("INSERT INTO t VALUES (7)")
     assert await (await said(connection, "SELECT x FROM t")).fetchall() == [(7,)]
     with pytest.raises(sqlite3.OperationalError, match="locked"):
@@ -107,20 +107,20 @@ async def test_a_lock_that_another_holds_is_the_first_statements_error(connectio
     other = sqlite3.connect(path, isolation_level=None)
     other.execute(TO_WRITE)
     await said(connection, "PRAGMA busy_timeout = 0")
-    connection.will_begin(TO_WRITE)
+    connection.begin_with(TO_WRITE)
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         await said(connection, "INSERT INTO t VALUES (1)")
     await connection.rollback()
     other.execute("ROLLBACK")
     other.close()
-    connection.will_begin(TO_WRITE)
+    connection.begin_with(TO_WRITE)
     await said(connection, "INSERT INTO t VALUES (1)")
     await connection.commit()
     assert stored(path) == [1]
 
 
 async def test_many_rows_go_in_one_call(connection: Counted, path: Path) -> None:
-    connection.will_begin(TO_WRITE)
+    connection.begin_with(TO_WRITE)
     async with connection.cursor() as cursor:
         await cursor.executemany("INSERT INTO t VALUES (?)", [(1,), (2,), (3,)])
     await connection.commit()

@@ -98,10 +98,10 @@ def test_all_that_a_row_names_exists(row: Row) -> None:
         assert (DOCS / page).exists(), link
         assert not heading or heading in headings(DOCS / page), link
     for kind, name in named_gates(row.shown):
-        assert is_on(name) if kind == "ruff" else name in contracts(), name
+        assert matches(name) if kind == "ruff" else name in contracts(), name
 
 
-def is_on(rule: str) -> bool:
+def matches(rule: str) -> bool:
     """A lint rule that holds for the source: neither a list nor a line of the source switches it off."""
     lint = PROJECT["tool"]["ruff"]["lint"]
     off = [

@@ -16,7 +16,7 @@ from portal.core.rates import BY_ADDRESS, DEFAULTS, RouteClass
 from portal.features.audit.events import EventKind
 from portal.features.authz import policy
 from portal.features.authz.actions import Action
-from portal.features.authz.standing import CaseRole, CaseStatus, Stand, Tlp
+from portal.features.authz.relation import CaseRole, CaseStatus, RelationKind, Tlp
 
 ROOT = Path(portal.app.__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -86,9 +86,9 @@ def marks(columns: Iterable[object], yes: Collection[object]) -> list[str]:
     ("title", "number", "columns", "policies"),
     [
         ("Before there is an object", 0, Role, {action: action.rule.roles for action in Action}),
-        ("Once there is one", 0, Stand, {action: action.rule.stands for action in Action}),
+        ("Once there is one", 0, RelationKind, {action: action.rule.stands for action in Action}),
         ("What belongs to an account", 0, Role, {action: action.rule.on_others for action in Action}),
-        ("The life of a case", 0, CaseStatus, policy.MOVES),
+        ("The life of a case", 0, CaseStatus, policy.STATUS_TRANSITIONS),
         (
             "The life of a case",
             1,
@@ -114,7 +114,7 @@ def test_what_memberships_are_worth_is_the_policy() -> None:
 def test_what_colours_allow_is_the_policy() -> None:
     header, said = table("Colours")
     assert header == ["links"]
-    assert said == {str(tlp): marks([tlp], policy.LINKS) for tlp in Tlp}
+    assert said == {str(tlp): marks([tlp], policy.SHAREABLE_TLP) for tlp in Tlp}
 
 
 def test_the_rates_that_are_written_down_are_the_ones_in_force() -> None:

@@ -216,7 +216,7 @@ def analyst(portal: Served) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """People around cases, at a portal that tests of one worker share."""
+    """AccountNames around cases, at a portal that tests of one worker share."""
     folder = tmp_path_factory.mktemp("desk") / "portal"
     with contextlib.ExitStack() as stack:
         portal = stack.enter_context(running(folder, {"MAX_UPLOAD_BYTES": str(64 << 20)}, **DESK))

@@ -57,17 +57,17 @@ class Driven:
 @contextmanager
 def driven(portal: Served, name: str) -> Iterator[Driven]:
     """A driver over `portal`, signed in as `name`. What Python had to say in the end must be nothing."""
-    ours, theirs = socket.socketpair()
+    ours, is_owner = socket.socketpair()
     with (portal.folder / "driver.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-W", "always", str(_PROGRAM)],
             cwd=portal.folder,
             env=portal.environment,
-            stdin=theirs.fileno(),
+            stdin=is_owner.fileno(),
             stdout=log,
             stderr=log,
         )
-    theirs.close()
+    is_owner.close()
     ours.settimeout(_PATIENCE_SECONDS)
     try:
         with ours:

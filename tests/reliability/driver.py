@@ -31,10 +31,10 @@ from portal.core import clock, log, tasks
 from portal.core.errors import PortalError
 from portal.core.ids import new_id
 from portal.core.principal import NOWHERE, Principal
-from portal.crypto.format import Place
+from portal.crypto.format import BlobContext
 from portal.features.files import repository
-from portal.features.files.delivery import Extent
-from portal.features.files.upload import Upload
+from portal.features.files.downloads.delivery import ByteRange
+from portal.features.files.uploads.attempt import UploadAttempt
 from portal.features.files.views import Details, FileView
 
 CHUNK = 100_000
@@ -49,8 +49,8 @@ class Arriving:
 
     name, declared_type, case_id = "noise.bin", None, None
 
-    def __init__(self, size: int, limit: int | None = None, *, announced: bool = False) -> None:
-        self.announced = size if announced else None
+    def __init__(self, size: int, limit: int | None = None, *, content_length: bool = False) -> None:
+        self.content_length = size if content_length else None
         self._content = random.Random(size).randbytes(size)  # noqa: S311  # noise, no secret
         self._limit = limit
 
@@ -96,17 +96,17 @@ class Driver:
 
     async def upload(self, size: str, limit: str = "") -> Answer:
         arrival = Arriving(int(size), int(limit) if limit else None)
-        file = await self._files.intake.take_in(self._principal, arrival, NOWHERE)
+        file = await self._files.intake.receive(self._principal, arrival, NOWHERE)
         return {"id": str(file.id), "sha256": file.sha256}
 
     async def upload_small(self, size: str) -> Answer:
         """The same, announced: it is taken in at once."""
-        file = await self._files.intake.take_in(self._principal, Arriving(int(size), announced=True), NOWHERE)
+        file = await self._files.intake.receive(self._principal, Arriving(int(size), content_length=True), NOWHERE)
         return {"id": str(file.id), "sha256": file.sha256}
 
     async def download(self, file_id: str, start: str = "0", length: str = "") -> Answer:
-        def choose(file: FileView) -> Extent:
-            return Extent(int(start), int(length) if length else file.size or 0)
+        def choose(file: FileView) -> ByteRange:
+            return ByteRange(int(start), int(length) if length else file.size or 0)
 
         delivery = await self._files.deliveries.start(self._principal, UUID(file_id), NOWHERE, choose)
         digest = hashlib.sha256()
@@ -121,8 +121,12 @@ class Driver:
 
     async def strand(self, size: str) -> Answer:
         """Leave an upload as a crash between its blob and its last transaction does."""
-        place, arrival, intake = Place(file_id=new_id(), blob_id=new_id()), Arriving(int(size)), self._files.intake
-        upload = Upload(self._principal, arrival, NOWHERE, place, clock.now())
+        place, arrival, intake = (
+            BlobContext(file_id=new_id(), blob_id=new_id()),
+            Arriving(int(size)),
+            self._files.intake,
+        )
+        upload = UploadAttempt(self._principal, arrival, NOWHERE, place, clock.now())
         await intake._begin(upload)
         await intake._seal(upload, asyncio.Event())
         return {}

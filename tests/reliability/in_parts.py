@@ -15,7 +15,7 @@ from portal.bootstrap import Portal, open_portal
 from portal.core import clock
 from portal.core.ids import new_id
 from portal.core.principal import NO_CASE
-from portal.crypto.format import Place
+from portal.crypto.format import BlobContext
 from portal.features.files import repository
 from portal.features.files.models import Status
 from portal.strongbox.model import SealedFile, SealedPart
@@ -33,8 +33,8 @@ def hand_in(portal: Served, owner: str, *parts: bytes) -> str:
 
 async def _hand_in(portal: Served, owner_id: UUID, parts: tuple[bytes, ...]) -> UUID:
     settings, variables = config.load(portal.environment, portal.folder / ".env")
-    places = [Place(new_id(), new_id())]
-    places += [Place(places[0].file_id, new_id(), number) for number in range(1, len(parts))]
+    places = [BlobContext(new_id(), new_id())]
+    places += [BlobContext(places[0].file_id, new_id(), number) for number in range(1, len(parts))]
     async with open_portal(settings, variables) as opened:
         await _begin(opened, owner_id, places)
         sealed = [await _sealed(opened, place, plain) for place, plain in zip(places, parts, strict=True)]
@@ -45,7 +45,7 @@ async def _hand_in(portal: Served, owner_id: UUID, parts: tuple[bytes, ...]) -> 
     return file.file_id
 
 
-async def _begin(opened: Portal, owner_id: UUID, places: list[Place]) -> None:
+async def _begin(opened: Portal, owner_id: UUID, places: list[BlobContext]) -> None:
     now = clock.now()
     new = {"id": places[0].file_id, "owner_id": owner_id, "scope": NO_CASE, "name": "parts.bin", "created_at": now}
     new["lease_until"] = now + timedelta(minutes=5)
@@ -55,7 +55,7 @@ async def _begin(opened: Portal, owner_id: UUID, places: list[Place]) -> None:
             await repository.add_blob(connection, place, opened.resources.strongbox.store_id)
 
 
-async def _sealed(opened: Portal, place: Place, plain: bytes) -> SealedPart:
+async def _sealed(opened: Portal, place: BlobContext, plain: bytes) -> SealedPart:
     part, _ = await opened.resources.strongbox.seal(place, NO_CASE, source(plain), limit=len(plain), approve=agree)
     return part
 

@@ -15,15 +15,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from portal.core.patience import Patience
-from portal.web.connection import Connection
-from portal.web.direct import ROOM
-from portal.web.middleware import BodyCare, Bugs, Gate, RequestContext, SecurityHeaders
+from portal.core.timeouts import ClientTimeouts
+from portal.web.connection import HttpConnection
+from portal.web.direct import BUFFER_BYTES
+from portal.web.middleware import BodyLimit, CatchUnhandled, HeadValidation, RequestContext, SecurityHeaders
 from portal.web.watchdog import BodyWatchdog
 
 from .oracle import Seen
 
-PATIENCE = Patience(head_seconds=20, stall_seconds=20, bytes_per_second=1)
+PATIENCE = ClientTimeouts(head_seconds=20, stall_seconds=20, bytes_per_second=1)
 _ROOM_BYTES = 1 << 15
 
 
@@ -53,7 +53,7 @@ class Recorder:
         body = b""
         if way != "refuse":
             if way == "room":
-                scope["extensions"][ROOM]["view"] = memoryview(bytearray(_ROOM_BYTES))
+                scope["extensions"][BUFFER_BYTES]["view"] = memoryview(bytearray(_ROOM_BYTES))
             whole = await _body(receive)
             if whole is None:
                 return
@@ -75,8 +75,8 @@ class Recorder:
 
     def app(self) -> ASGIApp:
         """As `portal.app` has it, without routes."""
-        made: ASGIApp = Gate(self, allowed_hosts=["localhost", "127.0.0.1"])
-        made = BodyCare(Bugs(BodyWatchdog(made, patience=PATIENCE)), streams=lambda _: True)
+        made: ASGIApp = HeadValidation(self, allowed_hosts=["localhost", "127.0.0.1"])
+        made = BodyLimit(CatchUnhandled(BodyWatchdog(made, client_timeouts=PATIENCE)), streams=lambda _: True)
         return RequestContext(SecurityHeaders(made, hsts=None), trusted_proxies=[])
 
 
@@ -95,9 +95,12 @@ async def listening(recorder: Recorder) -> AsyncIterator[tuple[str, int]]:
     """The address of a server in this event loop."""
     app, state = recorder.app(), ServerState()
 
-    def connect() -> Connection:
-        return Connection(
-            patience=PATIENCE, config=Config(app, log_config=None, interface="asgi3"), server_state=state, app_state={}
+    def connect() -> HttpConnection:
+        return HttpConnection(
+            client_timeouts=PATIENCE,
+            config=Config(app, log_config=None, interface="asgi3"),
+            server_state=state,
+            app_state={},
         )
 
     server = await asyncio.get_running_loop().create_server(connect, "127.0.0.1", 0)

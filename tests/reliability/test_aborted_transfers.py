@@ -22,7 +22,7 @@ from fastapi import FastAPI
 
 from portal import config
 from portal.app import create_app
-from portal.web.connection import Connection
+from portal.web.connection import HttpConnection
 
 from ..e2e.conftest import MakePortal, Served
 from ..e2e.raw import FORM, Wire, bearer, head, length, part
@@ -68,7 +68,7 @@ def inside(make_portal: MakePortal) -> Iterator[Inside]:
     portal.prepare(analyst="analyst")
     settings, variables = config.load(portal.environment, portal.folder / ".env")
     app = create_app(settings, variables)
-    served = partial(Connection, patience=settings.patience)
+    served = partial(HttpConnection, client_timeouts=settings.client_timeouts)
     server = uvicorn.Server(
         uvicorn.Config(app, port=0, http=served, ws="none", access_log=False, log_config=None)  # type: ignore[arg-type]
     )

@@ -14,8 +14,8 @@ from urllib.parse import unquote
 from hypothesis import strategies as st
 
 from portal.core.errors import InvalidInput, PreconditionFailed, RangeNotSatisfiable
-from portal.features.files.names import MAX_NAME_BYTES, checked_name, download_name
-from portal.web import conditions
+from portal.features.files.file_names import MAX_NAME_BYTES, checked_name, download_name
+from portal.web import conditional_requests
 from portal.web.addresses import client_address
 from portal.web.digests import announced_digest
 from portal.web.errors import ValidationFailed
@@ -25,7 +25,7 @@ from portal.web.streaming import attachment
 
 from .fuzzing import fuzzed
 
-TAG = conditions.content_tag("ab" * 32)
+TAG = conditional_requests.content_tag("ab" * 32)
 UNITS = ["bytes=", "Bytes=", "bytes", "bytes =", "items=", ""]
 numbers = st.integers(0, 40).map(str) | st.sampled_from(["", "007", "9" * 19, "9" * 20, "+1", "1_0", "0x1", "٣", " 1"])
 specs = st.tuples(numbers, st.sampled_from(["-", "-", "-", "--", "", " - "]), numbers).map("".join)
@@ -58,7 +58,7 @@ def test_a_range_is_read_as_rfc_9110_says(header: str, size: int, if_range: str 
     if if_range is not None and if_range.strip(" \t") != TAG:
         asked = None
     try:
-        wanted = conditions.wanted_range(header, if_range, TAG, size)
+        wanted = conditional_requests.wanted_range(header, if_range, TAG, size)
     except RangeNotSatisfiable:
         assert asked == set()
         return
@@ -98,11 +98,11 @@ def test_a_digest_is_the_one_announced_or_refused(header: str) -> None:
 def test_if_match_names_a_version_in_its_one_spelling_or_matches_none(tag: str) -> None:
     plain = tag.strip(" \t")
     try:
-        version = conditions.expected_version(tag)
+        version = conditional_requests.expected_version(tag)
     except (PreconditionFailed, InvalidInput):
         assert plain != "*"
         return
-    assert plain == ("*" if version is None else conditions.version_tag(version))
+    assert plain == ("*" if version is None else conditional_requests.version_tag(version))
 
 
 names = st.text(st.characters(), max_size=80) | st.text(

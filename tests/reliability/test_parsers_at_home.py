@@ -21,7 +21,7 @@ from portal.core.cursor import Cursors
 from portal.core.errors import ConfigError, IntegrityError, InvalidGrant, InvalidInput, NotSignedIn
 from portal.core.secrets import Secret
 from portal.crypto import blob
-from portal.crypto.format import HEAD_SIZE, Place, bound_head, read_place
+from portal.crypto.format import HEAD_SIZE, BlobContext, bound_head, read_place
 from portal.crypto.layout import MAX_PLAIN, PRODUCTION, Layout
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity.refresh import RefreshTokens
@@ -82,7 +82,7 @@ def test_a_cursor_is_the_one_given_out_for_this_listing_or_refused(cursor: str, 
 
 
 SMALL = Layout(128)
-PLACE, FILE_KEY = Place(ONE, OTHER), sha256(b"file key").digest()
+PLACE, FILE_KEY = BlobContext(ONE, OTHER), sha256(b"file key").digest()
 PLAIN = bytes(range(256)) * 2
 BLOB = seal_blob(PLAIN, PLACE, FILE_KEY, SMALL)
 

@@ -18,8 +18,8 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from portal.core.errors import InvalidInput
-from portal.features.files.schemas import FileUpdate
-from portal.features.identity.bodies import _token_form
+from portal.features.files.http.schemas import FileUpdate
+from portal.features.identity.request_bodies import _token_form
 from portal.web.bodies import json_body
 from portal.web.errors import InvalidTokenRequest
 from portal.web.multipart import MultipartForm

@@ -11,7 +11,7 @@ from portal.core import clock
 from portal.core.errors import ConfigError
 from portal.core.ids import new_id
 from portal.core.principal import Role
-from portal.crypto.format import Place
+from portal.crypto.format import BlobContext
 from portal.db.unit_of_work import Database
 from portal.features.files import repository as files
 from portal.features.identity import repository as accounts
@@ -37,7 +37,7 @@ async def blob_in(database: Database, store: str) -> None:
     async with database.write() as connection:
         assert await accounts.add_user(connection, user)
         assert await files.add(connection, file)
-        await files.add_blob(connection, Place(file_id, new_id()), store)
+        await files.add_blob(connection, BlobContext(file_id, new_id()), store)
 
 
 async def test_a_new_database_gives_its_store_an_id_once(database: Database, old: LocalStore) -> None:

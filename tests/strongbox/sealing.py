@@ -5,13 +5,13 @@ from dataclasses import replace
 from hashlib import sha256
 from uuid import UUID
 
-from portal.backends.blobs.base import BlobStat, BlobStore, Span, T
+from portal.backends.blobs.base import BlobStat, BlobStore, ByteSpan, T
 from portal.backends.blobs.local import LocalStore
 from portal.backends.blobs.memory import MemoryStore
 from portal.core.errors import IntegrityError
 from portal.core.ids import new_id
 from portal.core.principal import NO_CASE
-from portal.crypto.format import Place
+from portal.crypto.format import BlobContext
 from portal.crypto.layout import Layout
 from portal.strongbox.model import Findings, SealedFile, SealedPart
 from portal.strongbox.reader import Reader
@@ -30,8 +30,8 @@ def recipe(length: int, seed: int = 0) -> bytes:
     ]
 
 
-def place(file_id: UUID | None = None, part: int = 0, generation: int = 1) -> Place:
-    return Place(file_id or new_id(), new_id(), part, generation)
+def place(file_id: UUID | None = None, part: int = 0, generation: int = 1) -> BlobContext:
+    return BlobContext(file_id or new_id(), new_id(), part, generation)
 
 
 async def source(*chunks: bytes) -> AsyncIterator[bytes]:
@@ -44,7 +44,7 @@ async def agree(_: Findings) -> None:
 
 
 async def seal_part(
-    box: Strongbox, *chunks: bytes, at: Place | None = None, scope: str = NO_CASE
+    box: Strongbox, *chunks: bytes, at: BlobContext | None = None, scope: str = NO_CASE
 ) -> tuple[SealedPart, Findings]:
     return await box.seal(at or place(), scope, source(*chunks), limit=NO_LIMIT, approve=agree)
 
@@ -111,7 +111,7 @@ class LyingStore(MemoryStore):
         return found and replace(found, length=self.claimed.get(key, found.length))
 
     def get(
-        self, key: str, spans: Sequence[Span], use: Callable[[memoryview], T], *, size: int | None = None
+        self, key: str, spans: Sequence[ByteSpan], use: Callable[[memoryview], T], *, size: int | None = None
     ) -> AsyncGenerator[T, None]:
         return super().get(key, spans, use, size=None if size == self.claimed.get(key) else size)
 

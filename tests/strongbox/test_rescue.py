@@ -7,7 +7,7 @@ import pytest
 
 from portal.core.errors import IntegrityError
 from portal.crypto.blob import BlobSealer
-from portal.crypto.format import Place
+from portal.crypto.format import BlobContext
 from portal.crypto.layout import PRODUCTION, Layout
 from portal.crypto.stream import SegmentCutter
 from portal.strongbox.rescue import rescue
@@ -20,7 +20,7 @@ WHOLE = recipe(THREE_SEGMENTS)
 TINY = Layout(64)
 
 
-def seal(plain: bytes, layout: Layout = LAYOUT, at: Place = PLACE) -> bytes:
+def seal(plain: bytes, layout: Layout = LAYOUT, at: BlobContext = PLACE) -> bytes:
     sealer, cutter = BlobSealer(at, KEY, layout), SegmentCutter(layout)
     body = b"".join(sealer.seal(segment, last=False) for segment in cutter.feed(plain))
     return sealer.preamble + body + sealer.seal(cutter.finish(), last=True)

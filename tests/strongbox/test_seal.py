@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from portal.backends.blobs.base import BlobStore, BlobWriter, Make, StoreAway
+from portal.backends.blobs.base import BlobStore, BlobWriter, FillBuffer, StoreAway
 from portal.backends.blobs.memory import MemoryStore
 from portal.backends.keys.base import KeyProviderError
 from portal.backends.keys.local import LocalKeyProvider
@@ -273,7 +273,7 @@ class FullWriter:
     def __init__(self, store: FullStore, inner: BlobWriter) -> None:
         self._store, self._inner = store, inner
 
-    async def write(self, size: int, make: Make) -> None:
+    async def write(self, size: int, make: FillBuffer) -> None:
         if self._store.room == 0:
             raise StorageFull
         self._store.room -= 1

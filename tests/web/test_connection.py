@@ -12,11 +12,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from portal.core.patience import Patience
-from portal.web.connection import Connection
-from portal.web.direct import ROOM
+from portal.core.timeouts import ClientTimeouts
+from portal.web.connection import HttpConnection
+from portal.web.direct import BUFFER_BYTES
 
-PATIENCE = Patience(head_seconds=20, stall_seconds=20, bytes_per_second=1)
+PATIENCE = ClientTimeouts(head_seconds=20, stall_seconds=20, bytes_per_second=1)
 SIZE = 1 << 20
 HEAD = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % SIZE
 BOUND_SECONDS = 20
@@ -28,11 +28,11 @@ class Desk:
 
     takes: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
     taken: asyncio.Queue[Message] = field(default_factory=asyncio.Queue)
-    connections: list[Connection] = field(default_factory=list)
+    connections: list[HttpConnection] = field(default_factory=list)
     application: ASGIApp | None = None
 
     async def app(self, scope: Scope, receive: Receive, _: Send) -> None:
-        scope["extensions"][ROOM]["view"] = memoryview(bytearray(SIZE))
+        scope["extensions"][BUFFER_BYTES]["view"] = memoryview(bytearray(SIZE))
         while True:
             await self.takes.get()
             await self.taken.put(await receive())
@@ -41,9 +41,9 @@ class Desk:
         await self.takes.put(None)
         return await self.taken.get()
 
-    def connect(self) -> Connection:
+    def connect(self) -> HttpConnection:
         config = Config(self.application or self.app, log_config=None, interface="asgi3", timeout_keep_alive=1)
-        made = Connection(patience=PATIENCE, config=config, server_state=ServerState(), app_state={})
+        made = HttpConnection(client_timeouts=PATIENCE, config=config, server_state=ServerState(), app_state={})
         self.connections.append(made)
         return made
 
@@ -96,7 +96,7 @@ def served(use: Callable[[Desk, socket.socket], Awaitable[None]], *, desk: Desk 
     uvloop.run(main())
 
 
-async def begun(desk: Desk, client: socket.socket) -> Connection:
+async def begun(desk: Desk, client: socket.socket) -> HttpConnection:
     """The connection, once a body is read past it."""
     client.sendall(HEAD + b"a")
     await desk.next()

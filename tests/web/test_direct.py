@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.types import Message, Scope
 
-from portal.web.direct import ROOM, DirectBody
+from portal.web.direct import BUFFER_BYTES, DirectBody
 
 ROOM_BYTES = 100_000
 WORTH = 1 << 16
@@ -74,7 +74,7 @@ class Pair:
         server = Server(*gathered, size=size)
         body = DirectBody(self.line, made, server.receive)
         if room:
-            made["extensions"][ROOM]["view"] = memoryview(bytearray(room))
+            made["extensions"][BUFFER_BYTES]["view"] = memoryview(bytearray(room))
         return body, server
 
     def close(self) -> None:

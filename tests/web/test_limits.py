@@ -21,7 +21,7 @@ from portal.core.principal import Origin, Principal, Role
 from portal.core.rates import DEFAULTS, Rate, RouteClass
 from portal.web import counters
 from portal.web.counters import SharedCounters
-from portal.web.limits import Limits, Standing
+from portal.web.limits import Limits, LimitState
 
 from ..conftest import NO_DOTENV
 from ..own_redis import OwnRedis
@@ -55,7 +55,7 @@ def make(url: str = "", proxies: str = "", **rates: str) -> FastAPI:
     said = ",".join(f"{name}={rate}" for name, rate in rates.items())
     given = {"PORTAL_RATE_LIMITS": said, "PORTAL_RATE_LIMIT_URL": url, "PORTAL_TRUSTED_PROXIES": proxies}
     app = create_app(*config.load(KEYS | given, NO_DOTENV))
-    app.state.callers = SimpleNamespace(resolve=resolve)
+    app.state.authenticators = SimpleNamespace(resolve=resolve)
     app.state.identity = SimpleNamespace(sessions=SimpleNamespace(sign_out=end_session))
     return app
 
@@ -187,8 +187,8 @@ async def test_a_class_that_is_off_is_not_counted_and_says_nothing() -> None:
 
 async def test_a_user_is_one_caller_however_often_signed_in_and_wherever() -> None:
     app = make(change="2/day")
-    callers = Caller(app, "ada-1"), Caller(app, "ada-2", address="198.51.100.7"), Caller(app, "ada-1")
-    assert statuses(*[await caller.ask() for caller in callers]) == [204, 204, 429]
+    authenticators = Caller(app, "ada-1"), Caller(app, "ada-2", address="198.51.100.7"), Caller(app, "ada-1")
+    assert statuses(*[await caller.ask() for caller in authenticators]) == [204, 204, 429]
     assert statuses(await Caller(app, "bob").ask()) == [204]
 
 
@@ -289,7 +289,7 @@ async def test_a_page_of_another_origin_may_read_the_headers() -> None:
 
 
 def test_what_stands_in_the_headers_is_what_the_draft_asks_for() -> None:
-    standing = Standing(RouteClass.UPLOAD, Rate(1200, "minute"), 1300, math.ceil(12.1))
+    standing = LimitState(RouteClass.UPLOAD, Rate(1200, "minute"), 1300, math.ceil(12.1))
     assert standing.headers() == {"RateLimit-Policy": '"upload";q=1200;w=60', "RateLimit": '"upload";r=0;t=13'}
 
 
@@ -304,8 +304,8 @@ async def test_two_apps_on_one_redis_hold_one_limit_exactly_a_hundred_times(own_
     apps = [make(own_redis.url, sign_in="3/day") for _ in range(2)]
     async with counting(apps[0]), counting(apps[1]):
         for number in range(100):
-            callers = [Caller(app, address=f"198.51.100.{number}") for app in apps for _ in range(4)]
-            answers = await asyncio.gather(*(caller.sign_in() for caller in callers))
+            authenticators = [Caller(app, address=f"198.51.100.{number}") for app in apps for _ in range(4)]
+            answers = await asyncio.gather(*(caller.sign_in() for caller in authenticators))
             assert sorted(statuses(*answers)) == [415] * 3 + [429] * 5
 
 

@@ -16,13 +16,13 @@ from portal.web.middleware import (
     MAX_HEADERS,
     MAX_JSON_BYTES,
     MAX_TARGET_BYTES,
-    BodyCare,
-    Bugs,
-    Gate,
+    BodyLimit,
+    CatchUnhandled,
+    HeadValidation,
     RequestContext,
     SecurityHeaders,
 )
-from portal.web.streaming import BrokenOff
+from portal.web.streaming import DownloadAborted
 
 Headers = list[tuple[bytes, bytes]]
 Lines = list[dict[str, Any]]
@@ -98,7 +98,7 @@ async def reads(over: Scope, receive: Receive, send: Send) -> None:
 
 
 async def through_gate(headers: Headers | None = None, hosts: str = "portal.example", **changes: Any) -> Exchange:
-    return await Exchange().run(Gate(hello, hosts.split(",")), scope(headers, **changes))
+    return await Exchange().run(HeadValidation(hello, hosts.split(",")), scope(headers, **changes))
 
 
 HEADS: dict[str, tuple[Headers, int]] = {
@@ -244,7 +244,7 @@ async def body_care(
 ) -> Exchange:
     given_headers = [(b"transfer-encoding", b"chunked")] if headers is None else headers
     over = scope(HOST + given_headers, method="POST", **changes)
-    return await Exchange(*pieces).run(BodyCare(app, lambda _: streams), over)
+    return await Exchange(*pieces).run(BodyLimit(app, lambda _: streams), over)
 
 
 def length(size: int) -> Headers:
@@ -352,7 +352,7 @@ async def test_what_a_route_says_of_its_own_stands() -> None:
 
 
 def context(app: ASGIApp, *proxies: str) -> RequestContext:
-    return RequestContext(Bugs(app), trusted_proxies=proxies)
+    return RequestContext(CatchUnhandled(app), trusted_proxies=proxies)
 
 
 async def test_every_request_has_an_id_of_its_own_in_its_state_and_its_answer() -> None:
@@ -400,12 +400,12 @@ async def test_a_bug_before_the_start_is_a_plain_500_with_an_id() -> None:
 async def test_a_download_that_broke_off_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     async def breaks(_over: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        raise BrokenOff
+        raise DownloadAborted
 
     lines: Lines = []
     monkeypatch.setattr("portal.web.middleware._log", _recording(lines))
     exchange = Exchange()
-    with pytest.raises(BrokenOff):
+    with pytest.raises(DownloadAborted):
         await exchange.run(context(breaks), scope(state={}))
     assert [line["event"] for line in lines] == ["request"]
     assert len(exchange.sent) == 1
@@ -425,7 +425,7 @@ async def test_the_access_log_says_who_asked_from_where_and_not_for_what(monkeyp
 
 
 async def test_a_bug_is_answered_under_the_security_headers() -> None:
-    answer = await Exchange().run(SecurityHeaders(Bugs(fails_before), hsts=TLS_ALONE), scope())
+    answer = await Exchange().run(SecurityHeaders(CatchUnhandled(fails_before), hsts=TLS_ALONE), scope())
     assert answer.status == 500
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "strict-transport-security" in answer.headers
@@ -476,9 +476,9 @@ def _recording(lines: Lines) -> structlog.stdlib.BoundLogger:
     "make",
     [
         context,
-        Bugs,
-        lambda app: Gate(app, ["portal.example"]),
-        lambda app: BodyCare(app, lambda _: False),
+        CatchUnhandled,
+        lambda app: HeadValidation(app, ["portal.example"]),
+        lambda app: BodyLimit(app, lambda _: False),
         lambda app: SecurityHeaders(app, hsts=TLS_ALONE),
     ],
     ids=["context", "bugs", "gate", "body care", "security headers"],
@@ -501,7 +501,7 @@ async def test_what_is_not_a_request_passes_untouched(make: Callable[[ASGIApp], 
     [(b"limit=1&limit=2", "limit"), (b"a=1&Evil%20x=1&Evil+x=2", ""), (b"%6cimit=1&limit=2", "limit")],
 )
 async def test_a_repeated_parameter_is_named_where_its_name_may_be_told(query: bytes, name: str) -> None:
-    exchange = await Exchange().run(Gate(hello, ("*",)), scope(query_string=query))
+    exchange = await Exchange().run(HeadValidation(hello, ("*",)), scope(query_string=query))
     assert (exchange.status, exchange.problem["code"]) == (422, "validation_failed")
     assert [fault["name"] for fault in exchange.problem["errors"]] == [name]
     assert "Evil" not in str(exchange.problem)
@@ -509,5 +509,5 @@ async def test_a_repeated_parameter_is_named_where_its_name_may_be_told(query: b
 
 async def test_a_repeated_header_is_named() -> None:
     twice = [(b"host", b"localhost"), (b"if-match", b'"1"'), (b"if-match", b'"2"')]
-    exchange = await Exchange().run(Gate(hello, ("*",)), scope(headers=twice))
+    exchange = await Exchange().run(HeadValidation(hello, ("*",)), scope(headers=twice))
     assert exchange.problem["detail"] == "A header is repeated: send If-Match once."

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.types import Message
 
 from portal.core.errors import IntegrityError
-from portal.web.streaming import OCTET_STREAM, BrokenOff, DownloadResponse, attachment, primed
+from portal.web.streaming import OCTET_STREAM, DownloadAborted, DownloadResponse, attachment, prefetch_first
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
 
@@ -129,7 +129,7 @@ class Client:
 
 
 async def answer(source: Source, status: int = 200) -> DownloadResponse:
-    return DownloadResponse(await primed(source.read()), status=status, headers={"Content-Length": "6"})
+    return DownloadResponse(await prefetch_first(source.read()), status=status, headers={"Content-Length": "6"})
 
 
 SPECS = pytest.mark.parametrize("spec", ["2.3", "2.4"])
@@ -175,7 +175,7 @@ async def test_a_client_that_leaves_closes_the_source_early() -> None:
 async def test_a_source_that_fails_in_the_middle_never_ends_the_answer(spec: str) -> None:
     source, client = Source(b"abc", IntegrityError()), Client()
     download = await answer(source)
-    with pytest.raises(BrokenOff):
+    with pytest.raises(DownloadAborted):
         await download(scope(spec), client.receive, client.send)
     assert client.body == b"abc"
     assert not client.ended
@@ -201,7 +201,7 @@ async def test_a_cancelled_answer_closes_the_source() -> None:
 
 async def test_an_answer_that_was_never_begun_closes_the_source() -> None:
     source = Source(b"abc")
-    chunks = await primed(source.read())
+    chunks = await prefetch_first(source.read())
     assert not source.closed
     await chunks.aclose()
     assert source.closed
@@ -210,13 +210,13 @@ async def test_an_answer_that_was_never_begun_closes_the_source() -> None:
 @pytest.mark.parametrize("chunks", [(), (b"a",), (b"a", b"b", b"c")])
 async def test_priming_changes_no_byte(chunks: tuple[bytes, ...]) -> None:
     source = Source(*chunks)
-    assert [chunk async for chunk in await primed(source.read())] == list(chunks)
+    assert [chunk async for chunk in await prefetch_first(source.read())] == list(chunks)
     assert source.closed
 
 
 async def test_priming_fetches_the_first_chunk_and_no_more() -> None:
     source = Source(b"a", b"b")
-    chunks = await primed(source.read())
+    chunks = await prefetch_first(source.read())
     assert source.given == 1
     assert await anext(chunks) == b"a"
     await chunks.aclose()
@@ -226,13 +226,13 @@ async def test_priming_fetches_the_first_chunk_and_no_more() -> None:
 async def test_what_fails_at_once_fails_before_the_status_line() -> None:
     source = Source(IntegrityError())
     with pytest.raises(IntegrityError):
-        await primed(source.read())
+        await prefetch_first(source.read())
     assert source.closed
 
 
 async def test_what_fails_later_fails_in_its_place() -> None:
     source = Source(b"a", IntegrityError())
-    chunks = await primed(source.read())
+    chunks = await prefetch_first(source.read())
     assert await anext(chunks) == b"a"
     with pytest.raises(IntegrityError):
         await anext(chunks)

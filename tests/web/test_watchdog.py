@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from portal.core.patience import Patience
+from portal.core.timeouts import ClientTimeouts
 from portal.web.errors import TooSlow
 from portal.web.watchdog import BodyWatchdog
 
-NONE = Patience(head_seconds=1, stall_seconds=0, bytes_per_second=1)
+NONE = ClientTimeouts(head_seconds=1, stall_seconds=0, bytes_per_second=1)
 
 
 def piece(body: bytes, *, more: bool) -> Message:

@@ -27,7 +27,7 @@ _errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON value, without progress.")]
 
 
-def settle(work: Coroutine[Any, Any, _T]) -> _T:
+def run_async(work: Coroutine[Any, Any, _T]) -> _T:
     """Run async work to its end."""
     return asyncio.run(work)
 
@@ -58,7 +58,7 @@ def named(what: str) -> Iterator[None]:
         raise NotFound(what) from None
 
 
-def answer(text: str, value: Any, *, as_json: bool) -> None:
+def print_result(text: str, value: Any, *, as_json: bool) -> None:
     """The command's answer, for people or for scripts."""
     sys.stdout.write(f"{json.dumps(value) if as_json else text}\n")
 

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from portal import config, roles, schema, sources
 from portal.bootstrap import check_parts, has_database, open_counters, open_database, open_resources
-from portal.cli.console import Json, answer, settle
+from portal.cli.console import Json, print_result, run_async
 from portal.cli.program import Exit
 from portal.config import Settings
 from portal.core import log
@@ -35,7 +35,7 @@ _FEW_DESCRIPTORS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CheckResult:
     """`state` is `ok`, `warning`, `away` (a later try may help) or `refused` (an operator must mend it)."""
 
     name: str
@@ -46,17 +46,17 @@ class Part:
 def doctor(*, as_json: Json = False) -> None:
     """Show every setting with its source, and how each part is. Ends with 78 or 69 where one is not well."""
     log.configure(logging.CRITICAL)
-    shown, parts = settle(_examined())
+    shown, parts = run_async(_examined())
     lines = [f"portal {version('portal')}", "", *(_line(setting) for setting in shown), ""]
     lines += [f"{part.state:<8} {part.name}: {part.told}" for part in parts]
     value = {"version": version("portal"), "settings": shown, "parts": [asdict(part) for part in parts]}
-    answer("\n".join(lines), value, as_json=as_json)
+    print_result("\n".join(lines), value, as_json=as_json)
     states = {part.state for part in parts}
     if {"refused", "away"} & states:
         raise typer.Exit(Exit.CONFIG if "refused" in states else Exit.UNAVAILABLE)
 
 
-async def _examined() -> tuple[list[dict[str, Any]], list[Part]]:
+async def _examined() -> tuple[list[dict[str, Any]], list[CheckResult]]:
     given = sources.read(os.environ, sources.env_file())
     try:
         settings, variables = config.load()
@@ -64,7 +64,7 @@ async def _examined() -> tuple[list[dict[str, Any]], list[Part]]:
         with suppress(ConfigError):
             return _settings(config.load(keys=False)[0], given), _refused(error)
         return _settings(None, given), _refused(error)
-    parts = [Part("settings", "ok", settings.env), await _part("database", lambda: _database(settings))]
+    parts = [CheckResult("settings", "ok", settings.env), await _part("database", lambda: _database(settings))]
     if has_database(settings) and parts[-1].state in {"ok", "warning"}:
         parts.append(await _part("store, scanners and keys", lambda: _resources(settings, variables)))
     parts.append(await _part("redis", lambda: _redis(settings)))
@@ -97,74 +97,76 @@ def _line(setting: dict[str, Any]) -> str:
     return f"{setting['name']}={text}" + ("" if setting["source"] == "default" else f"   ({setting['source']}{hides})")
 
 
-def _refused(error: ConfigError) -> list[Part]:
-    return [Part("settings", "refused", problem) for problem in error.problems]
+def _refused(error: ConfigError) -> list[CheckResult]:
+    return [CheckResult("settings", "refused", problem) for problem in error.problems]
 
 
-async def _part(name: str, check: Callable[[], Awaitable[Part]]) -> Part:
+async def _part(name: str, check: Callable[[], Awaitable[CheckResult]]) -> CheckResult:
     try:
         return await check()
     except ConfigError as error:
-        return Part(name, "refused", str(error))
+        return CheckResult(name, "refused", str(error))
     except PortalError as error:
-        return Part(name, "away", f"{error} ({reason(error)})" if error.__cause__ is None else str(error))
+        return CheckResult(name, "away", f"{error} ({reason(error)})" if error.__cause__ is None else str(error))
 
 
-async def _database(settings: Settings) -> Part:
+async def _database(settings: Settings) -> CheckResult:
     url = parse_url(settings.database)
     if not has_database(settings):
-        return Part("database", "refused", f"there is no database {url.database}: run `portal init`")
+        return CheckResult("database", "refused", f"there is no database {url.database}: run `portal init`")
     async with aclosing(open_database(settings)) as database:
         found, wanted = await schema.revision_of(database.engine), await schema.newest_revision()
         if found != wanted:
-            return Part("database", "refused", f"{place(url)}: at revision {found}, this release wants {wanted}")
+            return CheckResult("database", "refused", f"{place(url)}: at revision {found}, this release wants {wanted}")
         remote = "" if url.get_backend_name() == "sqlite" else f", TLS {settings.ssl_mode}"
         told = f"{place(url)}, revision {found}{remote}"
         if settings.production and remote and await roles.may_edit_audit(database.engine):
-            return Part("database", "warning", f"{told}; this role can edit the audit record (--runtime-role)")
-        return Part("database", "ok", told)
+            return CheckResult("database", "warning", f"{told}; this role can edit the audit record (--runtime-role)")
+        return CheckResult("database", "ok", told)
 
 
-async def _resources(settings: Settings, variables: dict[str, str]) -> Part:
+async def _resources(settings: Settings, variables: dict[str, str]) -> CheckResult:
     resources = open_resources(settings, variables)
     async with aclosing(resources):
         await check_parts(resources, settings)
         ids = ", ".join(resources.keyring.provider_key_ids)
         warnings = [scanner.warning for scanner in resources.scanners if scanner.warning]
         told = f"{', '.join(settings.blobs)}; master keys {ids} (the first wraps)"
-        return Part("store, scanners and keys", "warning" if warnings else "ok", "; ".join([told, *warnings]))
+        return CheckResult("store, scanners and keys", "warning" if warnings else "ok", "; ".join([told, *warnings]))
 
 
-async def _redis(settings: Settings) -> Part:
+async def _redis(settings: Settings) -> CheckResult:
     counters = open_counters(settings)
     if counters is None:
-        return Part("redis", "ok", "none: each worker counts requests for itself")
+        return CheckResult("redis", "ok", "none: each worker counts requests for itself")
     async with aclosing(counters):
         await counters.check()
-    return Part("redis", "ok", "answers")
+    return CheckResult("redis", "ok", "answers")
 
 
-def _magic() -> Part:
+def _magic() -> CheckResult:
     found = library()
-    return Part("libmagic", "warning" if found is None else "ok", found or "none: every type is unknown")
+    return CheckResult("libmagic", "warning" if found is None else "ok", found or "none: every type is unknown")
 
 
-def _disk(settings: Settings) -> Part:
+def _disk(settings: Settings) -> CheckResult:
     there = next(
         path for path in (settings.data_dir.absolute(), *settings.data_dir.absolute().parents) if path.exists()
     )
     usage = shutil.disk_usage(there)
     told = f"{usage.free / 2**30:.1f} GiB of {usage.total / 2**30:.1f} GiB free at {there}"
-    return Part("disk", "warning" if usage.free < usage.total * _LOW_DISK else "ok", told)
+    return CheckResult("disk", "warning" if usage.free < usage.total * _LOW_DISK else "ok", told)
 
 
-def _proxies(settings: Settings) -> Part:
+def _proxies(settings: Settings) -> CheckResult:
     if settings.trusted_proxies:
-        return Part("proxies", "ok", f"X-Forwarded-For is believed of {', '.join(settings.trusted_proxies)}")
+        return CheckResult("proxies", "ok", f"X-Forwarded-For is believed of {', '.join(settings.trusted_proxies)}")
     told = "none is trusted: behind one, all callers share its address (PORTAL_TRUSTED_PROXIES)"
-    return Part("proxies", "warning" if settings.production else "ok", told)
+    return CheckResult("proxies", "warning" if settings.production else "ok", told)
 
 
-def _descriptors() -> Part:
+def _descriptors() -> CheckResult:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return Part("descriptors", "warning" if 0 <= hard < _FEW_DESCRIPTORS else "ok", f"{hard}: a transfer takes two")
+    return CheckResult(
+        "descriptors", "warning" if 0 <= hard < _FEW_DESCRIPTORS else "ok", f"{hard}: a transfer takes two"
+    )

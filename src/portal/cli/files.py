@@ -11,7 +11,7 @@ from uuid import UUID
 
 import typer
 
-from portal.cli.console import Json, actor, answer, named, portal, progress, settle
+from portal.cli.console import Json, actor, named, portal, print_result, progress, run_async
 from portal.core.secrets import parse_key
 from portal.strongbox.model import TinkPart
 from portal.strongbox.rescue import rescue as rescue_blob
@@ -34,8 +34,8 @@ def export(
     """Write a file as pure Tink streams with their keys in clear: whoever has the folder has the file. On record."""
     if to.exists() and any(to.iterdir()):
         raise typer.BadParameter(f"{to} is not empty", param_hint="--to")
-    parts = settle(_export(file_id, to, as_json=as_json))
-    answer(f"exported {len(parts)} part(s) to {to}", {"file_id": str(file_id), "parts": parts}, as_json=as_json)
+    parts = run_async(_export(file_id, to, as_json=as_json))
+    print_result(f"exported {len(parts)} part(s) to {to}", {"file_id": str(file_id), "parts": parts}, as_json=as_json)
 
 
 def rescue(
@@ -52,7 +52,7 @@ def rescue(
         raise typer.BadParameter("the file key is 64 hex digits", param_hint="--key-file")
     with progress(f"opening {blob.name}", blob.stat().st_size, as_json=as_json) as advance:
         size = rescue_blob(blob, key.reveal(), out, progress=advance)
-    answer(f"wrote {size} bytes to {out}", {"out": str(out), "size": size}, as_json=as_json)
+    print_result(f"wrote {size} bytes to {out}", {"out": str(out), "size": size}, as_json=as_json)
 
 
 async def _export(file_id: UUID, to: Path, *, as_json: bool) -> list[dict[str, Any]]:

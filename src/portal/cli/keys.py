@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from portal.cli.console import Json, actor, answer, portal, progress, settle
+from portal.cli.console import Json, actor, portal, print_result, progress, run_async
 from portal.cli.program import Exit
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -22,10 +22,10 @@ def keys() -> None:
 @app.command("list")
 def list_keys(*, as_json: Json = False) -> None:
     """Show each master key by its id, and how many data keys it wraps; authenticators under old secret keys."""
-    found = settle(_list())
+    found = run_async(_list())
     lines = [_line(use) for use in found["master_keys"]]
     lines.append(f"{found['authenticators_under_old_secret_keys']} authenticator(s) under an old PORTAL_SECRET_KEY")
-    answer("\n".join(lines), found, as_json=as_json)
+    print_result("\n".join(lines), found, as_json=as_json)
 
 
 @app.command("rewrap")
@@ -34,11 +34,11 @@ def rewrap(*, as_json: Json = False) -> None:
 
     Touches rows, no file. Restart every portal with the new key first, then run this; repeat it after an interruption.
     """
-    done = settle(_rewrap(as_json=as_json))
+    done = run_async(_rewrap(as_json=as_json))
     told = f"rewrapped {done['rewrapped']} data key(s), resealed {done['resealed']} authenticator(s)"
     if done["left"]:
         told += f"; {done['left']} data key(s) left: their master key is not configured"
-    answer(told, done, as_json=as_json)
+    print_result(told, done, as_json=as_json)
     if done["left"]:
         raise typer.Exit(Exit.FOUND)
 

@@ -18,11 +18,11 @@ import uvicorn
 
 from portal import config
 from portal.bootstrap import open_counters, open_portal
-from portal.cli.console import settle
+from portal.cli.console import run_async
 from portal.cli.program import Exit
 from portal.core import log
 from portal.core.errors import ConfigError, Unavailable
-from portal.web.connection import Connection
+from portal.web.connection import HttpConnection
 from portal.web.middleware import security_headers
 
 _KEEP_ALIVE_SECONDS = 75
@@ -40,7 +40,7 @@ def serve(
     log.configure(settings.log_level, settings.log_file)
     if workers > 1 and settings.log_file is not None:
         raise ConfigError("PORTAL_LOG_FILE is for one worker: several would rotate it away from each other")
-    settle(_prove(settings, variables))
+    run_async(_preflight(settings, variables))
     _require_port(host, port)
     if _is_terminal():
         sys.stderr.write(_banner(settings, host, port))
@@ -48,7 +48,9 @@ def serve(
     # uvicorn raises the signal that stopped it once more when everything has ended: that is a success.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
     connection = partial(
-        Connection, patience=settings.patience, headers=tuple(security_headers(hsts=settings.hsts).items())
+        HttpConnection,
+        client_timeouts=settings.client_timeouts,
+        headers=tuple(security_headers(hsts=settings.hsts).items()),
     )
     uvicorn.run(
         "portal.app:serve_app",
@@ -103,7 +105,7 @@ def _take_all_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _prove(settings: config.Settings, variables: dict[str, str]) -> None:
+async def _preflight(settings: config.Settings, variables: dict[str, str]) -> None:
     """Every problem is one line here, instead of a traceback in a worker."""
     async with open_portal(settings, variables):
         counters = open_counters(settings)

@@ -17,12 +17,12 @@ import typer
 
 from portal import config, roles, schema, sources
 from portal.bootstrap import has_database, open_database, open_portal, open_stores
-from portal.cli.console import Json, actor, answer, settle
+from portal.cli.console import Json, actor, print_result, run_async
 from portal.config import Settings
 from portal.core import log
 from portal.core.errors import ConfigError
+from portal.core.package_data import env_example
 from portal.core.principal import Role
-from portal.core.shipped import env_example
 from portal.db.unit_of_work import Database
 
 db = typer.Typer(help="The database's schema.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -35,13 +35,13 @@ def init(
 ) -> None:
     """Make a portal here: missing keys in .env, tables, a first administrator. Safe to repeat."""
     fresh = _fresh_keys()
-    settle(_require_new_database(fresh))
+    run_async(_require_new_database(fresh))
     if fresh:
         _write_env_file(sources.env_file(), fresh)
-    password = settle(_migrate_and_add_admin(admin))
+    password = run_async(_migrate_and_add_admin(admin))
     lines = _told(list(fresh))
     lines += [f"administrator: {admin}\npassword:      {password}   (shown this once)"] if password else []
-    answer(
+    print_result(
         "\n".join(lines if fresh or password else [*lines, "this portal is set up"]),
         {"wrote_keys": list(fresh), "administrator": admin if password else None, "password": password},
         as_json=as_json,
@@ -58,15 +58,15 @@ def upgrade(
     as_json: Json = False,
 ) -> None:
     """Bring the database up to this release; makes it where there is none. Needs no key. Safe to repeat."""
-    settle(_upgrade(runtime_role))
-    answer("the database is current", {"current": True}, as_json=as_json)
+    run_async(_upgrade(runtime_role))
+    print_result("the database is current", {"current": True}, as_json=as_json)
 
 
 @db.command("check")
 def check(*, as_json: Json = False) -> None:
     """Say whether the database is at this release's revision."""
-    settle(_check())
-    answer("the database is current", {"current": True}, as_json=as_json)
+    run_async(_check())
+    print_result("the database is current", {"current": True}, as_json=as_json)
 
 
 def _fresh_keys() -> dict[str, str]:

@@ -12,7 +12,7 @@ import typer
 
 from portal import config, schema
 from portal.bootstrap import open_database, open_stores, require_database
-from portal.cli.console import Json, answer, settle
+from portal.cli.console import Json, print_result, run_async
 from portal.db.unit_of_work import Database
 from portal.stores.stores import Stores
 
@@ -27,16 +27,16 @@ def stores() -> None:
 @app.command("list")
 def list_stores(*, as_json: Json = False) -> None:
     """Show every store that the database knows, and how many blobs each has."""
-    uses = settle(_list())
-    answer("\n".join(_line(use) for use in uses), {"stores": uses}, as_json=as_json)
+    uses = run_async(_list())
+    print_result("\n".join(_line(use) for use in uses), {"stores": uses}, as_json=as_json)
 
 
 @app.command("add")
 def add(*, as_json: Json = False) -> None:
     """Make each place in PORTAL_BLOB_URLS a store that has none yet, and let the database know it."""
-    added = settle(_add())
+    added = run_async(_add())
     told = [f"added store {store_id}" for store_id in added] or ["every configured store is known already"]
-    answer("\n".join(told), {"added": added}, as_json=as_json)
+    print_result("\n".join(told), {"added": added}, as_json=as_json)
 
 
 async def _list() -> list[dict[str, Any]]:

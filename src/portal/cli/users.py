@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from portal.bootstrap import Portal
-from portal.cli.console import Json, actor, answer, named, portal, settle
+from portal.cli.console import Json, actor, named, portal, print_result, run_async
 from portal.core.clock import rfc3339
 from portal.core.principal import NOWHERE, Role
 from portal.features.identity.accounts import UserChanges
@@ -48,21 +48,21 @@ def create(
     if password_stdin and no_password:
         raise typer.BadParameter("not together with --password-stdin", param_hint="--no-password")
     if no_password:
-        user, secret = settle(_create_without_password(name, role))
+        user, secret = run_async(_create_without_password(name, role))
         value = {"id": str(user.id), "name": user.name, "role": user.role.value, **_one_time(secret)}
-        answer(f"created {user.role.value} {user.name}\n{_shown_once(secret)}", value, as_json=as_json)
+        print_result(f"created {user.role.value} {user.name}\n{_shown_once(secret)}", value, as_json=as_json)
         return
-    user = settle(_create(name, role, _password(from_pipe=password_stdin)))
+    user = run_async(_create(name, role, _password(from_pipe=password_stdin)))
     value = {"id": str(user.id), "name": user.name, "role": user.role.value}
-    answer(f"created {user.role.value} {user.name}", value, as_json=as_json)
+    print_result(f"created {user.role.value} {user.name}", value, as_json=as_json)
 
 
 @app.command("list")
 def list_users(*, as_json: Json = False) -> None:
     """Every account, newest first."""
-    users = settle(_listed())
+    users = run_async(_listed())
     lines = [f"{user.role.value:<10}{_state(user):<10}{user.name}" for user in users]
-    answer("\n".join(lines) or "no accounts", [_told(user) for user in users], as_json=as_json)
+    print_result("\n".join(lines) or "no accounts", [_told(user) for user in users], as_json=as_json)
 
 
 @app.command("change")
@@ -76,8 +76,8 @@ def change(
     """Change an account's role, disable or enable it. Ends its sessions."""
     if role is None and disabled is None:
         raise typer.BadParameter("say what to change: --role, --disable or --enable", param_hint="options")
-    user = settle(_change(name, UserChanges(role, disabled)))
-    answer(f"{user.name} is {user.role.value}, {_state(user)}", _told(user), as_json=as_json)
+    user = run_async(_change(name, UserChanges(role, disabled)))
+    print_result(f"{user.name} is {user.role.value}, {_state(user)}", _told(user), as_json=as_json)
 
 
 @app.command("reset")
@@ -90,24 +90,24 @@ def reset(
     as_json: Json = False,
 ) -> None:
     """End an account's password and sessions; shows the secret with which its owner sets another."""
-    made = settle(_reset(name, everything=everything))
-    answer(_shown_once(made), _one_time(made), as_json=as_json)
+    made = run_async(_reset(name, everything=everything))
+    print_result(_shown_once(made), _one_time(made), as_json=as_json)
 
 
 @app.command("reset-totp")
 def reset_totp(name: Name, *, as_json: Json = False) -> None:
     """Remove an account's authenticator and recovery codes, and end its sessions."""
-    settle(_reset_totp(name))
-    answer(f"{name} signs in without a code", {"name": name}, as_json=as_json)
+    run_async(_reset_totp(name))
+    print_result(f"{name} signs in without a code", {"name": name}, as_json=as_json)
 
 
 @app.command("logout")
 def logout(name: Name, *, everything: Everything = False, as_json: Json = False) -> None:
     """End every session of an account."""
-    counts = settle(_logout(name, everything=everything))
+    counts = run_async(_logout(name, everything=everything))
     told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())
     ended = f"; ended: {told}" if counts else ""
-    answer(f"{name} is signed out everywhere{ended}", {"name": name, **counts}, as_json=as_json)
+    print_result(f"{name} is signed out everywhere{ended}", {"name": name, **counts}, as_json=as_json)
 
 
 @app.command("transfer")
@@ -118,8 +118,8 @@ def transfer(
     as_json: Json = False,
 ) -> None:
     """Transfer the inbox of an account that is disabled, or an auditor's, to another account."""
-    files = settle(_transfer(name, to))
-    answer(f"{files} files of {name} are {to}'s", {"name": name, "to": to, "files": files}, as_json=as_json)
+    files = run_async(_transfer(name, to))
+    print_result(f"{files} files of {name} are {to}'s", {"name": name, "to": to, "files": files}, as_json=as_json)
 
 
 def _state(user: User) -> str:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from portal.core.clock import rfc3339
 from portal.core.errors import InvalidInput
-from portal.core.page import After
+from portal.core.pagination import After
 from portal.core.secrets import PurposeKey, Secret, purpose_keys
 
 _MAC = 16

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from portal.core.marked import PREFIXES
+from portal.core.prefixed_tokens import PREFIXES
 
 _MAX_BYTES = 64 << 20
 _KEPT = 10

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 
 
-def give_back() -> None:
+def release_free_memory() -> None:
     """Have glibc return its free pages; other allocators do it by themselves. Takes milliseconds: for a thread."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -6,7 +6,7 @@ Comes in: a place, a file key, plaintext segments. Leaves: the bytes to store, a
 from portal.core.buffer import Buffer
 from portal.core.errors import IntegrityError
 from portal.crypto import derive
-from portal.crypto.format import BOUND_SIZE, HEAD_SIZE, Place, bound_head, check_head
+from portal.crypto.format import BOUND_SIZE, HEAD_SIZE, BlobContext, bound_head, check_head
 from portal.crypto.layout import SALT_SIZE, STREAM_HEADER_SIZE, Layout
 from portal.crypto.stream import StreamOpener, StreamSealer
 
@@ -18,7 +18,7 @@ class BlobSealer:
 
     __slots__ = ("_stream", "commitment", "preamble")
 
-    def __init__(self, place: Place, file_key: bytes, layout: Layout) -> None:
+    def __init__(self, place: BlobContext, file_key: bytes, layout: Layout) -> None:
         bound = bound_head(place, layout.segment)
         self._stream = StreamSealer(file_key, bound, layout)
         self.commitment = derive.commitment(file_key, self._stream.salt, bound)
@@ -42,7 +42,7 @@ class BlobOpener:
 
     __slots__ = ("_stream", "commitment")
 
-    def __init__(self, preamble: bytes, place: Place, file_key: bytes, layout: Layout, plain: int) -> None:
+    def __init__(self, preamble: bytes, place: BlobContext, file_key: bytes, layout: Layout, plain: int) -> None:
         """`plain` is the plaintext length the blob must have, in bytes. Raises IntegrityError."""
         if len(preamble) != PREAMBLE_SIZE:
             raise IntegrityError

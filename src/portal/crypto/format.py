@@ -23,7 +23,7 @@ _BOUND = struct.Struct(">4sBBBB16s16sII48x")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BlobContext:
     """Where a blob belongs: the coordinates that its head, its wrapped key and its record are bound to."""
 
     file_id: UUID
@@ -37,7 +37,7 @@ class Place:
             raise IntegrityError
 
 
-def bound_head(place: Place, segment: int) -> bytes:
+def bound_head(place: BlobContext, segment: int) -> bytes:
     """head[0:96]: the associated data of the stream. `segment` is a power of two, in bytes."""
     return _BOUND.pack(
         MAGIC,
@@ -52,7 +52,7 @@ def bound_head(place: Place, segment: int) -> bytes:
     )
 
 
-def read_place(head: bytes, segment: int) -> Place:
+def read_place(head: bytes, segment: int) -> BlobContext:
     """The coordinates a head claims, for a reader that has nothing else (rescue).
 
     Raises IntegrityError unless every other byte is the only one allowed.
@@ -60,13 +60,13 @@ def read_place(head: bytes, segment: int) -> Place:
     if len(head) != HEAD_SIZE:
         raise IntegrityError
     _, _, _, _, _, file_id, blob_id, part, generation = _BOUND.unpack(head[:BOUND_SIZE])
-    place = Place(UUID(bytes=file_id), UUID(bytes=blob_id), part, generation)
+    place = BlobContext(UUID(bytes=file_id), UUID(bytes=blob_id), part, generation)
     if head[:BOUND_SIZE] != bound_head(place, segment):
         raise IntegrityError
     return place
 
 
-def check_head(head: bytes, place: Place, segment: int, file_key: bytes, salt: bytes) -> bytes:
+def check_head(head: bytes, place: BlobContext, segment: int, file_key: bytes, salt: bytes) -> bytes:
     """Refuse a head that is not the one of `place` under `file_key`; returns the commitment.
 
     Constant time in the commitment. Raises IntegrityError.

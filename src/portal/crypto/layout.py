@@ -17,7 +17,7 @@ _MAX_SEGMENTS = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class SegmentSpan:
     """Segments `first`..`last` hold the plaintext wanted: drop `skip` bytes of the first, keep `length` in all."""
 
     first: int
@@ -60,11 +60,11 @@ class Layout:
         start = index * self.segment if index else STREAM_HEADER_SIZE
         return start, min((index + 1) * self.segment, self.stream_length(plain)) - start
 
-    def span(self, start: int, length: int) -> Span:
+    def span(self, start: int, length: int) -> SegmentSpan:
         """Which segments hold plaintext [start, start + length), inside the file. `length` > 0 unless that is empty."""
         first, skip = self._seek(start)
         last, _ = self._seek(start + length - 1)
-        return Span(first, last, skip, length)
+        return SegmentSpan(first, last, skip, length)
 
     def _seek(self, position: int) -> tuple[int, int]:
         index, offset = divmod(position + STREAM_HEADER_SIZE, self.segment - TAG_SIZE)

@@ -15,7 +15,7 @@ from portal.core.errors import IntegrityError
 from portal.core.principal import is_scope
 from portal.crypto import derive
 from portal.crypto.derive import KEY_SIZE, KID_SIZE
-from portal.crypto.format import Place
+from portal.crypto.format import BlobContext
 
 _VERSION = b"\x01"
 _SALT = 32
@@ -31,7 +31,7 @@ def new_key() -> bytes:
     return os.urandom(KEY_SIZE)
 
 
-def wrap_file_key(file_key: bytes, data_key: bytes, data_key_id: UUID, place: Place) -> bytes:
+def wrap_file_key(file_key: bytes, data_key: bytes, data_key_id: UUID, place: BlobContext) -> bytes:
     if len(file_key) != KEY_SIZE:
         raise RuntimeError("a file key of the wrong length")
     salt, nonce = os.urandom(_SALT), os.urandom(_NONCE)
@@ -39,7 +39,7 @@ def wrap_file_key(file_key: bytes, data_key: bytes, data_key_id: UUID, place: Pl
     return _VERSION + salt + nonce + aead.encrypt(nonce, file_key, _file_aad(place, data_key_id))
 
 
-def unwrap_file_key(wrapped: bytes, data_key: bytes, data_key_id: UUID, place: Place) -> bytes:
+def unwrap_file_key(wrapped: bytes, data_key: bytes, data_key_id: UUID, place: BlobContext) -> bytes:
     """Raises IntegrityError unless `wrapped` was made for exactly this place under this data key."""
     if len(wrapped) != FILE_KEY_WRAP_SIZE or wrapped[:1] != _VERSION:
         raise IntegrityError
@@ -83,7 +83,7 @@ def unwrap_data_key(wrapped: bytes, master_key: bytes, context: bytes) -> bytes:
         raise IntegrityError from None
 
 
-def _file_aad(place: Place, data_key_id: UUID) -> bytes:
+def _file_aad(place: BlobContext, data_key_id: UUID) -> bytes:
     return _FILE_AAD.pack(
         b"SFP1 file-key",
         1,

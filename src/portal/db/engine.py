@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from portal.core.errors import ConfigError
-from portal.core.trust import verifying
+from portal.core.tls import verifying_context
 from portal.db import sqlite
 
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
@@ -84,7 +84,7 @@ def make_engine(url: URL, ssl_mode: SslMode, authorities: Path | None = None) ->
 
 def _sqlite(url: URL) -> AsyncEngine:
     # Listeners of the pool alone: one of the engine's or the dialect's would be looked for at every statement.
-    file = _OneFile(Path(url.database or ""))
+    file = SameFileGuard(Path(url.database or ""))
     engine = create_async_engine(
         url,
         connect_args={"async_creator_fn": file.connect},
@@ -99,7 +99,7 @@ def _sqlite(url: URL) -> AsyncEngine:
     return engine
 
 
-class _OneFile:
+class SameFileGuard:
     """Keeps an engine at the file that it found first, or made.
 
     Left alone, SQLite goes on writing to a file that was moved away or removed, and makes an empty one in its place for
@@ -110,7 +110,7 @@ class _OneFile:
         self._path = path
         self._found = False
 
-    def connect(self, path: str, **options: Any) -> sqlite.Connection:
+    def connect(self, path: str, **options: Any) -> sqlite.SqliteConnection:
         """Raises FileNotFoundError where there was a file and is none."""
         if self._found:
             self._path.stat()
@@ -143,6 +143,6 @@ def _pragmas() -> tuple[str, ...]:
 def _ssl(mode: SslMode, authorities: Path | None) -> ssl.SSLContext | str:
     if not mode.startswith("verify-"):
         return mode
-    context = verifying("PORTAL_DATABASE_CA", authorities)
+    context = verifying_context("PORTAL_DATABASE_CA", authorities)
     context.check_hostname = mode == "verify-full"
     return context

@@ -28,7 +28,7 @@ class Dialect(SQLiteDialect_aiosqlite):
     supports_statement_cache = True
 
     def do_begin(self, dbapi_connection: Any) -> None:
-        dbapi_connection.driver_connection.will_begin(_BEGIN_TO_WRITE)
+        dbapi_connection.driver_connection.begin_with(_BEGIN_TO_WRITE)
 
     def is_disconnect(self, e: Any, connection: Any, cursor: Any) -> bool:
         """What SQLite could not open for writing it opened for reading: then the next one who asks gets a new one.
@@ -43,15 +43,15 @@ class Dialect(SQLiteDialect_aiosqlite):
 registry.register(DRIVER.replace("+", "."), __name__, Dialect.__name__)
 
 
-def only_reads(connection: AsyncConnection) -> None:
+def read_only(connection: AsyncConnection) -> None:
     """Let the transaction that was just begun take no write lock."""
     driver: Any = connection.sync_connection.connection.driver_connection  # type: ignore[union-attr]  # it is begun
-    driver.will_begin(_BEGIN_TO_READ)
+    driver.begin_with(_BEGIN_TO_READ)
 
 
-def connect(path: str, pragmas: Sequence[str], **options: Any) -> "Connection":
+def connect(path: str, pragmas: Sequence[str], **options: Any) -> "SqliteConnection":
     """A connection that opens when it is awaited. `options` are sqlite3's."""
-    return Connection(partial(_opened, path, pragmas, options), iter_chunk_size=1)
+    return SqliteConnection(partial(_opened, path, pragmas, options), iter_chunk_size=1)
 
 
 def _opened(path: str, pragmas: Sequence[str], options: dict[str, Any]) -> sqlite3.Connection:
@@ -65,7 +65,7 @@ def _opened(path: str, pragmas: Sequence[str], options: dict[str, Any]) -> sqlit
     return connection
 
 
-class Connection(aiosqlite.Connection):
+class SqliteConnection(aiosqlite.Connection):
     """One transaction at a time, as SQLAlchemy uses it."""
 
     def __init__(self, opened: Callable[[], sqlite3.Connection], iter_chunk_size: int) -> None:
@@ -79,7 +79,7 @@ class Connection(aiosqlite.Connection):
         self._stopped = super().stop()
         return self._stopped
 
-    async def _connect(self) -> "Connection":
+    async def _connect(self) -> "SqliteConnection":
         """Of a file that cannot be opened the thread has ended, too: later it would find no loop to tell so."""
         try:
             await super()._connect()
@@ -89,7 +89,7 @@ class Connection(aiosqlite.Connection):
             raise
         return self
 
-    def will_begin(self, beginning: str) -> None:
+    def begin_with(self, beginning: str) -> None:
         """A transaction begins, with the first statement."""
         self._beginning, self._reads = beginning, beginning == _BEGIN_TO_READ
 
@@ -135,7 +135,7 @@ NOTHING = Result([], None, -1, None)
 class Cursor:
     """As much of a cursor as SQLAlchemy asks for."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: SqliteConnection) -> None:
         self._connection = connection
         self._result = NOTHING
         self.arraysize = 1

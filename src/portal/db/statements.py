@@ -22,7 +22,7 @@ async def insert_unless_taken(
     return (await connection.execute(statement, values)).rowcount == 1
 
 
-async def insert_or_hold(
+async def insert_or_lock(
     connection: AsyncConnection, table: Any, values: dict[str, Any], *, unique: Sequence[str]
 ) -> RowMapping:
     """The row that has these `unique` columns, new or as it was; nobody else changes it until the transaction ends.

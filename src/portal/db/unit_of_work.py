@@ -42,15 +42,15 @@ class Database:
 
         SQLite's write lock is taken with the first statement.
         """
-        async with translated(), self._turn(), self.engine.begin() as connection:
+        async with map_errors(), self._writer_slot(), self.engine.begin() as connection:
             yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A transaction for reading, which takes no write lock. Raises DatabaseAway."""
-        async with translated(), self.engine.begin() as connection:
+        async with map_errors(), self.engine.begin() as connection:
             if self._is_sqlite:
-                sqlite.only_reads(connection)
+                sqlite.read_only(connection)
             yield connection
 
     async def check(self) -> None:
@@ -63,7 +63,7 @@ class Database:
         await self.engine.dispose()
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _writer_slot(self) -> AsyncIterator[None]:
         """SQLite has one writer at a time, and who waits for it looks now and then, in no order: we queue instead."""
         if not self._is_sqlite:
             yield
@@ -77,7 +77,7 @@ class Database:
 
 
 @asynccontextmanager
-async def translated() -> AsyncIterator[None]:
+async def map_errors() -> AsyncIterator[None]:
     """Tell a database that is away, restarting, full or too busy from a statement that is wrong."""
     try:
         yield

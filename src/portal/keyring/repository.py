@@ -9,6 +9,7 @@ from sqlalchemy import Result, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.db.statements import insert_unless_taken
+from portal.db.tables import table
 from portal.keyring.models import DataKeyRow
 
 
@@ -25,7 +26,7 @@ class WrappedDataKey:
     retired_at: datetime | None = None
 
 
-_keys: Any = DataKeyRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
+_keys = table(DataKeyRow)
 _ACTIVE = select(_keys).where(_keys.c.scope == bindparam("scope_"), _keys.c.retired_at.is_(None))
 _FIND = select(_keys).where(_keys.c.id == bindparam("key"))
 

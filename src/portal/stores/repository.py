@@ -5,13 +5,14 @@ from uuid import UUID
 
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlmodel import column, table
+from sqlmodel import column
 
 from portal.core import clock
 from portal.db.statements import insert_unless_taken
+from portal.db.tables import table
 from portal.stores.models import StoreRow
 
-_stores: Any = StoreRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
+_stores = table(StoreRow)
 _blobs: Any = table("blobs", column("store"))  # the files feature's, above this floor
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from portal.backends.scanners.base import Verdict
-from portal.crypto.format import Place
+from portal.crypto.format import BlobContext
 from portal.crypto.record import FileClaim, PartClaim
 
 IN_ROW = "row"  # the store of blobs that lie in their own rows
@@ -29,7 +29,7 @@ class SealedPart:
     `content` has the whole sealed blob where the row itself has it, and no store.
     """
 
-    place: Place
+    place: BlobContext
     data_key_id: UUID
     wrapped_key: bytes = field(repr=False)
     commitment: bytes

@@ -11,16 +11,16 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
-from portal.backends.blobs.base import Span
+from portal.backends.blobs.base import ByteSpan
 from portal.core.buffer import Buffer
 from portal.core.errors import IntegrityError
-from portal.core.tasks import uninterrupted
+from portal.core.tasks import shielded
 from portal.crypto import blob
 from portal.crypto.layout import STREAM_HEADER_SIZE, Layout
 from portal.stores.stores import Stores
-from portal.strongbox.in_row import source_of
-from portal.strongbox.line import RUN
+from portal.strongbox.inline_blob import blob_source
 from portal.strongbox.model import SealedFile, SealedPart
+from portal.strongbox.pipeline import SEGMENTS_PER_BATCH
 
 _T = TypeVar("_T")
 
@@ -64,10 +64,10 @@ class Reader:
             raise IntegrityError  # the store gives fewer bytes than the blob has
 
     def _runs(self, plan: "_Plan", opening: "_Opening") -> AsyncGenerator[list[bytes], None]:
-        store, part = source_of(plan.part, self._stores), plan.part
+        store, part = blob_source(plan.part, self._stores), plan.part
         pieces = store.get(part.key, plan.spans(), opening.feed, size=part.stored_length)
-        several = plan.last - plan.first >= RUN  # else there is no next run to be ahead with
-        return one_ahead(pieces) if several else pieces
+        several = plan.last - plan.first >= SEGMENTS_PER_BATCH  # else there is no next run to be ahead with
+        return prefetch(pieces) if several else pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class _Plan:
     first: int
     last: int
 
-    def spans(self) -> list[Span]:
+    def spans(self) -> list[ByteSpan]:
         """The preamble; the last segment, where it is not wanted anyway; what is wanted."""
         proof = [self._range(self._end)] if self.last < self._end else []
         start = self._range(self.first)[0] - self._lead
@@ -110,7 +110,7 @@ class _Plan:
         """Bytes in front of the first segment that are read along, so that pieces end where segments do."""
         return 0 if self.first else STREAM_HEADER_SIZE
 
-    def _range(self, index: int) -> Span:
+    def _range(self, index: int) -> ByteSpan:
         return blob.segment_range(self.layout, index, self.part.plain_length)
 
 
@@ -139,7 +139,7 @@ class _Opening:
         return plain
 
 
-async def one_ahead(items: AsyncGenerator[_T, None]) -> AsyncGenerator[_T, None]:
+async def prefetch(items: AsyncGenerator[_T, None]) -> AsyncGenerator[_T, None]:
     """The same items; while one is used, the next is being made."""
     coming = asyncio.ensure_future(anext(items, None))
     try:
@@ -148,7 +148,7 @@ async def one_ahead(items: AsyncGenerator[_T, None]) -> AsyncGenerator[_T, None]
             await asyncio.sleep(0)  # it begins now, not when it is waited for
             yield item
     finally:
-        await uninterrupted(_ended(coming, items))  # a cancelled scope would cancel this too
+        await shielded(_ended(coming, items))  # a cancelled scope would cancel this too
 
 
 async def _ended(coming: "asyncio.Future[_T | None]", items: AsyncGenerator[_T, None]) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from portal.core.atomic_rename import rename_new
 from portal.core.errors import IntegrityError
-from portal.core.publish import publish
 from portal.crypto import blob
 from portal.crypto.format import HEAD_SIZE, read_place
 from portal.crypto.layout import PRODUCTION, Layout
@@ -32,7 +32,7 @@ def rescue(
                 size = sum(out.write(plain) for plain in _segments(sealed, file_key, progress, layout))
                 out.flush()
                 os.fsync(out.fileno())
-            publish(temporary, target)
+            rename_new(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
     return size

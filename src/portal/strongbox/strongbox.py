@@ -8,22 +8,22 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from portal.backends.blobs.base import BlobWriter, given
+from portal.backends.blobs.base import BlobWriter, copy_of
 from portal.backends.scanners.base import Scanner
 from portal.core.buffer import Buffer
 from portal.core.errors import TooLarge
-from portal.core.tasks import uninterrupted
+from portal.core.tasks import shielded
 from portal.crypto import blob, record, wrap
-from portal.crypto.format import BOUND_SIZE, HEAD_SIZE, Place
+from portal.crypto.format import BOUND_SIZE, HEAD_SIZE, BlobContext
 from portal.crypto.keyset import keyset_json
 from portal.crypto.layout import PRODUCTION, Layout
 from portal.crypto.stream import SegmentCutter
 from portal.keyring.keyring import DataKey, Keyring
 from portal.stores.stores import Stores
-from portal.strongbox.in_row import source_of
-from portal.strongbox.line import RUN, Line
+from portal.strongbox.inline_blob import blob_source
 from portal.strongbox.model import IN_ROW, Findings, SealedFile, SealedPart, TinkPart
-from portal.strongbox.observe import Observers
+from portal.strongbox.observers import Observers
+from portal.strongbox.pipeline import SEGMENTS_PER_BATCH, SealPipeline
 from portal.strongbox.reader import Reader
 
 Approve = Callable[[Findings], Awaitable[None]]
@@ -41,7 +41,7 @@ class Strongbox:
         self._layout = layout
 
     async def seal(
-        self, place: Place, scope: str, chunks: AsyncIterator[Buffer], *, limit: int, approve: Approve
+        self, place: BlobContext, scope: str, chunks: AsyncIterator[Buffer], *, limit: int, approve: Approve
     ) -> tuple[SealedPart, Findings]:
         """Seal `chunks` into one blob in one pass. `place.blob_id` is fresh: never sealed under before.
 
@@ -55,17 +55,17 @@ class Strongbox:
         writer = await self.stores.first.create(place.blob_id.hex)
         observers = Observers(self._scanners)
         try:
-            await writer.write(len(sealer.preamble), given(sealer.preamble))
+            await writer.write(len(sealer.preamble), copy_of(sealer.preamble))
             await self._pass(chunks, sealer, observers, writer, limit)
             findings = await observers.finish()
             await approve(findings)
             await writer.commit()
         except BaseException:
-            await uninterrupted(_abandon(writer, observers))
+            await shielded(_abandon(writer, observers))
             raise
         return self._sealed(place, data_key, file_key, sealer.commitment, findings.size), findings
 
-    async def seal_whole(self, place: Place, scope: str, content: Buffer) -> tuple[SealedPart, Findings]:
+    async def seal_whole(self, place: BlobContext, scope: str, content: Buffer) -> tuple[SealedPart, Findings]:
         """Seal what is in memory into the part itself: the store has nothing of it. For small files.
 
         Raises Unavailable.
@@ -79,7 +79,7 @@ class Strongbox:
             await observers.scan(content)
             findings = await observers.finish()
         except BaseException:
-            await uninterrupted(observers.abort())
+            await shielded(observers.abort())
             raise
         part = self._sealed(place, data_key, file_key, sealer.commitment, findings.size)
         return replace(part, content=sealed, store=IN_ROW), findings
@@ -91,7 +91,7 @@ class Strongbox:
 
     async def has_length(self, part: SealedPart) -> bool:
         """Whether the bytes of `part` are as many as its row says. Raises Unavailable."""
-        stat = await source_of(part, self.stores).stat(part.key)
+        stat = await blob_source(part, self.stores).stat(part.key)
         return stat is not None and stat.length == part.stored_length
 
     async def record(self, file: SealedFile) -> bytes:
@@ -143,8 +143,8 @@ class Strongbox:
         writer: BlobWriter,
         limit: int,
     ) -> None:
-        cutter, size = SegmentCutter(self._layout, RUN), 0
-        async with Line(sealer, observers, writer) as line:
+        cutter, size = SegmentCutter(self._layout, SEGMENTS_PER_BATCH), 0
+        async with SealPipeline(sealer, observers, writer) as line:
             async for chunk in chunks:
                 line.check()
                 size += len(chunk)
@@ -155,7 +155,7 @@ class Strongbox:
             await line.take(cutter.finish(), last=True)
 
     def _sealed(
-        self, place: Place, data_key: DataKey, file_key: bytes, commitment: bytes, plain_length: int
+        self, place: BlobContext, data_key: DataKey, file_key: bytes, commitment: bytes, plain_length: int
     ) -> SealedPart:
         wrapped = wrap.wrap_file_key(file_key, data_key.key, data_key.id, place)
         stored_length = blob.stored_length(self._layout, plain_length)
@@ -167,7 +167,7 @@ class Strongbox:
 
     async def _tink_part(self, file: SealedFile, part: SealedPart) -> TinkPart:
         file_key = await self._file_key(file, part)
-        length, store = part.stored_length - HEAD_SIZE, source_of(part, self.stores)
+        length, store = part.stored_length - HEAD_SIZE, blob_source(part, self.stores)
         return TinkPart(
             blob_key=part.key,
             key=file_key,

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from portal.core.buffer import Buffer
 from portal.core.errors import ClientGone, InvalidInput, TooLarge
-from portal.web.direct import ROOM
+from portal.web.direct import BUFFER_BYTES
 from portal.web.errors import UnsupportedMediaType
 
 _ROOM_BYTES = 1 << 20
@@ -56,7 +56,7 @@ async def body_chunks(request: Request, limit: int) -> AsyncIterator[Buffer]:
 
 def _offer_room(request: Request) -> None:
     """Where the server can, it puts a large body straight into memory of ours."""
-    rooms = request.scope.get("extensions", {}).get(ROOM)
+    rooms = request.scope.get("extensions", {}).get(BUFFER_BYTES)
     if rooms is not None and (announced_length(request) or 0) > _ROOM_BYTES:
         rooms["view"] = memoryview(bytearray(_ROOM_BYTES))
 

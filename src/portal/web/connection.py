@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from portal.core import log
 from portal.core.errors import InvalidInput, PortalError
 from portal.core.ids import new_id
-from portal.core.patience import Patience
+from portal.core.timeouts import ClientTimeouts
 from portal.web.direct import DirectBody
 from portal.web.errors import problem
 from portal.web.lingering import LingeringTransport
@@ -45,18 +45,20 @@ class _Flow(FlowControl):
             super().resume_reading()
 
 
-class Connection(HttpToolsProtocol):
+class HttpConnection(HttpToolsProtocol):
     """Overrides only what asyncio and the parser call, and how uvicorn starts a request."""
 
     parser: RequestParser  # type: ignore[assignment]  # in the place of httptools' own
     transport: LingeringTransport
 
-    def __init__(self, *, patience: Patience, headers: Iterable[tuple[str, str]] = (), **given: Any) -> None:
+    def __init__(
+        self, *, client_timeouts: ClientTimeouts, headers: Iterable[tuple[str, str]] = (), **given: Any
+    ) -> None:
         """`headers` stand on what is answered here, to bytes that are no request."""
         super().__init__(**given)
         self.parser = RequestParser(self)
         self._headers = headers
-        self._patience = patience
+        self._patience = client_timeouts
         self._head_timer: asyncio.TimerHandle | None = None
         self._reader_timer: asyncio.TimerHandle | None = None
         self._unread = 0
@@ -182,12 +184,12 @@ class Connection(HttpToolsProtocol):
         body = DirectBody(self, scope, receive)
 
         async def received() -> Message:
-            theirs = cycle is not self.cycle or not cycle.more_body or cycle.waiting_for_100_continue
-            if not theirs:
+            is_owner = cycle is not self.cycle or not cycle.more_body or cycle.waiting_for_100_continue
+            if not is_owner:
                 self._body = body
             if self.transport.is_closing():
                 body.lost()
-            return await body.receive(gathered=theirs or bool(cycle.body))
+            return await body.receive(gathered=is_owner or bool(cycle.body))
 
         await self._app(scope, received, send)
 

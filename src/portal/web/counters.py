@@ -16,7 +16,7 @@ from redis.asyncio import BlockingConnectionPool
 from portal.core import log, tasks
 from portal.core.errors import ConfigError, Unavailable
 from portal.core.secrets import Secret
-from portal.core.trust import verifying
+from portal.core.tls import verifying_context
 from portal.db.reasons import reason
 
 ANSWER_SECONDS = 0.25
@@ -65,14 +65,14 @@ class SharedCounters:
 
     async def add(self, key: str, seconds: int) -> int | None:
         """Count once more under a key that nobody needs after `seconds`; None while Redis is away."""
-        if not self._may_ask():
+        if not self._should_try():
             return None
         try:
             count = await self._ask(key, seconds)
         except Exception as error:  # noqa: BLE001  # whatever it is, a request must not fail for want of a counter
-            self._give_up(error)
+            self._mark_down(error)
             return None
-        self._be_glad()
+        self._mark_up()
         return count
 
     async def check(self) -> None:
@@ -99,7 +99,7 @@ class SharedCounters:
             finally:
                 timer.cancel()
 
-    def _may_ask(self) -> bool:
+    def _should_try(self) -> bool:
         """While Redis is away one request asks now and then, and the others go on without."""
         if not self._away:
             return True
@@ -109,14 +109,14 @@ class SharedCounters:
         self._ask_at = now + PAUSE_SECONDS
         return True
 
-    def _give_up(self, error: Exception) -> None:
+    def _mark_down(self, error: Exception) -> None:
         self._ask_at = time.monotonic() + PAUSE_SECONDS
         if not self._away:
             self._away = True
             _log.warning("rate_store_away", error=type(error).__name__, reason=_why(error))
-            tasks.aside(self._pool.disconnect(inuse_connections=False))  # they may be as dead as this one
+            tasks.spawn(self._pool.disconnect(inuse_connections=False))  # they may be as dead as this one
 
-    def _be_glad(self) -> None:
+    def _mark_up(self) -> None:
         if self._away:
             self._away = False
             _log.info("rate_store_back")
@@ -131,7 +131,7 @@ def _why(error: Exception) -> str:
 def _pool(url: Secret, authorities: Path | None) -> BlockingConnectionPool:
     pinned = {}
     if url.reveal().startswith(b"rediss:") and authorities is not None:
-        verifying("PORTAL_RATE_LIMIT_CA", authorities)
+        verifying_context("PORTAL_RATE_LIMIT_CA", authorities)
         pinned = {"ssl_ca_certs": str(authorities)}
     try:
         return BlockingConnectionPool.from_url(

@@ -14,11 +14,11 @@ from starlette.types import Message, Receive, Scope
 
 from portal.web.framing import body_length
 
-ROOM = "portal.room"
+BUFFER_BYTES = "portal.room"
 _WORTH = 1 << 16  # bytes that are still to come, or it is not worth it
 
 
-class Line(Protocol):
+class PausableConnection(Protocol):
     """What of a connection is needed here."""
 
     def descriptor(self) -> int:
@@ -37,9 +37,9 @@ class Line(Protocol):
 class DirectBody:
     """One request's body. `receive` is the server's own, and is asked until nothing of what it gathered is left."""
 
-    def __init__(self, line: Line, scope: Scope, receive: Receive) -> None:
+    def __init__(self, line: PausableConnection, scope: Scope, receive: Receive) -> None:
         self._line, self._receive = line, receive
-        self._room: dict[str, memoryview] = scope.setdefault("extensions", {}).setdefault(ROOM, {})
+        self._room: dict[str, memoryview] = scope.setdefault("extensions", {}).setdefault(BUFFER_BYTES, {})
         self._left = _announced(scope)
         self._held = b""
         self._event = asyncio.Event()

@@ -27,7 +27,7 @@ _HOST_BITS = 64  # of an IPv6 address: one customer has them all
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LimitState:
     """Where a caller stands: this was request number `count`, and `seconds` later everything starts again."""
 
     route_class: RouteClass
@@ -74,19 +74,19 @@ class Limits:
         """The class of the route of this name, if it is ever limited."""
         return self._classes.get(name)
 
-    async def arrive(self, request: Request) -> None:
+    async def count_by_address(self, request: Request) -> None:
         """A dependency of every route. Raises RateLimited where addresses are counted."""
         route_class = self._class_of(request)
         if route_class in BY_ADDRESS:
             await self._count(request, route_class, _by_address(request))
 
-    async def admit(self, request: Request, actor: str | None) -> None:
+    async def count_by_principal(self, request: Request, actor: str | None) -> None:
         """Count a request whose credential stands for `actor`, or for nobody. Raises RateLimited."""
         route_class = self._class_of(request)
         if route_class is not None and route_class not in BY_ADDRESS:
             await self._count(request, route_class, actor or _by_address(request))
 
-    async def count(self, route_class: RouteClass, who: str) -> Standing | None:
+    async def count(self, route_class: RouteClass, who: str) -> LimitState | None:
         """One more request of `who`; None where there is no limit.
 
         Windows begin by the clock, so that every process means the same one, and its end need not be asked for. The
@@ -100,7 +100,7 @@ class Limits:
         if self._shared is not None and count <= rate.amount:
             shared = await self._shared.add(f"{route_class}:{int(window)}:{who}", rate.seconds)
             count = max(count, shared or 0)
-        return Standing(route_class, rate, count, math.ceil(rate.seconds - passed))
+        return LimitState(route_class, rate, count, math.ceil(rate.seconds - passed))
 
     async def check(self) -> None:
         """Raises RateStoreAway."""
@@ -138,7 +138,7 @@ class RateLimitHeaders:
         await self._app(scope, receive, telling)
 
 
-def tell_of_limits(operation: dict[str, Any], route_class: RouteClass | None) -> None:
+def document_limits(operation: dict[str, Any], route_class: RouteClass | None) -> None:
     """What the OpenAPI says of a route that is limited. Every answer has the headers; the refusal shows them."""
     rate = None if route_class is None else DEFAULTS[route_class]
     if route_class is None or rate is None:
@@ -150,7 +150,7 @@ def tell_of_limits(operation: dict[str, Any], route_class: RouteClass | None) ->
 
 
 def _documented(route_class: RouteClass, rate: Rate) -> dict[str, Any]:
-    shown = Standing(route_class, rate, 1, rate.seconds).headers()
+    shown = LimitState(route_class, rate, 1, rate.seconds).headers()
     told = {
         "RateLimit-Policy": f"The limit; by default {rate.amount:,} requests in {rate.seconds} seconds.",
         "RateLimit": "What is left of it, and in how many seconds it starts again.",

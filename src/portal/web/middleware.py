@@ -21,7 +21,7 @@ from portal.core.ids import new_id
 from portal.web import errors
 from portal.web.addresses import Addresses
 from portal.web.framing import HeadTooLarge, TargetTooLong, body_length
-from portal.web.streaming import BrokenOff
+from portal.web.streaming import DownloadAborted
 from portal.web.validation import told_name
 
 POLICY = (  # what `default-src` does not cover is named, and object-src too, which old browsers want
@@ -50,7 +50,7 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        tasks.attend()
+        tasks.track_current_task()
         request_id, started, status = str(new_id()), time.monotonic(), 0
         state = scope.setdefault("state", {})
         state.update(request_id=request_id, address=self._addresses.of(scope))
@@ -106,8 +106,8 @@ class SecurityHeaders:
         await self._app(scope, receive, guarded)
 
 
-class Bugs:
-    """Turns what nobody foresaw into a plain 500; inside the headers, so that they stand on it too."""
+class CatchUnhandled:
+    """HashingQueue what nobody foresaw into a plain 500; inside the headers, so that they stand on it too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -125,7 +125,7 @@ class Bugs:
 
         try:
             await self._app(scope, receive, noticed)
-        except BrokenOff:
+        except DownloadAborted:
             raise
         except Exception:
             _log.exception("request_failed", method=scope["method"], started=started)
@@ -134,7 +134,7 @@ class Bugs:
             await errors.server_error(scope["state"]["request_id"])(scope, receive, send)
 
 
-class Gate:
+class HeadValidation:
     """Refuses a head that two readers could read in two ways, or that is too large (RFC 9112 §3.2, §6)."""
 
     def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str]) -> None:
@@ -166,7 +166,7 @@ class Gate:
             )
 
 
-class BodyCare:
+class BodyLimit:
     """Caps bodies that are not streamed, and closes a connection whose body nobody read to its end.
 
     Without the second, a client that was refused early would go on sending to a server that goes on reading.

@@ -34,7 +34,7 @@ def names_no_id(templates: Iterable[str], path: str) -> bool:
 def _fits(template: list[str], given: list[str]) -> bool:
     pairs = list(zip(template, given, strict=False))
     return len(template) == len(given) and all(
-        bool(theirs) if mine.endswith(_ID) else mine == theirs for mine, theirs in pairs
+        bool(is_owner) if mine.endswith(_ID) else mine == is_owner for mine, is_owner in pairs
     )
 
 
@@ -43,6 +43,6 @@ def _likeness(template: list[str], given: list[str]) -> float:
     missing = template[len(given) :]
     if len(given) > len(template) or len(missing) > 1 or any(word[:1] != "{" for word in missing):
         return 0
-    words = [(mine, theirs) for mine, theirs in zip(template, given, strict=False) if mine[:1] != "{"]
-    least = min(1.0 if mine == theirs else SequenceMatcher(a=mine, b=theirs).ratio() for mine, theirs in words)
+    words = [(mine, is_owner) for mine, is_owner in zip(template, given, strict=False) if mine[:1] != "{"]
+    least = min(1.0 if mine == is_owner else SequenceMatcher(a=mine, b=is_owner).ratio() for mine, is_owner in words)
     return least if least >= _LIKE else 0

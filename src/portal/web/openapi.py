@@ -14,10 +14,10 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from portal.core.errors import InvalidInput
-from portal.web import components, words
+from portal.web import components, descriptions
 from portal.web.errors import PROBLEM_JSON, Problem, ValidationFailed, documented
 from portal.web.framing import TargetTooLong
-from portal.web.limits import Limits, tell_of_limits
+from portal.web.limits import Limits, document_limits
 
 _IF_MATCH = r'^("(0|[1-9]\d{0,8})"|\*)$'  # what can match at all
 _LONG = 500  # characters, each up to twelve bytes in a path
@@ -79,7 +79,7 @@ def _complete(operation: dict[str, Any], limits: Limits) -> None:
     gate = documented(InvalidInput, TargetTooLong) if _can_be_long(operation) else documented(InvalidInput)
     for status, answer in gate.items():
         answers.setdefault(str(status), answer)
-    tell_of_limits(operation, limits.class_of(operation["operationId"]))
+    document_limits(operation, limits.class_of(operation["operationId"]))
     for answer in answers.values():
         answer["headers"] = answer.get("headers", {}) | {"X-Request-ID": _REQUEST_ID}
     for parameter in operation.get("parameters", ()):
@@ -120,7 +120,11 @@ def _settle(parameter: dict[str, Any], *, changes: bool) -> None:
     if parameter["name"] == "If-Match" and changes:
         parameter |= {"required": True, "schema": {"type": "string", "pattern": _IF_MATCH}}
     _tidy(schema)
-    told = parameter.get("description") or schema.pop("description", None) or words.PARAMETERS.get(parameter["name"])
+    told = (
+        parameter.get("description")
+        or schema.pop("description", None)
+        or descriptions.PARAMETERS.get(parameter["name"])
+    )
     schema.pop("description", None)
     if told:
         parameter["description"] = told
@@ -132,8 +136,8 @@ def _tidy(schema: dict[str, Any]) -> None:
         del schema["title"]
     for name, field in schema.get("properties", {}).items():
         _tidy(field)
-        if "$ref" not in field and name in words.FIELDS:
-            field.setdefault("description", words.FIELDS[name])
+        if "$ref" not in field and name in descriptions.FIELDS:
+            field.setdefault("description", descriptions.FIELDS[name])
     for part in ([schema["items"]] if "items" in schema else []) + schema.get("anyOf", []):
         _tidy(part)
 

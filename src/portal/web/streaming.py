@@ -17,7 +17,7 @@ OCTET_STREAM = "application/octet-stream"
 _MAX_NAME, _MAX_SUFFIX = 255, 32  # bytes that any file system takes; and as `names` counts them
 
 
-class Primed:
+class Prefetched:
     """Chunks whose first was already fetched. Closing it closes them, whether or not it was ever read."""
 
     def __init__(self, first: bytes | None, rest: AsyncGenerator[bytes, None]) -> None:
@@ -34,19 +34,19 @@ class Primed:
         await self._rest.aclose()
 
 
-async def primed(chunks: AsyncGenerator[bytes, None]) -> Primed:
+async def prefetch_first(chunks: AsyncGenerator[bytes, None]) -> Prefetched:
     """The same bytes, the first of them already fetched: what fails at once is still a clean error."""
-    return Primed(await anext(chunks, None), chunks)
+    return Prefetched(await anext(chunks, None), chunks)
 
 
-class BrokenOff(Exception):
+class DownloadAborted(Exception):
     """A download broke in the middle, and how is on record: the connection is to be broken without more ado."""
 
 
 class DownloadResponse(StreamingResponse):
     """Streams `chunks`, and closes them however the answer ends."""
 
-    def __init__(self, chunks: Primed, *, status: int, headers: dict[str, str]) -> None:
+    def __init__(self, chunks: Prefetched, *, status: int, headers: dict[str, str]) -> None:
         super().__init__(chunks, status_code=status, headers=headers, media_type=OCTET_STREAM)
         self._chunks = chunks
 
@@ -55,7 +55,7 @@ class DownloadResponse(StreamingResponse):
             try:
                 await super().__call__(scope, receive, send)
             except PortalError:
-                raise BrokenOff from None
+                raise DownloadAborted from None
 
 
 def attachment(name: str, mark: str) -> str:

@@ -1,7 +1,7 @@
 """The body watchdog, in pure ASGI: a client that stops sending, or sends drop by drop, is answered 408 and cut off.
 
 Comes in: `receive`. Leaves: the same messages, or `TooSlow` in the place of one that did not come in time. Only the
-time spent waiting for the client counts, never what the portal takes for itself. Outside of it `BodyCare`
+time spent waiting for the client counts, never what the portal takes for itself. Outside of it `BodyLimit`
 closes the connection. Who does not read, or never ends a head, is `connection`'s to judge: no ASGI application sees it.
 """
 
@@ -10,16 +10,16 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from portal.core.patience import Patience
+from portal.core.timeouts import ClientTimeouts
 from portal.web.errors import TooSlow
 
 
 class BodyWatchdog:
     """Every `stall_bytes` buy the client another `stall_seconds` of waiting."""
 
-    def __init__(self, app: ASGIApp, patience: Patience) -> None:
+    def __init__(self, app: ASGIApp, client_timeouts: ClientTimeouts) -> None:
         self._app = app
-        self._patience = patience
+        self._patience = client_timeouts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

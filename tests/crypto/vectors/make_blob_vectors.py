@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from portal.crypto import derive, wrap
 from portal.crypto.blob import PREAMBLE_SIZE, BlobSealer, segment_range
-from portal.crypto.format import HEAD_SIZE, Place, bound_head
+from portal.crypto.format import HEAD_SIZE, BlobContext, bound_head
 from portal.crypto.layout import PREFIX_SIZE, SALT_SIZE, Layout
 from portal.crypto.record import FileClaim, PartClaim, make
 from portal.crypto.stream import SegmentCutter, StreamSealer
@@ -58,12 +58,12 @@ def drawing(name: str) -> Iterator[list[bytes]]:
 FILE_KEY, DATA_KEY, MASTER_KEY = fixed("file key"), fixed("data key"), fixed("master key")
 OTHER_FILE_KEY, OTHER_MASTER_KEY = fixed("other file key"), fixed("other master key")
 DATA_KEY_ID, SCOPE = fixed_id("data key id"), f"case:{fixed_id('case').hex}"
-PLACE = Place(fixed_id("file"), fixed_id("blob"), 0, 1)
-LATER = Place(PLACE.file_id, fixed_id("later blob"), 9_999, 2)
+PLACE = BlobContext(fixed_id("file"), fixed_id("blob"), 0, 1)
+LATER = BlobContext(PLACE.file_id, fixed_id("later blob"), 9_999, 2)
 KID = derive.master_key_id(MASTER_KEY)
 
 
-def where(place: Place) -> Vector:
+def where(place: BlobContext) -> Vector:
     return {
         "file_id": str(place.file_id),
         "blob_id": str(place.blob_id),
@@ -310,7 +310,7 @@ def blob_vector(name: str, blob: bytes, key: bytes) -> Vector:
     return {"name": name, **where(PLACE), "log2_segment": 8, "file_key_hex": key.hex(), "blob_hex": blob.hex()}
 
 
-def sealed(name: str, size: int, place: Place = PLACE, key: bytes = FILE_KEY) -> bytes:
+def sealed(name: str, size: int, place: BlobContext = PLACE, key: bytes = FILE_KEY) -> bytes:
     with drawing(f"blob {name}"):
         return seal_blob(recipe(size), place, key, SMALL)
 

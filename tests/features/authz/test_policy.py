@@ -11,11 +11,11 @@ import pytest
 
 from portal.core.errors import Forbidden, InsufficientScope, NotFound, PortalError
 from portal.core.principal import CredentialKind, Permission, Principal, Role
-from portal.features.authz import colours, policy
+from portal.features.authz import policy, tlp
 from portal.features.authz.actions import EVERYONE, SEE_CASE, SEE_FILE, UNTIL_ARCHIVED, UNTIL_CLOSED, Action
 from portal.features.authz.policy import CaseReadOnly
-from portal.features.authz.sight import sees_every_case, sight_of
-from portal.features.authz.standing import CaseRole, CaseStatus, InCase, Stand, Standing, Tlp
+from portal.features.authz.relation import CaseContext, CaseRole, CaseStatus, Relation, RelationKind, Tlp
+from portal.features.authz.visibility import sees_every_case, visible_to
 
 ME, SESSION = UUID(int=1), UUID(int=3)
 ON_OBJECTS = [action for action in Action if action.rule.stands]
@@ -28,11 +28,11 @@ def principal(role: Role) -> Principal:
     return Principal(f"user:{ME}", role, ME, SESSION)
 
 
-def case(role: CaseRole | None, status: CaseStatus = CaseStatus.OPEN) -> InCase:
-    return InCase(status, Tlp.AMBER, role)
+def case(role: CaseRole | None, status: CaseStatus = CaseStatus.OPEN) -> CaseContext:
+    return CaseContext(status, Tlp.AMBER, role)
 
 
-def answer_on(role: Role, action: Action, standing: Standing) -> Answer:
+def answer_on(role: Role, action: Action, standing: Relation) -> Answer:
     try:
         policy.require_on(principal(role), action, standing)
     except PortalError as refused:
@@ -45,8 +45,10 @@ def test_every_action_has_a_row_that_allows_somebody_something() -> None:
         rule = action.rule
         assert rule.roles or rule.stands or rule.on_others
         assert bool(rule.stands) is bool(rule.known_to)
-        assert rule.stands - {Stand.BREAK_GLASS, Stand.OWNER} <= rule.known_to  # no right to what is unknown
-    assert {stand for action in ON_OBJECTS for stand in action.rule.stands} == set(Stand) - {Stand.NOBODY}
+        assert (
+            rule.stands - {RelationKind.BREAK_GLASS, RelationKind.OWNER} <= rule.known_to
+        )  # no right to what is unknown
+    assert {stand for action in ON_OBJECTS for stand in action.rule.stands} == set(RelationKind) - {RelationKind.NOBODY}
 
 
 def test_an_action_is_refused_where_its_row_has_no_column() -> None:
@@ -55,7 +57,7 @@ def test_an_action_is_refused_where_its_row_has_no_column() -> None:
             with pytest.raises(Forbidden):
                 policy.require(principal(Role.ADMIN), action)
         if not action.rule.stands:
-            assert answer_on(Role.ADMIN, action, Standing(theirs=True, case=case(CaseRole.LEAD))) is NotFound
+            assert answer_on(Role.ADMIN, action, Relation(is_owner=True, case=case(CaseRole.LEAD))) is NotFound
         if not action.rule.on_others:
             with pytest.raises(Forbidden):
                 policy.require_of(principal(Role.ADMIN), action, UUID(int=2))
@@ -112,32 +114,32 @@ def test_what_is_anothers_asks_for_a_session_that_runs_the_portal() -> None:
 
 def test_a_file_in_a_case_is_its_members_even_if_somebody_else_uploaded_it() -> None:
     for action in ON_FILES:
-        assert answer_on(Role.ANALYST, action, Standing(theirs=True, case=case(None))) is NotFound
+        assert answer_on(Role.ANALYST, action, Relation(is_owner=True, case=case(None))) is NotFound
 
 
 @pytest.mark.parametrize("membership", CaseRole)
 def test_an_auditor_gets_nothing_by_a_membership(membership: CaseRole) -> None:
     for action in ON_OBJECTS:
-        plain = answer_on(Role.AUDITOR, action, Standing(theirs=False, case=case(None)))
-        assert answer_on(Role.AUDITOR, action, Standing(theirs=True, case=case(membership))) == plain
-    standing = Standing(theirs=True, case=case(membership))
+        plain = answer_on(Role.AUDITOR, action, Relation(is_owner=False, case=case(None)))
+        assert answer_on(Role.AUDITOR, action, Relation(is_owner=True, case=case(membership))) == plain
+    standing = Relation(is_owner=True, case=case(membership))
     assert answer_on(Role.AUDITOR, Action.FILE_DOWNLOAD, standing) is Forbidden
 
 
 @pytest.mark.parametrize("membership", CaseRole)
 def test_an_uploader_account_only_uploads_whatever_its_membership_says(membership: CaseRole) -> None:
     for action in ON_OBJECTS:
-        for theirs in (True, False):
-            for_it = answer_on(Role.UPLOADER, action, Standing(theirs=theirs, case=case(membership)))
-            plain = answer_on(Role.UPLOADER, action, Standing(theirs=theirs, case=case(CaseRole.UPLOADER)))
+        for is_owner in (True, False):
+            for_it = answer_on(Role.UPLOADER, action, Relation(is_owner=is_owner, case=case(membership)))
+            plain = answer_on(Role.UPLOADER, action, Relation(is_owner=is_owner, case=case(CaseRole.UPLOADER)))
             assert for_it == plain
-    standing = Standing(theirs=True, case=case(membership))
+    standing = Relation(is_owner=True, case=case(membership))
     assert answer_on(Role.UPLOADER, Action.FILE_DOWNLOAD, standing) is Forbidden
 
 
 @pytest.mark.parametrize("role", [Role.ANALYST, Role.UPLOADER])
 def test_an_uploader_of_a_case_sees_that_a_file_arrived_and_does_nothing_to_it(role: Role) -> None:
-    uploaded = Standing(theirs=True, case=case(CaseRole.UPLOADER))
+    uploaded = Relation(is_owner=True, case=case(CaseRole.UPLOADER))
     for action in ON_FILES:
         assert answer_on(role, action, uploaded) is (None if action is Action.FILE_READ else Forbidden)
 
@@ -145,14 +147,14 @@ def test_an_uploader_of_a_case_sees_that_a_file_arrived_and_does_nothing_to_it(r
 @pytest.mark.parametrize("membership", CaseRole)
 def test_an_administrator_who_is_a_member_may_do_what_either_may(membership: CaseRole) -> None:
     for action in ON_OBJECTS:
-        standing = Standing(theirs=False, case=case(membership))
-        either = {answer_on(Role.ADMIN, action, Standing(theirs=False, case=case(None)))}
+        standing = Relation(is_owner=False, case=case(membership))
+        either = {answer_on(Role.ADMIN, action, Relation(is_owner=False, case=case(None)))}
         either |= {answer_on(Role.ANALYST, action, standing)}
         assert (answer_on(Role.ADMIN, action, standing) is None) == (None in either)
 
 
 def test_breaking_glass_opens_for_administrators_alone() -> None:
-    broken = Standing(theirs=False, case=case(None), broke_glass=True)
+    broken = Relation(is_owner=False, case=case(None), broke_glass=True)
     answers = {role: answer_on(role, Action.FILE_DOWNLOAD, broken) for role in Role}
     assert answers == {
         Role.ADMIN: None,
@@ -161,12 +163,12 @@ def test_breaking_glass_opens_for_administrators_alone() -> None:
         Role.AUDITOR: Forbidden,
     }
     for action in set(ON_OBJECTS) - {Action.FILE_DOWNLOAD}:
-        plain = Standing(theirs=False, case=case(None))
+        plain = Relation(is_owner=False, case=case(None))
         assert answer_on(Role.ADMIN, action, broken) == answer_on(Role.ADMIN, action, plain)
 
 
 def test_glass_is_broken_by_a_person_who_is_signed_in() -> None:
-    broken = Standing(theirs=False, case=case(None), broke_glass=True)
+    broken = Relation(is_owner=False, case=case(None), broke_glass=True)
     policy.require_on(principal(Role.ADMIN), Action.FILE_DOWNLOAD, broken)
     by_token = replace(principal(Role.ADMIN), kind=CredentialKind.TOKEN)
     with pytest.raises(Forbidden):
@@ -176,7 +178,7 @@ def test_glass_is_broken_by_a_person_who_is_signed_in() -> None:
 def test_a_grantee_knows_of_the_file_and_cannot_pass_it_on() -> None:
     allowed = {Action.FILE_READ, Action.FILE_DOWNLOAD, Action.GRANT_DECLINE}
     for place in (None, case(None)):
-        granted = Standing(theirs=False, case=place, granted=True)
+        granted = Relation(is_owner=False, case=place, granted=True)
         for action in ON_FILES:
             assert answer_on(Role.ANALYST, action, granted) is (None if action in allowed else Forbidden)
             assert answer_on(Role.UPLOADER, action, granted) is NotFound
@@ -187,10 +189,10 @@ def test_a_closed_case_is_read_only_and_an_archived_one_keeps_even_its_members(s
     for action in ON_OBJECTS:
         taken = status in action.rule.statuses
         for role in (Role.ANALYST, Role.ADMIN):
-            live = answer_on(role, action, Standing(theirs=True, case=case(CaseRole.LEAD)))
-            now = answer_on(role, action, Standing(theirs=True, case=case(CaseRole.LEAD, status)))
+            live = answer_on(role, action, Relation(is_owner=True, case=case(CaseRole.LEAD)))
+            now = answer_on(role, action, Relation(is_owner=True, case=case(CaseRole.LEAD, status)))
             assert now is (CaseReadOnly if live is None and not taken else live)  # a stranger learns no status
-        assert answer_on(Role.ANALYST, action, Standing(theirs=True, case=case(None, status))) is NotFound
+        assert answer_on(Role.ANALYST, action, Relation(is_owner=True, case=case(None, status))) is NotFound
 
 
 def test_what_takes_a_right_away_is_possible_in_every_status() -> None:
@@ -216,22 +218,22 @@ def test_an_account_is_a_member_only_as_what_it_would_be_worth() -> None:
 def test_a_listing_shows_what_a_reading_would() -> None:
     for role in Role:
         assert sees_every_case(principal(role)) is (role in {Role.ADMIN, Role.AUDITOR})
-        seen = sight_of(principal(role))
+        seen = visible_to(principal(role))
         for membership in CaseRole:
-            read = answer_on(role, Action.FILE_READ, Standing(theirs=False, case=case(membership)))
+            read = answer_on(role, Action.FILE_READ, Relation(is_owner=False, case=case(membership)))
             assert (read is None) == (seen.user_id is None or membership in seen.roles)
 
 
 def test_the_tables_leave_out_no_role_no_status_and_no_colour() -> None:
     assert set(policy.MEMBERSHIPS) == set(Role)
     assert all(set(worth) == set(CaseRole) for worth in policy.MEMBERSHIPS.values())
-    assert set(policy.MOVES) == set(CaseStatus)
+    assert set(policy.STATUS_TRANSITIONS) == set(CaseStatus)
     assert [str(tlp) for tlp in Tlp] == ["CLEAR", "GREEN", "AMBER", "AMBER+STRICT", "RED"]
 
 
 def test_content_is_never_for_those_who_only_manage_watch_or_upload() -> None:
     reads = Action.FILE_DOWNLOAD.rule.stands
-    assert reads.isdisjoint({Stand.ADMIN, Stand.AUDITOR, Stand.UPLOADER, Stand.NOBODY})
+    assert reads.isdisjoint({RelationKind.ADMIN, RelationKind.AUDITOR, RelationKind.UPLOADER, RelationKind.NOBODY})
     assert Action.CASE_READ.rule.stands == SEE_CASE
     assert Action.FILE_READ.rule.stands == SEE_FILE
 
@@ -244,18 +246,18 @@ def test_a_move_takes_no_colour_off_that_is_enforced(origin: Tlp | None) -> None
     order = {Tlp.AMBER_STRICT: 1, Tlp.RED: 2}
     for target in (None, *Tlp):
         cases = [None if tlp is None else replace(case(CaseRole.LEAD), tlp=tlp) for tlp in (target, origin)]
-        there, here = (Standing(theirs=True, case=one) for one in cases)
+        there, here = (Relation(is_owner=True, case=one) for one in cases)
         if order.get(target or Tlp.CLEAR, 0) >= order.get(origin or Tlp.CLEAR, 0):
-            colours.require_colour(here, there)
+            tlp.require_tlp(here, there)
         else:
-            with pytest.raises(colours.TlpForbidsMove):
-                colours.require_colour(here, there)
+            with pytest.raises(tlp.TlpForbidsMove):
+                tlp.require_tlp(here, there)
 
 
 def test_a_credential_for_one_case_finds_nothing_outside_of_it() -> None:
     confined = replace(principal(Role.ANALYST), case_id=CASE)
-    within = Standing(theirs=True, case=replace(case(CaseRole.LEAD), id=CASE))
-    elsewhere = Standing(theirs=True), replace(within, case=replace(case(CaseRole.LEAD), id=ANOTHER))
+    within = Relation(is_owner=True, case=replace(case(CaseRole.LEAD), id=CASE))
+    elsewhere = Relation(is_owner=True), replace(within, case=replace(case(CaseRole.LEAD), id=ANOTHER))
     for action in ON_OBJECTS:
         if answer_on(Role.ANALYST, action, replace(within, case=case(CaseRole.LEAD))) is None:
             policy.require_on(confined, action, within)
@@ -264,4 +266,4 @@ def test_a_credential_for_one_case_finds_nothing_outside_of_it() -> None:
                 policy.require_on(confined, action, outside)
     with pytest.raises(Forbidden):
         policy.require(confined, Action.CASE_CREATE)
-    assert sight_of(confined).case_id == CASE
+    assert visible_to(confined).case_id == CASE

@@ -11,9 +11,9 @@ from portal.core import clock
 from portal.core.ids import new_id
 from portal.core.principal import Origin, Principal, Role
 from portal.db.unit_of_work import Database
-from portal.features.authz.standing import CaseRole
+from portal.features.authz.relation import CaseRole
+from portal.features.cases.catalog import CaseCatalog, NewCase
 from portal.features.cases.members import Members
-from portal.features.cases.register import NewCase, Register
 from portal.features.cases.views import CaseView
 from portal.features.identity import repository as accounts
 from portal.features.identity.repository import User
@@ -27,7 +27,7 @@ class Office:
     """Every service of the feature over one database."""
 
     database: Database
-    register: Register
+    register: CaseCatalog
     members: Members
 
     async def person(self, role: Role = Role.ANALYST) -> Principal:
@@ -73,7 +73,7 @@ class Office:
 
 @pytest.fixture
 def office(database: Database) -> Office:
-    return Office(database, Register(database), Members(database, Revocations()))
+    return Office(database, CaseCatalog(database), Members(database, Revocations()))
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from portal.core.errors import Forbidden, NotFound, PortalError
 from portal.core.ids import new_id
 from portal.core.principal import Principal, Role
 from portal.features.authz.policy import CaseReadOnly
-from portal.features.authz.standing import CaseRole, CaseStatus
+from portal.features.authz.relation import CaseRole, CaseStatus
+from portal.features.cases.catalog import CaseChanges
 from portal.features.cases.members import AlreadyMember, LastLead, MemberRefused
-from portal.features.cases.register import CaseChanges
 from portal.features.cases.views import CaseView
 
 from .conftest import ORIGIN, Office

@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from portal import tables
-from portal.backends.blobs.base import BlobStat, BlobWriter, Make, Span, StoreAway, T
+from portal.backends.blobs.base import BlobStat, BlobWriter, ByteSpan, FillBuffer, StoreAway, T
 from portal.backends.blobs.memory import MemoryStore
 from portal.backends.keys.local import LocalKeyProvider
 from portal.backends.scanners.memory import MemoryScanner
@@ -33,19 +33,19 @@ from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import service as audit_service
 from portal.features.audit.record import Recorder
 from portal.features.audit.service import Audit
-from portal.features.authz.standing import CaseRole
+from portal.features.authz.relation import CaseRole
 from portal.features.cases import service as cases_service
-from portal.features.cases.register import NewCase
+from portal.features.cases.catalog import NewCase
 from portal.features.cases.service import Cases
 from portal.features.cases.views import CaseView
 from portal.features.files import repository
 from portal.features.files import service as files_service
-from portal.features.files.catalog import Catalog
-from portal.features.files.delivery import Deliveries, Delivery, Extent
-from portal.features.files.granting import end_grants_of
-from portal.features.files.intake import Intake
+from portal.features.files.catalog import FileCatalog
+from portal.features.files.downloads.delivery import ByteRange, Deliveries, Delivery
 from portal.features.files.maintenance import Maintenance
+from portal.features.files.rights.grants import end_grants_of
 from portal.features.files.service import Files
+from portal.features.files.uploads.intake import Intake
 from portal.features.files.views import Details, FileView
 from portal.features.identity import repository as accounts
 from portal.features.identity import service as identity_service
@@ -114,7 +114,7 @@ class ShakyStore:
         return _ShakyWriter(self, await self._inner.create(key))
 
     async def get(
-        self, key: str, spans: Sequence[Span], use: Callable[[memoryview], T], *, size: int | None = None
+        self, key: str, spans: Sequence[ByteSpan], use: Callable[[memoryview], T], *, size: int | None = None
     ) -> AsyncGenerator[T, None]:
         async for piece in self._inner.get(key, spans, bytes, size=size):
             self.may("get")
@@ -154,7 +154,7 @@ class _ShakyWriter:
     def __init__(self, store: ShakyStore, inner: BlobWriter) -> None:
         self._store, self._inner = store, inner
 
-    async def write(self, size: int, make: Make) -> None:
+    async def write(self, size: int, make: FillBuffer) -> None:
         self._store.may("write")
         await self._inner.write(size, make)
 
@@ -183,7 +183,7 @@ class Bytes:
     fails: Exception | None = None
     meanwhile: Callable[[], Awaitable[None]] = nothing
     piece: int = 300
-    announced: int | None = None
+    content_length: int | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         for at in range(0, len(self.content), self.piece):
@@ -226,7 +226,7 @@ class House:
         return self.files.deliveries
 
     @property
-    def catalog(self) -> Catalog:
+    def catalog(self) -> FileCatalog:
         return self.files.catalog
 
     @property
@@ -270,7 +270,7 @@ class House:
     async def hand_in(
         self, principal: Principal, content: bytes = CONTENT, *, key: str | None = None, **said: Any
     ) -> FileView:
-        return await self.intake.take_in(principal, Bytes(content, **said), ORIGIN, idempotency_key=key)
+        return await self.intake.receive(principal, Bytes(content, **said), ORIGIN, idempotency_key=key)
 
     async def fetch(self, principal: Principal, file_id: UUID) -> bytes:
         """The whole file, as a download has it."""
@@ -323,12 +323,12 @@ async def drink(delivery: Delivery, into: bytearray) -> None:
 
 async def found_out() -> None:
     """The portal knows what became of every upload."""
-    while tasks._aside:
-        await asyncio.wait(tasks._aside)
+    while tasks._cancellable:
+        await asyncio.wait(tasks._cancellable)
 
 
-def whole(file: FileView) -> Extent:
-    return Extent(0, file.size or 0)
+def whole(file: FileView) -> ByteRange:
+    return ByteRange(0, file.size or 0)
 
 
 def blob_of(house: House) -> str:
@@ -421,7 +421,7 @@ async def analyst(house: House) -> Principal:
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    """Moves the one clock ahead."""
+    """FileMover the one clock ahead."""
     real = clock.now
 
     def move(by: timedelta) -> None:

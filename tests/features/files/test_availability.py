@@ -14,7 +14,7 @@ from portal.core import clock
 from portal.core.principal import Principal
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
-from portal.features.authz.sight import EVERYTHING
+from portal.features.authz.visibility import UNRESTRICTED
 from portal.features.files import availability, repository
 from portal.features.files.listing import Filters, Order, list_page
 from portal.features.files.views import FileView
@@ -27,7 +27,7 @@ AVAILABLE = Order.AVAILABLE
 
 async def poll(house: House, start: datetime | None = None, limit: int = 200) -> list[FileView]:
     async with house.database.read() as connection:
-        return await list_page(connection, Filters(EVERYTHING, available_from=start, order=AVAILABLE), None, limit)
+        return await list_page(connection, Filters(UNRESTRICTED, available_from=start, order=AVAILABLE), None, limit)
 
 
 class Poller:
@@ -54,15 +54,15 @@ async def ready(connection: AsyncConnection, owner: Principal, **changes: Any) -
 
 
 async def test_an_upload_is_stamped_when_it_ends(house: House, analyst: Principal) -> None:
-    for announced in (None, len(CONTENT)):
+    for content_length in (None, len(CONTENT)):
         began: list[datetime] = []
 
         async def note(began: list[datetime] = began) -> None:
             await asyncio.sleep(0.01)  # the databases' clocks are this machine's
             began.append(clock.now())
 
-        arrival = Bytes(announced=announced, meanwhile=note)
-        file = await house.intake.take_in(analyst, arrival, ORIGIN)
+        arrival = Bytes(content_length=content_length, meanwhile=note)
+        file = await house.intake.receive(analyst, arrival, ORIGIN)
         assert file.available_at is not None
         assert file.created_at < began[0] <= file.available_at
         assert await house.found(file.id) == file
@@ -120,8 +120,8 @@ async def test_of_many_writers_at_once_a_poller_misses_none(
 
     async def write(number: int) -> None:
         for turn in range(10):
-            announced = len(CONTENT) if (number + turn) % 2 else None
-            await house.hand_in(analyst, announced=announced)
+            content_length = len(CONTENT) if (number + turn) % 2 else None
+            await house.hand_in(analyst, content_length=content_length)
 
     writers = [asyncio.create_task(write(number)) for number in range(5)]
     while not all(writer.done() for writer in writers):
@@ -165,5 +165,5 @@ async def test_a_span_of_time_is_listed_from_its_beginning_to_before_its_end(hou
 async def test_a_file_that_is_moved_is_new_where_it_is(house: House, analyst: Principal) -> None:
     moved, other = await house.hand_in(analyst), await house.hand_in(analyst)
     case = await house.open_case(analyst)
-    await house.files.moves.move(analyst, moved.id, None, case.id, ORIGIN)
+    await house.files.mover.move(analyst, moved.id, None, case.id, ORIGIN)
     assert [file.id for file in await poll(house, other.available_at)] == [other.id, moved.id]

@@ -22,7 +22,7 @@ from portal.core.ids import new_id
 from portal.core.principal import Principal, Role
 from portal.features.audit import record
 from portal.features.audit.events import Event
-from portal.features.authz.sight import Sight
+from portal.features.authz.visibility import Visibility
 from portal.features.files import repository
 from portal.features.files.access import ANY_VERSION
 from portal.features.files.catalog import Changes
@@ -65,14 +65,14 @@ OTHERS: dict[tuple[Role, Verb], type[PortalError] | None] = {
 
 
 async def test_a_file_of_another_is_what_the_role_makes_it(house: House, analyst: Principal) -> None:
-    callers = {role: await house.principal(role) for role in Role}
+    authenticators = {role: await house.principal(role) for role in Role}
     for (role, verb), error in OTHERS.items():
         file = await house.hand_in(analyst)
         if error is None:
-            await verb(house, callers[role], file)
+            await verb(house, authenticators[role], file)
             continue
         with pytest.raises(error):
-            await verb(house, callers[role], file)
+            await verb(house, authenticators[role], file)
         assert await house.found(file.id) == file
 
 
@@ -98,7 +98,7 @@ async def test_a_listing_shows_ones_own_or_everybodys(house: House, analyst: Pri
         return sorted(file.name for file in page.items)
 
     assert await seen(analyst) == ["mine"]
-    assert await seen(analyst, seen_by=Sight(other.user_id, frozenset())) == ["mine"]
+    assert await seen(analyst, seen_by=Visibility(other.user_id, frozenset())) == ["mine"]
     for role in (Role.ADMIN, Role.AUDITOR):
         assert await seen(await house.principal(role)) == ["mine", "theirs"]
     assert await seen(await house.principal(Role.UPLOADER)) == []

@@ -13,14 +13,14 @@ from portal.core.errors import Forbidden, IntegrityError, NotFound, PortalError
 from portal.core.ids import new_id
 from portal.core.principal import Principal, Role
 from portal.features.authz.policy import CaseReadOnly
-from portal.features.authz.standing import CaseRole, CaseStatus
-from portal.features.cases import standing
-from portal.features.cases.register import CaseChanges, CaseNotEmpty
+from portal.features.authz.relation import CaseRole, CaseStatus
+from portal.features.cases import relations
+from portal.features.cases.catalog import CaseChanges, CaseNotEmpty
 from portal.features.cases.views import CaseView
-from portal.features.files import delivery
 from portal.features.files.catalog import Changes
+from portal.features.files.downloads import delivery
 from portal.features.files.listing import Filters
-from portal.features.files.upload import KeyReused, UploadGone
+from portal.features.files.uploads.attempt import KeyReused, UploadGone
 from portal.features.files.views import FileView
 
 from .conftest import CONTENT, MARKER, ORIGIN, House, drink, whole
@@ -140,7 +140,7 @@ async def test_who_handed_a_file_in_has_no_right_to_it_beyond_their_membership(
 async def test_a_listing_is_the_inbox_and_the_cases_newest_first(
     house: House, analyst: Principal, case: CaseView
 ) -> None:
-    reader, theirs = await member(house, analyst, case, READER), await house.open_case(await house.principal())
+    reader, is_owner = await member(house, analyst, case, READER), await house.open_case(await house.principal())
     files = [
         await house.hand_in(reader, name="mine"),
         await house.hand_in(analyst, name="the case's", case_id=case.id),
@@ -148,7 +148,7 @@ async def test_a_listing_is_the_inbox_and_the_cases_newest_first(
         await house.hand_in(analyst, name="the case's again", case_id=case.id),
     ]
     await house.hand_in(analyst, name="the lead's inbox")
-    assert theirs.id != case.id
+    assert is_owner.id != case.id
     seen: list[UUID] = []
     after = None
     for _ in files:
@@ -356,11 +356,11 @@ async def test_a_change_waits_for_the_closing_of_its_case(
     attempts: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
         "update": lambda: house.catalog.update(analyst, file.id, None, Changes(name="x"), ORIGIN),
         "delete": lambda: house.catalog.delete(analyst, file.id, None, ORIGIN),
-        "move": lambda: house.files.moves.move(analyst, file.id, None, None, ORIGIN),
+        "move": lambda: house.files.mover.move(analyst, file.id, None, None, ORIGIN),
         "hand_in": lambda: house.hand_in(analyst, case_id=case.id),
     }
     async with house.database.write() as connection:
-        await standing.hold(connection, case.id, alone=True)
+        await relations.lock_case(connection, case.id, exclusive=True)
         await connection.execute(text("UPDATE cases SET status = 'closed'"))
         attempt = asyncio.create_task(attempts[verb]())
         done, _ = await asyncio.wait([attempt], timeout=0.3)  # time enough for one that does not wait
@@ -414,10 +414,10 @@ async def test_a_file_that_the_database_alone_moved_opens_for_nobody_and_is_foun
     house: House, analyst: Principal, case: CaseView, edit: str
 ) -> None:
     thief = await house.principal()
-    theirs = await house.open_case(thief)
-    await house.hand_in(thief, case_id=theirs.id)  # there is a key of that scope
+    is_owner = await house.open_case(thief)
+    await house.hand_in(thief, case_id=is_owner.id)  # there is a key of that scope
     file = await house.hand_in(analyst, case_id=case.id)
-    values = {"other": theirs.id.hex, "scope": f"case:{theirs.id.hex}", "owner": analyst.user_id.hex}
+    values = {"other": is_owner.id.hex, "scope": f"case:{is_owner.id.hex}", "owner": analyst.user_id.hex}
     used = {name: value for name, value in values.items() if name == "owner" or f":{name}" in edit}
     await house.execute(f"UPDATE files SET {edit} WHERE owner_id = :owner", **used)  # noqa: S608  # columns' names
     for who in (analyst, thief):
@@ -431,13 +431,13 @@ async def test_a_case_and_its_scope_edited_together_open_nothing_either(
     house: House, analyst: Principal, case: CaseView
 ) -> None:
     thief = await house.principal()
-    theirs = await house.open_case(thief)
-    await house.hand_in(thief, case_id=theirs.id)
+    is_owner = await house.open_case(thief)
+    await house.hand_in(thief, case_id=is_owner.id)
     file = await house.hand_in(analyst, case_id=case.id)
     await house.execute(
         "UPDATE files SET case_id = :case, scope = :scope WHERE owner_id = :owner",
-        case=theirs.id.hex,
-        scope=f"case:{theirs.id.hex}",
+        case=is_owner.id.hex,
+        scope=f"case:{is_owner.id.hex}",
         owner=analyst.user_id.hex,
     )
     with pytest.raises(IntegrityError):

@@ -21,9 +21,9 @@ from portal.core.principal import Principal
 from portal.features.audit import record
 from portal.features.audit.events import Event
 from portal.features.files import maintenance, repository
-from portal.features.files.lease import LEASE
 from portal.features.files.maintenance import IDEMPOTENCY_KEPT, Checked
 from portal.features.files.models import Status
+from portal.features.files.uploads.lease import LEASE
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedFile
 from portal.strongbox.reader import Reader
@@ -41,7 +41,7 @@ async def crashed(house: House, analyst: Principal, *, key: str | None = None) -
         house.database.away = True
 
     with pytest.raises(Unavailable):
-        await house.intake.take_in(analyst, Bytes(meanwhile=die), ORIGIN, idempotency_key=key)
+        await house.intake.receive(analyst, Bytes(meanwhile=die), ORIGIN, idempotency_key=key)
     await tasks.drain()  # with the process ends what it would have settled itself
     house.database.away = False
 

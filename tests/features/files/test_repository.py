@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core import clock
 from portal.core.ids import new_id
 from portal.core.principal import Principal
-from portal.crypto.format import Place
-from portal.features.authz.sight import Sight
+from portal.crypto.format import BlobContext
+from portal.features.authz.visibility import Visibility
 from portal.features.files import repository
 from portal.features.files.listing import Filters, list_page
 from portal.features.files.models import Kind, Status
@@ -44,7 +44,7 @@ async def pending(house: House, owner: Principal, **changes: Any) -> UUID:
     new = new_file(owner, **changes)
     async with house.database.write() as connection:
         assert await repository.add(connection, new)
-        await repository.add_blob(connection, Place(new["id"], new_id()), "memory")
+        await repository.add_blob(connection, BlobContext(new["id"], new_id()), "memory")
     file_id: UUID = new["id"]
     return file_id
 
@@ -74,10 +74,10 @@ async def listed(
     return file_id
 
 
-async def places(house: House, file_id: UUID) -> list[Place]:
+async def places(house: House, file_id: UUID) -> list[BlobContext]:
     async with house.database.read() as connection:
         stored = await repository.stored_blobs(connection, file_id)
-    return [Place(file_id, UUID(hex=key)) for _, key in stored]
+    return [BlobContext(file_id, UUID(hex=key)) for _, key in stored]
 
 
 async def parts(connection: AsyncConnection, file_id: UUID) -> tuple[SealedPart, ...]:
@@ -234,8 +234,8 @@ async def test_parts_come_in_order_and_without_destroyed_ones(house: House, anal
     file_id = await pending(house, analyst)
     async with house.database.write() as connection:
         for number in (2, 1):
-            await repository.add_blob(connection, Place(file_id, new_id(), number), "memory")
-        for place in [Place(row.file_id, row.id, row.part) for row in await _blobs(connection)]:
+            await repository.add_blob(connection, BlobContext(file_id, new_id(), number), "memory")
+        for place in [BlobContext(row.file_id, row.id, row.part) for row in await _blobs(connection)]:
             await repository.store_part(connection, SealedPart(place, new_id(), b"w", b"c" * 32, 3, 187, "memory"))
     async with house.database.read() as connection:
         assert [part.place.part for part in await parts(connection, file_id)] == [0, 1, 2]
@@ -298,10 +298,10 @@ async def test_a_listing_is_narrowed_to_its_owner(house: House, analyst: Princip
     other = await house.principal()
     await listed(house, analyst, name="mine")
     await listed(house, other, name="theirs")
-    assert await names(house, seen_by=Sight(analyst.user_id, frozenset())) == ["mine"]
+    assert await names(house, seen_by=Visibility(analyst.user_id, frozenset())) == ["mine"]
     assert await names(house) == ["mine", "theirs"]
-    assert await names(house, seen_by=Sight(analyst.user_id, frozenset(), new_id())) == []
-    assert await names(house, seen_by=Sight(None, frozenset(), new_id())) == []
+    assert await names(house, seen_by=Visibility(analyst.user_id, frozenset(), new_id())) == []
+    assert await names(house, seen_by=Visibility(None, frozenset(), new_id())) == []
 
 
 PARTS = {

@@ -48,10 +48,10 @@ async def test_an_upload_is_two_transactions_of_two_and_five_statements(
 async def test_a_small_upload_is_one_transaction_of_five_statements(
     house: House, analyst: Principal, sync_engine: Engine
 ) -> None:
-    small = Bytes(announced=len(CONTENT))
-    await house.intake.take_in(analyst, small, ORIGIN)
+    small = Bytes(content_length=len(CONTENT))
+    await house.intake.receive(analyst, small, ORIGIN)
     with counted(sync_engine) as seen:
-        await house.intake.take_in(analyst, small, ORIGIN)
+        await house.intake.receive(analyst, small, ORIGIN)
     assert seen == {"statements": 5, "commits": 1}
 
 

@@ -11,7 +11,7 @@ from portal.core.errors import DigestMismatch
 from portal.core.ids import new_id
 from portal.core.principal import CredentialKind, Principal, Role
 from portal.db.unit_of_work import DatabaseAway
-from portal.features.files import delivery
+from portal.features.files.downloads import delivery
 from portal.features.files.maintenance import FAILED_KEPT
 from portal.features.files.transfers import TooManyTransfers, Transfers, WorkerBusy
 
@@ -82,7 +82,7 @@ async def test_uploads_and_downloads_beyond_it_begin_nothing(house: House, monke
         await house.fetch(one, file.id)
     assert len(await house.rows("files")) == 1
     assert len(await house.record("file.download_started")) == 1
-    await house.hand_in(one, announced=len(CONTENT))  # lies in its row
+    await house.hand_in(one, content_length=len(CONTENT))  # lies in its row
     await house.hand_in(await house.principal())
     await running.chunks.aclose()
     assert await house.fetch(one, file.id) == CONTENT
@@ -98,7 +98,7 @@ async def test_of_many_at_once_as_many_run_as_may(house: House) -> None:
     async def pause() -> None:
         await asyncio.sleep(0.1)
 
-    sending = (house.intake.take_in(one, Bytes(meanwhile=pause), ORIGIN) for _ in range(8))
+    sending = (house.intake.receive(one, Bytes(meanwhile=pause), ORIGIN) for _ in range(8))
     ended = await asyncio.gather(*sending, return_exceptions=True)
     assert [type(error) for error in ended if isinstance(error, Exception)] == [TooManyTransfers] * 5
     assert await house.statuses() == ["ready"] * 3
@@ -124,9 +124,9 @@ async def test_a_download_that_nobody_could_judge_again_ends(house: House, monke
 async def test_rows_of_failed_uploads_go_after_days(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     one = await house.principal()
     await house.hand_in(one)
-    for announced in (None, len(CONTENT)):
+    for content_length in (None, len(CONTENT)):
         with pytest.raises(DigestMismatch):
-            await house.hand_in(one, fails=DigestMismatch(), announced=announced)
+            await house.hand_in(one, fails=DigestMismatch(), content_length=content_length)
     await house.maintenance.sweep()
     assert await house.statuses() == ["failed", "failed", "ready"]
     later = clock.now() + FAILED_KEPT + timedelta(minutes=1)

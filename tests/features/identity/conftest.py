@@ -6,9 +6,9 @@ from portal.core.secrets import Secret
 from portal.db.unit_of_work import Database
 from portal.features.identity.accounts import Accounts
 from portal.features.identity.factors import Factors
-from portal.features.identity.owner import Owner
+from portal.features.identity.own_account import OwnAccount
+from portal.features.identity.password_auth import PasswordAuthenticator
 from portal.features.identity.passwords import PasswordHasher
-from portal.features.identity.proofs import Proofs
 from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.revocation import Revocations
 from portal.features.identity.sessions import Sessions
@@ -36,13 +36,13 @@ def factors() -> Factors:
 
 
 @pytest.fixture
-def proofs(database: Database, hasher: PasswordHasher, factors: Factors) -> Proofs:
-    return Proofs(database, hasher, Throttle(KEYS), factors)
+def password_auth(database: Database, hasher: PasswordHasher, factors: Factors) -> PasswordAuthenticator:
+    return PasswordAuthenticator(database, hasher, Throttle(KEYS), factors)
 
 
 @pytest.fixture
-def sessions(database: Database, proofs: Proofs) -> Sessions:
-    return Sessions(database, proofs, AccessTokens(KEYS), RefreshTokens(KEYS))
+def sessions(database: Database, password_auth: PasswordAuthenticator) -> Sessions:
+    return Sessions(database, password_auth, AccessTokens(KEYS), RefreshTokens(KEYS))
 
 
 @pytest.fixture
@@ -60,6 +60,10 @@ def accounts(database: Database, sessions: Sessions, factors: Factors, revocatio
 
 @pytest.fixture
 def owner(
-    database: Database, hasher: PasswordHasher, proofs: Proofs, factors: Factors, revocations: Revocations
-) -> Owner:
-    return Owner(database, hasher, proofs, factors, revocations)
+    database: Database,
+    hasher: PasswordHasher,
+    password_auth: PasswordAuthenticator,
+    factors: Factors,
+    revocations: Revocations,
+) -> OwnAccount:
+    return OwnAccount(database, hasher, password_auth, factors, revocations)

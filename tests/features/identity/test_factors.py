@@ -14,7 +14,7 @@ from portal.db.unit_of_work import Database
 from portal.features.identity.accounts import Accounts, UserChanges
 from portal.features.identity.factors import RECOVERY_CODES, AlreadyEnrolled, Factors, NotEnrolled
 from portal.features.identity.models import RecoveryCodeRow, SecondFactorRow
-from portal.features.identity.owner import Owner
+from portal.features.identity.own_account import OwnAccount
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.registration import Registration
 from portal.features.identity.repository import User
@@ -53,11 +53,11 @@ async def ada(users: Users) -> User:
 
 
 @pytest.fixture
-async def phone(ada: User, owner: Owner, sessions: Sessions, hands: Clock) -> Phone:
+async def phone(ada: User, owner: OwnAccount, sessions: Sessions, hands: Clock) -> Phone:
     return await enrolled(owner, await signed_in(sessions, ada.name), hands)
 
 
-async def enrolled(owner: Owner, principal: Principal, hands: Clock) -> Phone:
+async def enrolled(owner: OwnAccount, principal: Principal, hands: Clock) -> Phone:
     secret = (await owner.enrol_totp(principal, PASSWORD, HERE)).secret
     phone = Phone(secret, [], hands)
     phone.codes = await owner.confirm_totp(principal, PASSWORD, phone.code(), HERE)
@@ -78,7 +78,7 @@ async def refused(sessions: Sessions, code: str | None) -> bool:
 
 
 async def test_an_enrolment_counts_for_nothing_until_it_is_confirmed(
-    ada: User, owner: Owner, sessions: Sessions, users: Users, hands: Clock
+    ada: User, owner: OwnAccount, sessions: Sessions, users: Users, hands: Clock
 ) -> None:
     principal = await signed_in(sessions, ada.name)
     made = await owner.enrol_totp(principal, PASSWORD, HERE)
@@ -94,7 +94,7 @@ async def test_an_enrolment_counts_for_nothing_until_it_is_confirmed(
 
 
 async def test_an_enrolment_is_what_an_authenticator_scans_and_shows_itself_in_no_repr(
-    ada: User, owner: Owner, sessions: Sessions
+    ada: User, owner: OwnAccount, sessions: Sessions
 ) -> None:
     made = await owner.enrol_totp(await signed_in(sessions, ada.name), PASSWORD, HERE)
     parsed = pyotp.parse_uri(made.uri)
@@ -105,7 +105,7 @@ async def test_an_enrolment_is_what_an_authenticator_scans_and_shows_itself_in_n
 
 
 async def test_a_session_alone_enrols_confirms_and_removes_nothing(
-    phone: Phone, owner: Owner, sessions: Sessions, users: Users
+    phone: Phone, owner: OwnAccount, sessions: Sessions, users: Users
 ) -> None:
     eve = await make(users, "Eve")
     thief = await signed_in(sessions, eve.name)
@@ -160,7 +160,9 @@ async def test_a_code_older_than_one_that_was_taken_will_not_do(phone: Phone, se
     assert await refused(sessions, phone.code(-1))
 
 
-async def test_the_code_that_confirmed_is_used_up(ada: User, owner: Owner, sessions: Sessions, hands: Clock) -> None:
+async def test_the_code_that_confirmed_is_used_up(
+    ada: User, owner: OwnAccount, sessions: Sessions, hands: Clock
+) -> None:
     phone = await enrolled(owner, await signed_in(sessions, ada.name), hands)
     hands.move(seconds=-STEP)
     assert await refused(sessions, phone.code())
@@ -237,7 +239,7 @@ async def test_of_many_who_use_one_recovery_code_at_once_one_gets_in(phone: Phon
 
 
 async def test_the_codes_of_one_are_no_codes_of_another(
-    phone: Phone, owner: Owner, sessions: Sessions, users: Users, hands: Clock
+    phone: Phone, owner: OwnAccount, sessions: Sessions, users: Users, hands: Clock
 ) -> None:
     await make(users, "Eve")
     hers = await enrolled(owner, await signed_in(sessions, "Eve"), hands)
@@ -293,7 +295,7 @@ async def test_nothing_of_a_secret_or_a_code_is_kept_in_clear_or_on_record(
 
 
 async def test_an_authenticator_is_removed_with_the_password_and_a_code_alone(
-    phone: Phone, owner: Owner, sessions: Sessions, database: Database, hands: Clock
+    phone: Phone, owner: OwnAccount, sessions: Sessions, database: Database, hands: Clock
 ) -> None:
     principal = await sessions.resolve((await sessions.sign_in("Ada", PASSWORD, HERE, phone.code())).access_token)
     hands.move(seconds=STEP)
@@ -315,9 +317,9 @@ async def test_an_authenticator_is_removed_with_the_password_and_a_code_alone(
 async def test_an_administrator_removes_a_lost_authenticator_which_ends_the_sessions(
     phone: Phone, accounts: Accounts, sessions: Sessions, database: Database, ada: User
 ) -> None:
-    theirs = await sessions.resolve((await sessions.sign_in("Ada", PASSWORD, HERE, phone.code())).access_token)
+    is_owner = await sessions.resolve((await sessions.sign_in("Ada", PASSWORD, HERE, phone.code())).access_token)
     await accounts.reset_totp(CLI, ada.id, HERE)
-    assert not await lives(sessions, database, theirs)
+    assert not await lives(sessions, database, is_owner)
     assert await sign_in(sessions, None) == EVERYTHING
     with pytest.raises(NotEnrolled):
         await accounts.reset_totp(CLI, ada.id, HERE)
@@ -335,7 +337,7 @@ async def test_a_reset_password_goes_around_no_authenticator(
 
 
 async def test_nobody_enrols_a_second_authenticator_or_confirms_none(
-    ada: User, owner: Owner, sessions: Sessions, factors: Factors, database: Database, hands: Clock
+    ada: User, owner: OwnAccount, sessions: Sessions, factors: Factors, database: Database, hands: Clock
 ) -> None:
     principal = await signed_in(sessions, ada.name)
     for _ in range(2 * FREE_HERE):  # the password was right: nobody has to wait
@@ -386,7 +388,7 @@ def strict(sessions: Sessions) -> Sessions:
 
 
 async def test_an_administrator_without_an_authenticator_can_only_enrol_where_one_is_required(
-    users: Users, strict: Sessions, owner: Owner, accounts: Accounts, hands: Clock, database: Database
+    users: Users, strict: Sessions, owner: OwnAccount, accounts: Accounts, hands: Clock, database: Database
 ) -> None:
     await make(users, "root", Role.ADMIN)
     pair = await strict.sign_in("root", PASSWORD, HERE)

@@ -14,10 +14,10 @@ from zxcvbn import frequency_lists
 from portal.core import tasks
 from portal.core.errors import Unavailable, Unprocessable
 from portal.core.ids import new_id
-from portal.features.identity import guessable, passwords
-from portal.features.identity.guessable import COMMON, is_guessable
+from portal.features.identity import password_strength, passwords
+from portal.features.identity.hashing_queue import QueueShare
+from portal.features.identity.password_strength import COMMON, is_guessable
 from portal.features.identity.passwords import MAX_BYTES, MIN_CHARACTERS, PasswordGuessable, PasswordHasher
-from portal.features.identity.turns import Asker
 
 from .counting import Context
 
@@ -345,7 +345,7 @@ async def test_what_is_dear_to_judge_keeps_no_sign_in_waiting(
         return not go.wait(60)
 
     monkeypatch.setattr(passwords, "is_guessable", judged)
-    uploader = Asker.by_account(new_id())
+    uploader = QueueShare.by_account(new_id())
     links = [asyncio.create_task(hasher.hash(HARD, asker=uploader)) for _ in range(32)]
     await asyncio.to_thread(asked.wait, 60)
     assert await hasher.verify(PASSWORD, known)
@@ -361,6 +361,6 @@ def test_no_password_takes_long_to_judge(monkeypatch: pytest.MonkeyPatch) -> Non
         seen.append(text)
         return {"guesses": 1e9}
 
-    monkeypatch.setattr(guessable, "zxcvbn", zxcvbn)
+    monkeypatch.setattr(password_strength, "zxcvbn", zxcvbn)
     assert not is_guessable("4@8({[<369&#!1i|0$5+7%2zxv" * 40)
     assert [len(text) for text in seen] == [24]

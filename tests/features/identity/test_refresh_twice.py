@@ -13,7 +13,7 @@ from portal.core.errors import InvalidGrant, NotSignedIn
 from portal.core.principal import NOWHERE, Origin
 from portal.core.secrets import Secret
 from portal.db.unit_of_work import Database
-from portal.features.identity.proofs import Proofs
+from portal.features.identity.password_auth import PasswordAuthenticator
 from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.sessions import GRACE, Sessions, TokenPair
 from portal.features.identity.tokens import AccessTokens
@@ -88,14 +88,14 @@ async def test_after_the_grace_a_copy_ends_the_session(
 async def test_a_thief_within_the_grace_is_found_out_when_either_goes_on(
     pair: TokenPair, sessions: Sessions, hands: Clock
 ) -> None:
-    theirs = await sessions.refresh(pair.refresh_token, HERE)
+    is_owner = await sessions.refresh(pair.refresh_token, HERE)
     stolen = await sessions.refresh(pair.refresh_token, NOWHERE)
-    assert stolen.refresh_token == theirs.refresh_token  # one family, and no second line of it
+    assert stolen.refresh_token == is_owner.refresh_token  # one family, and no second line of it
     hands.move(minutes=14)
     used = await sessions.refresh(stolen.refresh_token, NOWHERE)
     hands.move(minutes=1)
     with pytest.raises(InvalidGrant):
-        await sessions.refresh(theirs.refresh_token, HERE)
+        await sessions.refresh(is_owner.refresh_token, HERE)
     assert not await is_good(sessions, used)
 
 
@@ -117,11 +117,11 @@ async def test_a_session_that_was_ended_gives_nothing_again(pair: TokenPair, ses
 
 
 async def test_another_key_put_in_front_meanwhile_changes_nothing(
-    pair: TokenPair, sessions: Sessions, database: Database, proofs: Proofs
+    pair: TokenPair, sessions: Sessions, database: Database, password_auth: PasswordAuthenticator
 ) -> None:
     lost = await sessions.refresh(pair.refresh_token, HERE)
     keys = [Secret(b"n" * 32), *KEYS]
-    restarted = Sessions(database, proofs, AccessTokens(keys), RefreshTokens(keys))
+    restarted = Sessions(database, password_auth, AccessTokens(keys), RefreshTokens(keys))
     again = await restarted.refresh(pair.refresh_token, HERE)
     assert again.refresh_token == lost.refresh_token
     assert await is_good(restarted, again)

@@ -17,13 +17,13 @@ from portal.core.secrets import Secret
 from portal.db.unit_of_work import Database
 from portal.features.audit.events import Event
 from portal.features.audit.models import AuditRow
+from portal.features.identity.hashing_queue import QueueShare
 from portal.features.identity.models import SessionRow, UserRow
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.repository import User
 from portal.features.identity.sessions import GRACE, SESSION_LIFETIME, Sessions, TokenPair
 from portal.features.identity.tokens import AccessClaims, AccessTokens
-from portal.features.identity.turns import Asker
 from portal.features.identity.users import Users
 
 from .stage import EVERYTHING
@@ -175,7 +175,7 @@ async def test_every_refusal_costs_one_verification(
     calls: list[str | None] = []
     really = hasher.verify
 
-    async def verify(password: str, known: str | None, asker: Asker) -> bool:
+    async def verify(password: str, known: str | None, asker: QueueShare) -> bool:
         calls.append(known)
         return await really(password, known, asker)
 

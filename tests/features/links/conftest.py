@@ -9,18 +9,18 @@ import pytest
 
 from portal.core import clock
 from portal.core.principal import CredentialKind, Principal, Role
-from portal.features.authz.standing import CaseRole, Tlp
+from portal.features.authz.relation import CaseRole, Tlp
+from portal.features.cases.catalog import CaseCatalog, CaseChanges, NewCase
 from portal.features.cases.members import Members
-from portal.features.cases.register import CaseChanges, NewCase, Register
-from portal.features.files.delivery import Delivery, Extent
+from portal.features.files.downloads.delivery import ByteRange, Delivery
 from portal.features.files.models import Kind
 from portal.features.files.views import Details, FileView
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.links.endings import end_links_of
-from portal.features.links.making import Making
-from portal.features.links.sharing import Sharing
-from portal.features.links.views import Directed, LinkKind, Made, Visit, Wanted
-from portal.features.links.visits import Visits
+from portal.features.links.link_sessions import LinkSessions
+from portal.features.links.links import LinkService
+from portal.features.links.shared_access import SharedAccess
+from portal.features.links.views import CreatedLink, FileForLink, LinkKind, LinkSession, NewLink
 from tests.features.files.conftest import (
     CONTENT,
     ORIGIN,
@@ -55,10 +55,10 @@ class Desk:
     """Everything that links have to do with."""
 
     house: House
-    making: Making
-    visits: Visits
-    sharing: Sharing
-    register: Register
+    links: LinkService
+    sessions: LinkSessions
+    shared_access: SharedAccess
+    register: CaseCatalog
     members: Members
 
     async def case(self, lead: Principal, tlp: Tlp = Tlp.AMBER) -> UUID:
@@ -71,42 +71,49 @@ class Desk:
     async def change(self, lead: Principal, case_id: UUID, **changes: Any) -> None:
         await self.register.update(lead, case_id, None, CaseChanges(**changes), ORIGIN)
 
-    async def download_link(self, maker: Principal, *file_ids: UUID, most: int = 1, **more: Any) -> Made:
-        wanted = Wanted(LinkKind.FILES, DAY, most, file_ids=frozenset(file_ids), **more)
-        return await self.making.make(maker, wanted, ORIGIN)
+    async def download_link(self, maker: Principal, *file_ids: UUID, most: int = 1, **more: Any) -> CreatedLink:
+        wanted = NewLink(LinkKind.FILES, DAY, most, file_ids=frozenset(file_ids), **more)
+        return await self.links.create(maker, wanted, ORIGIN)
 
-    async def case_link(self, maker: Principal, case_id: UUID, most: int = 1, **more: Any) -> Made:
-        return await self.making.make(maker, Wanted(LinkKind.CASE, DAY, most, case_id, **more), ORIGIN)
+    async def case_link(self, maker: Principal, case_id: UUID, most: int = 1, **more: Any) -> CreatedLink:
+        return await self.links.create(maker, NewLink(LinkKind.CASE, DAY, most, case_id, **more), ORIGIN)
 
-    async def upload_link(self, maker: Principal, case_id: UUID | None = None, most: int = 1, **more: Any) -> Made:
-        return await self.making.make(maker, Wanted(LinkKind.UPLOAD, DAY, most, case_id, **more), ORIGIN)
+    async def upload_link(
+        self, maker: Principal, case_id: UUID | None = None, most: int = 1, **more: Any
+    ) -> CreatedLink:
+        return await self.links.create(maker, NewLink(LinkKind.UPLOAD, DAY, most, case_id, **more), ORIGIN)
 
-    async def visit(self, made: Made, password: str | None = None) -> Visit:
-        redeemed = await self.visits.redeem(made.secret, password, ORIGIN)
-        return await self.visits.visit(redeemed.token)
+    async def session(self, made: CreatedLink, password: str | None = None) -> LinkSession:
+        redeemed = await self.sessions.redeem(made.secret, password, ORIGIN)
+        return await self.sessions.session(redeemed.token)
 
-    async def begin(self, visit: Visit, file_id: UUID, start: int = 0, length: int = WHOLE) -> Delivery:
+    async def begin(self, session: LinkSession, file_id: UUID, start: int = 0, length: int = WHOLE) -> Delivery:
         """As the routes do."""
-        await self.sharing.require_offered(visit, file_id)
+        await self.shared_access.require_offered(session, file_id)
 
-        def choose(file: FileView) -> Extent:
-            return Extent(start, min(length, (file.size or 0) - start))
+        def choose(file: FileView) -> ByteRange:
+            return ByteRange(start, min(length, (file.size or 0) - start))
 
-        counted = self.sharing.counting_downloads(visit)
-        return await self.house.deliveries.start(visit.principal, file_id, ORIGIN, choose, counted)
+        counted = self.shared_access.count_download(session)
+        return await self.house.deliveries.start(session.principal, file_id, ORIGIN, choose, counted)
 
-    async def fetch(self, visit: Visit, file_id: UUID, start: int = 0, length: int = WHOLE) -> bytes:
-        delivery = await self.begin(visit, file_id, start, length)
+    async def fetch(self, session: LinkSession, file_id: UUID, start: int = 0, length: int = WHOLE) -> bytes:
+        delivery = await self.begin(session, file_id, start, length)
         return b"".join([chunk async for chunk in delivery.chunks])
 
     async def send(
-        self, visit: Visit, content: bytes = CONTENT, kind: Kind = Kind.OTHER, key: str | None = None, **said: Any
+        self,
+        session: LinkSession,
+        content: bytes = CONTENT,
+        kind: Kind = Kind.OTHER,
+        key: str | None = None,
+        **said: Any,
     ) -> FileView:
         """As the routes do."""
-        arrival = Directed(Bytes(content, said=Details(kind), **said), visit.link)
-        async with self.sharing.box(visit, said.get("announced"), WHOLE, key) as box:
-            return await self.house.intake.take_in(
-                visit.principal, arrival, ORIGIN, idempotency_key=box.key, counted=box.counted
+        arrival = FileForLink(Bytes(content, said=Details(kind), **said), session.link)
+        async with self.shared_access.box(session, said.get("announced"), WHOLE, key) as box:
+            return await self.house.intake.receive(
+                session.principal, arrival, ORIGIN, idempotency_key=box.key, counted=box.counted
             )
 
     async def link_row(self) -> dict[str, Any]:
@@ -122,15 +129,15 @@ def same(stored: Any, id_: UUID) -> bool:
 @pytest.fixture
 def desk(house: House) -> Desk:
     hasher = PasswordHasher(memory_kib=8, passes=1, lanes=1)
-    visits = Visits(house.database, hasher)
-    house.intake._callers.add(CredentialKind.LINK, visits)
+    sessions = LinkSessions(house.database, hasher)
+    house.intake._authenticators.add(CredentialKind.LINK, sessions)
     house.revocations.add("links", end_links_of)
     return Desk(
         house=house,
-        making=Making(house.database, hasher, house.identity.callers),
-        visits=visits,
-        sharing=Sharing(house.database, house.catalog),
-        register=Register(house.database),
+        links=LinkService(house.database, hasher, house.identity.authenticators),
+        sessions=sessions,
+        shared_access=SharedAccess(house.database, house.catalog),
+        register=CaseCatalog(house.database),
         members=Members(house.database, house.revocations),
     )
 

@@ -4,11 +4,11 @@ import pytest
 
 from portal.core.errors import NotSignedIn
 from portal.core.principal import Principal, Role
-from portal.features.authz.standing import CaseRole, CaseStatus
+from portal.features.authz.relation import CaseRole, CaseStatus
 from portal.features.identity.accounts import UserChanges
 from portal.features.links.endings import end_of_account
-from portal.features.links.views import LinkState, Made
-from portal.features.links.visits import LinkRefused
+from portal.features.links.link_sessions import LinkRefused
+from portal.features.links.views import CreatedLink, LinkState
 from tests.features.files.conftest import ORIGIN, House
 
 from .conftest import Clock, Desk
@@ -19,16 +19,16 @@ async def ended(desk: Desk, maker: Principal, *, everything: bool = False) -> in
         return await end_of_account(connection, maker.user_id, actor="a test", origin=ORIGIN, everything=everything)
 
 
-async def refused(desk: Desk, made: Made) -> bool:
+async def refused(desk: Desk, made: CreatedLink) -> bool:
     try:
-        await desk.visit(made)
+        await desk.session(made)
     except LinkRefused:
         return True
     return False
 
 
 async def states(desk: Desk, who: Principal) -> list[LinkState]:
-    return [link.state for link in (await desk.making.list(who, None, 10)).items]
+    return [link.state for link in (await desk.links.list(who, None, 10)).items]
 
 
 @pytest.mark.parametrize("loss", ["disabled", "removed", "made_a_reader", "demoted"])
@@ -56,7 +56,7 @@ async def test_a_right_that_comes_back_brings_no_link_back(
         await desk.joins(lead, case_id, maker, CaseRole.CONTRIBUTOR)
     await desk.members.set_role(lead, case_id, maker.user_id, CaseRole.CONTRIBUTOR, ORIGIN)
     assert await refused(desk, made)
-    assert [link.state for link in (await desk.making.of_case(lead, case_id, None, 10)).items] == [why]
+    assert [link.state for link in (await desk.links.of_case(lead, case_id, None, 10)).items] == [why]
     assert await states(desk, admin) == await states(desk, maker) == [why]
     (event,) = await house.record("link.revoked")
     assert (event["actor"], event["subject"]) == (by, str(made.link.id))
@@ -65,19 +65,19 @@ async def test_a_right_that_comes_back_brings_no_link_back(
 
 async def test_everything_of_an_account_ends_and_nothing_of_another(desk: Desk, house: House, lead: Principal) -> None:
     other = await house.principal()
-    mine, theirs = [await desk.upload_link(lead) for _ in range(2)], await desk.upload_link(other)
+    mine, is_owner = [await desk.upload_link(lead) for _ in range(2)], await desk.upload_link(other)
     assert await ended(desk, lead, everything=True) == 2
     assert await ended(desk, lead, everything=True) == 0
-    assert [await refused(desk, made) for made in (*mine, theirs)] == [True, True, False]
+    assert [await refused(desk, made) for made in (*mine, is_owner)] == [True, True, False]
     assert await states(desk, lead) == [LinkState.CREDENTIALS_ENDED] * 2
 
 
 async def test_what_runs_by_a_link_whose_time_is_over_ends_with_everything(
     desk: Desk, house: House, lead: Principal, hands: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("portal.features.files.delivery._JUDGED_SECONDS", 0)
+    monkeypatch.setattr("portal.features.files.downloads.delivery._JUDGED_SECONDS", 0)
     file = await house.hand_in(lead)
-    running = await desk.begin(await desk.visit(await desk.download_link(lead, file.id)), file.id)
+    running = await desk.begin(await desk.session(await desk.download_link(lead, file.id)), file.id)
     await anext(running.chunks)
     hands.passes(days=1, hours=1)  # a link of a day
     await anext(running.chunks)
@@ -99,7 +99,7 @@ async def test_who_clears_up_takes_an_ended_link_off_the_lists(desk: Desk, lead:
     made = await desk.upload_link(lead)
     await ended(desk, lead, everything=True)
     for _ in range(2):
-        await desk.making.revoke(lead, made.link.id, ORIGIN)
+        await desk.links.revoke(lead, made.link.id, ORIGIN)
     assert await states(desk, lead) == []
     assert len(await desk.house.record("link.revoked")) == 2  # the end, and by hand
 

@@ -68,8 +68,8 @@ async def known_case(_: AsyncConnection, __: Principal, case_id: UUID) -> None:
 
 @pytest.fixture
 def tokens(database: Database, identity: Identity) -> ApiTokens:
-    made = ApiTokens(database, identity.callers, known_case)
-    identity.callers.add(CredentialKind.TOKEN, made)
+    made = ApiTokens(database, identity.authenticators, known_case)
+    identity.authenticators.add(CredentialKind.TOKEN, made)
     return made
 
 
@@ -77,7 +77,7 @@ def tokens(database: Database, identity: Identity) -> ApiTokens:
 def sign_in(database: Database) -> SignIn:
     """Makes an account of a role that is signed in, and its principal."""
 
-    async def make(role: Role = Role.ANALYST) -> Principal:
+    async def new(role: Role = Role.ANALYST) -> Principal:
         now = clock.now()
         user = User(new_id(), name := new_id().hex, name, "no password", role, 1, now)
         session = Session(new_id(), user.id, 1, b"digest", now, now + timedelta(days=1))
@@ -86,7 +86,7 @@ def sign_in(database: Database) -> SignIn:
             await session_rows.add(connection, session)
         return Principal(f"user:{user.id}", role, user.id, session.id)
 
-    return make
+    return new
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from portal.features.identity.models import UserRow
 from portal.features.identity.revocation import Revoked
 from portal.features.tokens import service
 from portal.features.tokens.repository import ApiToken
-from portal.features.tokens.service import ApiTokens, Made, TooManyTokens, Wanted, end_tokens_of
+from portal.features.tokens.service import ApiTokens, CreatedApiToken, NewApiToken, TooManyTokens, end_tokens_of
 
 from .conftest import Clock, SignIn, events
 
@@ -27,11 +27,11 @@ READS = frozenset({Permission.FILES_READ})
 user_rows: Any = UserRow
 
 
-def wanted(permissions: frozenset[Permission] = READS, days: int = 30, *networks: str, **more: Any) -> Wanted:
-    return Wanted("collector", permissions, timedelta(days=days), tuple(map(ip_network, networks)), **more)
+def wanted(permissions: frozenset[Permission] = READS, days: int = 30, *networks: str, **more: Any) -> NewApiToken:
+    return NewApiToken("collector", permissions, timedelta(days=days), tuple(map(ip_network, networks)), **more)
 
 
-async def made(tokens: ApiTokens, principal: Principal, *what: Any, **more: Any) -> Made:
+async def made(tokens: ApiTokens, principal: Principal, *what: Any, **more: Any) -> CreatedApiToken:
     return await tokens.create(principal, wanted(*what, **more), HERE)
 
 
@@ -62,7 +62,7 @@ async def test_the_secret_is_kept_nowhere_and_shown_by_nothing(
     assert len(rows) == 2
     for shown in (*map(str, rows), repr(new), repr(await listed(tokens, ada))):
         assert new.secret not in shown
-        assert (service.MARK.digest(new.secret) or b"").hex() not in shown.replace("\\x", "")
+        assert (service.API_TOKEN_KIND.digest(new.secret) or b"").hex() not in shown.replace("\\x", "")
 
 
 async def test_making_and_ending_one_is_on_record(tokens: ApiTokens, ada: Principal, database: Database) -> None:
@@ -105,11 +105,11 @@ async def test_it_ends_when_it_said(tokens: ApiTokens, ada: Principal, hands: Cl
         await tokens.resolve(new.secret, HERE)
 
 
-async def revoke(tokens: ApiTokens, _: Database, ada: Principal, new: Made) -> None:
+async def revoke(tokens: ApiTokens, _: Database, ada: Principal, new: CreatedApiToken) -> None:
     await tokens.revoke(ada, new.token.id, HERE)
 
 
-async def disable(_: ApiTokens, database: Database, ada: Principal, __: Made) -> None:
+async def disable(_: ApiTokens, database: Database, ada: Principal, __: CreatedApiToken) -> None:
     await change_owner(database, ada, disabled_at=clock.now())
 
 
@@ -187,7 +187,7 @@ async def test_what_was_never_made_costs_no_look_at_the_database(
 async def test_one_that_fits_the_form_and_is_unknown_is_refused(tokens: ApiTokens, ada: Principal) -> None:
     await made(tokens, ada)
     with pytest.raises(NotSignedIn):
-        await tokens.resolve(service.MARK.make(), HERE)
+        await tokens.resolve(service.API_TOKEN_KIND.new(), HERE)
 
 
 async def test_its_last_use_is_shown_to_the_minute(tokens: ApiTokens, ada: Principal, hands: Clock) -> None:

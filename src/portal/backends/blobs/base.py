@@ -9,8 +9,8 @@ from uuid import UUID
 from portal.core.errors import IntegrityError, Unavailable
 
 MAX_WRITE = 2 << 20
-Make = Callable[[memoryview], object]
-Span = tuple[int, int]  # (start, length), in bytes of a blob
+FillBuffer = Callable[[memoryview], object]
+ByteSpan = tuple[int, int]  # (start, length), in bytes of a blob
 T = TypeVar("T")
 
 _KEY = re.compile(r"[0-9a-f]{32}")
@@ -36,7 +36,7 @@ class BlobStat:
 class BlobWriter(Protocol):
     """One blob being written. Exactly one of `commit` and `abort` ends it."""
 
-    async def write(self, size: int, make: Make) -> None:
+    async def write(self, size: int, make: FillBuffer) -> None:
         """Append `size` bytes, at most MAX_WRITE, that `make` puts into the memory it is handed, in whatever thread.
 
         Raises StorageFull or StoreAway, and what `make` raises; then only `abort` may follow.
@@ -56,7 +56,7 @@ class BlobSource(Protocol):
     """Where blobs are read. Safe for concurrent use."""
 
     def get(
-        self, key: str, spans: Sequence[Span], use: Callable[[memoryview], T], *, size: int | None = None
+        self, key: str, spans: Sequence[ByteSpan], use: Callable[[memoryview], T], *, size: int | None = None
     ) -> AsyncGenerator[T, None]:
         """What `use` makes of each span's bytes in turn, piece by piece; fewer only where the blob ends.
 
@@ -108,7 +108,7 @@ class BlobStore(BlobSource, Protocol):
         """Let go of connections. Idempotent."""
 
 
-def given(data: bytes) -> Make:
+def copy_of(data: bytes) -> FillBuffer:
     """For `BlobWriter.write`: bytes that are there already."""
 
     def copy(room: memoryview) -> None:

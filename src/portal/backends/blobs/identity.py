@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from uuid import UUID
 
+from portal.core.atomic_rename import rename_new
 from portal.core.ids import new_id
-from portal.core.publish import publish
 
 _FILE = "store.json"
 _FORMAT = 1
@@ -40,6 +40,6 @@ def write(root: Path, store_id: UUID) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        publish(partial, root / _FILE)
+        rename_new(partial, root / _FILE)
     finally:
         partial.unlink(missing_ok=True)

@@ -23,10 +23,19 @@ from uuid import UUID
 import aiofiles.os
 
 from portal.backends.blobs import identity
-from portal.backends.blobs.base import MAX_WRITE, BlobMissing, BlobStat, Make, Span, StoreAway, checked, is_key
+from portal.backends.blobs.base import (
+    MAX_WRITE,
+    BlobMissing,
+    BlobStat,
+    ByteSpan,
+    FillBuffer,
+    StoreAway,
+    checked,
+    is_key,
+)
 from portal.backends.blobs.blockfile import BlockFile
 from portal.core.errors import IntegrityError, StorageFull
-from portal.core.tasks import kept, uninterrupted
+from portal.core.tasks import acquire_or_release, shielded
 
 _PIECE = 2 << 20  # two segments; a call into a thread reads about as much
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -61,7 +70,7 @@ class LocalStore:
         self._id = store_id
 
     async def create(self, key: str) -> "_LocalWriter":
-        return await kept(self._begin(key), _LocalWriter.abort)
+        return await acquire_or_release(self._begin(key), _LocalWriter.abort)
 
     async def _begin(self, key: str) -> "_LocalWriter":
         temp, final = self._temp(key), self._final(key)
@@ -73,7 +82,7 @@ class LocalStore:
         return _claim(temp, final)
 
     async def get(
-        self, key: str, spans: Sequence[Span], use: Callable[[memoryview], _T], *, size: int | None = None
+        self, key: str, spans: Sequence[ByteSpan], use: Callable[[memoryview], _T], *, size: int | None = None
     ) -> AsyncGenerator[_T, None]:
         pieces, loop = _read(self._final(key), spans, use, size), asyncio.get_running_loop()
         reading, more = None, True
@@ -86,7 +95,7 @@ class LocalStore:
                         yield piece
             finally:
                 if more:
-                    await uninterrupted(_close_behind(reading, pieces))  # a cancelled scope would cancel this too
+                    await shielded(_close_behind(reading, pieces))  # a cancelled scope would cancel this too
 
     async def stat(self, key: str) -> BlobStat | None:
         with _translated():
@@ -151,7 +160,7 @@ class _LocalWriter:
         self._file, self._temp, self._final = file, temp, final
         self._committing = False
 
-    async def write(self, size: int, make: Make) -> None:
+    async def write(self, size: int, make: FillBuffer) -> None:
         with _translated():
             if self._file.holds(size):
                 self._file.append(size, make)
@@ -161,7 +170,7 @@ class _LocalWriter:
     async def commit(self) -> None:
         self._committing = True
         with _translated():
-            await uninterrupted(asyncio.to_thread(_publish, self._file, self._temp, self._final))
+            await shielded(asyncio.to_thread(_publish, self._file, self._temp, self._final))
 
     async def abort(self) -> None:
         if not self._committing:
@@ -185,7 +194,7 @@ def _advance(pieces: Generator[list[_T], None, list[_T]]) -> tuple[list[_T], boo
 
 
 def _read(
-    path: Path, spans: Sequence[Span], use: Callable[[memoryview], _T], size: int | None
+    path: Path, spans: Sequence[ByteSpan], use: Callable[[memoryview], _T], size: int | None
 ) -> Generator[list[_T], None, list[_T]]:
     """What `use` makes of the pieces: a list for each call into a thread, the last one returned when all is closed."""
     left = sum(length for _, length in spans)
@@ -205,7 +214,7 @@ def _read(
     return used
 
 
-def _pieces(descriptor: int, spans: Sequence[Span], room: memoryview) -> Iterator[memoryview]:
+def _pieces(descriptor: int, spans: Sequence[ByteSpan], room: memoryview) -> Iterator[memoryview]:
     for start, length in spans:
         at, end = start, start + length
         while at < end and (count := os.preadv(descriptor, [room[: end - at]], at)):

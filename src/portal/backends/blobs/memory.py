@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from uuid import UUID
 
-from portal.backends.blobs.base import BlobMissing, BlobStat, Make, Span, StoreAway, T, checked
+from portal.backends.blobs.base import BlobMissing, BlobStat, ByteSpan, FillBuffer, StoreAway, T, checked
 from portal.core.errors import IntegrityError
 
 _PIECE = 1 << 20
@@ -25,7 +25,7 @@ class MemoryStore:
         return _MemoryWriter(self.blobs, key)
 
     async def get(
-        self, key: str, spans: Sequence[Span], use: Callable[[memoryview], T], *, size: int | None = None
+        self, key: str, spans: Sequence[ByteSpan], use: Callable[[memoryview], T], *, size: int | None = None
     ) -> AsyncGenerator[T, None]:
         blob = self.blobs.get(checked(key))
         if blob is None:
@@ -68,7 +68,7 @@ class _MemoryWriter:
         self._blobs, self._key = blobs, key
         self._data = bytearray()
 
-    async def write(self, size: int, make: Make) -> None:
+    async def write(self, size: int, make: FillBuffer) -> None:
         room = bytearray(size)
         await asyncio.to_thread(make, memoryview(room))
         self._data += room

@@ -14,10 +14,11 @@ from sqlalchemy import bindparam, func, insert, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.db.statements import hold_alone
+from portal.db.tables import table
 from portal.features.audit.models import AuditNumberRow, AuditRow
 
-_audit: Any = AuditRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
-_numbers: Any = AuditNumberRow.__table__  # type: ignore[attr-defined]
+_audit = table(AuditRow)
+_numbers = table(AuditNumberRow)
 _LAST = select(func.coalesce(func.max(_numbers.c.number), 0))
 _SETTLED = select(_numbers.c.seq).where(_numbers.c.settled).order_by(_numbers.c.seq.desc()).limit(1)
 _NEWEST = select(func.max(_audit.c.seq))

@@ -18,12 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from portal.core import clock
 from portal.db.statements import hold_alone
+from portal.db.tables import table
 from portal.features.audit.events import Event, EventKind
 from portal.features.audit.models import AuditRow, OutboxRow
 
 _OPTION: Final = "portal_audit_sinks"
-_audit: Any = AuditRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
-_outbox: Any = OutboxRow.__table__  # type: ignore[attr-defined]
+_audit = table(AuditRow)
+_outbox = table(OutboxRow)
 _ADD: Any = insert(_outbox).from_select(
     ["sink", "seq"],
     select(bindparam("to", type_=_outbox.c.sink.type), _audit.c.seq).where(_audit.c.id == bindparam("of")),

@@ -65,7 +65,7 @@ class Refusals:
         self._waiting.append(_event(kept, origin))
         if not self._writing:
             self._writing = True
-            tasks.begin(self._write())
+            tasks.spawn_to_end(self._write())
 
     async def close_round(self) -> None:
         """Write what was counted, and begin anew."""

@@ -9,10 +9,10 @@ from enum import StrEnum
 from typing import Final, Self
 
 from portal.core.principal import Permission, Role
-from portal.features.authz.standing import CaseStatus, Stand
+from portal.features.authz.relation import CaseStatus, RelationKind
 
 Roles = frozenset[Role]
-Stands = frozenset[Stand]
+Stands = frozenset[RelationKind]
 
 NO_ROLE: Final[Roles] = frozenset()
 EVERYONE: Final[Roles] = frozenset(Role)
@@ -21,13 +21,13 @@ OVERSEERS: Final[Roles] = frozenset({Role.ADMIN, Role.AUDITOR})
 INVESTIGATORS: Final[Roles] = frozenset({Role.ADMIN, Role.ANALYST})
 """An uploader account learns of no other account."""
 
-TEAM: Final[Stands] = frozenset({Stand.LEAD, Stand.CONTRIBUTOR, Stand.READER})
-WATCHERS: Final[Stands] = frozenset({Stand.AUDITOR, Stand.ADMIN})
-MANAGERS: Final[Stands] = frozenset({Stand.LEAD, Stand.ADMIN})
-AUTHORS: Final[Stands] = frozenset({Stand.OWNER, Stand.LEAD, Stand.CONTRIBUTOR})
-SEE_FILE: Final[Stands] = TEAM | WATCHERS | {Stand.OWNER, Stand.UPLOADER, Stand.GRANTEE}
-SEE_CASE: Final[Stands] = TEAM | WATCHERS | {Stand.UPLOADER}
-SEE_LINKS: Final[Stands] = WATCHERS | {Stand.LEAD}
+TEAM: Final[Stands] = frozenset({RelationKind.LEAD, RelationKind.CONTRIBUTOR, RelationKind.READER})
+WATCHERS: Final[Stands] = frozenset({RelationKind.AUDITOR, RelationKind.ADMIN})
+MANAGERS: Final[Stands] = frozenset({RelationKind.LEAD, RelationKind.ADMIN})
+AUTHORS: Final[Stands] = frozenset({RelationKind.OWNER, RelationKind.LEAD, RelationKind.CONTRIBUTOR})
+SEE_FILE: Final[Stands] = TEAM | WATCHERS | {RelationKind.OWNER, RelationKind.UPLOADER, RelationKind.GRANTEE}
+SEE_CASE: Final[Stands] = TEAM | WATCHERS | {RelationKind.UPLOADER}
+SEE_LINKS: Final[Stands] = WATCHERS | {RelationKind.LEAD}
 
 ALWAYS: Final = frozenset(CaseStatus)
 """Reading, and what takes a right away."""
@@ -76,25 +76,28 @@ class Action(StrEnum):
 
     FILE_CREATE = (
         "files.create",
-        on_case(AUTHORS | {Stand.UPLOADER}, UNTIL_CLOSED, roles=INVESTIGATORS | {Role.UPLOADER}),
+        on_case(AUTHORS | {RelationKind.UPLOADER}, UNTIL_CLOSED, roles=INVESTIGATORS | {Role.UPLOADER}),
     )
     FILE_LIST = "files.list", on_file(SEE_FILE, roles=EVERYONE)
     FILE_READ = "files.read", on_file(SEE_FILE)
     FILE_DOWNLOAD = (  # an administrator manages without reading
         "files.download",
-        on_file(TEAM | {Stand.OWNER, Stand.BREAK_GLASS, Stand.GRANTEE}),
+        on_file(TEAM | {RelationKind.OWNER, RelationKind.BREAK_GLASS, RelationKind.GRANTEE}),
     )
-    FILE_UPDATE = "files.update", on_file(AUTHORS | {Stand.ADMIN}, UNTIL_CLOSED)
-    FILE_DELETE = "files.delete", on_file(MANAGERS | {Stand.OWNER}, UNTIL_CLOSED)
-    FILE_MOVE = "files.move", on_file(frozenset({Stand.OWNER, Stand.LEAD}), UNTIL_CLOSED)  # a move chooses the readers
-    FILE_BREAK_GLASS = "files.break_glass", on_file(frozenset({Stand.ADMIN}))
-    GRANT_LIST = "files.grants.list", on_file(WATCHERS | {Stand.OWNER, Stand.LEAD})
+    FILE_UPDATE = "files.update", on_file(AUTHORS | {RelationKind.ADMIN}, UNTIL_CLOSED)
+    FILE_DELETE = "files.delete", on_file(MANAGERS | {RelationKind.OWNER}, UNTIL_CLOSED)
+    FILE_MOVE = (
+        "files.move",
+        on_file(frozenset({RelationKind.OWNER, RelationKind.LEAD}), UNTIL_CLOSED),
+    )  # a move chooses the readers
+    FILE_BREAK_GLASS = "files.break_glass", on_file(frozenset({RelationKind.ADMIN}))
+    GRANT_LIST = "files.grants.list", on_file(WATCHERS | {RelationKind.OWNER, RelationKind.LEAD})
     GRANT_SET = (
         "files.grants.set",
-        on_file(frozenset({Stand.OWNER, Stand.LEAD}), UNTIL_ARCHIVED, roles=INVESTIGATORS),
+        on_file(frozenset({RelationKind.OWNER, RelationKind.LEAD}), UNTIL_ARCHIVED, roles=INVESTIGATORS),
     )
-    GRANT_REVOKE = "files.grants.revoke", on_file(MANAGERS | {Stand.OWNER})
-    GRANT_DECLINE = "files.grants.decline", on_file(frozenset({Stand.GRANTEE}))
+    GRANT_REVOKE = "files.grants.revoke", on_file(MANAGERS | {RelationKind.OWNER})
+    GRANT_DECLINE = "files.grants.decline", on_file(frozenset({RelationKind.GRANTEE}))
 
     CASE_CREATE = "cases.create", Rule(roles=INVESTIGATORS)
     CASE_LIST = "cases.list", Rule(roles=EVERYONE)
@@ -105,12 +108,12 @@ class Action(StrEnum):
     MEMBER_LIST = "cases.members.list", on_case(TEAM | WATCHERS)
     MEMBER_SET = "cases.members.set", on_case(MANAGERS, UNTIL_ARCHIVED)
     MEMBER_REMOVE = "cases.members.remove", on_case(MANAGERS)
-    MEMBER_LEAVE = "cases.members.leave", on_case(TEAM | {Stand.UPLOADER})
-    GLASS_LIST = "cases.break_glass.list", on_case(WATCHERS | {Stand.LEAD}, roles=OVERSEERS)
+    MEMBER_LEAVE = "cases.members.leave", on_case(TEAM | {RelationKind.UPLOADER})
+    GLASS_LIST = "cases.break_glass.list", on_case(WATCHERS | {RelationKind.LEAD}, roles=OVERSEERS)
 
     LINK_LIST = "links.list", Rule(roles=EVERYONE)
     LINK_FILES = "links.give_files", on_file(AUTHORS, UNTIL_CLOSED)  # a reader passes nothing on
-    LINK_CASE = "links.give_case", on_case(frozenset({Stand.LEAD}), UNTIL_CLOSED)
+    LINK_CASE = "links.give_case", on_case(frozenset({RelationKind.LEAD}), UNTIL_CLOSED)
     LINK_UPLOAD = "links.collect", on_case(AUTHORS, UNTIL_CLOSED)
     CASE_LINK_LIST = "cases.links.list", on_case(SEE_LINKS)
     CASE_LINK_REVOKE = "cases.links.revoke", Rule(stands=MANAGERS, known_to=SEE_LINKS)

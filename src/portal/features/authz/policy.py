@@ -10,7 +10,7 @@ from uuid import UUID
 from portal.core.errors import Conflict, Forbidden, InsufficientScope, NotFound, PortalError
 from portal.core.principal import EVERY_PERMISSION, CredentialKind, Permission, Principal, Role
 from portal.features.authz.actions import INVESTIGATORS, OVERSEERS, Action
-from portal.features.authz.standing import INBOX, CaseRole, CaseStatus, Stand, Standing, Tlp
+from portal.features.authz.relation import INBOX, CaseRole, CaseStatus, Relation, RelationKind, Tlp
 
 
 class CaseReadOnly(Conflict):
@@ -21,18 +21,18 @@ class TlpForbidsLinks(Conflict):
     code, title = "tlp_forbids_links", "The case's TLP colour lets nothing go to people without an account."
 
 
-MEMBERSHIPS: dict[Role, dict[CaseRole, Stand]] = {
-    Role.ADMIN: {role: Stand(role) for role in CaseRole},
-    Role.ANALYST: {role: Stand(role) for role in CaseRole},
-    Role.UPLOADER: dict.fromkeys(CaseRole, Stand.UPLOADER),
-    Role.AUDITOR: dict.fromkeys(CaseRole, Stand.AUDITOR),
+MEMBERSHIPS: dict[Role, dict[CaseRole, RelationKind]] = {
+    Role.ADMIN: {role: RelationKind(role) for role in CaseRole},
+    Role.ANALYST: {role: RelationKind(role) for role in CaseRole},
+    Role.UPLOADER: dict.fromkeys(CaseRole, RelationKind.UPLOADER),
+    Role.AUDITOR: dict.fromkeys(CaseRole, RelationKind.AUDITOR),
 }
 """What a membership is worth to an account: never more than the account's role."""
 
 GRANTEES: frozenset[Role] = INVESTIGATORS
 """Accounts that may be let read a single file: others never read."""
 
-MOVES: dict[CaseStatus, frozenset[CaseStatus]] = {
+STATUS_TRANSITIONS: dict[CaseStatus, frozenset[CaseStatus]] = {
     CaseStatus.OPEN: frozenset({CaseStatus.IN_PROGRESS, CaseStatus.ON_HOLD, CaseStatus.CLOSED}),
     CaseStatus.IN_PROGRESS: frozenset({CaseStatus.ON_HOLD, CaseStatus.CLOSED}),
     CaseStatus.ON_HOLD: frozenset({CaseStatus.IN_PROGRESS, CaseStatus.CLOSED}),
@@ -41,7 +41,7 @@ MOVES: dict[CaseStatus, frozenset[CaseStatus]] = {
 }
 """Where a case may go from each status. Back to `open` is reopening."""
 
-LINKS: frozenset[Tlp] = frozenset({Tlp.CLEAR, Tlp.GREEN, Tlp.AMBER})
+SHAREABLE_TLP: frozenset[Tlp] = frozenset({Tlp.CLEAR, Tlp.GREEN, Tlp.AMBER})
 """From cases of which colour something may go to people without an account."""
 
 GRANTABLE: frozenset[Permission] = EVERY_PERMISSION - {Permission.ACCOUNT, Permission.ADMINISTER}
@@ -74,11 +74,11 @@ def require(principal: Principal, action: Action) -> None:
         raise _refusal(Forbidden, action)
 
 
-def require_on(principal: Principal, action: Action, standing: Standing) -> None:
+def require_on(principal: Principal, action: Action, standing: Relation) -> None:
     """For one object. Raises Forbidden where the caller may know of it, else NotFound; CaseReadOnly."""
     if not _reaches(principal, standing):
         raise _refusal(NotFound, action, standing.about)
-    held = stands(principal, standing)
+    held = relations_of(principal, standing)
     if not held & action.rule.stands:
         known = held & action.rule.known_to
         raise _refusal(Forbidden if known else NotFound, action, standing.about)
@@ -88,28 +88,30 @@ def require_on(principal: Principal, action: Action, standing: Standing) -> None
         raise Forbidden("Nobody but its owner reads an inbox: there is no lead to show it to.")
 
 
-def require_links(principal: Principal, action: Action, standing: Standing) -> None:
+def require_links(principal: Principal, action: Action, standing: Relation) -> None:
     """That a link may be made for that: to what may leave the case; or by its lead to hand in, whatever its colour.
 
     Raises TlpForbidsLinks.
     """
     if standing.case is None or links_allowed(standing.case.tlp):
         return
-    if action is not Action.LINK_UPLOAD or Stand.LEAD not in stands(principal, standing):
+    if action is not Action.LINK_UPLOAD or RelationKind.LEAD not in relations_of(principal, standing):
         raise TlpForbidsLinks
 
 
-def stands(principal: Principal, standing: Standing) -> frozenset[Stand]:
+def relations_of(principal: Principal, standing: Relation) -> frozenset[RelationKind]:
     """The columns of the table that a caller has."""
-    by_role = {Role.ADMIN: Stand.ADMIN, Role.AUDITOR: Stand.AUDITOR}.get(principal.role, Stand.NOBODY)
+    by_role = {Role.ADMIN: RelationKind.ADMIN, Role.AUDITOR: RelationKind.AUDITOR}.get(
+        principal.role, RelationKind.NOBODY
+    )
     may_break = principal.role is Role.ADMIN and principal.kind is CredentialKind.SESSION  # a person gave the reason
-    glass = Stand.BREAK_GLASS if standing.broke_glass and may_break else Stand.NOBODY
-    return frozenset({by_role, glass, _grantee(principal, standing), _tie(principal.role, standing)})
+    glass = RelationKind.BREAK_GLASS if standing.broke_glass and may_break else RelationKind.NOBODY
+    return frozenset({by_role, glass, _grantee(principal, standing), _case_relation(principal.role, standing)})
 
 
 def may_own(role: Role) -> bool:
     """Whether an account of `role` gets at what lies in its own inbox."""
-    return _tie(role, INBOX) is Stand.OWNER
+    return _case_relation(role, INBOX) is RelationKind.OWNER
 
 
 def may_be_granted(role: Role) -> bool:
@@ -124,12 +126,12 @@ def may_know_name(principal: Principal, user_id: UUID) -> bool:
 
 def may_be(role: Role, case_role: CaseRole) -> bool:
     """Whether an account of `role` can be a member as `case_role`: only as what it would be worth."""
-    return MEMBERSHIPS[role][case_role] == Stand(case_role)
+    return MEMBERSHIPS[role][case_role] == RelationKind(case_role)
 
 
 def may_grant_own(role: Role) -> bool:
     """Whether an account of `role` may let others read what lies in its inbox."""
-    return _may_grant(role, _tie(role, INBOX))
+    return _may_grant(role, _case_relation(role, INBOX))
 
 
 def may_grant_in_case(role: Role, case_role: CaseRole) -> bool:
@@ -137,13 +139,13 @@ def may_grant_in_case(role: Role, case_role: CaseRole) -> bool:
     return _may_grant(role, MEMBERSHIPS[role][case_role])
 
 
-def _may_grant(role: Role, stand: Stand) -> bool:
+def _may_grant(role: Role, stand: RelationKind) -> bool:
     return role in Action.GRANT_SET.rule.roles and stand in Action.GRANT_SET.rule.stands
 
 
 def links_allowed(tlp: Tlp) -> bool:
     """Whether a case of that colour may be shared with people without an account."""
-    return tlp in LINKS
+    return tlp in SHAREABLE_TLP
 
 
 def _refusal(kind: type[PortalError], action: Action, about: UUID | None = None) -> PortalError:
@@ -153,14 +155,14 @@ def _refusal(kind: type[PortalError], action: Action, about: UUID | None = None)
     return error
 
 
-def _grantee(principal: Principal, standing: Standing) -> Stand:
+def _grantee(principal: Principal, standing: Relation) -> RelationKind:
     red = standing.case is not None and standing.case.tlp is Tlp.RED  # for members alone
     passed_on = principal.kind is CredentialKind.LINK
     holds = standing.granted and may_be_granted(principal.role)
-    return Stand.GRANTEE if holds and not red and not passed_on else Stand.NOBODY
+    return RelationKind.GRANTEE if holds and not red and not passed_on else RelationKind.NOBODY
 
 
-def _reaches(principal: Principal, standing: Standing) -> bool:
+def _reaches(principal: Principal, standing: Relation) -> bool:
     """Whether the object lies where the caller's credential is good at all. A link never leaves its own place."""
     case_id = None if standing.case is None else standing.case.id
     if principal.kind is CredentialKind.LINK and standing.case is not None:
@@ -171,12 +173,12 @@ def _reaches(principal: Principal, standing: Standing) -> bool:
     return principal.case_id is None or case_id == principal.case_id
 
 
-def _tie(role: Role, standing: Standing) -> Stand:
+def _case_relation(role: Role, standing: Relation) -> RelationKind:
     if role is Role.AUDITOR:
-        return Stand.AUDITOR  # whatever it owns or belongs to: never content
+        return RelationKind.AUDITOR  # whatever it owns or belongs to: never content
     if standing.case is None:
-        return Stand.OWNER if standing.theirs else Stand.NOBODY
+        return RelationKind.OWNER if standing.is_owner else RelationKind.NOBODY
     if standing.case.role is None:
-        return Stand.NOBODY  # what lies in a case is its members', whoever handed it in
+        return RelationKind.NOBODY  # what lies in a case is its members', whoever handed it in
     stand = MEMBERSHIPS[role][standing.case.role]
-    return Stand.NOBODY if stand is Stand.UPLOADER and not standing.theirs else stand
+    return RelationKind.NOBODY if stand is RelationKind.UPLOADER and not standing.is_owner else stand

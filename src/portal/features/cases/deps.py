@@ -14,7 +14,7 @@ async def _cases(request: Request) -> Cases:
     return cases
 
 
-WithCases = Annotated[Cases, Depends(_cases)]
+CasesDep = Annotated[Cases, Depends(_cases)]
 NewCaseBody = Annotated[CaseCreate, json_of(CaseCreate, ChangesCases)]
 PatchBody = Annotated[CaseUpdate, json_of(CaseUpdate, ChangesCases)]
 MemberBody = Annotated[MemberCreate, json_of(MemberCreate, ChangesCases)]

@@ -16,9 +16,9 @@ from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.authz import policy
 from portal.features.authz.actions import Action
-from portal.features.authz.standing import CaseRole
-from portal.features.cases import roster, standing
-from portal.features.cases.register import found
+from portal.features.authz.relation import CaseRole
+from portal.features.cases import member_rows, relations
+from portal.features.cases.catalog import found
 from portal.features.cases.views import Member
 from portal.features.identity import repository as accounts
 from portal.features.identity.repository import User
@@ -50,17 +50,17 @@ class Members:
         """In the order they came. Raises NotFound, Forbidden."""
         async with self._database.read() as connection:
             await _judge(connection, principal, Action.MEMBER_LIST, case_id)
-            return await roster.everyone(connection, case_id)
+            return await member_rows.everyone(connection, case_id)
 
     async def add(self, principal: Principal, case_id: UUID, name: str, role: CaseRole, origin: Origin) -> Member:
         """Raises NotFound, Forbidden, CaseReadOnly, MemberRefused, AlreadyMember."""
         async with self._database.write() as connection:
-            await standing.hold(connection, case_id, alone=True)
+            await relations.lock_case(connection, case_id, exclusive=True)
             await _judge(connection, principal, Action.MEMBER_SET, case_id)
             user = await _account(connection, name, role)
             _somebody_else(principal, user.id)
             member = Member(user.id, user.name, role, principal.user_id, clock.now())
-            if not await roster.add(connection, case_id, member):
+            if not await member_rows.add(connection, case_id, member):
                 raise AlreadyMember
             await _put_on_record(connection, EventKind.MEMBER_ADDED, principal, case_id, origin, None, member)
         return member
@@ -70,14 +70,14 @@ class Members:
     ) -> Member:
         """Raises NotFound, Forbidden, CaseReadOnly, MemberRefused, LastLead."""
         async with self._database.write() as connection:
-            await standing.hold(connection, case_id, alone=True)
+            await relations.lock_case(connection, case_id, exclusive=True)
             await _judge(connection, principal, Action.MEMBER_SET, case_id)
             _somebody_else(principal, user_id)
             before = await _member(connection, case_id, user_id)
             await _account(connection, before.name, role)
             if before.role is CaseRole.LEAD and role is not CaseRole.LEAD:
                 await _keep_a_lead(connection, case_id, user_id)
-            await roster.set_role(connection, case_id, user_id, role)
+            await member_rows.set_role(connection, case_id, user_id, role)
             after = await _member(connection, case_id, user_id)
             await _put_on_record(connection, EventKind.MEMBER_CHANGED, principal, case_id, origin, before, after)
             await self._revocations.run(connection, Revoked(user_id, principal.actor, origin))
@@ -87,12 +87,12 @@ class Members:
         """Another, or oneself. Raises NotFound, Forbidden, LastLead."""
         action = Action.MEMBER_LEAVE if user_id == principal.user_id else Action.MEMBER_REMOVE
         async with self._database.write() as connection:
-            await standing.hold(connection, case_id, alone=True)
+            await relations.lock_case(connection, case_id, exclusive=True)
             await _judge(connection, principal, action, case_id)
             before = await _member(connection, case_id, user_id)
             if before.role is CaseRole.LEAD:
                 await _keep_a_lead(connection, case_id, user_id)
-            await roster.remove(connection, case_id, user_id)
+            await member_rows.remove(connection, case_id, user_id)
             await _put_on_record(connection, EventKind.MEMBER_REMOVED, principal, case_id, origin, before, None)
             await self._revocations.run(connection, Revoked(user_id, principal.actor, origin))
 
@@ -115,14 +115,14 @@ async def _account(connection: AsyncConnection, name: str, role: CaseRole) -> Us
 
 
 async def _member(connection: AsyncConnection, case_id: UUID, user_id: UUID) -> Member:
-    member = await roster.member(connection, case_id, user_id)
+    member = await member_rows.member(connection, case_id, user_id)
     if member is None:
         raise NotFound
     return member
 
 
 async def _keep_a_lead(connection: AsyncConnection, case_id: UUID, user_id: UUID) -> None:
-    if not await roster.other_leads(connection, case_id, user_id):
+    if not await member_rows.other_leads(connection, case_id, user_id):
         raise LastLead
 
 

@@ -11,15 +11,16 @@ from sqlalchemy.exc import IntegrityError as ConstraintError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import IntegrityError
-from portal.core.page import After
-from portal.features.authz.standing import CaseStatus, Tlp
+from portal.core.pagination import After
+from portal.db.tables import table
+from portal.features.authz.relation import CaseStatus, Tlp
 from portal.features.cases.models import CaseRow, GlassRow, MemberRow, NumberRow
 from portal.features.cases.views import CaseView, Severity
 
-_cases: Any = CaseRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
-_members: Any = MemberRow.__table__  # type: ignore[attr-defined]
-_glass: Any = GlassRow.__table__  # type: ignore[attr-defined]
-_numbers: Any = NumberRow.__table__  # type: ignore[attr-defined]
+_cases = table(CaseRow)
+_members = table(MemberRow)
+_glass = table(GlassRow)
+_numbers = table(NumberRow)
 _columns = [_cases.c[name] for name in CaseView.__slots__]
 _FIND = select(*_columns).where(_cases.c.id == bindparam("case"))
 

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Response
 from portal.core import errors
 from portal.core.errors import PortalError
 from portal.features.authz.policy import CaseReadOnly
-from portal.features.cases.deps import ChangeBody, GlassListing, Listing, MemberBody, NewCaseBody, PatchBody, WithCases
+from portal.features.cases.catalog import CaseChanges, CaseNotEmpty, NewCase, StatusRefused
+from portal.features.cases.deps import CasesDep, ChangeBody, GlassListing, Listing, MemberBody, NewCaseBody, PatchBody
 from portal.features.cases.members import AlreadyMember, LastLead, MemberRefused
-from portal.features.cases.register import CaseChanges, CaseNotEmpty, NewCase, StatusRefused
 from portal.features.cases.schemas import (
     BreakGlassOut,
     BreakGlassPage,
@@ -23,9 +23,9 @@ from portal.features.cases.schemas import (
     MemberPage,
     MemberUpdate,
 )
-from portal.features.identity.deps import Administers, ChangesCases, From, IfMatch, ReadsCases, WithPeople
-from portal.web import API, conditions
-from portal.web.documents import taken_as_json
+from portal.features.identity.deps import AccountNamesDep, Administers, ChangesCases, IfMatch, ReadsCases, RequestOrigin
+from portal.web import API, conditional_requests
+from portal.web.docs_pages import taken_as_json
 from portal.web.errors import TooSlow, UnsupportedMediaType, documented
 
 router = APIRouter(tags=["cases"])
@@ -51,14 +51,19 @@ _OPENED: dict[int | str, dict[str, Any]] = {201: {"description": "The new case's
     openapi_extra=taken_as_json(CaseCreate),
 )
 async def create_case(
-    body: NewCaseBody, principal: ChangesCases, cases: WithCases, people: WithPeople, origin: From, response: Response
+    body: NewCaseBody,
+    principal: ChangesCases,
+    cases: CasesDep,
+    account_names: AccountNamesDep,
+    origin: RequestOrigin,
+    response: Response,
 ) -> CaseOut:
     """Who opens a case is its lead. Its number is made here."""
     new = NewCase(body.title, body.description, body.severity, body.tlp)
     case = await cases.register.open(principal, new, origin)
     response.headers["Location"] = f"{API}/cases/{case.id}"
-    response.headers["ETag"] = conditions.version_tag(case.version)
-    return await people.named(principal, CaseOut.of(case))
+    response.headers["ETag"] = conditional_requests.version_tag(case.version)
+    return await account_names.named(principal, CaseOut.of(case))
 
 
 @router.get(
@@ -67,25 +72,27 @@ async def create_case(
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_LISTED),
 )
-async def list_cases(principal: ReadsCases, cases: WithCases, people: WithPeople, query: Listing) -> CasePage:
+async def list_cases(
+    principal: ReadsCases, cases: CasesDep, account_names: AccountNamesDep, query: Listing
+) -> CasePage:
     """Newest first: those you are a member of; for an auditor or administrator everybody's."""
     bound_to = f"cases{query.model_dump_json(exclude={'cursor', 'limit'})}{principal.user_id}"
     after = cases.cursors.read(query.cursor, bound_to)
     page = await cases.register.list(principal, query.status, after, query.limit)
     following = cases.cursors.write(page.next_after, bound_to)
     return CasePage(
-        items=await people.all_named(principal, [CaseOut.of(case) for case in page.items]), next_cursor=following
+        items=await account_names.all_named(principal, [CaseOut.of(case) for case in page.items]), next_cursor=following
     )
 
 
 @router.get("/cases/{case_id:uuid}", summary="Read a case's entry", responses={**_TAGGED, **documented(*_READ)})
 async def read_case(
-    case_id: UUID, principal: ReadsCases, cases: WithCases, people: WithPeople, response: Response
+    case_id: UUID, principal: ReadsCases, cases: CasesDep, account_names: AccountNamesDep, response: Response
 ) -> CaseOut:
     """Its ETag goes into If-Match of a change."""
     case = await cases.register.get(principal, case_id)
-    response.headers["ETag"] = conditions.version_tag(case.version)
-    return await people.named(principal, CaseOut.of(case))
+    response.headers["ETag"] = conditional_requests.version_tag(case.version)
+    return await account_names.named(principal, CaseOut.of(case))
 
 
 @router.patch(
@@ -99,16 +106,16 @@ async def update_case(
     patch: PatchBody,
     principal: ChangesCases,
     version: IfMatch,
-    cases: WithCases,
-    people: WithPeople,
-    origin: From,
+    cases: CasesDep,
+    account_names: AccountNamesDep,
+    origin: RequestOrigin,
     response: Response,
 ) -> CaseOut:
     """For its leads and administrators. A closed or archived case takes a new status, and nothing beside it."""
     changes = CaseChanges(**patch.model_dump())
     case = await cases.register.update(principal, case_id, version, changes, origin)
-    response.headers["ETag"] = conditions.version_tag(case.version)
-    return await people.named(principal, CaseOut.of(case))
+    response.headers["ETag"] = conditional_requests.version_tag(case.version)
+    return await account_names.named(principal, CaseOut.of(case))
 
 
 @router.delete(
@@ -119,7 +126,7 @@ async def update_case(
     responses=documented(*_VERSIONED, CaseNotEmpty),
 )
 async def delete_case(
-    case_id: UUID, principal: ChangesCases, version: IfMatch, cases: WithCases, origin: From
+    case_id: UUID, principal: ChangesCases, version: IfMatch, cases: CasesDep, origin: RequestOrigin
 ) -> Response:
     """Refused while any file is in it, one that is just arriving included."""
     await cases.register.delete(principal, case_id, version, origin)
@@ -132,10 +139,12 @@ async def delete_case(
     response_description="Everybody in it.",
     responses=documented(*_READ, errors.Forbidden),
 )
-async def list_members(case_id: UUID, principal: ReadsCases, cases: WithCases, people: WithPeople) -> MemberPage:
+async def list_members(
+    case_id: UUID, principal: ReadsCases, cases: CasesDep, account_names: AccountNamesDep
+) -> MemberPage:
     """In the order they came."""
     members = await cases.members.list(principal, case_id)
-    return MemberPage(items=await people.all_named(principal, [MemberOut.of(member) for member in members]))
+    return MemberPage(items=await account_names.all_named(principal, [MemberOut.of(member) for member in members]))
 
 
 @router.post(
@@ -147,11 +156,16 @@ async def list_members(case_id: UUID, principal: ReadsCases, cases: WithCases, p
     openapi_extra=taken_as_json(MemberCreate),
 )
 async def create_member(
-    case_id: UUID, body: MemberBody, principal: ChangesCases, cases: WithCases, people: WithPeople, origin: From
+    case_id: UUID,
+    body: MemberBody,
+    principal: ChangesCases,
+    cases: CasesDep,
+    account_names: AccountNamesDep,
+    origin: RequestOrigin,
 ) -> MemberOut:
     """For its leads and administrators; nobody lets themselves in."""
     member = await cases.members.add(principal, case_id, body.name, body.role, origin)
-    return await people.named(principal, MemberOut.of(member))
+    return await account_names.named(principal, MemberOut.of(member))
 
 
 @router.put(
@@ -166,13 +180,13 @@ async def update_member(
     user_id: UUID,
     body: ChangeBody,
     principal: ChangesCases,
-    cases: WithCases,
-    people: WithPeople,
-    origin: From,
+    cases: CasesDep,
+    account_names: AccountNamesDep,
+    origin: RequestOrigin,
 ) -> MemberOut:
     """For its leads and administrators; nobody changes their own."""
     member = await cases.members.set_role(principal, case_id, user_id, body.role, origin)
-    return await people.named(principal, MemberOut.of(member))
+    return await account_names.named(principal, MemberOut.of(member))
 
 
 @router.delete(
@@ -183,7 +197,7 @@ async def update_member(
     responses=documented(*_CHANGE, LastLead),
 )
 async def delete_member(
-    case_id: UUID, user_id: UUID, principal: ChangesCases, cases: WithCases, origin: From
+    case_id: UUID, user_id: UUID, principal: ChangesCases, cases: CasesDep, origin: RequestOrigin
 ) -> Response:
     """Their downloads and uploads under way end with it. A case keeps a lead."""
     await cases.members.remove(principal, case_id, user_id, origin)
@@ -197,11 +211,11 @@ async def delete_member(
     responses=documented(*_READ, errors.Forbidden),
 )
 async def list_case_break_glass(
-    case_id: UUID, principal: ReadsCases, cases: WithCases, people: WithPeople
+    case_id: UUID, principal: ReadsCases, cases: CasesDep, account_names: AccountNamesDep
 ) -> BreakGlassPage:
     """For its leads, auditors and administrators."""
     glass = await cases.register.broken_glass(principal, case_id)
-    return BreakGlassPage(items=await people.all_named(principal, [BreakGlassOut.of(entry) for entry in glass]))
+    return BreakGlassPage(items=await account_names.all_named(principal, [BreakGlassOut.of(entry) for entry in glass]))
 
 
 @router.get(
@@ -211,12 +225,12 @@ async def list_case_break_glass(
     responses=documented(errors.InvalidInput, *_LISTED, errors.Forbidden),
 )
 async def list_break_glass(
-    principal: Administers, cases: WithCases, people: WithPeople, query: GlassListing
+    principal: Administers, cases: CasesDep, account_names: AccountNamesDep, query: GlassListing
 ) -> BreakGlassPage:
     """For auditors and administrators: of every case, those that are gone included."""
     bound_to = f"glass{query.case}{principal.user_id}"
     after = cases.cursors.read(query.cursor, bound_to)
     page = await cases.register.all_broken_glass(principal, query.case, after, query.limit)
     following = cases.cursors.write(page.next_after, bound_to)
-    items = await people.all_named(principal, [BreakGlassOut.of(entry) for entry in page.items])
+    items = await account_names.all_named(principal, [BreakGlassOut.of(entry) for entry in page.items])
     return BreakGlassPage(items=items, next_cursor=following)

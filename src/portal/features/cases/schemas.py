@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from portal.features.authz.standing import CaseRole, CaseStatus, Tlp
+from portal.features.authz.relation import CaseRole, CaseStatus, Tlp
 from portal.features.cases.views import CaseView, Glass, Member, Severity
 from portal.web.fields import Moment, Readable, Text, Version
 from portal.web.pages import ItemPage, PageQuery, page_example

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from portal.core.cursor import Cursors
+from portal.features.cases.catalog import CaseCatalog
 from portal.features.cases.members import Members
-from portal.features.cases.register import Register
 from portal.features.identity.revocation import Revocations
 from portal.resources import Resources
 
@@ -13,7 +13,7 @@ from portal.resources import Resources
 class Cases:
     """Everything that can be done with cases."""
 
-    register: Register
+    register: CaseCatalog
     members: Members
     cursors: Cursors
 
@@ -21,4 +21,4 @@ class Cases:
 def build(resources: Resources, revocations: Revocations) -> Cases:
     """The services over one set of resources."""
     database = resources.database
-    return Cases(Register(database), Members(database, revocations), Cursors(resources.secret_keys))
+    return Cases(CaseCatalog(database), Members(database, revocations), Cursors(resources.secret_keys))

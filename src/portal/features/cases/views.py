@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from portal.features.authz.standing import CaseRole, CaseStatus, Tlp
+from portal.features.authz.relation import CaseRole, CaseStatus, Tlp
 
 
 class Severity(StrEnum):

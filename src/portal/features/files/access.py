@@ -14,8 +14,8 @@ from portal.core.errors import NotFound, PreconditionFailed
 from portal.core.principal import Principal
 from portal.features.authz import policy
 from portal.features.authz.actions import Action
-from portal.features.authz.standing import INBOX, Standing
-from portal.features.cases import standing
+from portal.features.authz.relation import INBOX, Relation
+from portal.features.cases import relations
 from portal.features.files import repository
 from portal.features.files.views import FileView
 
@@ -37,20 +37,20 @@ async def load_for_update(connection: AsyncConnection, principal: Principal, act
     file = await load_allowed(connection, principal, action, file_id)
     if file.case_id is None:
         return file
-    await standing.hold(connection, file.case_id)
+    await relations.lock_case(connection, file.case_id)
     now = await load_allowed(connection, principal, action, file_id)
     if now.case_id != file.case_id:
         raise PreconditionFailed  # it was moved while we waited: another case is held than it lies in
     return now
 
 
-async def require_in_case(connection: AsyncConnection, principal: Principal, action: Action, case_id: UUID) -> Standing:
+async def require_in_case(connection: AsyncConnection, principal: Principal, action: Action, case_id: UUID) -> Relation:
     """The caller's relation to the case. Raises NotFound, Forbidden, CaseReadOnly."""
-    stand = await standing.find(connection, case_id, principal.user_id)
-    if stand is None:
+    relation = await relations.find(connection, case_id, principal.user_id)
+    if relation is None:
         raise NotFound
-    policy.require_on(principal, action, stand)
-    return stand
+    policy.require_on(principal, action, relation)
+    return relation
 
 
 async def require_upload_target(connection: AsyncConnection, principal: Principal, case_id: UUID | None) -> None:
@@ -61,7 +61,7 @@ async def require_upload_target(connection: AsyncConnection, principal: Principa
     if case_id is None:
         policy.require_on(principal, Action.FILE_CREATE, INBOX)
         return
-    await standing.hold(connection, case_id)
+    await relations.lock_case(connection, case_id)
     await require_in_case(connection, principal, Action.FILE_CREATE, case_id)
 
 

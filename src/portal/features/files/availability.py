@@ -10,15 +10,15 @@ before the earliest second that is still locked (docs/adr/0012-what-is-new-is-ne
 """
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
+from portal.db.tables import table
 from portal.features.files.models import FileRow
 
-_files: Any = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
+_files = table(FileRow)
 _STEP = timedelta(microseconds=1)
 _LATEST = select(func.max(_files.c.available_at))
 

@@ -10,15 +10,15 @@ from uuid import UUID
 from portal.core import log
 from portal.core.errors import StorageFull, Unavailable
 from portal.core.ids import text_of
-from portal.core.page import After, Page, page_of
+from portal.core.pagination import After, Page, page_of
 from portal.core.principal import Origin, Principal
-from portal.core.tasks import uninterrupted
+from portal.core.tasks import shielded
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz import policy
 from portal.features.authz.actions import Action
-from portal.features.authz.sight import sight_of
+from portal.features.authz.visibility import visible_to
 from portal.features.files import repository
 from portal.features.files.access import apply_at_version, load_allowed, load_for_update, require_in_case
 from portal.features.files.listing import Filters, list_page
@@ -39,7 +39,7 @@ class Changes:
     description: str | None = None
 
 
-class Catalog:
+class FileCatalog:
     """Safe for concurrent use."""
 
     def __init__(self, database: Database, strongbox: Strongbox) -> None:
@@ -49,7 +49,7 @@ class Catalog:
     async def list(self, principal: Principal, filters: Filters, after: After | None, limit: int) -> Page[FileView]:
         """What the principal may know of, narrowed by `filters`. `filters.seen_by` is set here, not by the caller."""
         policy.require(principal, Action.FILE_LIST)
-        narrowed = replace(filters, seen_by=sight_of(principal))
+        narrowed = replace(filters, seen_by=visible_to(principal))
         async with self._database.read() as connection:
             if filters.case_id is not None:
                 await require_in_case(connection, principal, Action.FILE_LIST, filters.case_id)
@@ -89,7 +89,7 @@ class Catalog:
             await record.write(
                 connection, Event(EventKind.FILE_DELETED, principal.actor, str(file_id), origin, details)
             )
-        await uninterrupted(self._remove_bytes(file_id))
+        await shielded(self._remove_bytes(file_id))
 
     async def _remove_bytes(self, file_id: UUID) -> None:
         try:

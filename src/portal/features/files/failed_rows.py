@@ -1,15 +1,15 @@
 """The statement on `files` that forgets uploads that failed. Comes in: the caller's connection. Leaves: nothing."""
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.db.tables import table
 from portal.features.files.models import BlobRow, FileRow, Status
 
-_files: Any = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
-_blobs: Any = BlobRow.__table__  # type: ignore[attr-defined]
+_files = table(FileRow)
+_blobs = table(BlobRow)
 
 
 async def forget(connection: AsyncConnection, before: datetime) -> None:

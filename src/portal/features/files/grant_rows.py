@@ -14,18 +14,19 @@ from sqlalchemy import ColumnElement, Exists, and_, delete, exists, or_, select,
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.core.page import After
+from portal.core.pagination import After
 from portal.core.principal import Role
+from portal.db.tables import table
 from portal.features.authz import policy
-from portal.features.authz.standing import CaseRole, Tlp
+from portal.features.authz.relation import CaseRole, Tlp
 from portal.features.cases.models import CaseRow, MemberRow
 from portal.features.files.models import FileRow, GrantRow
 from portal.features.identity.models import UserRow
 
-_grants: Any = GrantRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
-_cases: Any = CaseRow.__table__  # type: ignore[attr-defined]
-_files: Any = FileRow.__table__  # type: ignore[attr-defined]
-_users: Any = UserRow.__table__  # type: ignore[attr-defined]
+_grants = table(GrantRow)
+_cases = table(CaseRow)
+_files = table(FileRow)
+_users = table(UserRow)
 _givers: Any = _users.alias("grant_givers")  # statements that this goes into have users and members of their own
 _places: Any = MemberRow.__table__.alias("grant_giver_places")  # type: ignore[attr-defined]
 _OWNERS = [role.value for role in Role if policy.may_grant_own(role)]

@@ -1,16 +1,16 @@
 """The statement that gives files of an inbox another owner. Comes in: the caller's connection. Leaves: their ids."""
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.db.tables import table
 from portal.features.files import repository
 from portal.features.files.models import FileRow
 
-_files: Any = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
+_files = table(FileRow)
 
 
 async def transfer(

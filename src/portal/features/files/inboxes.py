@@ -18,7 +18,7 @@ from portal.features.authz.actions import Action
 from portal.features.files import availability, grant_rows, inbox_rows
 from portal.features.identity import repository as accounts
 from portal.features.identity import users
-from portal.features.identity.callers import Callers
+from portal.features.identity.authenticators import Authenticators
 from portal.features.identity.repository import User
 
 _PAGE = 200
@@ -35,9 +35,9 @@ class TransferRefused(Unprocessable):
 class Inboxes:
     """Safe for concurrent use."""
 
-    def __init__(self, database: Database, callers: Callers) -> None:
+    def __init__(self, database: Database, authenticators: Authenticators) -> None:
         self._database = database
-        self._callers = callers
+        self._authenticators = authenticators
 
     async def transfer(self, by: Principal | str, user_id: UUID, to: str, origin: Origin) -> int:
         """How many files went. Raises Forbidden, NotFound, InboxInUse, TransferRefused."""
@@ -59,7 +59,7 @@ class Inboxes:
     async def _actor(self, connection: AsyncConnection, by: Principal | str) -> str:
         if isinstance(by, str):
             return by
-        principal = await self._callers.again(connection, by)
+        principal = await self._authenticators.again(connection, by)
         policy.require(principal, Action.USER_MANAGE)
         return principal.actor
 

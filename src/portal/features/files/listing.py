@@ -13,17 +13,18 @@ from sqlalchemy import ColumnElement, Select, or_, select, true, tuple_, union_a
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
-from portal.core.page import After
-from portal.features.authz.sight import EVERYTHING, Sight
-from portal.features.authz.standing import Tlp
+from portal.core.pagination import After
+from portal.db.tables import table
+from portal.features.authz.relation import Tlp
+from portal.features.authz.visibility import UNRESTRICTED, Visibility
 from portal.features.cases.models import CaseRow, MemberRow
 from portal.features.files import availability, grant_rows, repository
 from portal.features.files.models import FileRow, Kind
 from portal.features.files.views import FileView
 
-_files: Any = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
-_cases: Any = CaseRow.__table__  # type: ignore[attr-defined]
-_members: Any = MemberRow.__table__  # type: ignore[attr-defined]
+_files = table(FileRow)
+_cases = table(CaseRow)
+_members = table(MemberRow)
 
 
 class Order(StrEnum):
@@ -37,7 +38,7 @@ class Order(StrEnum):
 class Filters:
     """What a listing is narrowed to. `name` is a part of the name, whatever its case."""
 
-    seen_by: Sight = EVERYTHING
+    seen_by: Visibility = UNRESTRICTED
     case_id: UUID | None = None
     name: str | None = None
     sha256: str | None = None
@@ -95,7 +96,7 @@ def _matching(filters: Filters) -> list[ColumnElement[bool]]:
     return [conditions[name](value) for name, value in given.items() if value is not None]
 
 
-def _seen(sight: Sight) -> list[ColumnElement[bool]]:
+def _seen(sight: Visibility) -> list[ColumnElement[bool]]:
     """Conditions of which no file meets two, each with an index of its own."""
     within = true() if sight.case_id is None else _files.c.case_id == sight.case_id
     if sight.user_id is None:

@@ -25,17 +25,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
 from portal.core.errors import IntegrityError, Unavailable
-from portal.crypto.format import Place
+from portal.crypto.format import BlobContext
 from portal.db.statements import insert_unless_taken
-from portal.features.authz.standing import Standing
-from portal.features.cases import standing
+from portal.db.tables import table
+from portal.features.authz.relation import Relation
+from portal.features.cases import relations
 from portal.features.files import grant_rows
 from portal.features.files.models import BlobRow, FileRow, Kind, Status
 from portal.features.files.views import FileView
 from portal.strongbox.model import IN_ROW, SealedPart
 
-_files: Any = FileRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
-_blobs: Any = BlobRow.__table__  # type: ignore[attr-defined]
+_files = table(FileRow)
+_blobs = table(BlobRow)
 COLUMNS = [_files.c[name] for name in FileView.__slots__]
 _VIEW_TYPES = {column.name: column.type.python_type for column in COLUMNS}
 _PART_TYPES = {column.name: column.type.python_type for column in _blobs.c} | {"file_record": bytes}
@@ -53,11 +54,11 @@ _FIND = select(*COLUMNS).where(_files.c.id == bindparam("file"))
 _FIND_FOR = (
     select(
         *COLUMNS,
-        *standing.COLUMNS,
-        standing.broke_glass(_files.c.id, _files.c.case_id).label("broke_glass"),
+        *relations.COLUMNS,
+        relations.broke_glass(_files.c.id, _files.c.case_id).label("broke_glass"),
         grant_rows.granted(_files, bindparam("caller"), bindparam("moment")).label("granted"),
     )
-    .select_from(standing.joined(_files, _files.c.case_id))
+    .select_from(relations.joined(_files, _files.c.case_id))
     .where(_files.c.id == bindparam("file"))
 )
 _PARTS = (
@@ -89,7 +90,7 @@ def view_of(values: Mapping[str, Any]) -> FileView:
     return _view({**_NEW, **values})
 
 
-async def add_blob(connection: AsyncConnection, place: Place, store: str) -> None:
+async def add_blob(connection: AsyncConnection, place: BlobContext, store: str) -> None:
     """A blob of which nothing is known but where it belongs."""
     await connection.execute(_ADD_BLOB, _placed(place, store))
 
@@ -103,15 +104,15 @@ async def find(connection: AsyncConnection, file_id: UUID) -> FileView | None:
     return _first(await connection.execute(_FIND, {"file": file_id}))
 
 
-async def find_for(connection: AsyncConnection, file_id: UUID, user_id: UUID) -> tuple[FileView, Standing] | None:
+async def find_for(connection: AsyncConnection, file_id: UUID, user_id: UUID) -> tuple[FileView, Relation] | None:
     """A file, and how a user stands to it."""
     asked = {"file": file_id, "caller": user_id, "moment": clock.now()}
     rows = _possible(await connection.execute(_FIND_FOR, asked), _STANDING_TYPES)
     if not rows:
         return None
     file = _view(rows[0])
-    return file, Standing(
-        file.owner_id == user_id, standing.in_case(rows[0]), rows[0]["broke_glass"], rows[0]["granted"], file.id
+    return file, Relation(
+        file.owner_id == user_id, relations.in_case(rows[0]), rows[0]["broke_glass"], rows[0]["granted"], file.id
     )
 
 
@@ -130,7 +131,7 @@ async def parts(connection: AsyncConnection, file: FileView) -> tuple[SealedPart
         raise FileMoved
     return tuple(
         SealedPart(
-            place=Place(row["file_id"], row["id"], row["part"], row["key_generation"]),
+            place=BlobContext(row["file_id"], row["id"], row["part"], row["key_generation"]),
             data_key_id=row["data_key_id"],
             wrapped_key=row["wrapped_key"],
             commitment=row["commitment"],
@@ -252,7 +253,7 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _placed(place: Place, store: str) -> dict[str, Any]:
+def _placed(place: BlobContext, store: str) -> dict[str, Any]:
     values = {"id": place.blob_id, "file_id": place.file_id, "part": place.part, "store": store}
     return {**values, "key_generation": place.key_generation}
 

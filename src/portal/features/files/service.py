@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from portal.core.cursor import Cursors
 from portal.features.audit.service import Audit
-from portal.features.files.catalog import Catalog
-from portal.features.files.delivery import Deliveries
-from portal.features.files.glass import BreakGlass
-from portal.features.files.granting import Grants
+from portal.features.files.catalog import FileCatalog
+from portal.features.files.downloads.delivery import Deliveries
 from portal.features.files.inboxes import Inboxes
-from portal.features.files.intake import Intake
 from portal.features.files.maintenance import Maintenance
-from portal.features.files.moving import Moves
+from portal.features.files.move import FileMover
+from portal.features.files.rights.break_glass import BreakGlass
+from portal.features.files.rights.grants import Grants
 from portal.features.files.transfers import Transfers
+from portal.features.files.uploads.intake import Intake
 from portal.features.identity.service import Identity
 from portal.resources import Resources
 
@@ -26,9 +26,9 @@ class Files:
 
     intake: Intake
     deliveries: Deliveries
-    catalog: Catalog
-    moves: Moves
-    glass: BreakGlass
+    catalog: FileCatalog
+    mover: FileMover
+    break_glass: BreakGlass
     grants: Grants
     inboxes: Inboxes
     maintenance: Maintenance
@@ -44,17 +44,17 @@ def build(resources: Resources, identity: Identity, audit: Audit) -> Files:
         intake=Intake(
             database,
             strongbox,
-            identity.callers,
+            identity.authenticators,
             transfers,
             max_bytes=resources.max_upload_bytes,
             row_bytes=resources.row_bytes,
         ),
-        deliveries=Deliveries(database, strongbox, identity.callers, audit.recorder, transfers),
-        catalog=Catalog(database, strongbox),
-        moves=Moves(database, strongbox),
-        glass=BreakGlass(database),
-        grants=Grants(database, identity.callers),
-        inboxes=Inboxes(database, identity.callers),
+        deliveries=Deliveries(database, strongbox, identity.authenticators, audit.recorder, transfers),
+        catalog=FileCatalog(database, strongbox),
+        mover=FileMover(database, strongbox),
+        break_glass=BreakGlass(database),
+        grants=Grants(database, identity.authenticators),
+        inboxes=Inboxes(database, identity.authenticators),
         maintenance=Maintenance(database, strongbox),
         cursors=Cursors(resources.secret_keys),
         max_upload_bytes=resources.max_upload_bytes,

@@ -65,7 +65,7 @@ class Details:
     sha256: bytes | None = None
 
 
-class Arrival(Protocol):
+class IncomingFile(Protocol):
     """A file on its way in."""
 
     @property
@@ -81,7 +81,7 @@ class Arrival(Protocol):
         """The media type the client claims: recorded, never trusted."""
 
     @property
-    def announced(self) -> int | None:
+    def content_length(self) -> int | None:
         """The most bytes that will come, where the client said it beforehand."""
 
     def chunks(self) -> AsyncIterator[Buffer]:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
 from portal.core.errors import Conflict, NotFound, PreconditionFailed
-from portal.core.page import After, Page, page_of
+from portal.core.pagination import After, Page, page_of
 from portal.core.principal import Origin, Principal, Role
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
@@ -28,7 +28,7 @@ from portal.features.identity.revocation import Counts, Revocations, Revoked
 from portal.features.identity.sessions import Sessions
 from portal.features.identity.throttle import FORGOTTEN, KNOWN_FOR
 
-By = Principal | str
+Actor = Principal | str
 """Who acts: a principal; or what the record says of the command line, which is no role."""
 
 
@@ -53,20 +53,20 @@ class Accounts:
         self._sessions = sessions
         self._factors = factors
 
-    async def page(self, by: By, filters: UserFilters, after: After | None, limit: int) -> Page[User]:
+    async def page(self, by: Actor, filters: UserFilters, after: After | None, limit: int) -> Page[User]:
         """Raises Forbidden."""
         async with self._database.read() as connection:
             await self._actor(connection, by)
             found = await repository.list_users(connection, filters, after, limit + 1)
         return page_of(found, limit)
 
-    async def get(self, by: By, user_id: UUID) -> User:
+    async def get(self, by: Actor, user_id: UUID) -> User:
         """Raises Forbidden, NotFound."""
         async with self._database.read() as connection:
             await self._actor(connection, by)
             return await users.found(connection, user_id)
 
-    async def create(self, by: By, name: str, role: Role, origin: Origin) -> tuple[User, OneTime]:
+    async def create(self, by: Actor, name: str, role: Role, origin: Origin) -> tuple[User, OneTime]:
         """With the secret for setting its first password. Raises Unprocessable, UserTaken, Forbidden."""
         user = users.new_user(name, role, repository.NO_PASSWORD)
         async with self._database.write() as connection:
@@ -75,7 +75,7 @@ class Accounts:
             _, secret = await issue(connection, user_id=user.id, by=_maker(by), lasts=PASSWORD_SECRET_LASTS)
         return user, secret
 
-    async def change(self, by: By, user_id: UUID, version: int | None, changes: UserChanges, origin: Origin) -> User:
+    async def change(self, by: Actor, user_id: UUID, version: int | None, changes: UserChanges, origin: Origin) -> User:
         """Ends the user's sessions and API tokens; for who is disabled all else too, for good.
 
         Raises Forbidden, NotFound, PreconditionFailed, LastAdministrator.
@@ -96,7 +96,7 @@ class Accounts:
                 await record.write(connection, _updated(actor, user, role, origin, ended, disabled=disabled))
             return await users.found(connection, user_id)
 
-    async def reset_password(self, by: By, user_id: UUID, origin: Origin, *, everything: bool = False) -> OneTime:
+    async def reset_password(self, by: Actor, user_id: UUID, origin: Origin, *, everything: bool = False) -> OneTime:
         """Ends the old password and every session, and `everything` else if asked; the authenticator stays.
 
         Raises Forbidden, NotFound, LastAdministrator.
@@ -115,7 +115,7 @@ class Accounts:
             await record.write(connection, Event(EventKind.PASSWORD_RESET, actor, str(user.id), origin))
         return secret
 
-    async def reset_totp(self, by: By, user_id: UUID, origin: Origin) -> None:
+    async def reset_totp(self, by: Actor, user_id: UUID, origin: Origin) -> None:
         """For who lost the authenticator and the recovery codes. Raises Forbidden, NotFound, NotEnrolled."""
         async with self._database.write() as connection:
             actor = await self._actor(connection, by)
@@ -123,7 +123,7 @@ class Accounts:
             await repository.end_sessions(connection, user_id)
             await record.write(connection, Event(EventKind.TOTP_REMOVED, actor, str(user_id), origin))
 
-    async def end_sessions(self, by: By, user_id: UUID, origin: Origin) -> None:
+    async def end_sessions(self, by: Actor, user_id: UUID, origin: Origin) -> None:
         """Raises Forbidden, NotFound."""
         async with self._database.write() as connection:
             actor = await self._actor(connection, by)
@@ -131,14 +131,14 @@ class Accounts:
             await repository.end_sessions(connection, user_id)
             await record.write(connection, Event(EventKind.SESSIONS_ENDED, actor, str(user_id), origin))
 
-    async def end_everything(self, by: By, user_id: UUID, origin: Origin) -> Counts:
+    async def end_everything(self, by: Actor, user_id: UUID, origin: Origin) -> Counts:
         """Sessions, and every credential and right that the account gave away. Raises Forbidden, NotFound."""
         async with self._database.write() as connection:
             actor = await self._actor(connection, by)
             await users.found(connection, user_id)
             return await self._revocations.end_everything(connection, user_id, actor, origin)
 
-    async def invite(self, by: By, role: Role, lasts: timedelta, origin: Origin) -> tuple[Invitation, OneTime]:
+    async def invite(self, by: Actor, role: Role, lasts: timedelta, origin: Origin) -> tuple[Invitation, OneTime]:
         """Good for one account. Raises Forbidden."""
         async with self._database.write() as connection:
             actor = await self._held(connection, by)
@@ -147,13 +147,13 @@ class Accounts:
             await record.write(connection, said)
         return made, secret
 
-    async def invitations(self, by: By) -> list[Invitation]:
+    async def invitations(self, by: Actor) -> list[Invitation]:
         """Those that are good, newest first. Raises Forbidden."""
         async with self._database.read() as connection:
             await self._actor(connection, by)
             return await invitation_rows.list_good(connection, clock.now())
 
-    async def revoke_invitation(self, by: By, invitation_id: UUID, origin: Origin) -> None:
+    async def revoke_invitation(self, by: Actor, invitation_id: UUID, origin: Origin) -> None:
         """Raises Forbidden, NotFound."""
         async with self._database.write() as connection:
             actor = await self._actor(connection, by)
@@ -168,14 +168,14 @@ class Accounts:
             await invitation_rows.forget_expired(connection, now)
             await throttle_rows.forget(connection, failed_before=now - FORGOTTEN, seen_before=now - KNOWN_FOR)
 
-    async def _actor(self, connection: AsyncConnection, by: By) -> str:
+    async def _actor(self, connection: AsyncConnection, by: Actor) -> str:
         if isinstance(by, str):
             return by
         principal = await self._sessions.require_live(connection, by.credential_id)
         policy.require(principal, Action.USER_MANAGE)
         return principal.actor
 
-    async def _held(self, connection: AsyncConnection, by: By) -> str:
+    async def _held(self, connection: AsyncConnection, by: Actor) -> str:
         """The same for who hands out a secret: an end of everything comes before it, or ends it too."""
         if isinstance(by, Principal):
             await repository.hold_user(connection, by.user_id)
@@ -190,7 +190,7 @@ class Accounts:
             raise PreconditionFailed
 
 
-def _maker(by: By) -> UUID | None:
+def _maker(by: Actor) -> UUID | None:
     return None if isinstance(by, str) else by.user_id
 
 

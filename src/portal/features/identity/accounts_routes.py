@@ -8,11 +8,11 @@ from fastapi import APIRouter, Response
 from portal.core import errors
 from portal.core.errors import PortalError
 from portal.features.identity.accounts import LastAdministrator, UserChanges
-from portal.features.identity.bodies import Listing, NewInvitation, NewUser, Patch, Resetting
-from portal.features.identity.deps import From, GivesAccounts, IfMatch, RunsAccounts, WithIdentity
+from portal.features.identity.deps import GivesAccounts, IdentityDep, IfMatch, RequestOrigin, RunsAccounts
 from portal.features.identity.factors import NotEnrolled
-from portal.features.identity.fresh import FreshSignInRequired, require_fresh
+from portal.features.identity.recent_sign_in import FreshSignInRequired, require_fresh
 from portal.features.identity.repository import UserFilters
+from portal.features.identity.request_bodies import Listing, NewInvitation, NewUser, Patch, Resetting
 from portal.features.identity.schemas import (
     InvitationCreate,
     InvitationCreated,
@@ -28,8 +28,8 @@ from portal.features.identity.schemas import (
 from portal.features.identity.session_schemas import RevokedOut
 from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.features.identity.users import UserTaken
-from portal.web import conditions
-from portal.web.documents import taken_as_json
+from portal.web import conditional_requests
+from portal.web.docs_pages import taken_as_json
 from portal.web.errors import BODY_ERRORS, documented
 
 router = APIRouter(tags=["administration"])
@@ -59,7 +59,9 @@ _TAGGED: dict[int | str, dict[str, Any]] = {
     responses=documented(*BODY_ERRORS, *_ALL, FreshSignInRequired, UserTaken, errors.Unprocessable),
     openapi_extra=taken_as_json(UserCreate),
 )
-async def create_user(principal: GivesAccounts, given: NewUser, identity: WithIdentity, origin: From) -> UserCreated:
+async def create_user(
+    principal: GivesAccounts, given: NewUser, identity: IdentityDep, origin: RequestOrigin
+) -> UserCreated:
     """Nobody else learns the password: hand the secret to the owner, who sets it with `POST /auth/password`."""
     user, made = await identity.accounts.create(principal, given.name, given.role, origin)
     return UserCreated(user=UserOut.of(user), secret=made.secret, expires_at=made.expires_at)
@@ -71,7 +73,7 @@ async def create_user(principal: GivesAccounts, given: NewUser, identity: WithId
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_ALL),
 )
-async def list_users(principal: RunsAccounts, identity: WithIdentity, query: Listing) -> UserPage:
+async def list_users(principal: RunsAccounts, identity: IdentityDep, query: Listing) -> UserPage:
     """Newest first."""
     bound_to = "users" + query.model_dump_json(exclude={"cursor", "limit"}) + str(principal.user_id)
     after = identity.cursors.read(query.cursor, bound_to)
@@ -81,10 +83,10 @@ async def list_users(principal: RunsAccounts, identity: WithIdentity, query: Lis
 
 
 @router.get("/users/{user_id:uuid}", summary="Read an account", responses={**_TAGGED, **documented(*_ONE)})
-async def read_user(user_id: UUID, principal: RunsAccounts, identity: WithIdentity, response: Response) -> UserOut:
+async def read_user(user_id: UUID, principal: RunsAccounts, identity: IdentityDep, response: Response) -> UserOut:
     """Its ETag goes into If-Match of a change."""
     user = await identity.accounts.get(principal, user_id)
-    response.headers["ETag"] = conditions.version_tag(user.version)
+    response.headers["ETag"] = conditional_requests.version_tag(user.version)
     return UserOut.of(user)
 
 
@@ -109,8 +111,8 @@ async def update_user(
     principal: RunsAccounts,
     patch: Patch,
     version: IfMatch,
-    identity: WithIdentity,
-    origin: From,
+    identity: IdentityDep,
+    origin: RequestOrigin,
     response: Response,
 ) -> UserOut:
     """Its role, and whether it is disabled. Ends its sessions and API tokens within a second, running downloads too.
@@ -122,7 +124,7 @@ async def update_user(
         require_fresh(principal)
     changes = UserChanges(patch.role, patch.disabled)
     user = await identity.accounts.change(principal, user_id, version, changes, origin)
-    response.headers["ETag"] = conditions.version_tag(user.version)
+    response.headers["ETag"] = conditional_requests.version_tag(user.version)
     return UserOut.of(user)
 
 
@@ -133,7 +135,7 @@ async def update_user(
     responses=documented(*_ONE, errors.Conflict, FreshSignInRequired, LastAdministrator),
 )
 async def reset_password(
-    user_id: UUID, principal: GivesAccounts, identity: WithIdentity, origin: From, query: Resetting
+    user_id: UUID, principal: GivesAccounts, identity: IdentityDep, origin: RequestOrigin, query: Resetting
 ) -> SecretOut:
     """The old password is over, and so is every session, API token, link, grant and invitation of the account.
 
@@ -150,7 +152,7 @@ async def reset_password(
     response_description="The authenticator, its recovery codes and every session are gone.",
     responses=documented(*_ONE, NotEnrolled, errors.Conflict, FreshSignInRequired),
 )
-async def reset_totp(user_id: UUID, principal: GivesAccounts, identity: WithIdentity, origin: From) -> Response:
+async def reset_totp(user_id: UUID, principal: GivesAccounts, identity: IdentityDep, origin: RequestOrigin) -> Response:
     """For who lost it, and the recovery codes with it."""
     await identity.accounts.reset_totp(principal, user_id, origin)
     return Response(status_code=204)
@@ -163,7 +165,7 @@ async def reset_totp(user_id: UUID, principal: GivesAccounts, identity: WithIden
     response_description="Every session is over.",
     responses=documented(*_ONE),
 )
-async def logout_user(user_id: UUID, principal: RunsAccounts, identity: WithIdentity, origin: From) -> Response:
+async def logout_user(user_id: UUID, principal: RunsAccounts, identity: IdentityDep, origin: RequestOrigin) -> Response:
     """Within a second, running downloads too."""
     await identity.accounts.end_sessions(principal, user_id, origin)
     return Response(status_code=204)
@@ -176,7 +178,7 @@ async def logout_user(user_id: UUID, principal: RunsAccounts, identity: WithIden
     responses=documented(*_ONE),
 )
 async def revoke_all_of_user(
-    user_id: UUID, principal: RunsAccounts, identity: WithIdentity, origin: From
+    user_id: UUID, principal: RunsAccounts, identity: IdentityDep, origin: RequestOrigin
 ) -> RevokedOut:
     """Every session, API token, link, grant and invitation that it made. Nothing brings them back."""
     return RevokedOut(**await identity.accounts.end_everything(principal, user_id, origin))
@@ -191,7 +193,7 @@ async def revoke_all_of_user(
     openapi_extra=taken_as_json(InvitationCreate),
 )
 async def create_invitation(
-    principal: GivesAccounts, given: NewInvitation, identity: WithIdentity, origin: From
+    principal: GivesAccounts, given: NewInvitation, identity: IdentityDep, origin: RequestOrigin
 ) -> InvitationCreated:
     """Good for one account, while it lasts and while you are an administrator."""
     invitation, made = await identity.accounts.invite(principal, given.role, given.lasts, origin)
@@ -204,7 +206,7 @@ async def create_invitation(
     response_description="Every invitation that is good.",
     responses=documented(*_ALL),
 )
-async def list_invitations(principal: RunsAccounts, identity: WithIdentity) -> InvitationPage:
+async def list_invitations(principal: RunsAccounts, identity: IdentityDep) -> InvitationPage:
     """Whoever made them; never their secrets."""
     invitations = await identity.accounts.invitations(principal)
     return InvitationPage(items=[InvitationOut.of(invitation) for invitation in invitations])
@@ -218,7 +220,7 @@ async def list_invitations(principal: RunsAccounts, identity: WithIdentity) -> I
     responses=documented(*_ONE),
 )
 async def revoke_invitation(
-    invitation_id: UUID, principal: RunsAccounts, identity: WithIdentity, origin: From
+    invitation_id: UUID, principal: RunsAccounts, identity: IdentityDep, origin: RequestOrigin
 ) -> Response:
     """An invitation never changes, so that there is no version to name."""
     await identity.accounts.revoke_invitation(principal, invitation_id, origin)

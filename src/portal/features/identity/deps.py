@@ -22,14 +22,14 @@ from portal.core.errors import InsufficientScope, InvalidInput, NotSignedIn
 from portal.core.principal import CredentialKind, Origin, Permission, Principal
 from portal.features.authz import policy
 from portal.features.authz.actions import Action
-from portal.features.identity.callers import Callers
-from portal.features.identity.fresh import require_fresh
-from portal.features.identity.people import People
+from portal.features.identity.account_names import AccountNames
+from portal.features.identity.authenticators import Authenticators
+from portal.features.identity.recent_sign_in import require_fresh
 from portal.features.identity.service import Identity
 from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.web import API
 from portal.web.bodies import json_body
-from portal.web.conditions import expected_version
+from portal.web.conditional_requests import expected_version
 from portal.web.errors import request_id_of
 from portal.web.limits import Limits
 
@@ -86,19 +86,21 @@ async def _credential(
     """One that nobody has, where there is none. Clients may send the same one in both headers; two are ambiguous."""
     if token and key and not compare_digest(token.encode(), key.encode()):
         limits: Limits = request.app.state.limits
-        await limits.admit(request, None)
+        await limits.count_by_principal(request, None)
         raise InvalidInput("Authorization and X-API-Token hold different tokens: send one of the two.")
     return token or key or ""
 
 
-From = Annotated[Origin, Depends(_origin)]
+RequestOrigin = Annotated[Origin, Depends(_origin)]
 _Credential = Annotated[str, Security(_credential)]
 
 
-async def principal_of(request: Request, asked: SecurityScopes, origin: From, credential: _Credential) -> Principal:
+async def principal_of(
+    request: Request, asked: SecurityScopes, origin: RequestOrigin, credential: _Credential
+) -> Principal:
     """The caller, whose credential has the permissions that the route asks of it."""
-    callers: Callers = request.app.state.callers
-    principal = await admitted(request, callers.resolve(credential, origin), _account)
+    authenticators: Authenticators = request.app.state.authenticators
+    principal = await admitted(request, authenticators.resolve(credential, origin), _account)
     heard(request, principal)
     if principal.kind is CredentialKind.LINK:  # even where no permission is asked: nobody's account is behind it
         raise InsufficientScope
@@ -122,14 +124,16 @@ async def admitted(request: Request, resolving: Awaitable[_T], who: Callable[[_T
     try:
         resolved = await resolving
     except (NotSignedIn, TotpEnrolmentRequired):
-        await limits.admit(request, None)
+        await limits.count_by_principal(request, None)
         raise
     request.scope["state"]["caller"] = who(resolved)  # for the access log
-    await limits.admit(request, who(resolved))
+    await limits.count_by_principal(request, who(resolved))
     return resolved
 
 
-async def enrolling(request: Request, asked: SecurityScopes, origin: From, credential: _Credential) -> Principal:
+async def enrolling(
+    request: Request, asked: SecurityScopes, origin: RequestOrigin, credential: _Credential
+) -> Principal:
     """The same, for what an administrator may do who has no authenticator yet."""
     try:
         return await principal_of(request, asked, origin, credential)
@@ -148,9 +152,9 @@ async def _identity(request: Request) -> Identity:
 _IF_MATCH = 'The ETag that was read, in its quotes, or `*`. Example: `"1"`, which is version 1.'
 
 
-async def _people(request: Request) -> People:
-    people: People = request.app.state.identity.people
-    return people
+async def _people(request: Request) -> AccountNames:
+    account_names: AccountNames = request.app.state.identity.account_names
+    return account_names
 
 
 async def _version(
@@ -214,5 +218,5 @@ WithFreshSignIn = Annotated[Principal, Depends(_fresh)]
 GivesAccounts = Annotated[Principal, Depends(_runs_accounts_fresh)]
 """The same for what gives somebody a way in, or what lay with another account."""
 IfMatch = Annotated[int | None, Depends(_version)]
-WithPeople = Annotated[People, Depends(_people)]
-WithIdentity = Annotated[Identity, Depends(_identity)]
+AccountNamesDep = Annotated[AccountNames, Depends(_people)]
+IdentityDep = Annotated[Identity, Depends(_identity)]

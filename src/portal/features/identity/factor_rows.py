@@ -1,16 +1,16 @@
 """Statements on `second_factors` and `recovery_codes`. Comes in: the caller's connection. Leaves: plain values."""
 
 from collections.abc import Iterable
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.db.tables import table
 from portal.features.identity.models import RecoveryCodeRow, SecondFactorRow
 
-_factors: Any = SecondFactorRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
-_codes: Any = RecoveryCodeRow.__table__  # type: ignore[attr-defined]
+_factors = table(SecondFactorRow)
+_codes = table(RecoveryCodeRow)
 
 
 async def put(connection: AsyncConnection, user_id: UUID, sealed: bytes) -> None:

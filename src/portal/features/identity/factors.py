@@ -18,7 +18,7 @@ from portal.core.secrets import Secret
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity import factor_rows, repository
-from portal.features.identity.one_time import new_recovery_code, recovery_digest
+from portal.features.identity.one_time_secrets import new_recovery_code, recovery_digest
 from portal.features.identity.repository import User
 from portal.features.identity.totp import TotpSecrets, matching_step, new_totp_secret
 

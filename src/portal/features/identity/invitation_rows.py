@@ -13,10 +13,11 @@ from sqlalchemy import ColumnElement, delete, exists, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.principal import Role
+from portal.db.tables import table
 from portal.features.identity.models import InvitationRow, UserRow
 
-_rows: Any = InvitationRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
-_users: Any = UserRow.__table__  # type: ignore[attr-defined]
+_rows = table(InvitationRow)
+_users = table(UserRow)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from portal.core.letters import is_unseen
+from portal.core.unicode_safety import is_invisible
 
 MAX_NAME = 64
 _MAX_KEY = 256  # characters: some letters are eighteen where names are compared
@@ -15,6 +15,6 @@ def name_key(name: str) -> str:
 
 def is_name(text: str) -> bool:
     """Whether a user could be called that."""
-    if not 0 < len(text) <= MAX_NAME or any(is_unseen(c) or unicodedata.category(c) == "Zs" for c in text):
+    if not 0 < len(text) <= MAX_NAME or any(is_invisible(c) or unicodedata.category(c) == "Zs" for c in text):
         return False
     return 0 < len(name_key(text)) <= _MAX_KEY

@@ -14,10 +14,10 @@ from typing import TypeVar
 from passlib.context import CryptContext
 
 from portal.core.errors import Unprocessable
-from portal.core.tasks import uninterrupted
-from portal.features.identity.guessable import is_guessable
+from portal.core.tasks import shielded
+from portal.features.identity.hashing_queue import NOBODY, HashingQueue, QueueShare
 from portal.features.identity.names import name_key
-from portal.features.identity.turns import NOBODY, Asker, Turns
+from portal.features.identity.password_strength import is_guessable
 
 MIN_CHARACTERS = 12
 MAX_BYTES = 1024
@@ -47,22 +47,22 @@ class PasswordHasher:
             argon2__time_cost=passes,
             argon2__parallelism=lanes,
         )
-        self._turns = Turns(_AT_ONCE, _PLACES)
-        self._checks = Turns(1, _PLACES)
+        self._turns = HashingQueue(_AT_ONCE, _PLACES)
+        self._checks = HashingQueue(1, _PLACES)
         self._decoy: str | None = None
 
-    async def hash(self, password: str, *, name: str = "", asker: Asker = NOBODY) -> str:
+    async def hash(self, password: str, *, name: str = "", share: QueueShare = NOBODY) -> str:
         """A salted hash to keep, for the user `name`. Raises PasswordLength, PasswordGuessable, Unavailable."""
         secret = _encoded(password)
         if len(secret.decode()) < MIN_CHARACTERS or len(secret) > MAX_BYTES:
             raise PasswordLength
         if name_key(password) == name_key(name):
             raise PasswordGuessable
-        if await _in_thread(self._checks, asker, lambda: is_guessable(secret.decode())):
+        if await _in_thread(self._checks, share, lambda: is_guessable(secret.decode())):
             raise PasswordGuessable
-        return await _in_thread(self._turns, asker, lambda: str(self._context.hash(secret)))
+        return await _in_thread(self._turns, share, lambda: str(self._context.hash(secret)))
 
-    async def verify(self, password: str, known: str | None, asker: Asker = NOBODY) -> bool:
+    async def verify(self, password: str, known: str | None, share: QueueShare = NOBODY) -> bool:
         """Whether `password` made `known`; None stands for an unknown user and is never right.
 
         Raises Unprocessable over MAX_BYTES before any work, Unavailable when too many are waiting.
@@ -71,18 +71,18 @@ class PasswordHasher:
         if len(secret) > MAX_BYTES:
             raise Unprocessable(f"A password has at most {MAX_BYTES} bytes.")
         if self._decoy is None:
-            self._decoy = await _in_thread(self._turns, asker, lambda: str(self._context.hash(b"nobody's password")))
+            self._decoy = await _in_thread(self._turns, share, lambda: str(self._context.hash(b"nobody's password")))
         against = known or self._decoy
-        right = await _in_thread(self._turns, asker, lambda: bool(self._context.verify(secret, against)))
+        right = await _in_thread(self._turns, share, lambda: bool(self._context.verify(secret, against)))
         return right and known is not None
 
 
-async def _in_thread(turns: Turns, asker: Asker, work: Callable[[], _T]) -> _T:
-    await turns.take(asker)
-    return await uninterrupted(_at_work(turns, work))
+async def _in_thread(turns: HashingQueue, share: QueueShare, work: Callable[[], _T]) -> _T:
+    await turns.take(share)
+    return await shielded(_at_work(turns, work))
 
 
-async def _at_work(turns: Turns, work: Callable[[], _T]) -> _T:
+async def _at_work(turns: HashingQueue, work: Callable[[], _T]) -> _T:
     """The turn is over when the thread has ended, not when whoever asked has left: no thread can be stopped."""
     try:
         return await asyncio.to_thread(work)

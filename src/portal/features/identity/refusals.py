@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import Request
 
 from portal.core.errors import Forbidden, NotFound, NotSignedIn, PortalError
-from portal.core.marked import API_TOKEN, LINK_SESSION
+from portal.core.prefixed_tokens import API_TOKEN, LINK_SESSION
 from portal.features.audit.refusals import NOBODY, Refusal
 
 _HAVE_AN_EVENT = {"link_refused"}  # written where it is judged

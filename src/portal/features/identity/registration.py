@@ -19,14 +19,14 @@ from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity import invitation_rows, repository, throttle_rows, users
+from portal.features.identity.hashing_queue import QueueShare
 from portal.features.identity.invitation_rows import Invitation
-from portal.features.identity.one_time import digest, new_secret
+from portal.features.identity.one_time_secrets import digest, new_secret
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.repository import User
 from portal.features.identity.revocation import Revocations
-from portal.features.identity.turns import Asker
 
-Policy = Literal["closed", "invite", "open"]
+RegistrationMode = Literal["closed", "invite", "open"]
 PASSWORD_SECRET_LASTS = timedelta(hours=24)
 STRANGER = "nobody"
 
@@ -50,7 +50,9 @@ class OneTime:
 class Registration:
     """Who may come in."""
 
-    def __init__(self, database: Database, hasher: PasswordHasher, policy: Policy, revocations: Revocations) -> None:
+    def __init__(
+        self, database: Database, hasher: PasswordHasher, policy: RegistrationMode, revocations: Revocations
+    ) -> None:
         self._database = database
         self._revocations = revocations
         self._hasher = hasher
@@ -67,7 +69,9 @@ class Registration:
         if secret is not None or self._policy == "invite":
             role = (await self._good(secret)).role or _refused()
         users.require_name(name)
-        user = users.new_user(name, role, await self._hasher.hash(password, name=name, asker=Asker.by_address(origin)))
+        user = users.new_user(
+            name, role, await self._hasher.hash(password, name=name, share=QueueShare.by_address(origin))
+        )
         async with self._database.write() as connection:
             if secret is not None and (await _redeemed(connection, secret)).role is not role:
                 raise InvitationRefused
@@ -82,7 +86,7 @@ class Registration:
         user_id = (await self._good(secret)).user_id or _refused()
         async with self._database.read() as connection:
             name = (await users.found(connection, user_id)).name
-        made = await self._hasher.hash(password, name=name, asker=Asker.by_address(origin))
+        made = await self._hasher.hash(password, name=name, share=QueueShare.by_address(origin))
         async with self._database.write() as connection:
             await _redeemed(connection, secret)
             user = await users.found(connection, user_id)

@@ -8,15 +8,16 @@ from uuid import UUID
 from sqlalchemy import Select, exists, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.core.page import After
+from portal.core.pagination import After
 from portal.core.principal import Role
 from portal.db.statements import insert_unless_taken
+from portal.db.tables import table
 from portal.features.identity.models import UserRow
 from portal.features.identity.names import is_name, name_key
 
 NO_PASSWORD = ""  # the hash of an account whose owner has not set one
 
-_users: Any = UserRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
+_users = table(UserRow)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from portal.core.errors import (
     Unprocessable,
 )
 from portal.core.principal import Origin
-from portal.features.identity.bodies import TokenForm, asked_scope
-from portal.features.identity.deps import Enrols, From, SignedIn, WithIdentity
+from portal.features.identity.deps import Enrols, IdentityDep, RequestOrigin, SignedIn
+from portal.features.identity.request_bodies import TokenForm, asked_scope
 from portal.features.identity.schemas import MeOut
 from portal.features.identity.service import Identity
 from portal.features.identity.sessions import TokenPair, TotpEnrolmentRequired
@@ -61,7 +61,7 @@ _TOKEN_ERRORS: list[type[PortalError]] = [
     responses=documented(*_TOKEN_ERRORS),
     openapi_extra=_TOKEN_FORM,
 )
-async def create_token(form: TokenForm, identity: WithIdentity, origin: From) -> TokenOut:
+async def create_token(form: TokenForm, identity: IdentityDep, origin: RequestOrigin) -> TokenOut:
     """`grant_type=password` with `username` and `password`, and `totp` where the account has an authenticator;
     `grant_type=refresh_token` with `refresh_token` (OAuth2, RFC 6749 §4.3 and §6).
     """
@@ -82,7 +82,7 @@ async def create_token(form: TokenForm, identity: WithIdentity, origin: From) ->
     response_description="The session is over.",
     responses=documented(NotSignedIn, InsufficientScope, Unavailable),
 )
-async def logout(principal: Enrols, identity: WithIdentity, origin: From) -> Response:
+async def logout(principal: Enrols, identity: IdentityDep, origin: RequestOrigin) -> Response:
     """Ends the session: its access and refresh tokens are refused from the next request on."""
     await identity.sessions.sign_out(principal, origin)
     return Response(status_code=204)
@@ -96,9 +96,9 @@ async def logout(principal: Enrols, identity: WithIdentity, origin: From) -> Res
     response_description="Every session of the account is over.",
     responses=documented(NotSignedIn, Unavailable),
 )
-async def logout_all(principal: Enrols, identity: WithIdentity, origin: From) -> Response:
+async def logout_all(principal: Enrols, identity: IdentityDep, origin: RequestOrigin) -> Response:
     """Ends every session of the account, this one too; running downloads within a second."""
-    await identity.owner.end_all_sessions(principal, origin)
+    await identity.own_account.end_all_sessions(principal, origin)
     return Response(status_code=204)
 
 
@@ -109,7 +109,7 @@ async def logout_all(principal: Enrols, identity: WithIdentity, origin: From) ->
     response_description="The account.",
     responses=documented(NotSignedIn, TotpEnrolmentRequired, Unavailable),
 )
-async def read_me(principal: SignedIn, identity: WithIdentity) -> MeOut:
+async def read_me(principal: SignedIn, identity: IdentityDep) -> MeOut:
     """The account that the credential stands for."""
     user = await identity.users.get(principal.user_id)
     return MeOut.of(user)

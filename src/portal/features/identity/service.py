@@ -5,16 +5,16 @@ from datetime import timedelta
 
 from portal.core.cursor import Cursors
 from portal.core.principal import CredentialKind
+from portal.features.identity.account_names import AccountNames
 from portal.features.identity.accounts import Accounts
-from portal.features.identity.callers import Callers
+from portal.features.identity.authenticators import Authenticators
 from portal.features.identity.factors import Factors
-from portal.features.identity.my_sessions import MySessions
-from portal.features.identity.owner import Owner
+from portal.features.identity.own_account import OwnAccount
+from portal.features.identity.own_sessions import OwnSessions
+from portal.features.identity.password_auth import PasswordAuthenticator
 from portal.features.identity.passwords import PasswordHasher
-from portal.features.identity.people import People
-from portal.features.identity.proofs import Proofs
 from portal.features.identity.refresh import RefreshTokens
-from portal.features.identity.registration import Policy, Registration
+from portal.features.identity.registration import Registration, RegistrationMode
 from portal.features.identity.revocation import Revocations
 from portal.features.identity.sessions import IDLE, Sessions
 from portal.features.identity.throttle import Throttle
@@ -27,7 +27,7 @@ from portal.resources import Resources
 class Rules:
     """What an operator decides about accounts."""
 
-    registration: Policy = "closed"
+    registration: RegistrationMode = "closed"
     require_admin_totp: bool = False
     idle: timedelta = IDLE
 
@@ -41,42 +41,42 @@ class Identity:
 
     users: Users
     sessions: Sessions
-    my_sessions: MySessions
-    callers: Callers
+    my_sessions: OwnSessions
+    authenticators: Authenticators
     accounts: Accounts
-    owner: Owner
+    own_account: OwnAccount
     registration: Registration
     hasher: PasswordHasher
     cursors: Cursors
     revocations: Revocations
-    people: People
+    account_names: AccountNames
 
 
 def build(resources: Resources, hasher: PasswordHasher | None = None, rules: Rules = DEFAULT) -> Identity:
     """`hasher` is other than the default in tests alone."""
     database, keys, hasher = resources.database, resources.secret_keys, hasher or PasswordHasher()
     factors, revocations = Factors(keys), Revocations()
-    proofs = Proofs(database, hasher, Throttle(keys), factors)
+    password_auth = PasswordAuthenticator(database, hasher, Throttle(keys), factors)
     sessions = Sessions(
         database,
-        proofs,
+        password_auth,
         AccessTokens(keys),
         RefreshTokens(keys),
         require_admin_totp=rules.require_admin_totp,
         idle=rules.idle,
     )
-    callers = Callers()
-    callers.add(CredentialKind.SESSION, sessions)
+    authenticators = Authenticators()
+    authenticators.add(CredentialKind.SESSION, sessions)
     return Identity(
         users=Users(database, hasher),
         sessions=sessions,
-        my_sessions=MySessions(database, sessions),
-        callers=callers,
+        my_sessions=OwnSessions(database, sessions),
+        authenticators=authenticators,
         accounts=Accounts(database, sessions, factors, revocations),
-        owner=Owner(database, hasher, proofs, factors, revocations),
+        own_account=OwnAccount(database, hasher, password_auth, factors, revocations),
         registration=Registration(database, hasher, rules.registration, revocations),
         hasher=hasher,
         cursors=Cursors(keys),
         revocations=revocations,
-        people=People(database),
+        account_names=AccountNames(database),
     )

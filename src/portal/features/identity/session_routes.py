@@ -6,12 +6,12 @@ from fastapi import APIRouter, Response
 
 from portal.core import errors
 from portal.core.errors import PortalError
-from portal.features.identity.bodies import Confirming, WhoseSessions
-from portal.features.identity.deps import From, WithAccount, WithIdentity
+from portal.features.identity.deps import IdentityDep, RequestOrigin, WithAccount
+from portal.features.identity.request_bodies import Confirming, WhoseSessions
 from portal.features.identity.schemas import ConfirmRequest
 from portal.features.identity.session_schemas import RevokedOut, SessionOut, SessionPage
 from portal.features.identity.sessions import TotpEnrolmentRequired
-from portal.web.documents import taken_as_json
+from portal.web.docs_pages import taken_as_json
 from portal.web.errors import BODY_ERRORS, documented
 
 router = APIRouter(tags=["auth"])
@@ -41,9 +41,11 @@ _ONE: list[type[PortalError]] = [*_KNOWN, errors.Forbidden, errors.NotFound]
     ),
     openapi_extra=taken_as_json(ConfirmRequest),
 )
-async def confirm_password(principal: WithAccount, given: Confirming, identity: WithIdentity, origin: From) -> Response:
+async def confirm_password(
+    principal: WithAccount, given: Confirming, identity: IdentityDep, origin: RequestOrigin
+) -> Response:
     """For what answers `fresh_sign_in_required`: API tokens, links that last longer than a session, accounts."""
-    await identity.owner.confirm(principal, given.password, given.totp, origin)
+    await identity.own_account.confirm(principal, given.password, given.totp, origin)
     return Response(status_code=204)
 
 
@@ -53,9 +55,9 @@ async def confirm_password(principal: WithAccount, given: Confirming, identity: 
     response_description="How many of each kind were ended.",
     responses=documented(*_KNOWN),
 )
-async def revoke_all(principal: WithAccount, identity: WithIdentity, origin: From) -> RevokedOut:
+async def revoke_all(principal: WithAccount, identity: IdentityDep, origin: RequestOrigin) -> RevokedOut:
     """Every session, this one too, API token, link, grant and invitation that you made. Nothing brings them back."""
-    return RevokedOut(**await identity.owner.end_everything(principal, origin))
+    return RevokedOut(**await identity.own_account.end_everything(principal, origin))
 
 
 @router.get(
@@ -64,7 +66,7 @@ async def revoke_all(principal: WithAccount, identity: WithIdentity, origin: Fro
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_ONE),
 )
-async def list_sessions(principal: WithAccount, identity: WithIdentity, query: WhoseSessions) -> SessionPage:
+async def list_sessions(principal: WithAccount, identity: IdentityDep, query: WhoseSessions) -> SessionPage:
     """Those that are good: yours, or another user's if you are an administrator or auditor."""
     owner_id = query.owner_id or principal.user_id
     bound_to = f"sessions{owner_id}{principal.user_id}"
@@ -82,7 +84,9 @@ async def list_sessions(principal: WithAccount, identity: WithIdentity, query: W
     response_description="The session is over.",
     responses=documented(*_ONE),
 )
-async def revoke_session(session_id: UUID, principal: WithAccount, identity: WithIdentity, origin: From) -> Response:
+async def revoke_session(
+    session_id: UUID, principal: WithAccount, identity: IdentityDep, origin: RequestOrigin
+) -> Response:
     """Yours, or anybody's if you are an administrator. At once: running transfers break off."""
     await identity.my_sessions.end(principal, session_id, origin)
     return Response(status_code=204)

@@ -12,13 +12,14 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.core.page import After
+from portal.core.pagination import After
 from portal.core.principal import EVERY_PERMISSION, Permission, Role
+from portal.db.tables import table
 from portal.features.identity.models import SessionRow, UserRow
 from portal.features.identity.repository import User
 
-_users: Any = UserRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
-_sessions: Any = SessionRow.__table__  # type: ignore[attr-defined]
+_users = table(UserRow)
+_sessions = table(SessionRow)
 _OF_SESSION = ("permissions", "proved_at", "used_at")
 _UNENDED = (
     _sessions.c.revoked_at.is_(None),

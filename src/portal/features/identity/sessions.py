@@ -20,12 +20,12 @@ from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity import session_rows
-from portal.features.identity.proofs import Proofs, Typed
+from portal.features.identity.last_use import LastUse
+from portal.features.identity.password_auth import PasswordAuthenticator, PasswordCredentials
 from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.repository import User
 from portal.features.identity.session_rows import Session, SignedIn
 from portal.features.identity.tokens import LIFETIME, AccessClaims, AccessTokens
-from portal.features.identity.uses import Uses
 
 SESSION_LIFETIME = timedelta(hours=12)
 IDLE = timedelta(hours=1)  # the longest pause between two uses, where no setting says otherwise
@@ -53,7 +53,7 @@ class Sessions:
     def __init__(
         self,
         database: Database,
-        proofs: Proofs,
+        password_auth: PasswordAuthenticator,
         access: AccessTokens,
         refresh: RefreshTokens,
         *,
@@ -62,8 +62,8 @@ class Sessions:
     ) -> None:
         self._database = database
         self._idle = idle
-        self._uses = Uses(database, session_rows.note_use)
-        self._proofs = proofs
+        self._uses = LastUse(database, session_rows.note_use)
+        self._password_auth = password_auth
         self._access = access
         self._refresh = refresh
         self._require_admin_totp = require_admin_totp
@@ -76,12 +76,12 @@ class Sessions:
         code: str | None = None,
         permissions: frozenset[Permission] = EVERY_PERMISSION,
     ) -> TokenPair:
-        """`code` is the authenticator's, or a recovery code. Raises what `Proofs.prove` raises."""
+        """`code` is the authenticator's, or a recovery code. Raises what `PasswordAuthenticator.prove` raises."""
 
         async def begin(connection: AsyncConnection, user: User) -> TokenPair:
             return await self._begin(connection, user, origin, permissions)
 
-        return await self._proofs.prove(Typed(name, password, code), origin, begin)
+        return await self._password_auth.authenticate(PasswordCredentials(name, password, code), origin, begin)
 
     async def refresh(self, refresh_token: str, origin: Origin) -> TokenPair:
         """The pair that takes this one's place, once and for GRACE; a later second use ends the session.

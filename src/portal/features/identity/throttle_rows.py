@@ -2,17 +2,17 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import bindparam, delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.db.statements import insert_or_hold, insert_unless_taken
+from portal.db.statements import insert_or_lock, insert_unless_taken
+from portal.db.tables import table
 from portal.features.identity.models import KnownAddressRow, ThrottleRow
 
-_rows: Any = ThrottleRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
-_known: Any = KnownAddressRow.__table__  # type: ignore[attr-defined]
+_rows = table(ThrottleRow)
+_known = table(KnownAddressRow)
 _CHARGE = (
     update(_rows)
     .where(_rows.c.subject == bindparam("which"))
@@ -27,7 +27,7 @@ async def hold(
     held = {}
     for subject in sorted(subjects):
         new = {"subject": subject, "failures": 0, "last_at": moment}
-        row = await insert_or_hold(connection, _rows, new, unique=["subject"])
+        row = await insert_or_lock(connection, _rows, new, unique=["subject"])
         held[subject] = (row["failures"], row["last_at"])
     return held
 

@@ -13,7 +13,7 @@ import pyotp
 
 from portal.core.errors import IntegrityError
 from portal.core.secrets import Secret, purpose_keys
-from portal.crypto import box
+from portal.crypto import secret_box
 
 _STEP_SECONDS = 30
 _APART = 1  # steps that the two clocks may differ
@@ -50,7 +50,7 @@ class TotpSecrets:
 
     def seal(self, user_id: UUID, secret: str) -> bytes:
         key = self._newest
-        return bytes.fromhex(key.kid) + box.seal(key.key.reveal(), user_id.bytes, secret.encode())
+        return bytes.fromhex(key.kid) + secret_box.seal(key.key.reveal(), user_id.bytes, secret.encode())
 
     def is_newest(self, sealed: bytes) -> bool:
         """Whether the newest key sealed it."""
@@ -61,4 +61,4 @@ class TotpSecrets:
         key = self._by_kid.get(sealed[:_KID])
         if key is None:
             raise IntegrityError
-        return box.unseal(key.reveal(), user_id.bytes, sealed[_KID:]).decode()
+        return secret_box.unseal(key.reveal(), user_id.bytes, sealed[_KID:]).decode()

@@ -7,12 +7,12 @@ from fastapi.security import HTTPAuthorizationCredentials, SecurityScopes
 
 from portal.core.errors import InsufficientScope, NotSignedIn
 from portal.core.principal import Permission
-from portal.features.files.schemas import DetailsQuery
+from portal.features.files.http.schemas import DetailsQuery
 from portal.features.identity.deps import WithAccount, admitted, bearer, heard, json_of
 from portal.features.links.schemas import DownloadLinkCreate, UploadLinkCreate
 from portal.features.links.service import Links
 from portal.features.links.shared_schemas import RedeemRequest, SharedQuery
-from portal.features.links.views import Visit
+from portal.features.links.views import LinkSession
 from portal.web.pages import PageQuery
 
 
@@ -21,33 +21,33 @@ async def _links(request: Request) -> Links:
     return links
 
 
-async def _visit(
+async def _session(
     request: Request,
     asked: SecurityScopes,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
-) -> Visit:
+) -> LinkSession:
     late = Permission.LINK_DOWNLOAD in asked.scopes  # what began may go on
-    visit = await admitted(request, _held(request, credentials, late=late), _actor)
-    heard(request, visit.principal)
-    if not visit.principal.permissions.issuperset(asked.scopes):
+    session = await admitted(request, _held(request, credentials, late=late), _actor)
+    heard(request, session.principal)
+    if not session.principal.permissions.issuperset(asked.scopes):
         raise InsufficientScope
-    return visit
+    return session
 
 
-async def _held(request: Request, credentials: HTTPAuthorizationCredentials | None, *, late: bool) -> Visit:
+async def _held(request: Request, credentials: HTTPAuthorizationCredentials | None, *, late: bool) -> LinkSession:
     if credentials is None:
         raise NotSignedIn
-    return await (await _links(request)).visits.visit(credentials.credentials, late=late)
+    return await (await _links(request)).sessions.session(credentials.credentials, late=late)
 
 
-def _actor(visit: Visit) -> str:
-    return visit.principal.actor
+def _actor(session: LinkSession) -> str:
+    return session.principal.actor
 
 
-WithLinks = Annotated[Links, Depends(_links)]
-HoldsLink = Annotated[Visit, Security(_visit)]
-MayDownload = Annotated[Visit, Security(_visit, scopes=[Permission.LINK_DOWNLOAD])]
-MayUpload = Annotated[Visit, Security(_visit, scopes=[Permission.LINK_UPLOAD])]
+LinksDep = Annotated[Links, Depends(_links)]
+HoldsLink = Annotated[LinkSession, Security(_session)]
+MayDownload = Annotated[LinkSession, Security(_session, scopes=[Permission.LINK_DOWNLOAD])]
+MayUpload = Annotated[LinkSession, Security(_session, scopes=[Permission.LINK_UPLOAD])]
 NewDownloadLink = Annotated[DownloadLinkCreate, json_of(DownloadLinkCreate, WithAccount)]
 NewUploadLink = Annotated[UploadLinkCreate, json_of(UploadLinkCreate, WithAccount)]
 Redeeming = Annotated[RedeemRequest, json_of(RedeemRequest)]

@@ -1,6 +1,6 @@
 """What a download by a link costs: a use that is counted before its first byte, and never for nothing.
 
-Comes in: a visit, and the part of a file that `files.delivery` is about to send, in its transaction. Leaves: what
+Comes in: a visit, and the part of a file that `files.downloads.delivery` is about to send, in its transaction. Leaves: what
 delivery tells when the download has ended. A use of which nothing was sent is given back. One that broke off stays
 its visitor's: they begin again or go on where they were, by another token too, until three times the file's bytes
 have gone out. While a download runs, nobody else goes on with its use: of fifty at once one has it.
@@ -14,13 +14,13 @@ from portal.core import clock
 from portal.core.errors import Conflict, NotSignedIn
 from portal.core.ids import new_id
 from portal.db.unit_of_work import Database
-from portal.features.files.delivery import Extent
-from portal.features.files.lease import LEASE
+from portal.features.files.downloads.delivery import ByteRange
+from portal.features.files.uploads.lease import LEASE
 from portal.features.files.views import FileView
-from portal.features.links import judging, repository, use_rows
-from portal.features.links.held import held
-from portal.features.links.use_rows import Use, UseState
-from portal.features.links.views import LinkUsedUp, Visit
+from portal.features.links import checks, repository, use_rows
+from portal.features.links.use_lease import renewed_lease
+from portal.features.links.use_rows import LinkUse, UseState
+from portal.features.links.views import LinkSession, LinkUsedUp
 
 
 class NothingToResume(Conflict):
@@ -30,14 +30,14 @@ class NothingToResume(Conflict):
     )
 
 
-class Whole:
+class WholeDownload:
     """A download of the whole file by a use that is its own while it runs."""
 
-    def __init__(self, database: Database, use: Use, *, fresh: bool) -> None:
+    def __init__(self, database: Database, use: LinkUse, *, fresh: bool) -> None:
         self._database, self._use, self._fresh = database, use, fresh
 
     def held(self) -> AbstractAsyncContextManager[None]:
-        return held(self._database, self._use.id)
+        return renewed_lease(self._database, self._use.id)
 
     async def ended(self, connection: AsyncConnection, handed: int, *, finished: bool) -> None:
         use = self._use
@@ -49,14 +49,14 @@ class Whole:
         await use_rows.put_down(connection, use.id, state, use.size - handed)
 
 
-class Part:
+class PartialDownload:
     """A range, out of what a use has left."""
 
-    def __init__(self, database: Database, use: Use, extent: Extent) -> None:
+    def __init__(self, database: Database, use: LinkUse, extent: ByteRange) -> None:
         self._database, self._use, self._extent = database, use, extent
 
     def held(self) -> AbstractAsyncContextManager[None]:
-        return held(self._database, self._use.id)
+        return renewed_lease(self._database, self._use.id)
 
     async def ended(self, connection: AsyncConnection, handed: int, *, finished: bool) -> None:
         last = finished and self._extent.start + self._extent.length == self._use.size
@@ -64,31 +64,31 @@ class Part:
 
 
 async def counted(
-    database: Database, visit: Visit, connection: AsyncConnection, file: FileView, extent: Extent
-) -> Whole | Part:
+    database: Database, session: LinkSession, connection: AsyncConnection, file: FileView, extent: ByteRange
+) -> WholeDownload | PartialDownload:
     """Raises NotSignedIn, LinkUsedUp, NothingToResume."""
-    await judging.again(connection, visit.link.id, begun=False)
-    if extent == Extent(0, file.size or 0):
-        begun = await _again(connection, visit, file)
-        return Whole(database, begun or await _begun(connection, visit, file), fresh=begun is None)
-    return Part(database, await _part(connection, visit, file, extent.length), extent)
+    await checks.again(connection, session.link.id, begun=False)
+    if extent == ByteRange(0, file.size or 0):
+        begun = await _again(connection, session, file)
+        return WholeDownload(database, begun or await _begun(connection, session, file), fresh=begun is None)
+    return PartialDownload(database, await _part(connection, session, file, extent.length), extent)
 
 
-async def _again(connection: AsyncConnection, visit: Visit, file: FileView) -> Use | None:
+async def _again(connection: AsyncConnection, session: LinkSession, file: FileView) -> LinkUse | None:
     """A use that broke off, and now begins again."""
     now, length = clock.now(), file.size or 0
-    use = await use_rows.idle(connection, visit.link.id, file.id, visit.session_id, length, now)
-    if use is None or not await use_rows.take(connection, use, visit.session_id, length, now, now + LEASE):
+    use = await use_rows.idle(connection, session.link.id, file.id, session.session_id, length, now)
+    if use is None or not await use_rows.take(connection, use, session.session_id, length, now, now + LEASE):
         return None
     return use
 
 
-async def _begun(connection: AsyncConnection, visit: Visit, file: FileView) -> Use:
+async def _begun(connection: AsyncConnection, session: LinkSession, file: FileView) -> LinkUse:
     """A new use. The link's row is held by counting it: only then is it known how often this file was."""
-    if visit.late:
+    if session.late:
         raise NotSignedIn
-    link, now = visit.link, clock.now()
-    use = Use(new_id(), link.id, visit.session_id, file.id, file.size or 0)
+    link, now = session.link, clock.now()
+    use = LinkUse(new_id(), link.id, session.session_id, file.id, file.size or 0)
     if not await repository.use(connection, link.id, now) or (
         await use_rows.count(connection, link.id, file.id) >= link.most
     ):
@@ -97,13 +97,13 @@ async def _begun(connection: AsyncConnection, visit: Visit, file: FileView) -> U
     return use
 
 
-async def _part(connection: AsyncConnection, visit: Visit, file: FileView, length: int) -> Use:
+async def _part(connection: AsyncConnection, session: LinkSession, file: FileView, length: int) -> LinkUse:
     """The use that a range goes by: of this session; else one that broke off in another, which has it no longer."""
-    own = await use_rows.own(connection, visit.link.id, file.id, visit.session_id, length)
+    own = await use_rows.own(connection, session.link.id, file.id, session.session_id, length)
     if own is not None and await use_rows.draw(connection, own, length):
         return own
     now = clock.now()
-    use = await use_rows.idle(connection, visit.link.id, file.id, visit.session_id, length, now)
-    if use is None or not await use_rows.take(connection, use, visit.session_id, length, now, None):
+    use = await use_rows.idle(connection, session.link.id, file.id, session.session_id, length, now)
+    if use is None or not await use_rows.take(connection, use, session.session_id, length, now, None):
         raise NothingToResume
     return use

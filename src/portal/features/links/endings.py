@@ -15,7 +15,7 @@ from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity.revocation import Revoked
 from portal.features.links import repository
-from portal.features.links.judging import OVERTIME, require_right
+from portal.features.links.checks import OVERTIME, require_right
 from portal.features.links.views import Link, LinkState, details_of
 
 

@@ -12,17 +12,18 @@ from sqlalchemy import bindparam, delete, func, insert, or_, select, tuple_, upd
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import IntegrityError
-from portal.core.page import After
+from portal.core.pagination import After
 from portal.core.principal import Role
+from portal.db.tables import table
 from portal.features.files.models import Kind
 from portal.features.identity.models import UserRow
 from portal.features.links.models import LinkFileRow, LinkRow, LinkUseRow
 from portal.features.links.views import Link, LinkKind, LinkState
 
-_links: Any = LinkRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
-_offered: Any = LinkFileRow.__table__  # type: ignore[attr-defined]
-_uses: Any = LinkUseRow.__table__  # type: ignore[attr-defined]
-_users: Any = UserRow.__table__  # type: ignore[attr-defined]
+_links = table(LinkRow)
+_offered = table(LinkFileRow)
+_uses = table(LinkUseRow)
+_users = table(UserRow)
 COLUMNS = (
     *(_links.c[name] for name in Link.__slots__ if name != "has_password"),
     _links.c.password_hash.is_not(None).label("has_password"),

@@ -11,11 +11,11 @@ from portal.core import errors
 from portal.core.errors import PortalError
 from portal.core.principal import Origin, Principal
 from portal.features.authz.policy import CaseReadOnly, TlpForbidsLinks
-from portal.features.identity.deps import From, WithAccount, WithPeople
-from portal.features.identity.fresh import FreshSignInRequired, require_fresh_for
+from portal.features.identity.deps import AccountNamesDep, RequestOrigin, WithAccount
 from portal.features.identity.passwords import PasswordGuessable, PasswordLength
-from portal.features.links.deps import Listing, NewDownloadLink, NewUploadLink, WithLinks
-from portal.features.links.making import TooManyLinks
+from portal.features.identity.recent_sign_in import FreshSignInRequired, require_fresh_for
+from portal.features.links.deps import LinksDep, Listing, NewDownloadLink, NewUploadLink
+from portal.features.links.links import TooManyLinks
 from portal.features.links.schemas import (
     DownloadLinkCreate,
     LinkCreated,
@@ -24,8 +24,8 @@ from portal.features.links.schemas import (
     UploadLinkCreate,
 )
 from portal.features.links.service import Links
-from portal.features.links.views import Wanted
-from portal.web.documents import taken_as_json
+from portal.features.links.views import NewLink
+from portal.web.docs_pages import taken_as_json
 from portal.web.errors import BODY_ERRORS, documented
 
 router = APIRouter(tags=["links"])
@@ -57,15 +57,15 @@ _MAKE: list[type[PortalError]] = [
 async def create_download_link(
     principal: WithAccount,
     body: NewDownloadLink,
-    links: WithLinks,
-    people: WithPeople,
-    origin: From,
+    links: LinksDep,
+    account_names: AccountNamesDep,
+    origin: RequestOrigin,
     response: Response,
 ) -> LinkCreated:
     """To files that you may download, of one case or your inbox; for its lead to all of a case."""
     made = await _made(principal, body.wanted(), links, origin)
     response.headers["Cache-Control"] = "no-store"
-    return await people.named(principal, made)
+    return await account_names.named(principal, made)
 
 
 @router.post(
@@ -79,15 +79,15 @@ async def create_download_link(
 async def create_upload_link(
     principal: WithAccount,
     body: NewUploadLink,
-    links: WithLinks,
-    people: WithPeople,
-    origin: From,
+    links: LinksDep,
+    account_names: AccountNamesDep,
+    origin: RequestOrigin,
     response: Response,
 ) -> LinkCreated:
     """Into a case that you lead or contribute to, or your inbox. Its holder reads nothing, not even what they sent."""
     made = await _made(principal, body.wanted(), links, origin)
     response.headers["Cache-Control"] = "no-store"
-    return await people.named(principal, made)
+    return await account_names.named(principal, made)
 
 
 @router.get(
@@ -96,13 +96,15 @@ async def create_upload_link(
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_LISTED),
 )
-async def list_links(principal: WithAccount, links: WithLinks, people: WithPeople, query: Listing) -> LinkPage:
+async def list_links(
+    principal: WithAccount, links: LinksDep, account_names: AccountNamesDep, query: Listing
+) -> LinkPage:
     """Those you made; for an auditor or administrator everybody's. Secrets are not among what is known."""
     bound_to = f"links{principal.user_id}"
     after = links.cursors.read(query.cursor, bound_to)
-    page = await links.making.list(principal, after, query.limit)
+    page = await links.links.list(principal, after, query.limit)
     following = links.cursors.write(page.next_after, bound_to)
-    items = await people.all_named(principal, [LinkOut.of(link) for link in page.items])
+    items = await account_names.all_named(principal, [LinkOut.of(link) for link in page.items])
     return LinkPage(items=items, next_cursor=following)
 
 
@@ -113,14 +115,14 @@ async def list_links(principal: WithAccount, links: WithLinks, people: WithPeopl
     responses=documented(errors.InvalidInput, *_KNOWN),
 )
 async def list_case_links(
-    case_id: UUID, principal: WithAccount, links: WithLinks, people: WithPeople, query: Listing
+    case_id: UUID, principal: WithAccount, links: LinksDep, account_names: AccountNamesDep, query: Listing
 ) -> LinkPage:
     """For its leads, auditors and administrators, whoever made them."""
     bound_to = f"links{case_id}{principal.user_id}"
     after = links.cursors.read(query.cursor, bound_to)
-    page = await links.making.of_case(principal, case_id, after, query.limit)
+    page = await links.links.of_case(principal, case_id, after, query.limit)
     following = links.cursors.write(page.next_after, bound_to)
-    items = await people.all_named(principal, [LinkOut.of(link) for link in page.items])
+    items = await account_names.all_named(principal, [LinkOut.of(link) for link in page.items])
     return LinkPage(items=items, next_cursor=following)
 
 
@@ -131,13 +133,13 @@ async def list_case_links(
     response_description="The link is over.",
     responses=documented(*_KNOWN),
 )
-async def revoke_link(link_id: UUID, principal: WithAccount, links: WithLinks, origin: From) -> Response:
+async def revoke_link(link_id: UUID, principal: WithAccount, links: LinksDep, origin: RequestOrigin) -> Response:
     """For its maker, leads of its case and administrators. At once: what is running by it breaks off."""
-    await links.making.revoke(principal, link_id, origin)
+    await links.links.revoke(principal, link_id, origin)
     return Response(status_code=204)
 
 
-async def _made(principal: Principal, wanted: Wanted, links: Links, origin: Origin) -> LinkCreated:
+async def _made(principal: Principal, wanted: NewLink, links: Links, origin: Origin) -> LinkCreated:
     require_fresh_for(principal, wanted.lifetime)
-    made = await links.making.make(principal, wanted, origin)
+    made = await links.links.create(principal, wanted, origin)
     return LinkCreated.with_secret(made.link, made.secret)

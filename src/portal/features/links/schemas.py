@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from portal.features.files.models import Kind
-from portal.features.links.views import Link, LinkKind, LinkState, Wanted
+from portal.features.links.views import Link, LinkKind, LinkState, NewLink
 from portal.web.fields import Moment, Text
 from portal.web.pages import ItemPage, page_example
 
@@ -80,8 +80,8 @@ class DownloadLinkCreate(BaseModel):
             raise ValueError("name either file_ids or case_id")
         return self
 
-    def wanted(self) -> Wanted:
-        return Wanted(
+    def wanted(self) -> NewLink:
+        return NewLink(
             kind=LinkKind.FILES if self.file_ids else LinkKind.CASE,
             lifetime=timedelta(hours=self.expires_in_hours),
             most=self.max_uses,
@@ -116,8 +116,8 @@ class UploadLinkCreate(BaseModel):
     message: Message = ""
     password: Password = None
 
-    def wanted(self) -> Wanted:
-        return Wanted(
+    def wanted(self) -> NewLink:
+        return NewLink(
             kind=LinkKind.UPLOAD,
             lifetime=timedelta(hours=self.expires_in_hours),
             most=self.max_uses,

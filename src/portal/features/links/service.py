@@ -6,9 +6,9 @@ from portal.core.cursor import Cursors
 from portal.core.principal import Role
 from portal.features.files.service import Files
 from portal.features.identity.service import Identity
-from portal.features.links.making import Making
-from portal.features.links.sharing import Sharing
-from portal.features.links.visits import Visits
+from portal.features.links.link_sessions import LinkSessions
+from portal.features.links.links import LinkService
+from portal.features.links.shared_access import SharedAccess
 from portal.resources import Resources
 
 
@@ -16,9 +16,9 @@ from portal.resources import Resources
 class Links:
     """Everything that can be done with links."""
 
-    making: Making
-    visits: Visits
-    sharing: Sharing
+    links: LinkService
+    sessions: LinkSessions
+    shared_access: SharedAccess
     cursors: Cursors
 
 
@@ -26,8 +26,8 @@ def build(resources: Resources, identity: Identity, files: Files, roles: frozens
     """The services over one set of resources."""
     database = resources.database
     return Links(
-        making=Making(database, identity.hasher, identity.callers, roles),
-        visits=Visits(database, identity.hasher),
-        sharing=Sharing(database, files.catalog),
+        links=LinkService(database, identity.hasher, identity.authenticators, roles),
+        sessions=LinkSessions(database, identity.hasher),
+        shared_access=SharedAccess(database, files.catalog),
         cursors=Cursors(resources.secret_keys),
     )

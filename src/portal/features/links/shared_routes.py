@@ -7,24 +7,24 @@ from fastapi import APIRouter, Path, Request, Response
 
 from portal.core import errors
 from portal.core.principal import Origin
-from portal.features.files.answers import delivered, described
-from portal.features.files.arrivals import FORM_FIELDS, FormArrival, RawArrival
-from portal.features.files.deps import IdempotencyKey, NoQuery, WithFiles
-from portal.features.files.described import CONTENT_HEADERS, DELIVERED, RANGE, RAW_BODY
-from portal.features.files.schemas import NAME
+from portal.features.files.http.deps import EmptyQueryDep, FilesDep, IdempotencyKey
+from portal.features.files.http.openapi import CONTENT_HEADERS, DELIVERED, RANGE, RAW_BODY
+from portal.features.files.http.request_bodies import FORM_FIELDS, MultipartFile, RawFile
+from portal.features.files.http.responses import download_response, head_response
+from portal.features.files.http.schemas import NAME
 from portal.features.files.service import Files
 from portal.features.files.views import FileView
-from portal.features.identity.deps import From
-from portal.features.links.deps import HoldsLink, MayDownload, MayUpload, Offered, Redeeming, Said, WithLinks
-from portal.features.links.described import CONTENT, DOWNLOAD, FORM_BODY, UPLOAD
+from portal.features.identity.deps import RequestOrigin
+from portal.features.links.deps import HoldsLink, LinksDep, MayDownload, MayUpload, Offered, Redeeming, Said
 from portal.features.links.downloads import NothingToResume
+from portal.features.links.link_sessions import LinkRefused
+from portal.features.links.openapi import CONTENT, DOWNLOAD, FORM_BODY, UPLOAD
 from portal.features.links.shared_schemas import LinkTokenOut, ReceiptOut, RedeemRequest, SharedOut
-from portal.features.links.uploads import Box
-from portal.features.links.views import Directed, LinkUsedUp
-from portal.features.links.visits import LinkRefused
+from portal.features.links.uploads import UploadSlot
+from portal.features.links.views import FileForLink, LinkUsedUp
 from portal.web import API
 from portal.web.bodies import announced_length
-from portal.web.documents import taken_as_json
+from portal.web.docs_pages import taken_as_json
 from portal.web.errors import BODY_ERRORS, documented
 from portal.web.streaming import DownloadResponse
 
@@ -40,9 +40,9 @@ UPLOADS = f"{API}/shared/upload/"
     responses=documented(*BODY_ERRORS, LinkRefused, errors.TooManyAttempts, errors.Unprocessable, errors.Unavailable),
     openapi_extra=taken_as_json(RedeemRequest),
 )
-async def redeem_link(body: Redeeming, links: WithLinks, origin: From, response: Response) -> LinkTokenOut:
+async def redeem_link(body: Redeeming, links: LinksDep, origin: RequestOrigin, response: Response) -> LinkTokenOut:
     """Uses nothing up. A link that is unknown, over, used up or dead and a wrong password get one answer."""
-    redeemed = await links.visits.redeem(body.secret, body.password, origin)
+    redeemed = await links.sessions.redeem(body.secret, body.password, origin)
     response.headers["Cache-Control"] = "no-store"
     return LinkTokenOut(token=redeemed.token, kind=redeemed.link.kind, expires_at=redeemed.expires_at)
 
@@ -53,14 +53,14 @@ async def redeem_link(body: Redeeming, links: WithLinks, origin: From, response:
     response_description="A message, what is left, and files to download.",
     responses=documented(errors.InvalidInput, errors.NotSignedIn, errors.Unavailable),
 )
-async def read_shared(visit: HoldsLink, links: WithLinks, query: Offered, response: Response) -> SharedOut:
+async def read_shared(session: HoldsLink, links: LinksDep, query: Offered, response: Response) -> SharedOut:
     """Uses nothing up. Of what was handed in by an upload link it shows what came by this token, and no id."""
-    bound_to = f"shared{visit.link.id}"
+    bound_to = f"shared{session.link.id}"
     after = links.cursors.read(query.cursor, bound_to)
-    offer = await links.sharing.offer(visit, after)
+    offer = await links.shared_access.offer(session, after)
     following = links.cursors.write(offer.next_after, bound_to)
     response.headers["Cache-Control"] = "no-store, private"
-    return SharedOut.of(visit.link, offer, following)
+    return SharedOut.of(session.link, offer, following)
 
 
 @router.get(
@@ -75,12 +75,12 @@ async def read_shared(visit: HoldsLink, links: WithLinks, query: Offered, respon
     openapi_extra=RANGE,
 )
 async def download_shared_file(
-    request: Request, file_id: UUID, visit: MayDownload, links: WithLinks, files: WithFiles, origin: From
+    request: Request, file_id: UUID, session: MayDownload, links: LinksDep, files: FilesDep, origin: RequestOrigin
 ) -> Response:
     """The whole file uses the link once, or begins a download that broke off again. A range goes on with one."""
-    await links.sharing.require_offered(visit, file_id)
-    counted = links.sharing.counting_downloads(visit)
-    return await delivered(request, files, visit.principal, file_id, origin, counted)
+    await links.shared_access.require_offered(session, file_id)
+    counted = links.shared_access.count_download(session)
+    return await download_response(request, files, session.principal, file_id, origin, counted)
 
 
 @router.head(
@@ -95,10 +95,10 @@ async def download_shared_file(
         **documented(*CONTENT),
     },
 )
-async def head_shared_file(file_id: UUID, visit: MayDownload, links: WithLinks, files: WithFiles) -> Response:
+async def head_shared_file(file_id: UUID, session: MayDownload, links: LinksDep, files: FilesDep) -> Response:
     """The headers of the whole download; nothing is decrypted or used up."""
-    await links.sharing.require_offered(visit, file_id)
-    return described(await files.deliveries.describe(visit.principal, file_id))
+    await links.shared_access.require_offered(session, file_id)
+    return head_response(await files.deliveries.describe(session.principal, file_id))
 
 
 @router.post(
@@ -111,18 +111,20 @@ async def head_shared_file(file_id: UUID, visit: MayDownload, links: WithLinks, 
 )
 async def upload_shared_file(
     request: Request,
-    _: NoQuery,
-    visit: MayUpload,
-    links: WithLinks,
-    files: WithFiles,
-    origin: From,
+    _: EmptyQueryDep,
+    session: MayUpload,
+    links: LinksDep,
+    files: FilesDep,
+    origin: RequestOrigin,
     idempotency_key: IdempotencyKey = None,
 ) -> ReceiptOut:
     """multipart/form-data with one `file`; the other fields may stand before or after it. Never overwrites."""
-    announced = announced_length(request)
-    async with links.sharing.box(visit, announced, files.max_upload_bytes, idempotency_key) as box:
-        arrival = Directed(await FormArrival.begin(request, box.room, FORM_FIELDS - {"case"}), visit.link)
-        return ReceiptOut.of(await _taken_in(files, box, arrival, origin))
+    content_length = announced_length(request)
+    async with links.shared_access.slot(session, content_length, files.max_upload_bytes, idempotency_key) as slot:
+        arrival = FileForLink(
+            await MultipartFile.begin(request, slot.remaining_bytes, FORM_FIELDS - {"case"}), session.link
+        )
+        return ReceiptOut.of(await _taken_in(files, slot, arrival, origin))
 
 
 @router.put(
@@ -137,20 +139,22 @@ async def upload_shared_raw(
     request: Request,
     filename: Annotated[str, Path(json_schema_extra=NAME)],  # noqa: ARG001  # documented here, read from the raw path
     query: Said,
-    visit: MayUpload,
-    links: WithLinks,
-    files: WithFiles,
-    origin: From,
+    session: MayUpload,
+    links: LinksDep,
+    files: FilesDep,
+    origin: RequestOrigin,
     idempotency_key: IdempotencyKey = None,
 ) -> ReceiptOut:
     """The body is the file: `curl -T disk.img …/shared/upload/`. Each call makes a new file, whatever its name."""
-    visit.link.require_kind(query.kind)  # before the first byte, where it is known
-    announced = announced_length(request)
-    async with links.sharing.box(visit, announced, files.max_upload_bytes, idempotency_key) as box:
-        arrival = Directed(RawArrival(request, query, box.room, visit.link.case_id, below=UPLOADS), visit.link)
-        return ReceiptOut.of(await _taken_in(files, box, arrival, origin))
+    session.link.require_kind(query.kind)  # before the first byte, where it is known
+    content_length = announced_length(request)
+    async with links.shared_access.slot(session, content_length, files.max_upload_bytes, idempotency_key) as slot:
+        arrival = FileForLink(
+            RawFile(request, query, slot.remaining_bytes, session.link.case_id, below=UPLOADS), session.link
+        )
+        return ReceiptOut.of(await _taken_in(files, slot, arrival, origin))
 
 
-async def _taken_in(files: Files, box: Box, arrival: Directed, origin: Origin) -> FileView:
-    principal = box.visit.principal
-    return await files.intake.take_in(principal, arrival, origin, idempotency_key=box.key, counted=box.counted)
+async def _taken_in(files: Files, slot: UploadSlot, arrival: FileForLink, origin: Origin) -> FileView:
+    principal = slot.session.principal
+    return await files.intake.receive(principal, arrival, origin, idempotency_key=slot.key, counted=slot.counted)

@@ -7,7 +7,7 @@ from pydantic.config import JsonDict
 
 from portal.features.files.models import Kind
 from portal.features.files.views import FileView
-from portal.features.links.sharing import Offer
+from portal.features.links.shared_access import SharedFiles
 from portal.features.links.views import Link, LinkKind
 from portal.web.fields import Moment
 
@@ -120,7 +120,7 @@ class SharedOut(BaseModel):
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
 
     @classmethod
-    def of(cls, link: Link, offer: Offer, next_cursor: str | None) -> "SharedOut":
+    def of(cls, link: Link, offer: SharedFiles, next_cursor: str | None) -> "SharedOut":
         files = [SharedFileOut.of(file, max(link.most - offer.used.get(file.id, 0), 0)) for file in offer.files]
         uploads = link.kind is LinkKind.UPLOAD
         return cls(

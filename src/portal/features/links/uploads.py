@@ -14,15 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core import clock, log
 from portal.core.errors import NotSignedIn, StorageFull, Unavailable
 from portal.core.ids import new_id
-from portal.core.tasks import uninterrupted
+from portal.core.tasks import shielded
 from portal.db.unit_of_work import Database
 from portal.features.files import repository as file_rows
-from portal.features.files.lease import LEASE
+from portal.features.files.uploads.lease import LEASE
 from portal.features.files.views import FileView
-from portal.features.links import judging, repository, use_rows
-from portal.features.links.held import held
-from portal.features.links.use_rows import Use, UseState
-from portal.features.links.views import Link, LinkUsedUp, Visit
+from portal.features.links import checks, repository, use_rows
+from portal.features.links.use_lease import renewed_lease
+from portal.features.links.use_rows import LinkUse, UseState
+from portal.features.links.views import Link, LinkSession, LinkUsedUp
 
 FAILURES = 100  # uploads that may fail by a link, beyond as many as it takes
 
@@ -30,27 +30,27 @@ _log = log.get(__name__)
 
 
 @dataclass(slots=True)
-class Box:
+class UploadSlot:
     """Where one upload goes in: so many bytes, once, under the link's own form of the client's key."""
 
-    visit: Visit
-    room: int
+    session: LinkSession
+    remaining_bytes: int
     key: str | None
-    use: Use | None = field(default=None)  # None: it brings only what is there already
+    use: LinkUse | None = field(default=None)  # None: it brings only what is there already
     settled: bool = False
 
     async def counted(self, connection: AsyncConnection, file: FileView) -> None:
-        """For `files.intake`, in its last transaction. Raises NotSignedIn, LinkUsedUp."""
-        link = self.visit.link
-        await judging.again(connection, link.id)
+        """For `files.uploads.intake`, in its last transaction. Raises NotSignedIn, LinkUsedUp."""
+        link = self.session.link
+        await checks.again(connection, link.id)
         if self.use is None:
             raise LinkUsedUp
         size = file.size or 0
         if await use_rows.finish(connection, self.use.id, file.id, size):
             fits = await repository.settle_bytes(connection, link.id, self.use.size, size)
         else:  # it was given back: nobody was known to be at it
-            fits = await repository.use(connection, link.id, clock.now() - judging.OVERTIME, size)
-            use = Use(new_id(), link.id, self.visit.session_id, file.id, size)
+            fits = await repository.use(connection, link.id, clock.now() - checks.OVERTIME, size)
+            use = LinkUse(new_id(), link.id, self.session.session_id, file.id, size)
             await use_rows.add(connection, use, clock.now(), UseState.DONE)
         if not fits:
             raise LinkUsedUp
@@ -58,25 +58,25 @@ class Box:
 
 
 @asynccontextmanager
-async def box(
-    database: Database, visit: Visit, announced: int | None, most: int, key: str | None
-) -> AsyncIterator[Box]:
+async def upload_slot(
+    database: Database, session: LinkSession, content_length: int | None, most: int, key: str | None
+) -> AsyncIterator[UploadSlot]:
     """Holds a use while an upload of at most `most` bytes comes in. Raises NotSignedIn, LinkUsedUp."""
-    key = None if key is None else _own_key(visit.link, key)
+    key = None if key is None else _own_key(session.link, key)
     async with database.write() as connection:
-        opened = await _opened(connection, visit, announced, most, key)
+        opened = await _opened(connection, session, content_length, most, key)
     if opened.use is None:
         yield opened
         return
     try:
-        async with held(database, opened.use.id):
+        async with renewed_lease(database, opened.use.id):
             yield opened
     except BaseException as error:
         ours = isinstance(error, Unavailable | StorageFull)
-        await uninterrupted(_give_back(database, opened.use, failed=not ours))
+        await shielded(_give_back(database, opened.use, failed=not ours))
         raise
     if not opened.settled:  # it was there already
-        await uninterrupted(_give_back(database, opened.use, failed=False))
+        await shielded(_give_back(database, opened.use, failed=False))
 
 
 async def sweep(database: Database) -> None:
@@ -87,25 +87,31 @@ async def sweep(database: Database) -> None:
         await _give_back(database, use, failed=False)
 
 
-async def _opened(connection: AsyncConnection, visit: Visit, announced: int | None, most: int, key: str | None) -> Box:
-    live = await repository.live_by_id(connection, visit.link.id, clock.now())
+async def _opened(
+    connection: AsyncConnection, session: LinkSession, content_length: int | None, most: int, key: str | None
+) -> UploadSlot:
+    live = await repository.live_by_id(connection, session.link.id, clock.now())
     if live is None:
         raise NotSignedIn
     link, earlier = live.link, None
     if key is not None:
         earlier = await file_rows.find_by_idempotency_key(connection, link.made_by, key)
     if earlier is not None and earlier.listed:
-        return Box(visit, max(earlier.size or 0, link.room(most)), key)
-    room = link.room(most)
-    if (announced or 0) > room and await use_rows.any_running(connection, link.id):
+        return UploadSlot(session, max(earlier.size or 0, link.remaining_bytes(most)), key)
+    remaining_bytes = link.remaining_bytes(most)
+    if (content_length or 0) > remaining_bytes and await use_rows.any_running(connection, link.id):
         raise LinkUsedUp(running=True)  # what they have may be given back
-    counted = 0 if link.most_bytes is None else min(room, room if announced is None else announced)
-    use = Use(new_id(), link.id, visit.session_id, None, counted)
+    counted = (
+        0
+        if link.most_bytes is None
+        else min(remaining_bytes, remaining_bytes if content_length is None else content_length)
+    )
+    use = LinkUse(new_id(), link.id, session.session_id, None, counted)
     await _reserve(connection, link, use)
-    return Box(visit, room if link.most_bytes is None else counted, key, use)
+    return UploadSlot(session, remaining_bytes if link.most_bytes is None else counted, key, use)
 
 
-async def _reserve(connection: AsyncConnection, link: Link, use: Use) -> None:
+async def _reserve(connection: AsyncConnection, link: Link, use: LinkUse) -> None:
     """Raises LinkUsedUp."""
     if link.failed_uploads >= FAILURES + link.most:
         raise LinkUsedUp("Too many uploads by this link failed.")
@@ -115,7 +121,7 @@ async def _reserve(connection: AsyncConnection, link: Link, use: Use) -> None:
     await use_rows.add(connection, use, now + LEASE)
 
 
-async def _give_back(database: Database, use: Use, *, failed: bool) -> None:
+async def _give_back(database: Database, use: LinkUse, *, failed: bool) -> None:
     """Unless the file is there: the row decides. Where the database is away, the sweep does."""
     try:
         async with database.write() as connection:

@@ -12,11 +12,12 @@ from uuid import UUID
 from sqlalchemy import bindparam, case, delete, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.db.tables import table
 from portal.features.links.models import LinkUseRow
 
 TIMES = 3  # as often as its size may one use give a file's bytes: a broken download begins again, or goes on
 
-_uses: Any = LinkUseRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
+_uses = table(LinkUseRow)
 _LAPSED = _uses.c.lease_until <= bindparam("moment")  # who was at it died
 _IDLE = or_(_uses.c.state == "broken", (_uses.c.state == "running") & _LAPSED)
 _ROOM = _uses.c.sent + bindparam("length") <= TIMES * _uses.c.size
@@ -36,7 +37,7 @@ class UseState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class LinkUse:
     """One use of a link."""
 
     id: UUID
@@ -46,28 +47,30 @@ class Use:
     size: int
 
 
-async def add(connection: AsyncConnection, use: Use, until: datetime, state: UseState = UseState.RUNNING) -> None:
-    values = {name: getattr(use, name) for name in Use.__slots__}
+async def add(connection: AsyncConnection, use: LinkUse, until: datetime, state: UseState = UseState.RUNNING) -> None:
+    values = {name: getattr(use, name) for name in LinkUse.__slots__}
     sent = 0 if use.file_id is None else use.size
     await connection.execute(insert(_uses).values(**values, state=state.value, sent=sent, lease_until=until))
 
 
 async def idle(
     connection: AsyncConnection, link_id: UUID, file_id: UUID, session_id: UUID, length: int, moment: datetime
-) -> Use | None:
+) -> LinkUse | None:
     """A use of that file that broke off and has `length` bytes left: of this session, else of any."""
     asked = {"link": link_id, "file": file_id, "session": session_id, "length": length, "moment": moment}
     return _use((await connection.execute(_IDLE_OF_FILE, asked)).one_or_none())
 
 
-async def own(connection: AsyncConnection, link_id: UUID, file_id: UUID, session_id: UUID, length: int) -> Use | None:
+async def own(
+    connection: AsyncConnection, link_id: UUID, file_id: UUID, session_id: UUID, length: int
+) -> LinkUse | None:
     """The latest use of that file by this session that has `length` bytes left."""
     asked = {"link": link_id, "file": file_id, "session": session_id, "length": length}
     return _use((await connection.execute(_OWN_OF_FILE, asked)).one_or_none())
 
 
 async def take(
-    connection: AsyncConnection, use: Use, session_id: UUID, length: int, moment: datetime, until: datetime | None
+    connection: AsyncConnection, use: LinkUse, session_id: UUID, length: int, moment: datetime, until: datetime | None
 ) -> bool:
     """Go on with an idle use, in this session and by `length` bytes: the whole again `until`, or a part of it.
 
@@ -80,7 +83,7 @@ async def take(
     return (await connection.execute(statement, {"moment": moment, "length": length})).rowcount == 1
 
 
-async def draw(connection: AsyncConnection, use: Use, length: int) -> bool:
+async def draw(connection: AsyncConnection, use: LinkUse, length: int) -> bool:
     """Bytes of a use, for a part of the file. False where so many are not left any more."""
     statement = update(_uses).where(_uses.c.id == use.id, _ROOM).values(sent=_uses.c.sent + length)
     return (await connection.execute(statement, {"length": length})).rowcount == 1
@@ -152,12 +155,12 @@ async def remove(connection: AsyncConnection, use_id: UUID) -> bool:
     return (await connection.execute(statement)).rowcount == 1
 
 
-async def lapsed_uploads(connection: AsyncConnection, moment: datetime) -> list[Use]:
+async def lapsed_uploads(connection: AsyncConnection, moment: datetime) -> list[LinkUse]:
     """Uploads that nobody is at any more."""
     asked = select(*_COLUMNS).where(_uses.c.state == "running", _uses.c.file_id.is_(None), _LAPSED)
     found = [_use(row) for row in await connection.execute(asked, {"moment": moment})]
     return [use for use in found if use is not None]
 
 
-def _use(row: Any) -> Use | None:
-    return None if row is None else Use(row.id, row.link_id, row.session_id, row.file_id, row.size)
+def _use(row: Any) -> LinkUse | None:
+    return None if row is None else LinkUse(row.id, row.link_id, row.session_id, row.file_id, row.size)

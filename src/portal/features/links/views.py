@@ -12,7 +12,7 @@ from portal.core.principal import CredentialKind, Permission, Principal, Role
 from portal.features.audit.events import Detail
 from portal.features.authz.actions import Action
 from portal.features.files.models import Kind
-from portal.features.files.views import Arrival, Details
+from portal.features.files.views import Details, IncomingFile
 
 _ASK_AGAIN = 2  # seconds
 
@@ -62,7 +62,7 @@ NEEDED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class NewLink:
     """A link to be made. Files are of one place; no case is the maker's inbox; no kinds are all kinds."""
 
     kind: LinkKind
@@ -116,7 +116,7 @@ class Link:
     def used_up(self) -> bool:
         return self.bytes_left == 0 or (self.most_in_all is not None and self.used >= self.most_in_all)
 
-    def room(self, most: int) -> int:
+    def remaining_bytes(self, most: int) -> int:
         """How many bytes may come, of `most`."""
         return most if self.bytes_left is None else min(most, self.bytes_left)
 
@@ -140,7 +140,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class CreatedLink:
     """A new link, and the only time that its secret is there."""
 
     link: Link
@@ -157,7 +157,7 @@ class Redeemed:
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class LinkSession:
     """A request by somebody who holds a link's token; a `late` one has ended, and goes on with a download at most."""
 
     link: Link
@@ -166,15 +166,15 @@ class Visit:
     late: bool = False
 
 
-class Directed:
+class FileForLink:
     """An arrival that goes where the link leads, if it is of a kind that the link takes."""
 
-    def __init__(self, arrival: Arrival, link: Link) -> None:
+    def __init__(self, arrival: IncomingFile, link: Link) -> None:
         self._arrival, self._link = arrival, link
         self.case_id = link.case_id
         self.name = arrival.name
         self.declared_type = arrival.declared_type
-        self.announced = arrival.announced
+        self.content_length = arrival.content_length
         self.chunks = arrival.chunks
 
     async def details(self) -> Details:

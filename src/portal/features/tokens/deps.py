@@ -14,6 +14,6 @@ async def _tokens(request: Request) -> ApiTokens:
     return tokens
 
 
-WithTokens = Annotated[ApiTokens, Depends(_tokens)]
+TokensDep = Annotated[ApiTokens, Depends(_tokens)]
 NewToken = Annotated[ApiTokenCreate, json_of(ApiTokenCreate, WithFreshSignIn)]
 Whose = Annotated[ApiTokenQuery, Query()]

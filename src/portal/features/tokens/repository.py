@@ -9,13 +9,14 @@ from uuid import UUID
 from sqlalchemy import RowMapping, bindparam, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.core.page import After
+from portal.core.pagination import After
 from portal.core.principal import Permission, Role
+from portal.db.tables import table
 from portal.features.identity.models import UserRow
 from portal.features.tokens.models import ApiTokenRow
 
-_tokens: Any = ApiTokenRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it
-_users: Any = UserRow.__table__  # type: ignore[attr-defined]
+_tokens = table(ApiTokenRow)
+_users = table(UserRow)
 _UNENDED = (
     select(_tokens, _users.c.role.label("owner_role"), _users.c.totp_since.is_not(None).label("owner_has_totp"))
     .join(_users, _users.c.id == _tokens.c.user_id)

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Response
 
 from portal.core import errors
 from portal.core.principal import Permission
-from portal.features.identity.deps import From, WithAccount, WithFreshSignIn, WithIdentity
-from portal.features.identity.fresh import FreshSignInRequired
-from portal.features.tokens.deps import NewToken, Whose, WithTokens
+from portal.features.identity.deps import IdentityDep, RequestOrigin, WithAccount, WithFreshSignIn
+from portal.features.identity.recent_sign_in import FreshSignInRequired
+from portal.features.tokens.deps import NewToken, TokensDep, Whose
 from portal.features.tokens.schemas import ApiTokenCreate, ApiTokenCreated, ApiTokenOut, ApiTokenPage
-from portal.features.tokens.service import TooManyTokens, Wanted
+from portal.features.tokens.service import NewApiToken, TooManyTokens
 from portal.web.errors import TooSlow, UnsupportedMediaType, documented
 
 router = APIRouter(tags=["tokens"])
@@ -46,13 +46,13 @@ _BODY: dict[str, Any] = {
     openapi_extra=_BODY,
 )
 async def create_api_token(
-    principal: WithFreshSignIn, body: NewToken, tokens: WithTokens, origin: From, response: Response
+    principal: WithFreshSignIn, body: NewToken, tokens: TokensDep, origin: RequestOrigin, response: Response
 ) -> ApiTokenCreated:
     """For a script or a service: it may do at most what you may, and never more than is named here.
 
     It outlives the sign-in: so the password was typed in the last 15 minutes (`POST /auth/confirm`).
     """
-    wanted = Wanted(
+    wanted = NewApiToken(
         name=body.name,
         permissions=frozenset(map(Permission, body.permissions)),
         lifetime=timedelta(days=body.expires_in_days),
@@ -71,7 +71,7 @@ async def create_api_token(
     responses=documented(errors.InvalidInput, *_KNOWN, errors.Forbidden, errors.NotFound),
 )
 async def list_api_tokens(
-    principal: WithAccount, tokens: WithTokens, identity: WithIdentity, query: Whose
+    principal: WithAccount, tokens: TokensDep, identity: IdentityDep, query: Whose
 ) -> ApiTokenPage:
     """Yours, or another user's if you are an administrator or auditor. Secrets are not among what is known."""
     owner_id = query.owner_id or principal.user_id
@@ -89,7 +89,9 @@ async def list_api_tokens(
     response_description="The token is over.",
     responses=documented(*_KNOWN, errors.Forbidden, errors.NotFound),
 )
-async def revoke_api_token(token_id: UUID, principal: WithAccount, tokens: WithTokens, origin: From) -> Response:
+async def revoke_api_token(
+    token_id: UUID, principal: WithAccount, tokens: TokensDep, origin: RequestOrigin
+) -> Response:
     """At once: the next request with it is refused, and a transfer that is running breaks off."""
     await tokens.revoke(principal, token_id, origin)
     return Response(status_code=204)

@@ -16,22 +16,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core import clock
 from portal.core.errors import Conflict, NotFound, NotSignedIn, Unprocessable
 from portal.core.ids import new_id
-from portal.core.marked import API_TOKEN, Mark
-from portal.core.page import After, Page, page_of
+from portal.core.pagination import After, Page, page_of
+from portal.core.prefixed_tokens import API_TOKEN, TokenKind
 from portal.core.principal import CredentialKind, Origin, Permission, Principal, Role
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.authz import policy
 from portal.features.authz.actions import Action
-from portal.features.identity.callers import Callers
+from portal.features.identity.authenticators import Authenticators
+from portal.features.identity.last_use import LastUse
 from portal.features.identity.revocation import Revoked
 from portal.features.identity.sessions import TotpEnrolmentRequired
-from portal.features.identity.uses import Uses
 from portal.features.tokens import repository
 from portal.features.tokens.repository import ApiToken, LiveToken, Network
 
-MARK = Mark(API_TOKEN)
+API_TOKEN_KIND = TokenKind(API_TOKEN)
 MOST_TOKENS = 100  # live ones of one user
 MOST_OVER = 100  # of one user's that are over, kept to be looked at
 KEPT_WHEN_OVER = timedelta(days=90)
@@ -45,7 +45,7 @@ class TooManyTokens(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class NewApiToken:
     """A token to be made. No networks are all networks."""
 
     name: str
@@ -56,7 +56,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class CreatedApiToken:
     """A new token, and the only time that its secret is there."""
 
     token: ApiToken
@@ -67,22 +67,27 @@ class ApiTokens:
     """The API tokens of one portal. Safe for concurrent use."""
 
     def __init__(
-        self, database: Database, callers: Callers, known_case: KnownCase, *, require_admin_totp: bool = False
+        self,
+        database: Database,
+        authenticators: Authenticators,
+        known_case: KnownCase,
+        *,
+        require_admin_totp: bool = False,
     ) -> None:
         self._database = database
-        self._callers = callers
+        self._authenticators = authenticators
         self._known_case = known_case
         self._require_admin_totp = require_admin_totp
-        self._uses = Uses(database, repository.note_use)
+        self._uses = LastUse(database, repository.note_use)
 
-    async def create(self, principal: Principal, wanted: Wanted, origin: Origin) -> Made:
+    async def create(self, principal: Principal, wanted: NewApiToken, origin: Origin) -> CreatedApiToken:
         """Raises Unprocessable for permissions that no token has, InsufficientScope for those that the session has not,
         NotFound for a case, TooManyTokens.
         """
         if not wanted.permissions or not wanted.permissions <= policy.GRANTABLE:
             raise Unprocessable("Name at least one permission that a token can have.")
         policy.require_permissions(principal, wanted.permissions)
-        now, secret = clock.now(), MARK.make()
+        now, secret = clock.now(), API_TOKEN_KIND.new()
         token = ApiToken(
             id=new_id(),
             user_id=principal.user_id,
@@ -94,7 +99,7 @@ class ApiTokens:
             expires_at=now + wanted.lifetime,
         )
         async with self._database.write() as connection:
-            await self._callers.held(connection, principal)
+            await self._authenticators.held(connection, principal)
             if wanted.case_id is not None:
                 await self._known_case(connection, principal, wanted.case_id)
             if await repository.count_live(connection, principal.user_id, now) >= MOST_TOKENS:
@@ -102,7 +107,7 @@ class ApiTokens:
             await repository.add(connection, token, _digest(secret))
             await repository.forget_most_over(connection, principal.user_id, now, kept=MOST_OVER)
             await record.write(connection, _event(EventKind.TOKEN_CREATED, principal, token, origin))
-        return Made(token, secret)
+        return CreatedApiToken(token, secret)
 
     async def of_user(
         self, principal: Principal, user_id: UUID, after: After | None = None, limit: int = 200
@@ -126,7 +131,7 @@ class ApiTokens:
                 await record.write(connection, _event(EventKind.TOKEN_REVOKED, principal, token, origin))
 
     def claims(self, credential: str) -> bool:
-        return MARK.is_on(credential)
+        return API_TOKEN_KIND.matches(credential)
 
     async def resolve(self, credential: str, origin: Origin) -> Principal:
         """Whom a token stands for. Raises NotSignedIn for one that is unknown, over, or used from elsewhere."""
@@ -170,7 +175,7 @@ async def end_tokens_of(connection: AsyncConnection, revoked: Revoked) -> int:
 
 def _digest(credential: str) -> bytes:
     """Raises NotSignedIn for what cannot be a token."""
-    digest = MARK.digest(credential)
+    digest = API_TOKEN_KIND.digest(credential)
     if digest is None:
         raise NotSignedIn
     return digest

@@ -1,0 +1,90 @@
+"""`portal sweep` and `portal fsck`: settle what a crash left, prove that what is listed is whole."""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+
+from portal.cli.console import Json, portal, print_result, progress, run_async
+from portal.cli.program import Exit
+from portal.features.files.maintenance import Checked
+from portal.features.files.uploads.lease import LEASE
+
+_SPAN = re.compile(r"(\d{1,5})([smhd])", re.ASCII)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def sweep(
+    *,
+    older_than: Annotated[
+        str, typer.Option(help="Settle uploads not renewed for this long (0s only while nothing serves).")
+    ] = f"{LEASE.seconds}s",
+    as_json: Json = False,
+) -> None:
+    """Settle uploads and deletes that a crash left. `serve` does it too, every minute."""
+    settled = run_async(_sweep(_span(older_than)))
+    print_result(f"settled {settled}", {"settled": settled}, as_json=as_json)
+
+
+def fsck(
+    *,
+    full: Annotated[bool, typer.Option("--full", help="Read every byte of every file.")] = False,
+    sample: Annotated[str | None, typer.Option(help="Read every byte of this share of files, as 5%.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check every file: its record and lengths; with --full or --sample also its bytes and digest."""
+    if full and sample is not None:
+        raise typer.BadParameter("--full reads every file already", param_hint="--sample")
+    checked, problems = run_async(_fsck(_fraction(sample), full=full, as_json=as_json))
+    lines = [f"{item.problem}: {item.file_id or item.name} {item.name if item.file_id else ''}" for item in problems]
+    lines.append(f"{checked['files']} files, {checked['bytes']} bytes read, {len(problems)} problems")
+    if not full and sample is None:
+        lines.append("only records and lengths were checked: --full or --sample 5% reads the bytes")
+    told = [
+        {"file_id": str(item.file_id) if item.file_id else None, "name": item.name, "problem": item.problem}
+        for item in problems
+    ]
+    print_result("\n".join(line.rstrip() for line in lines), {**checked, "problems": told}, as_json=as_json)
+    if problems:
+        raise typer.Exit(Exit.FOUND)
+
+
+async def _sweep(older_than: timedelta) -> int:
+    async with portal() as opened:
+        await opened.audit.recorder.replay()
+        await opened.identity.accounts.sweep()
+        return await opened.files.maintenance.sweep(older_than)
+
+
+async def _fsck(sample: float | None, *, full: bool, as_json: bool) -> tuple[dict[str, Any], list[Checked]]:
+    files, read, problems = 0, 0, []
+    async with portal() as opened:
+        maintenance = opened.files.maintenance
+        with progress("checking files", await maintenance.count(), as_json=as_json, in_bytes=False) as advance:
+            async for item in maintenance.fsck(sample=sample, full=full):
+                files += item.file_id is not None
+                read += item.bytes_read
+                advance(1)
+                if item.problem is not None:
+                    problems.append(item)
+    return {"files": files, "bytes": read}, problems
+
+
+def _span(text: str) -> timedelta:
+    match = _SPAN.fullmatch(text)
+    if match is None:
+        raise typer.BadParameter("write a time span as 90s, 10m, 2h or 1d", param_hint="--older-than")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _fraction(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        percent = float(text.removesuffix("%"))
+    except ValueError:
+        percent = -1.0
+    if not 0 < percent <= 100:
+        raise typer.BadParameter("write a share as 5%", param_hint="--sample")
+    return percent / 100

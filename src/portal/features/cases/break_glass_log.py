@@ -1,0 +1,75 @@
+"""Broken glass as the audit log has it: it stays there when the file and the case are gone.
+
+Comes in: the caller's connection. Leaves: `Glass`, newest first, with when the file was read since.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core.errors import IntegrityError
+from portal.core.pagination import After
+from portal.db.tables import table
+from portal.features.audit.events import EventKind
+from portal.features.audit.models import AuditRow
+from portal.features.cases.views import Glass
+
+_audit = table(AuditRow)
+_BROKEN = select(_audit.c.id, _audit.c.at, _audit.c.actor, _audit.c.subject, _audit.c.body).where(
+    _audit.c.event == EventKind.FILE_GLASS_BROKEN.value
+)
+
+
+async def page(
+    connection: AsyncConnection, after: After | None, limit: int, case_id: UUID | None = None
+) -> list[Glass]:
+    """Of one case, or of all that there are and were."""
+    asked = _BROKEN if case_id is None else _BROKEN.where(_audit.c.body.contains(f'"case":"{case_id}"'))
+    if after is not None:
+        asked = asked.where(tuple_(_audit.c.at, _audit.c.id) < tuple_(*after))
+    rows = await connection.execute(asked.order_by(_audit.c.at.desc(), _audit.c.id.desc()).limit(limit))
+    return await _with_reads(connection, [_glass(row) for row in rows])
+
+
+async def _with_reads(connection: AsyncConnection, found: list[Glass]) -> list[Glass]:
+    """With the first and last download that began while the right lasted."""
+    asked = select(_audit.c.actor, _audit.c.subject, _audit.c.at).where(
+        _audit.c.event == EventKind.FILE_DOWNLOAD_STARTED.value,
+        _audit.c.subject.in_({str(glass.file_id) for glass in found}),
+        _audit.c.actor.in_({f"user:{glass.user_id}" for glass in found}),
+    )
+    reads = list(await connection.execute(asked)) if found else []
+    return [_seen(glass, reads) for glass in found]
+
+
+def _seen(glass: Glass, reads: Iterable[Any]) -> Glass:
+    mine = (f"user:{glass.user_id}", str(glass.file_id))
+    times = [at for actor, subject, at in reads if (actor, subject) == mine and _lasted(glass, at)]
+    return replace(glass, first_read_at=min(times), last_read_at=max(times)) if times else glass
+
+
+def _lasted(glass: Glass, at: datetime) -> bool:
+    return glass.created_at <= at <= glass.expires_at
+
+
+def _glass(row: Any) -> Glass:
+    """Raises IntegrityError for a record that was edited."""
+    try:
+        said = json.loads(row.body)["details"]
+        return Glass(
+            id=row.id,
+            case_id=UUID(said["case"]),
+            file_id=UUID(row.subject),
+            user_id=UUID(row.actor.removeprefix("user:")),
+            reason=said["reason"],
+            created_at=row.at,
+            expires_at=datetime.fromisoformat(said["until"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        raise IntegrityError from None

@@ -1,0 +1,78 @@
+"""How callers stand to cases, for every statement that asks: columns to select, and a case held still for a change.
+
+Comes in: the caller's connection, or a table to join. Leaves: an `CaseContext`, a `Standing`. Next: the policy judges.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Exists, RowMapping, and_, bindparam, exists, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core.errors import IntegrityError
+from portal.db.tables import table
+from portal.features.authz.relation import CaseContext, CaseRole, CaseStatus, Relation, Tlp
+from portal.features.cases.models import CaseRow, GlassRow, MemberRow
+
+_cases = table(CaseRow)
+_members = table(MemberRow)
+_glass = table(GlassRow)
+
+COLUMNS = (
+    _cases.c.id.label("in_case_id"),
+    _cases.c.status.label("case_status"),
+    _cases.c.tlp.label("case_tlp"),
+    _members.c.role.label("case_role"),
+)
+
+
+def joined(table: Any, case_id: Any) -> Any:
+    """`table` with the case that its column `case_id` names, if it does, and the membership of `:caller` in it."""
+    return with_membership(table.outerjoin(_cases, _cases.c.id == case_id), case_id)
+
+
+def with_membership(table: Any, case_id: Any) -> Any:
+    """`table` with the membership of `:caller`, where there is one."""
+    mine = and_(_members.c.case_id == case_id, _members.c.user_id == bindparam("caller"))
+    return table.outerjoin(_members, mine)
+
+
+def broke_glass(file_id: Any, case_id: Any) -> Exists:
+    """Whether `:caller` may read a file of a case at `:moment`, for a reason that they gave."""
+    return exists().where(
+        _glass.c.file_id == file_id,
+        _glass.c.case_id == case_id,
+        _glass.c.user_id == bindparam("caller"),
+        _glass.c.expires_at > bindparam("moment"),
+    )
+
+
+def in_case(row: RowMapping) -> CaseContext | None:
+    """What `COLUMNS` say; None outside of a case. Raises IntegrityError for words that were edited."""
+    if row["case_status"] is None:
+        return None
+    try:
+        role = None if row["case_role"] is None else CaseRole(row["case_role"])
+        return CaseContext(CaseStatus(row["case_status"]), Tlp(row["case_tlp"]), role, row["in_case_id"])
+    except ValueError:
+        raise IntegrityError from None
+
+
+_FIND = select(*COLUMNS).select_from(with_membership(_cases, _cases.c.id)).where(_cases.c.id == bindparam("case"))
+_LOCK = select(_cases.c.id).where(_cases.c.id == bindparam("case"))
+_LOCKS = {True: _LOCK.with_for_update(), False: _LOCK.with_for_update(read=True)}
+
+
+async def find(connection: AsyncConnection, case_id: UUID, user_id: UUID) -> Relation | None:
+    """How a user stands to a case; None where there is none."""
+    row = (await connection.execute(_FIND, {"case": case_id, "caller": user_id})).one_or_none()
+    return None if row is None else Relation(is_owner=True, case=in_case(row._mapping), about=case_id)  # noqa: SLF001  # its public name
+
+
+async def lock_case(connection: AsyncConnection, case_id: UUID, *, exclusive: bool = False) -> None:
+    """Until the transaction ends nobody changes the case or its members; nor, `alone`, puts a file in or takes one out.
+
+    Read only afterwards: what a statement saw while it waited is stale. SQLite has one writer anyhow.
+    """
+    if connection.dialect.name == "postgresql":
+        await connection.execute(_LOCKS[exclusive], {"case": case_id})

@@ -1,0 +1,1 @@
+"""How a file goes out."""

@@ -1,0 +1,283 @@
+"""Delivery: a file's plaintext goes out, verified, to who may have it, and how it ended is on record.
+
+Comes in: a principal, a file's id, the part of it wanted. Leaves: a `Delivery` whose bytes come segment by segment. One
+short transaction judges and records "started" before the first byte; the outcome follows after the last one.
+"""
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core import log
+from portal.core.errors import Forbidden, IntegrityError, NotFound, NotSignedIn, Quarantined
+from portal.core.principal import Origin, Principal
+from portal.core.tasks import acquire_or_release, shielded
+from portal.db.unit_of_work import Database, DatabaseAway
+from portal.features.audit import record
+from portal.features.audit.events import Detail, Event, EventKind
+from portal.features.audit.record import Recorder
+from portal.features.authz.actions import Action
+from portal.features.files import repository
+from portal.features.files.access import load_allowed
+from portal.features.files.models import Status
+from portal.features.files.transfers import SMALL, UNBOUNDED, Transfers
+from portal.features.files.views import FileView
+from portal.features.identity.authenticators import Authenticators
+from portal.strongbox.model import SealedFile
+from portal.strongbox.strongbox import Strongbox
+
+_JUDGED_SECONDS = 1.0
+_UNJUDGED_SECONDS = 60.0  # what was revoked meanwhile goes on so long, and no longer
+
+_log = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """Plaintext bytes [start, start + length) of a file."""
+
+    start: int
+    length: int
+
+
+Choose = Callable[[FileView], ByteRange]
+
+
+class DownloadAllowance(Protocol):
+    """What a download costs whoever was let in by something that is counted."""
+
+    def held(self) -> AbstractAsyncContextManager[None]:
+        """For as long as the download runs."""
+
+    async def ended(self, connection: AsyncConnection, handed: int, *, finished: bool) -> None:
+        """In the transaction that puts its end on record: at most `handed` bytes of it have gone out."""
+
+
+OnDownloadStarted = Callable[[AsyncConnection, FileView, ByteRange], Awaitable[DownloadAllowance]]
+"""Awaited in the transaction that puts "started" on record; what it raises leaves no trace of the download."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A download that was allowed and is on record. `chunks` is to be read once, and closed."""
+
+    file: FileView
+    extent: ByteRange
+    chunks: AsyncGenerator[bytes, None]
+
+
+class Deliveries:
+    """Safe for concurrent use."""
+
+    def __init__(
+        self,
+        database: Database,
+        strongbox: Strongbox,
+        authenticators: Authenticators,
+        recorder: Recorder,
+        transfers: Transfers = UNBOUNDED,
+    ) -> None:
+        self._database = database
+        self._strongbox = strongbox
+        self._authenticators = authenticators
+        self._recorder = recorder
+        self._transfers = transfers
+
+    async def describe(self, principal: Principal, file_id: UUID) -> FileView:
+        """What a download would deliver, without one; its record is verified.
+
+        Raises NotFound, Forbidden, Quarantined, IntegrityError, Unavailable.
+        """
+        async with self._database.read() as connection:
+            file = await _deliverable(connection, principal, file_id)
+            sealed = file.sealed(await repository.parts(connection, file))
+        await self._verify(sealed)
+        return file
+
+    async def start(
+        self,
+        principal: Principal,
+        file_id: UUID,
+        origin: Origin,
+        choose: Choose,
+        counted: OnDownloadStarted | None = None,
+    ) -> Delivery:
+        """Judge, put on record, and hand over the bytes that `choose` picks.
+
+        It may refuse: then nothing happened, but that the file's record was verified, for what a refusal tells of it.
+
+        Raises NotFound, Forbidden, Quarantined, IntegrityError, Unavailable, and what `choose` and `counted` raise.
+        """
+        # Cut off, it may be on record all the same: then its end has to be, too.
+        return await acquire_or_release(self._begin(principal, file_id, origin, choose, counted), _discard)
+
+    async def _begin(
+        self, principal: Principal, file_id: UUID, origin: Origin, choose: Choose, counted: OnDownloadStarted | None
+    ) -> Delivery:
+        sealed: SealedFile | None = None
+        async with self._damage_noted(principal, file_id, origin):
+            try:
+                async with self._database.write() as connection:
+                    file = await _deliverable(connection, principal, file_id)
+                    sealed = file.sealed(await repository.parts(connection, file))
+                    extent = ByteRange(0, 0) if sealed is None else _chosen(choose, file)
+                    if extent.length > SMALL:
+                        self._transfers.require(principal)
+                    use = None if counted is None or sealed is None else await counted(connection, file, extent)
+                    said: dict[str, Detail] = {"start": extent.start, "length": extent.length}
+                    started = Event(EventKind.FILE_DOWNLOAD_STARTED, principal.actor, str(file_id), origin, said)
+                    await record.write(connection, started)
+            except _NotChosen as refused:
+                await self._verify(sealed)  # outside of the transaction: it may ask the key provider
+                raise refused.why from None
+        judge = _Reauthorizer(self._database, self._authenticators, principal, file_id)
+        return Delivery(file, extent, self._recorded(file, sealed, extent, started, judge, use))
+
+    async def _verify(self, sealed: SealedFile | None) -> None:
+        if sealed is None:
+            raise IntegrityError
+        await self._strongbox.verify(sealed)
+
+    @asynccontextmanager
+    async def _damage_noted(self, principal: Principal, file_id: UUID, origin: Origin) -> AsyncIterator[None]:
+        """Rows that say what cannot be are on record: no download of theirs can begin."""
+        try:
+            yield
+        except IntegrityError:
+            _log.error("file_damaged", file_id=str(file_id), exc_info=True)
+            damaged = Event(EventKind.FILE_DAMAGED, principal.actor, str(file_id), origin)
+            await shielded(self._recorder.outcome(damaged))
+            raise
+
+    async def _recorded(
+        self,
+        file: FileView,
+        sealed: SealedFile | None,
+        extent: ByteRange,
+        started: Event,
+        judge: "_Judge",
+        use: DownloadAllowance | None,
+    ) -> AsyncGenerator[bytes, None]:
+        """The bytes, and whatever happens, one outcome: finished, revoked, damaged, broken or client_gone."""
+        outcome, sent, handed = "client_gone", 0, 0
+        try:
+            place = self._place(judge.principal, extent, use)
+            async with place, aclosing(self._plaintext(sealed, extent)) as plaintext:
+                async for chunk in plaintext:
+                    await judge.again()
+                    handed += len(chunk)  # whatever of it arrives
+                    yield chunk
+                    sent += len(chunk)
+                    if sent == extent.length:
+                        outcome = "finished"  # a client that has everything may leave before we are through
+            outcome = "finished"
+        except (NotSignedIn, NotFound, Forbidden):
+            outcome = "revoked"
+            raise
+        except IntegrityError:
+            if await self._is_gone(file):  # deleted while we read: no damage
+                outcome = "revoked"
+                raise NotFound from None
+            outcome = "damaged"
+            _log.error("file_damaged", file_id=str(file.id), sent=sent, exc_info=True)
+            raise
+        except Exception:
+            outcome = "broken"
+            raise
+        finally:
+            details: dict[str, Detail] = {"started": str(started.id), "outcome": outcome, "sent": sent}
+            ended = Event(EventKind.FILE_DOWNLOAD_ENDED, started.actor, started.subject, started.origin, details)
+            settle = None if use is None else partial(use.ended, handed=handed, finished=outcome == "finished")
+            await shielded(self._recorder.outcome(ended, settle))
+
+    @asynccontextmanager
+    async def _place(
+        self, principal: Principal, extent: ByteRange, use: DownloadAllowance | None
+    ) -> AsyncIterator[None]:
+        """What a download holds while it runs: a place among others, and what it is counted by."""
+        async with AsyncExitStack() as held:
+            if extent.length > SMALL:
+                held.enter_context(self._transfers.place(principal))
+            if use is not None:
+                await held.enter_async_context(use.held())
+            yield
+
+    async def _is_gone(self, file: FileView) -> bool:
+        try:
+            async with self._database.read() as connection:
+                now = await repository.find(connection, file.id)
+        except DatabaseAway:
+            return False  # nothing says so
+        return now is None or not now.listed
+
+    async def _plaintext(self, sealed: SealedFile | None, extent: ByteRange) -> AsyncGenerator[bytes, None]:
+        if sealed is None:
+            raise IntegrityError
+        reader = await self._strongbox.open(sealed)
+        async with aclosing(reader.read(extent.start, extent.length)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+
+class _Reauthorizer:
+    """Judges a running download again, at most once a second: a right that ends takes its downloads with it."""
+
+    def __init__(self, database: Database, authenticators: Authenticators, principal: Principal, file_id: UUID) -> None:
+        self._database, self._authenticators = database, authenticators
+        self.principal, self._file_id = principal, file_id
+        self._last, self._away_since = time.monotonic(), 0.0
+
+    async def again(self) -> None:
+        """Raises NotSignedIn, NotFound, Forbidden, Quarantined.
+
+        A database that is away ends no download for a minute; then it does: DatabaseAway.
+        """
+        if time.monotonic() - self._last < _JUDGED_SECONDS:
+            return
+        self._last = now = time.monotonic()
+        try:
+            await shielded(self._judged())  # cut off in the middle, it would take a database connection with it
+        except DatabaseAway:
+            self._away_since = self._away_since or now
+            if now - self._away_since >= _UNJUDGED_SECONDS:
+                raise
+        else:
+            self._away_since = 0.0
+
+    async def _judged(self) -> None:
+        async with self._database.read() as connection:
+            principal = await self._authenticators.again(connection, self.principal)
+            await _deliverable(connection, principal, self._file_id)
+
+
+class _NotChosen(Exception):
+    """`choose` refused; its reason is told once the record was verified."""
+
+    def __init__(self, why: Exception) -> None:
+        super().__init__()
+        self.why = why
+
+
+def _chosen(choose: Choose, file: FileView) -> ByteRange:
+    try:
+        return choose(file)
+    except Exception as why:  # noqa: BLE001  # whatever it is, it is raised again
+        raise _NotChosen(why) from None
+
+
+async def _discard(delivery: Delivery) -> None:
+    await anext(delivery.chunks, None)  # what was never begun has no end to record
+    await delivery.chunks.aclose()
+
+
+async def _deliverable(connection: AsyncConnection, principal: Principal, file_id: UUID) -> FileView:
+    file = await load_allowed(connection, principal, Action.FILE_DOWNLOAD, file_id)
+    if file.status is Status.QUARANTINED:
+        raise Quarantined
+    return file

@@ -1,0 +1,65 @@
+"""What the files routes ask for in their signatures."""
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Query, Request
+
+from portal.core.principal import Principal
+from portal.features.authz import policy
+from portal.features.authz.actions import Action
+from portal.features.files.http.schemas import (
+    BreakGlassCreate,
+    EmptyQuery,
+    FileMoveRequest,
+    FileQuery,
+    FileUpdate,
+    FormQuery,
+    GrantCreate,
+    GrantQuery,
+    TransferCreate,
+    UploadQuery,
+)
+from portal.features.files.service import Files
+from portal.features.identity.deps import (
+    Administers,
+    ChangesFiles,
+    MovesFiles,
+    RunsAccounts,
+    UploadsFiles,
+    WithAccount,
+    json_of,
+)
+from portal.web.pages import PageQuery
+
+
+async def _files(request: Request) -> Files:
+    files: Files = request.app.state.files
+    return files
+
+
+async def _hands_in(principal: UploadsFiles) -> Principal:
+    policy.require(principal, Action.FILE_CREATE)
+    return principal
+
+
+FilesDep = Annotated[Files, Depends(_files)]
+CanUpload = Annotated[Principal, Depends(_hands_in)]
+Patch = Annotated[FileUpdate, json_of(FileUpdate, ChangesFiles)]
+MoveBody = Annotated[FileMoveRequest, json_of(FileMoveRequest, MovesFiles)]
+GlassBody = Annotated[BreakGlassCreate, json_of(BreakGlassCreate, Administers)]
+GrantBody = Annotated[GrantCreate, json_of(GrantCreate, WithAccount)]
+TransferBody = Annotated[TransferCreate, json_of(TransferCreate, RunsAccounts)]
+Listing = Annotated[FileQuery, Query()]
+Paged = Annotated[PageQuery, Query()]
+GrantListing = Annotated[GrantQuery, Query()]
+EmptyQueryDep = Annotated[EmptyQuery, Query()]
+FormSaid = Annotated[FormQuery, Query()]
+Upload = Annotated[UploadQuery, Query()]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]{1,200}$",
+        description="Send the same key when you send the same file again: it will be there once. Kept for 24 hours.",
+    ),
+]

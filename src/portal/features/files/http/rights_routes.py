@@ -1,0 +1,146 @@
+"""Who else may read one file, over HTTP: grants to accounts, and administrators who break glass."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from portal.core import errors
+from portal.core.pagination import Page
+from portal.core.principal import Principal
+from portal.features.files.grant_rows import Grant
+from portal.features.files.http.deps import FilesDep, GlassBody, GrantBody, GrantListing, Paged
+from portal.features.files.http.openapi import CHANGE, JSON, READ
+from portal.features.files.http.schemas import (
+    BreakGlassCreate,
+    BreakGlassCreated,
+    GrantCreate,
+    GrantOut,
+    GrantPage,
+)
+from portal.features.files.rights.grants import GrantRefused
+from portal.features.files.service import Files
+from portal.features.identity.account_names import AccountNames
+from portal.features.identity.deps import (
+    AccountNamesDep,
+    Administers,
+    ChangesFiles,
+    ReadsFiles,
+    RequestOrigin,
+    WithAccount,
+)
+from portal.features.identity.recent_sign_in import FreshSignInRequired, require_fresh, require_fresh_for
+from portal.web.docs_pages import taken_as_json
+from portal.web.errors import documented
+
+router = APIRouter(tags=["files"])
+BODIES = (BreakGlassCreate, GrantCreate)  # models that `deps` parse: FastAPI does not see them
+
+
+@router.post(
+    "/files/{file_id:uuid}/break-glass",
+    status_code=201,
+    summary="Break glass to read a case's file",
+    response_description="The right to download it, for a while.",
+    responses=documented(*JSON, *READ, errors.Forbidden, FreshSignInRequired),
+    openapi_extra=taken_as_json(BreakGlassCreate),
+)
+async def create_break_glass(
+    file_id: UUID, body: GlassBody, principal: Administers, files: FilesDep, origin: RequestOrigin
+) -> BreakGlassCreated:
+    """For fifteen minutes; asks for a fresh sign-in. The reason is on record, and shown to the case's leads."""
+    require_fresh(principal)
+    return BreakGlassCreated(expires_at=await files.break_glass.grant(principal, file_id, body.reason, origin))
+
+
+@router.get(
+    "/files/{file_id:uuid}/grants",
+    summary="List a file's grants",
+    response_description="Those in force.",
+    responses=documented(*READ, errors.Forbidden),
+)
+async def list_file_grants(
+    file_id: UUID, principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep
+) -> GrantPage:
+    """For the file's owner, or the leads of its case; administrators and auditors see them too."""
+    grants = await files.grants.list(principal, file_id)
+    return GrantPage(items=await account_names.all_named(principal, [GrantOut.of(grant) for grant in grants]))
+
+
+@router.post(
+    "/files/{file_id:uuid}/grants",
+    status_code=201,
+    summary="Grant an account access to a file",
+    response_description="The grant.",
+    responses=documented(*JSON, *CHANGE, FreshSignInRequired, errors.Unprocessable, GrantRefused),
+    openapi_extra=taken_as_json(GrantCreate),
+)
+async def create_grant(
+    file_id: UUID,
+    body: GrantBody,
+    principal: WithAccount,
+    files: FilesDep,
+    account_names: AccountNamesDep,
+    origin: RequestOrigin,
+) -> GrantOut:
+    """Entry and content, nothing else, until it ends; given again it lasts anew. By a sign-in alone, no API token."""
+    lasts = timedelta(hours=body.expires_in_hours)
+    require_fresh_for(principal, lasts)
+    grant = await files.grants.create(principal, file_id, body.name, lasts, origin)
+    return await account_names.named(principal, GrantOut.of(grant))
+
+
+@router.delete(
+    "/files/{file_id:uuid}/grants/{user_id:uuid}",
+    status_code=204,
+    summary="Revoke a grant",
+    response_description="The account may not read the file any more.",
+    responses=documented(*CHANGE),
+)
+async def revoke_grant(
+    file_id: UUID, user_id: UUID, principal: ChangesFiles, files: FilesDep, origin: RequestOrigin
+) -> Response:
+    """At once: a download that is running breaks off within a second. An account may decline its own."""
+    await files.grants.revoke(principal, file_id, user_id, origin)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/cases/{case_id:uuid}/grants",
+    summary="List the grants of a case",
+    response_description="One page, newest first.",
+    responses=documented(errors.InvalidInput, *READ, errors.Forbidden),
+)
+async def list_case_grants(
+    case_id: UUID, principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, query: Paged
+) -> GrantPage:
+    """Who may read which of its files by a grant: for its leads, auditors and administrators."""
+    bound_to = f"grants of {case_id} for {principal.user_id}"
+    after = files.cursors.read(query.cursor, bound_to)
+    page = await files.grants.of_case(principal, case_id, after, query.limit)
+    return await _results(principal, files, account_names, page, bound_to)
+
+
+@router.get(
+    "/grants",
+    summary="List an account's grants",
+    response_description="One page, newest first.",
+    responses=documented(errors.InvalidInput, *READ),
+)
+async def list_grants(
+    principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, query: GrantListing
+) -> GrantPage:
+    """Those that it has, or with `given` those that it gave; of another account for administrators and auditors."""
+    bound_to = f"grants {query.given} {query.user_id} for {principal.user_id}"
+    after = files.cursors.read(query.cursor, bound_to)
+    whose = query.user_id or principal.user_id
+    page = await files.grants.of_account(principal, whose, after, query.limit, given=query.given)
+    return await _results(principal, files, account_names, page, bound_to)
+
+
+async def _results(
+    principal: Principal, files: Files, account_names: AccountNames, page: Page[Grant], bound_to: str
+) -> GrantPage:
+    following = files.cursors.write(page.next_after, bound_to)
+    items = await account_names.all_named(principal, [GrantOut.of(grant) for grant in page.items])
+    return GrantPage(items=items, next_cursor=following)

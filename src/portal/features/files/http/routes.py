@@ -1,0 +1,253 @@
+"""Files over HTTP: hand in, list, read, change, delete, download."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import JSONResponse
+
+from portal.core import errors
+from portal.features.authz.tlp import TlpForbidsMove
+from portal.features.files.catalog import Changes
+from portal.features.files.file_names import checked_name
+from portal.features.files.http.deps import (
+    CanUpload,
+    FilesDep,
+    FormSaid,
+    IdempotencyKey,
+    Listing,
+    MoveBody,
+    Patch,
+    Upload,
+)
+from portal.features.files.http.openapi import (
+    CONTENT,
+    CONTENT_HEADERS,
+    DELIVERED,
+    DOWNLOAD,
+    FORM_BODY,
+    JSON,
+    LOCATED,
+    RANGE,
+    RAW_BODY,
+    READ,
+    TAGGED,
+    UPLOAD,
+    WRITE,
+)
+from portal.features.files.http.request_bodies import MultipartFile, RawFile
+from portal.features.files.http.responses import download_response, head_response
+from portal.features.files.http.schemas import (
+    NAME,
+    FileMoveRequest,
+    FileOut,
+    FilePage,
+    FileQuery,
+    FileUpdate,
+)
+from portal.features.files.listing import Filters
+from portal.features.files.repository import FileMoved
+from portal.features.identity.deps import (
+    AccountNamesDep,
+    ChangesFiles,
+    Downloads,
+    IfMatch,
+    MovesFiles,
+    ReadsFiles,
+    RequestOrigin,
+)
+from portal.web import API, conditional_requests
+from portal.web.docs_pages import taken_as_json
+from portal.web.errors import documented
+from portal.web.streaming import DownloadResponse
+
+router = APIRouter(tags=["files"])
+BODIES = (FileUpdate, FileMoveRequest)  # models that `deps` parse: FastAPI does not see them
+
+
+@router.post(
+    "/files",
+    status_code=201,
+    summary="Upload a file as a form",
+    responses={**LOCATED, **documented(*UPLOAD)},
+    openapi_extra=FORM_BODY,
+)
+async def upload_file(
+    request: Request,
+    query: FormSaid,
+    principal: CanUpload,
+    files: FilesDep,
+    account_names: AccountNamesDep,
+    origin: RequestOrigin,
+    idempotency_key: IdempotencyKey = None,
+) -> FileOut:
+    """multipart/form-data with one `file`; fields stand before or after it. `case` is best in the query."""
+    arrival = await MultipartFile.begin(request, files.max_upload_bytes, case_id=query.case)
+    view = await files.intake.receive(principal, arrival, origin, idempotency_key=idempotency_key)
+    return _created(await account_names.named(principal, FileOut.of(view)))  # type: ignore[return-value]  # a response of exactly that model
+
+
+@router.put(
+    "/upload/{filename:path}",
+    status_code=201,
+    summary="Upload a file as the body",
+    responses={**LOCATED, **documented(*UPLOAD)},
+    openapi_extra=RAW_BODY,
+)
+async def upload_raw(
+    request: Request,
+    filename: Annotated[str, Path(json_schema_extra=NAME)],  # noqa: ARG001  # documented here, read from the raw path
+    query: Upload,
+    principal: CanUpload,
+    files: FilesDep,
+    account_names: AccountNamesDep,
+    origin: RequestOrigin,
+    idempotency_key: IdempotencyKey = None,
+) -> FileOut:
+    """The body is the file: `curl -T disk.img …/upload/`. Each call makes a new file, whatever its name."""
+    arrival = RawFile(request, query, files.max_upload_bytes, query.case)
+    view = await files.intake.receive(principal, arrival, origin, idempotency_key=idempotency_key)
+    return _created(await account_names.named(principal, FileOut.of(view)))  # type: ignore[return-value]
+
+
+@router.get(
+    "/files",
+    summary="List files",
+    response_description="One page.",
+    responses=documented(errors.InvalidInput, *READ),
+)
+async def list_files(
+    principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, query: Listing
+) -> FilePage:
+    """Your inbox and your cases; for an auditor or administrator everybody's. Newest first.
+
+    To ask again for what is new: `order=available&available_from=` the last `available_at` that you have seen.
+    """
+    bound_to = query.model_dump_json(exclude={"cursor", "limit"}) + str(principal.user_id)
+    after = files.cursors.read(query.cursor, bound_to)
+    page = await files.catalog.list(principal, _filters(query), after, query.limit)
+    following = files.cursors.write(page.next_after, bound_to)
+    return FilePage(
+        items=await account_names.all_named(principal, [FileOut.of(file) for file in page.items]), next_cursor=following
+    )
+
+
+@router.get("/files/{file_id:uuid}", summary="Read a file's entry", responses={**TAGGED, **documented(*READ)})
+async def read_file(
+    file_id: UUID, principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, response: Response
+) -> FileOut:
+    """The catalogue entry; its ETag goes into If-Match of a change."""
+    view = await files.catalog.get(principal, file_id)
+    response.headers["ETag"] = conditional_requests.version_tag(view.version)
+    return await account_names.named(principal, FileOut.of(view))
+
+
+@router.patch(
+    "/files/{file_id:uuid}",
+    summary="Change a file's entry",
+    responses={**TAGGED, **documented(*JSON, *WRITE)},
+    openapi_extra=taken_as_json(FileUpdate),
+)
+async def update_file(
+    file_id: UUID,
+    patch: Patch,
+    principal: ChangesFiles,
+    version: IfMatch,
+    files: FilesDep,
+    account_names: AccountNamesDep,
+    origin: RequestOrigin,
+    response: Response,
+) -> FileOut:
+    """Name, kind and description; the bytes never change."""
+    name = None if patch.name is None else checked_name(patch.name)
+    view = await files.catalog.update(principal, file_id, version, Changes(name, patch.kind, patch.description), origin)
+    response.headers["ETag"] = conditional_requests.version_tag(view.version)
+    return await account_names.named(principal, FileOut.of(view))
+
+
+@router.delete(
+    "/files/{file_id:uuid}",
+    status_code=204,
+    summary="Delete a file",
+    response_description="The file is gone.",
+    responses=documented(*WRITE),
+)
+async def delete_file(
+    file_id: UUID, principal: ChangesFiles, version: IfMatch, files: FilesDep, origin: RequestOrigin
+) -> Response:
+    """Destroys the file's keys, then its bytes. There is no way back."""
+    await files.catalog.delete(principal, file_id, version, origin)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/files/{file_id:uuid}/move",
+    summary="Move a file to a case or inbox",
+    responses={**TAGGED, **documented(*JSON, *WRITE, errors.IntegrityError, FileMoved, TlpForbidsMove)},
+    openapi_extra=taken_as_json(FileMoveRequest),
+)
+async def move_file(
+    file_id: UUID,
+    body: MoveBody,
+    principal: MovesFiles,
+    version: IfMatch,
+    files: FilesDep,
+    account_names: AccountNamesDep,
+    origin: RequestOrigin,
+    response: Response,
+) -> FileOut:
+    """For its owner or a lead of its case, who may hand in where it goes; into an inbox only for its owner."""
+    view = await files.mover.move(principal, file_id, version, body.case, origin)
+    response.headers["ETag"] = conditional_requests.version_tag(view.version)
+    return await account_names.named(principal, FileOut.of(view))
+
+
+@router.get(
+    "/files/{file_id:uuid}/content",
+    status_code=200,
+    summary="Download a file",
+    response_class=DownloadResponse,
+    responses={**DELIVERED, **documented(*DOWNLOAD, errors.RangeNotSatisfiable)},
+    openapi_extra=RANGE,
+)
+async def download_file(
+    request: Request, file_id: UUID, principal: Downloads, files: FilesDep, origin: RequestOrigin
+) -> Response:
+    """Whole, or one range of it. Always an attachment; what is damaged breaks off and never ends as a success."""
+    return await download_response(request, files, principal, file_id, origin)
+
+
+@router.head(
+    "/files/{file_id:uuid}/content",
+    response_class=Response,
+    summary="Read the headers of a download",
+    responses={
+        200: {
+            "description": "The headers of the whole download.",
+            "headers": {name: {"required": True, "schema": {"type": "string"}} for name in CONTENT_HEADERS},
+        },
+        **documented(*CONTENT),
+    },
+)
+async def head_file(file_id: UUID, principal: Downloads, files: FilesDep) -> Response:
+    """The headers of the whole download; nothing is decrypted or counted."""
+    return head_response(await files.deliveries.describe(principal, file_id))
+
+
+def _created(entry: FileOut) -> Response:
+    headers = {"Location": f"{API}/files/{entry.id}", "ETag": conditional_requests.version_tag(entry.version)}
+    return JSONResponse(entry.model_dump(mode="json"), status_code=201, headers=headers)
+
+
+def _filters(query: FileQuery) -> Filters:
+    return Filters(
+        case_id=query.case,
+        name=query.name,
+        sha256=None if query.sha256 is None else query.sha256.lower(),
+        kind=query.kind,
+        created_from=query.created_from,
+        created_to=query.created_to,
+        available_from=query.available_from,
+        available_to=query.available_to,
+        order=query.order,
+    )

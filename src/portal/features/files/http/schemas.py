@@ -1,0 +1,258 @@
+"""What the files routes say and take, as JSON. Never a key, a path or a salt."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
+
+from portal.backends.scanners.base import Outcome
+from portal.features.files.file_names import MAX_NAME_BYTES, NAME_PATTERN
+from portal.features.files.grant_rows import Grant
+from portal.features.files.listing import Order
+from portal.features.files.models import Kind, Status
+from portal.features.files.views import FileView
+from portal.web.fields import GivenMoment, Moment, Readable, Text, Version
+from portal.web.pages import ItemPage, PageQuery, page_example
+
+MAX_DESCRIPTION = 4000
+NAME: JsonDict = {"pattern": NAME_PATTERN, "maxLength": MAX_NAME_BYTES}
+"""What documents say of a name that `names.checked_name` judges."""
+
+_EXAMPLE: JsonDict = {
+    "id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
+    "name": "memory.raw",
+    "size": 4294967296,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "declared_content_type": "application/octet-stream",
+    "detected_content_type": "application/octet-stream",
+    "kind": "memory_dump",
+    "description": "RAM of host FIN-7, taken 11:40 UTC",
+    "status": "ready",
+    "scan_verdict": "not_scanned",
+    "owner_id": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
+    "owner_name": "alice",
+    "case": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
+    "uploaded_by": "link:0190f3a4-2b7d-7c1f-a5e0-7d8c9b0a1f2e",
+    "created_at": "2026-11-21T12:00:00.000000Z",
+    "version": 1,
+    "available_at": "2026-11-21T12:07:31.250000Z",
+}
+
+
+class FileOut(BaseModel):
+    """A file's catalogue entry."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
+    NAMED: ClassVar[Mapping[str, str]] = {"owner_name": "owner_id", "uploaded_by_name": "uploaded_by"}
+
+    id: UUID
+    name: str = Field(description="As its uploader called it: data, never a path.")
+    size: int = Field(description="Bytes of the plaintext.")
+    sha256: str = Field(description="Of the plaintext, lowercase hex.")
+    declared_content_type: str | None = Field(description="What the uploader claimed; never trusted.")
+    detected_content_type: str | None = Field(description="What the first bytes look like; never trusted.")
+    kind: Kind
+    description: str
+    status: Status
+    scan_verdict: Outcome
+    owner_id: UUID = Field(description="Who handed it in, or made the link that it came by.")
+    case: UUID | None = Field(description="The case it belongs to; null in its owner's inbox.")
+    owner_name: str | None = Field(None, description="The owner's name, for those who may know it.")
+    uploaded_by: str | None = Field(description="`user:<id>`, `user:<id>/token:<id>` or `link:<id>`; null if unknown.")
+    uploaded_by_name: str | None = Field(None, description="The uploader's name, where it was an account.")
+    created_at: Moment = Field(description="When the upload began.")
+    available_at: Moment = Field(description="When it ended, or the file was moved to where it is.")
+    version: Version
+
+    @classmethod
+    def of(cls, file: FileView) -> "FileOut":
+        """The entry of a listed file."""
+        return cls(
+            id=file.id,
+            name=file.name,
+            size=file.size or 0,
+            sha256=file.sha256 or "",
+            declared_content_type=file.declared_type,
+            detected_content_type=file.detected_type,
+            kind=file.kind,
+            description=file.description,
+            status=file.status,
+            scan_verdict=Outcome(file.verdict or Outcome.NOT_SCANNED),
+            owner_id=file.owner_id,
+            case=file.case_id,
+            uploaded_by=file.uploaded_by,
+            created_at=file.created_at,
+            version=file.version,
+            available_at=file.available_at or file.created_at,
+        )
+
+
+class FilePage(ItemPage[FileOut]):
+    """One page of a listing."""
+
+    model_config = page_example(_EXAMPLE)
+
+
+class FileUpdate(BaseModel):
+    """What may be changed. Fields left out stay as they are."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"example": {"kind": "evidence", "description": "case 2026-117"}}
+    )
+
+    name: Text | None = Field(None, min_length=1, json_schema_extra=NAME)
+    kind: Annotated[Kind | None, Field(strict=False)] = None
+    description: Text | None = Field(None, max_length=MAX_DESCRIPTION)
+
+
+class FileMoveRequest(BaseModel):
+    """Where a file belongs from now on."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"example": {"case": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d"}}
+    )
+
+    case: Annotated[UUID | None, Field(strict=False, description="A case's id; null for its owner's inbox.")]
+
+
+class BreakGlassCreate(BaseModel):
+    """Why an administrator must read a file of a case."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"example": {"reason": "Court order 26/1187 of 21 November."}}
+    )
+
+    reason: Annotated[str, Readable(10, lines=True)] = Field(
+        max_length=1000, description="The case's leads read it: 10 characters or more, beside blanks."
+    )
+
+
+class BreakGlassCreated(BaseModel):
+    """A right to read the file, for a while."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"expires_at": "2026-11-21T12:15:00.000000Z"}})
+
+    expires_at: Moment
+
+
+_GRANT: JsonDict = {
+    "user_id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
+    "name": "bob",
+    "granted_by": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
+    "granted_by_name": "alice",
+    "file_id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5e",
+    "case": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
+    "created_at": "2026-11-21T12:00:00.000000Z",
+    "expires_at": "2026-11-22T12:00:00.000000Z",
+}
+
+
+class GrantCreate(BaseModel):
+    """Whom to let read a file, and for how long."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"example": {"name": "bob", "expires_in_hours": 24}}
+    )
+
+    name: Text = Field(min_length=1, max_length=64, description="The account's user name.")
+    expires_in_hours: int = Field(24, ge=1, le=24 * 366)
+
+
+class GrantOut(BaseModel):
+    """An account that may read a file for a while."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _GRANT})
+    NAMED: ClassVar[Mapping[str, str]] = {"granted_by_name": "granted_by"}
+
+    user_id: UUID
+    name: str = Field(description="The name of the account that may read.")
+    granted_by: UUID
+    granted_by_name: str | None = None
+    file_id: UUID
+    case: UUID | None = Field(description="The case that the file lies in; null in an inbox.")
+    created_at: Moment
+    expires_at: Moment
+
+    @classmethod
+    def of(cls, grant: Grant) -> "GrantOut":
+        said = ("user_id", "name", "granted_by", "file_id", "created_at", "expires_at")
+        return cls(case=grant.case_id, **{name: getattr(grant, name) for name in said})
+
+
+class GrantPage(ItemPage[GrantOut]):
+    """One page of grants: of one file in the order they were given, of a case or an account newest first."""
+
+    model_config = page_example(_GRANT)
+
+
+class TransferCreate(BaseModel):
+    """Who gets the inbox of an account that cannot reach it any more."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"example": {"to": "bob"}})
+
+    to: Text = Field(min_length=1, max_length=64, description="The user name of an analyst or administrator.")
+
+
+class TransferOut(BaseModel):
+    """How much went."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"files": 12}})
+
+    files: int = Field(description="How many files have another owner now.")
+
+
+class GrantQuery(PageQuery):
+    """Whose grants."""
+
+    given: bool = Field(default=False, description="Those that the account gave; else those that it has.")
+    user_id: UUID | None = Field(None, description="Another account's, for administrators and auditors.")
+
+
+class DetailsQuery(BaseModel):
+    """What a raw upload says of its file, wherever it goes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Kind = Kind.OTHER
+    description: Text = Field("", max_length=MAX_DESCRIPTION)
+
+
+class UploadQuery(DetailsQuery):
+    """What a raw upload says of its file."""
+
+    case: UUID | None = Field(None, description="The case to hand it in to; your own inbox without.")
+
+
+class EmptyQuery(BaseModel):
+    """What a form says it says in its fields: a query beside it would be taken for heard."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class FormQuery(EmptyQuery):
+    """But for the case, which is known before the first byte: a client's form may have its file first."""
+
+    case: UUID | None = Field(None, description="The case to upload to; your own inbox without.")
+
+
+class FileQuery(PageQuery):
+    """How to narrow a listing."""
+
+    name: Text | None = Field(None, min_length=1, max_length=255, description="A part of the name, in any case.")
+    sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$", description="Hex.")
+    kind: Kind | None = None
+    case: UUID | None = Field(None, description="Of this case alone.")
+    created_from: GivenMoment | None = Field(None, description="RFC 3339, with a zone; inclusive.")
+    created_to: GivenMoment | None = Field(None, description="RFC 3339, with a zone; exclusive.")
+    available_from: GivenMoment | None = Field(None, description="RFC 3339, with a zone; inclusive.")
+    available_to: GivenMoment | None = Field(None, description="RFC 3339, with a zone; exclusive.")
+    order: Order = Field(Order.NEWEST, description="`available`: as files became available, the first in front.")
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Self:
+        for start, end in ((self.created_from, self.created_to), (self.available_from, self.available_to)):
+            if start is not None and end is not None and start > end:
+                raise ValueError("a time to list from is later than the time to list to")
+        return self

@@ -1,0 +1,84 @@
+"""Moving: a file goes to another case, or back into its owner's inbox, and its keys go with it.
+
+Comes in: a principal, a file, where it should belong. Leaves: a `FileView`. The bytes stay where they are; every part's
+file key is wrapped for the new place and the file record made anew, in one transaction with the row. Who may take the
+file away there, and hand one in here, is judged in it.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core.errors import Forbidden, IntegrityError, NotFound
+from portal.core.ids import text_of
+from portal.core.principal import Origin, Principal, scope_of
+from portal.db.unit_of_work import Database
+from portal.features.audit import record
+from portal.features.audit.events import Detail, Event, EventKind
+from portal.features.authz import policy, tlp
+from portal.features.authz.actions import Action
+from portal.features.authz.relation import INBOX
+from portal.features.cases import relations
+from portal.features.files import availability, grant_rows, repository
+from portal.features.files.access import apply_at_version, load_allowed, require_in_case
+from portal.features.files.views import FileView
+from portal.strongbox.model import SealedFile
+from portal.strongbox.strongbox import Strongbox
+
+
+class FileMover:
+    """Safe for concurrent use."""
+
+    def __init__(self, database: Database, strongbox: Strongbox) -> None:
+        self._database = database
+        self._strongbox = strongbox
+
+    async def move(
+        self, principal: Principal, file_id: UUID, version: int | None, target: UUID | None, origin: Origin
+    ) -> FileView:
+        """Raises NotFound, Forbidden, CaseReadOnly, TlpForbidsMove, PreconditionFailed, IntegrityError, Unavailable."""
+        async with self._database.read() as connection:  # judged before a key provider is asked for anything
+            before = await _judged(connection, principal, file_id, target)
+            sealed = before.sealed(await repository.parts(connection, before))
+        if sealed is None:
+            raise IntegrityError
+        moved = await self._strongbox.rewrap(sealed, scope_of(target))
+        async with self._database.write() as connection:
+            for case_id in sorted(filter(None, {before.case_id, target})):  # in order: none wait crosswise
+                await relations.lock_case(connection, case_id)
+            file = await _judged(connection, principal, file_id, target)
+            await apply_at_version(file, version, lambda _: _apply(connection, before, target, moved))
+            details: dict[str, Detail] = {"case_before": text_of(before.case_id), "case_after": text_of(target)}
+            await record.write(connection, Event(EventKind.FILE_MOVED, principal.actor, str(file_id), origin, details))
+            after = await repository.find(connection, file_id)
+        if after is None:
+            raise NotFound
+        return after
+
+
+async def _apply(connection: AsyncConnection, before: FileView, target: UUID | None, moved: SealedFile) -> bool:
+    """False where the file is not as it was when its keys were wrapped."""
+    place: dict[str, Any] = {"case_id": target, "scope": moved.scope}
+    place |= {"data_key_id": moved.data_key_id, "record": moved.record}
+    place["available_at"] = await availability.stamp(connection)  # new to those who ask there
+    if not await repository.update_details(connection, before.id, before.version, place):
+        return False
+    await grant_rows.remove(connection, before.id)  # who had let whom read it had the say where it was
+    for part in moved.parts:
+        await repository.store_part(connection, part)
+    return True
+
+
+async def _judged(connection: AsyncConnection, principal: Principal, file_id: UUID, target: UUID | None) -> FileView:
+    file = await load_allowed(connection, principal, Action.FILE_MOVE, file_id)
+    if target is None:
+        policy.require_on(principal, Action.FILE_CREATE, INBOX)  # a credential for one case does not reach the inbox
+        if file.owner_id != principal.user_id:
+            raise Forbidden("A file goes back into its owner's inbox alone, and only they put it there.")
+        there = INBOX
+    else:
+        there = await require_in_case(connection, principal, Action.FILE_CREATE, target)
+    if file.case_id is not None:
+        tlp.require_tlp(await require_in_case(connection, principal, Action.FILE_LIST, file.case_id), there)
+    return file

@@ -1,0 +1,138 @@
+"""One upload: who hands in what, and what its rows are to say of it. Nothing here waits for anything.
+
+Comes in: a principal's `IncomingFile`, and what sealing found out. Leaves: the values of a row, and events for the record.
+Next: `intake`.
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.backends.scanners.base import Outcome
+from portal.core.errors import Conflict, DigestMismatch, PortalError, Unprocessable
+from portal.core.ids import text_of
+from portal.core.principal import CredentialKind, Origin, Principal, Scope, scope_of
+from portal.crypto.format import BlobContext
+from portal.features.audit.events import Event, EventKind
+from portal.features.files.models import Status
+from portal.features.files.views import Details, FileView, IncomingFile
+from portal.strongbox.model import Findings, SealedFile
+
+_DELIVERABLE = {Outcome.CLEAN, Outcome.NOT_SCANNED}
+
+OnUploadCommitted = Callable[[AsyncConnection, FileView], Awaitable[None]]
+"""Awaited in the transaction that makes the file READY; what it raises leaves nothing."""
+
+
+class KeyReused(Unprocessable):
+    code, title = "idempotency_mismatch", "This Idempotency-Key was used for another file or other details."
+
+
+class UploadGone(Conflict):
+    code = "idempotency_gone"
+    title = "The file that this Idempotency-Key brought was deleted or moved away; a new one needs another key."
+
+
+@dataclass(frozen=True, slots=True)
+class UploadAttempt:
+    """What is asked of the intake, once."""
+
+    principal: Principal
+    arrival: IncomingFile
+    origin: Origin
+    place: BlobContext
+    asked_at: datetime
+    idempotency_key: str | None = None
+    counted: OnUploadCommitted | None = None
+    at_once: bool = False  # one transaction takes all of it in: before it there is no row
+
+    @property
+    def scope(self) -> Scope:
+        return scope_of(self.arrival.case_id)
+
+    def new_row(self) -> dict[str, Any]:
+        """What is known of the file before its first byte."""
+        return {
+            "id": self.place.file_id,
+            "owner_id": self.principal.user_id,
+            "uploaded_by": self.principal.actor,
+            "case_id": self.arrival.case_id,
+            "scope": self.scope,
+            "name": self.arrival.name,
+            "declared_type": self.arrival.declared_type,
+            "created_at": self.asked_at,
+            "idempotency_key": self.stored_key,
+        }
+
+    @property
+    def stored_key(self) -> str | None:
+        """The key as it is kept: those of a token that is confined to a case are apart from all others.
+
+        A blank is in no key that a client sends.
+        """
+        who, case_id = self.principal, self.principal.case_id
+        if who.kind is not CredentialKind.TOKEN or case_id is None or self.idempotency_key is None:
+            return self.idempotency_key
+        return f"{case_id.hex} {hashlib.sha256(self.idempotency_key.encode()).hexdigest()}"
+
+    def uploaded_event(self, file: FileView) -> Event:
+        """For the record."""
+        details = {"sha256": file.sha256, "size": file.size, "status": file.status.value, "case": text_of(file.case_id)}
+        return Event(EventKind.FILE_UPLOADED, self.principal.actor, str(file.id), self.origin, {**details})
+
+    def failed(self, error: BaseException) -> Event:
+        """For the record."""
+        reason = error.code if isinstance(error, PortalError) else type(error).__name__
+        subject = str(self.place.file_id)
+        return Event(EventKind.FILE_UPLOAD_FAILED, self.principal.actor, subject, self.origin, {"reason": reason})
+
+
+@dataclass(frozen=True, slots=True)
+class SealedContent:
+    """What is known of an upload's content when all of it was seen."""
+
+    sealed: SealedFile
+    findings: Findings
+    details: Details
+
+    def row(self, arrival: IncomingFile) -> dict[str, Any]:
+        """What makes a row READY, or QUARANTINED."""
+        sealed, findings, details = self.sealed, self.findings, self.details
+        deliverable = findings.verdict.outcome in _DELIVERABLE
+        return {
+            "kind": details.kind.value,
+            "description": details.description,
+            "detected_type": findings.detected_type,
+            "size": sealed.size,
+            "sha256": sealed.sha256.hex(),
+            "status": (Status.READY if deliverable else Status.QUARANTINED).value,
+            "verdict": findings.verdict.outcome.value,
+            "verdict_detail": findings.verdict.detail or None,
+            "data_key_id": sealed.data_key_id,
+            "record": sealed.record,
+            "request_digest": request_digest(arrival, details, sealed.sha256),
+        }
+
+
+def compare(details: Details, sha256: bytes) -> None:
+    """Raises DigestMismatch where the client announced another digest."""
+    if details.sha256 is not None and not hmac.compare_digest(details.sha256, sha256):
+        raise DigestMismatch
+
+
+def require_same(earlier: FileView, arrival: IncomingFile, details: Details, sha256: bytes) -> None:
+    """That an idempotency key came with what it came with before. Raises KeyReused."""
+    if request_digest(arrival, details, sha256) != earlier.request_digest:
+        raise KeyReused
+
+
+def request_digest(arrival: IncomingFile, details: Details, content: bytes) -> str:
+    said = [arrival.name, arrival.declared_type, details.kind.value, details.description, content.hex()]
+    said += [] if arrival.case_id is None else [str(arrival.case_id)]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()

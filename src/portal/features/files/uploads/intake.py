@@ -1,0 +1,249 @@
+"""Intake: a file comes in, is sealed on the way, and is there for others only when everything about it is settled.
+
+Comes in: a principal and an `IncomingFile` (bytes and what the client says of them). Leaves: a `FileView`. A large one takes
+two transactions: the first writes the row PENDING under a lease, none is open while bytes flow, the second makes it
+READY or QUARANTINED with its record and its audit row. A small one is gathered and sealed in memory: one transaction
+writes rows, bytes and record. `giving_up` settles what fails, `maintenance` what a crash leaves.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core import clock
+from portal.core.errors import Conflict, NotFound, TooLarge
+from portal.core.ids import new_id
+from portal.core.principal import Origin, Principal
+from portal.core.tasks import shielded
+from portal.crypto.format import BlobContext
+from portal.db.unit_of_work import Database, DatabaseAway
+from portal.features.audit import record
+from portal.features.authz import policy
+from portal.features.authz.actions import Action
+from portal.features.authz.relation import INBOX
+from portal.features.files import availability, repository
+from portal.features.files.access import load_allowed, require_in_case, require_upload_target
+from portal.features.files.models import Status
+from portal.features.files.removal import fail_expired
+from portal.features.files.transfers import UNBOUNDED, Transfers
+from portal.features.files.uploads.attempt import (
+    KeyReused,
+    OnUploadCommitted,
+    SealedContent,
+    UploadAttempt,
+    UploadGone,
+    compare,
+    require_same,
+)
+from portal.features.files.uploads.cleanup import FailedUploads
+from portal.features.files.uploads.lease import LEASE, UploadLost, leased, until
+from portal.features.files.views import Details, FileView, IncomingFile
+from portal.features.identity.authenticators import Authenticators
+from portal.strongbox.model import Findings, SealedFile, SealedPart
+from portal.strongbox.strongbox import Strongbox
+
+
+class InFlight(Conflict):
+    code, title = "idempotency_in_flight", "A request with this Idempotency-Key is still running."
+    retry_after = 5
+
+
+class Intake:
+    """Safe for concurrent use."""
+
+    def __init__(
+        self,
+        database: Database,
+        strongbox: Strongbox,
+        authenticators: Authenticators,
+        transfers: Transfers = UNBOUNDED,
+        *,
+        max_bytes: int,
+        row_bytes: int,
+    ) -> None:
+        """Up to `row_bytes` a body is taken in at once, where its length is announced."""
+        self._database = database
+        self._strongbox = strongbox
+        self._authenticators = authenticators
+        self._transfers = transfers
+        self._max_bytes = max_bytes
+        self._row_bytes = row_bytes
+        self._failed_uploads = FailedUploads(database, strongbox)
+
+    async def receive(
+        self,
+        principal: Principal,
+        arrival: IncomingFile,
+        origin: Origin,
+        *,
+        idempotency_key: str | None = None,
+        counted: OnUploadCommitted | None = None,
+    ) -> FileView:
+        """Take one file in, or give the one that this idempotency key already brought.
+
+        Raises Forbidden, NotSignedIn, TooLarge, DigestMismatch, ClientGone, StorageFull, Unavailable, InFlight,
+        KeyReused, and what `counted` raises; then nothing is kept.
+        """
+        policy.require(principal, Action.FILE_CREATE)
+        place, at_once = BlobContext(file_id=new_id(), blob_id=new_id()), self._is_small(arrival)
+        upload = UploadAttempt(principal, arrival, origin, place, clock.now(), idempotency_key, counted, at_once)
+        if at_once:
+            await self._require_place(principal, arrival.case_id)
+        if at_once:
+            return await self._settled(upload, self._take_at_once(upload))
+        with self._transfers.place(principal):
+            return await self._settled(upload, self._take_in_pieces(upload))
+
+    async def _settled(self, upload: UploadAttempt, work: Coroutine[Any, Any, FileView]) -> FileView:
+        """What `work` gives; an upload that fails is given up."""
+        try:
+            return await work
+        except (InFlight, KeyReused, UploadGone):
+            raise  # it is another upload's key: of this one there is nothing
+        except DatabaseAway as away:
+            # Whether a commit took effect is unknown: the blob stays, the row decides, and nobody waits for that.
+            self._failed_uploads.later(upload, away)
+            raise
+        except BaseException as error:  # also cut off in transaction 1: its row may be there by now
+            await shielded(self._failed_uploads.now(upload, error))
+            raise
+
+    def _is_small(self, arrival: IncomingFile) -> bool:
+        return self._row_bytes > 0 and arrival.content_length is not None and arrival.content_length <= self._row_bytes
+
+    async def _require_place(self, principal: Principal, case_id: UUID | None) -> None:
+        """Before a byte is read, and before keys are made for a case that is not there. It is judged again."""
+        if case_id is None:
+            policy.require_on(principal, Action.FILE_CREATE, INBOX)
+            return
+        async with self._database.read() as connection:
+            await require_in_case(connection, principal, Action.FILE_CREATE, case_id)
+
+    async def _take_at_once(self, upload: UploadAttempt) -> FileView:
+        content = bytearray()
+        async for chunk in upload.arrival.chunks():
+            content += chunk
+            if len(content) > min(self._max_bytes, self._row_bytes):
+                raise TooLarge
+        details = await upload.arrival.details()
+        part, findings = await self._strongbox.seal_whole(upload.place, upload.scope, content)
+        compare(details, findings.sha256)
+        known = await self._known(upload, part, findings, details)
+        return await shielded(self._keep(upload, known))
+
+    async def _keep(self, upload: UploadAttempt, known: SealedContent) -> FileView:
+        """The one transaction of an upload that is taken in at once."""
+        row = upload.new_row() | known.row(upload.arrival)
+        async with self._database.write() as connection:
+            await self._judge_again(connection, upload)
+            row["available_at"] = await availability.stamp(connection)
+            earlier = await _claim(connection, upload, row)
+            if earlier is None:
+                for part in known.sealed.parts:
+                    await repository.add_part(connection, part)
+                return await _put_on_record(connection, upload, repository.view_of(row))
+        require_same(earlier, upload.arrival, known.details, known.sealed.sha256)
+        return earlier
+
+    async def _take_in_pieces(self, upload: UploadAttempt) -> FileView:
+        earlier = await self._begin(upload)
+        if earlier is not None:
+            return await _repeat(earlier, upload.arrival)
+        async with leased(self._database, upload.place.file_id) as lost:
+            known = await self._seal(upload, lost)
+            return await shielded(self._settle(upload, known))
+
+    async def _begin(self, upload: UploadAttempt) -> FileView | None:
+        """Transaction 1. Returns the file that the idempotency key already brought, if it did."""
+        row = upload.new_row() | {"lease_until": upload.asked_at + LEASE}
+        async with self._database.write() as connection:
+            await require_upload_target(connection, upload.principal, upload.arrival.case_id)
+            earlier = await _claim(connection, upload, row)
+            if earlier is None:
+                await repository.add_blob(connection, upload.place, self._strongbox.store_id)
+            return earlier
+
+    async def _seal(self, upload: UploadAttempt, lost: asyncio.Event) -> SealedContent:
+        """What is between the two transactions."""
+        said: list[Details] = []
+
+        async def approve(findings: Findings) -> None:
+            said.append(await upload.arrival.details())
+            compare(said[0], findings.sha256)
+
+        chunks = until(lost, upload.arrival.chunks())
+        part, findings = await self._strongbox.seal(
+            upload.place, upload.scope, chunks, limit=self._max_bytes, approve=approve
+        )
+        return await self._known(upload, part, findings, said[0])
+
+    async def _known(
+        self, upload: UploadAttempt, part: SealedPart, findings: Findings, details: Details
+    ) -> SealedContent:
+        file_id, key_id = part.place.file_id, part.data_key_id
+        unbound = SealedFile(file_id, upload.scope, key_id, findings.size, findings.sha256, b"", (part,))
+        return SealedContent(replace(unbound, record=await self._strongbox.record(unbound)), findings, details)
+
+    async def _settle(self, upload: UploadAttempt, known: SealedContent) -> FileView:
+        """Transaction 2: judged again, settled, on record, committed."""
+        async with self._database.write() as connection:
+            await self._judge_again(connection, upload)
+            for part in known.sealed.parts:
+                await repository.store_part(connection, part)
+            row = known.row(upload.arrival) | {"available_at": await availability.stamp(connection)}
+            view = await repository.finish(connection, upload.place.file_id, row)
+            if view is None:
+                raise UploadLost
+            return await _put_on_record(connection, upload, view)
+
+    async def _judge_again(self, connection: AsyncConnection, upload: UploadAttempt) -> None:
+        """What the client was allowed before its bytes came, as of now. Raises NotSignedIn, Forbidden, NotFound."""
+        still = await self._authenticators.again(connection, upload.principal)
+        policy.require(still, Action.FILE_CREATE)
+        await require_upload_target(connection, still, upload.arrival.case_id)
+
+
+async def _claim(connection: AsyncConnection, upload: UploadAttempt, row: dict[str, Any]) -> FileView | None:
+    """Add the file's row, or give the file that the idempotency key already brought; an upload that died is taken over.
+
+    Raises InFlight where one with that key is still running, UploadGone where its file is not there for the caller.
+    """
+    if await repository.add(connection, row):
+        return None
+    principal = upload.principal
+    earlier = await repository.find_by_idempotency_key(connection, principal.user_id, upload.stored_key or "")
+    if earlier is not None and earlier.listed:
+        try:
+            return await load_allowed(connection, principal, Action.FILE_READ, earlier.id)
+        except NotFound:
+            raise UploadGone from None  # what is not found is the file, not the place
+    if earlier is not None and earlier.status in {Status.DELETING, Status.DELETED}:
+        raise UploadGone
+    if earlier is None or not await fail_expired(connection, earlier.id, clock.now(), principal.actor, upload.origin):
+        raise InFlight
+    if not await repository.add(connection, row):
+        raise InFlight  # so did another, and was faster
+    return None
+
+
+async def _put_on_record(connection: AsyncConnection, upload: UploadAttempt, view: FileView) -> FileView:
+    if upload.counted is not None:
+        await upload.counted(connection, view)
+    await record.write(connection, upload.uploaded_event(view))
+    return view
+
+
+async def _repeat(earlier: FileView, arrival: IncomingFile) -> FileView:
+    """The client sends the file again: it is read and compared, and never kept twice."""
+    digest = hashlib.sha256()
+    async for chunk in arrival.chunks():
+        digest.update(chunk)
+    details = await arrival.details()
+    compare(details, digest.digest())
+    require_same(earlier, arrival, details, digest.digest())
+    return earlier

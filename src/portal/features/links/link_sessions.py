@@ -1,0 +1,179 @@
+"""Redeeming: a link's secret, and its password where it has one, for a token that is good for minutes.
+
+Comes in: what a stranger sent. Leaves: a token; for a token the `Principal` that its link stands for, or a `Visit`. One
+answer for a link that is unknown, over, used up or dead, and for a wrong password. Guesses at a password are counted on
+the link, and make everybody who tries it wait, fifteen minutes at most.
+"""
+
+import math
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core import clock
+from portal.core.errors import Forbidden, NotSignedIn, TooManyAttempts, Unavailable, Unprocessable
+from portal.core.ids import new_id
+from portal.core.prefixed_tokens import LINK_SESSION, TokenKind
+from portal.core.principal import Origin, Principal
+from portal.db.unit_of_work import Database
+from portal.features.audit import record
+from portal.features.audit.events import Event, EventKind
+from portal.features.identity.hashing_queue import QueueShare
+from portal.features.identity.passwords import PasswordHasher
+from portal.features.links import checks, repository, session_rows, uploads, use_rows
+from portal.features.links.links import LINK_TOKEN
+from portal.features.links.repository import Redeemable
+from portal.features.links.views import Link, LinkKind, LinkSession, Redeemed
+
+SESSION_TOKEN = TokenKind(LINK_SESSION)
+LIFETIME = timedelta(minutes=15)
+FREE = 5  # wrong passwords that cost no waiting
+LONGEST = timedelta(minutes=15)
+KEPT_WHEN_OVER = timedelta(days=90)
+
+
+class LinkRefused(Forbidden):
+    code, title = "link_refused", "The link is not good (any more), or its password is not that one."
+
+
+class LinkSessions:
+    """The sessions of links: a kind of `Credentials`. Safe for concurrent use."""
+
+    def __init__(self, database: Database, hasher: PasswordHasher) -> None:
+        self._database = database
+        self._hasher = hasher
+
+    async def redeem(self, secret: str, password: str | None, origin: Origin) -> Redeemed:
+        """Uses nothing up. Raises LinkRefused, TooManyAttempts, Unprocessable, Unavailable."""
+        digest = LINK_TOKEN.digest(secret)
+        found = await self._look(digest, password, origin)
+        try:
+            await self._require_password(found, password, origin)
+            return await self._settle(digest, found, origin)
+        except (LinkRefused, Unprocessable):
+            await self._refuse(found, origin)
+            raise
+
+    async def session(self, token: str, *, late: bool = False) -> LinkSession:
+        """Who holds a token; `late` also one that ended: to go on with a download, for a day. Raises NotSignedIn."""
+        digest = SESSION_TOKEN.digest(token)
+        if digest is None:
+            raise NotSignedIn
+        now = clock.now()
+        ends_after = now - checks.OVERTIME if late else now
+        async with self._database.read() as connection:
+            found = await session_rows.live_by_digest(connection, digest, now, ends_after)
+            if found is None:
+                raise NotSignedIn
+            session_id, ends, live = found
+            return LinkSession(live.link, session_id, await checks.principal_of(connection, live), late=ends <= now)
+
+    def claims(self, credential: str) -> bool:
+        return SESSION_TOKEN.matches(credential)
+
+    async def resolve(self, credential: str, _: Origin) -> Principal:
+        """Raises NotSignedIn."""
+        return (await self.session(credential)).principal
+
+    async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
+        """The link's principal as of now: what was begun in time may take longer than its token. Raises NotSignedIn."""
+        return await checks.again(connection, principal.credential_id)
+
+    async def sweep(self) -> None:
+        """Forget sessions that are over, and links that have long been; give back what dead uploads had."""
+        now = clock.now()
+        async with self._database.write() as connection:
+            await session_rows.forget_over(connection, now - checks.OVERTIME)
+            await repository.forget_over(connection, now - KEPT_WHEN_OVER)
+        await uploads.sweep(self._database)
+
+    async def _look(self, digest: bytes | None, password: str | None, origin: Origin) -> Redeemable | None:
+        """The link, if it is good; a guess at its password is counted as wrong until it was right."""
+        wait = 0
+        async with self._database.write() as connection:
+            found = await _good(connection, digest)
+            if found is not None and found.password_hash is not None and password is not None:
+                wait = await _charge(connection, found, origin)
+        if wait:
+            raise TooManyAttempts(wait)
+        return found
+
+    async def _require_password(self, found: Redeemable | None, password: str | None, origin: Origin) -> None:
+        """The same work for a link that is there and for one that is not.
+
+        Raises LinkRefused, Unprocessable, Unavailable.
+        """
+        if found is not None and found.password_hash is None:
+            return
+        known = None if found is None else found.password_hash
+        try:
+            if password is None or not await self._hasher.verify(password, known, QueueShare.by_address(origin)):
+                raise LinkRefused
+        except Unavailable:
+            if found is not None:
+                await self._give_back(found.live.link)
+            raise
+
+    async def _give_back(self, link: Link) -> None:
+        """Too many waited to be judged: that was no wrong password."""
+        async with self._database.write() as connection:
+            await repository.forgive_one(connection, link.id)
+
+    async def _settle(self, digest: bytes | None, found: Redeemable | None, origin: Origin) -> Redeemed:
+        async with self._database.write() as connection:
+            now = await _good(connection, digest)  # it may have ended while the password was judged
+            if found is None or now is None or now.password_hash != found.password_hash:
+                raise LinkRefused
+            return await _begin(connection, now, origin)
+
+    async def _refuse(self, found: Redeemable | None, origin: Origin) -> None:
+        subject = None if found is None else str(found.live.link.id)
+        async with self._database.write() as connection:
+            await record.write(connection, Event(EventKind.LINK_REFUSED, "nobody", subject, origin))
+
+
+async def _good(connection: AsyncConnection, digest: bytes | None) -> Redeemable | None:
+    found = None if digest is None else await repository.to_redeem(connection, digest, clock.now())
+    if found is None or not await _worth(connection, found.live.link):
+        return None
+    try:
+        await checks.principal_of(connection, found.live)
+    except NotSignedIn:
+        return None
+    return found
+
+
+async def _worth(connection: AsyncConnection, link: Link) -> bool:
+    """Whether a token of the link is good for anything: where it is used up, for what began, or to see what arrived."""
+    return not link.used_up or link.kind is LinkKind.UPLOAD or await use_rows.any_unfinished(connection, link.id)
+
+
+async def _charge(connection: AsyncConnection, found: Redeemable, origin: Origin) -> int:
+    """Seconds to wait; 0 for who may try."""
+    now, link = clock.now(), found.live.link
+    wait = _left(found.failures, found.failed_at, now)
+    if wait:
+        event = Event(EventKind.LINK_THROTTLED, "nobody", str(link.id), origin, {"seconds": wait})
+        await record.write(connection, event)
+    else:
+        await repository.count_failures(connection, link.id, found.failures + 1, now)
+    return wait
+
+
+async def _begin(connection: AsyncConnection, found: Redeemable, origin: Origin) -> Redeemed:
+    now, link, session_id, token = clock.now(), found.live.link, new_id(), SESSION_TOKEN.new()
+    expires_at = min(now + LIFETIME, link.expires_at)
+    await session_rows.add(connection, link.id, session_id, SESSION_TOKEN.digest(token) or b"", now, expires_at)
+    if found.failures:
+        await repository.count_failures(connection, link.id, 0, None)
+    event = Event(EventKind.LINK_REDEEMED, f"link:{link.id}", str(link.id), origin, {"session": str(session_id)})
+    await record.write(connection, event)
+    return Redeemed(link, expires_at, token)
+
+
+def _left(failures: int, last: datetime | None, now: datetime) -> int:
+    """Seconds that are left of the delay after so many failures: one, and twice as much with each."""
+    if failures < FREE or last is None:
+        return 0
+    delay = min(timedelta(seconds=1 << min(failures - FREE, 16)), LONGEST)
+    return max(math.ceil((last + delay - now).total_seconds()), 0)

@@ -1,0 +1,179 @@
+"""Links as their makers see them: made, listed, revoked.
+
+Comes in: a signed-in principal's wish. Leaves: a link that is shown with its secret once, or the live ones without.
+Nobody makes a link to what they may not give away themselves, and every live one is shown to whoever answers for it.
+"""
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core import clock
+from portal.core.errors import Conflict, Forbidden, NotFound, NotSignedIn, Quarantined, Unprocessable
+from portal.core.ids import new_id
+from portal.core.pagination import After, Page, page_of
+from portal.core.prefixed_tokens import LINK, TokenKind
+from portal.core.principal import Origin, Principal, Role
+from portal.db.unit_of_work import Database
+from portal.features.audit import record
+from portal.features.audit.events import Event, EventKind
+from portal.features.authz import policy
+from portal.features.authz.actions import Action
+from portal.features.authz.visibility import sees_every_case
+from portal.features.cases import relations
+from portal.features.files.access import load_for_update
+from portal.features.files.models import Status
+from portal.features.identity.authenticators import Authenticators
+from portal.features.identity.hashing_queue import QueueShare
+from portal.features.identity.passwords import PasswordHasher
+from portal.features.links import repository
+from portal.features.links.checks import require_place
+from portal.features.links.views import NEEDED, CreatedLink, Link, LinkKind, LinkState, NewLink, details_of
+
+LINK_TOKEN = TokenKind(LINK)
+MOST_LINKS = 500  # live ones of one account
+
+
+class TooManyLinks(Conflict):
+    code, title = "too_many_links", f"An account has at most {MOST_LINKS} live links: revoke one first."
+
+
+class LinkService:
+    """Safe for concurrent use."""
+
+    def __init__(
+        self,
+        database: Database,
+        hasher: PasswordHasher,
+        authenticators: Authenticators,
+        roles: frozenset[Role] = frozenset(Role),
+    ) -> None:
+        """`roles` of accounts that may make links."""
+        self._database = database
+        self._hasher = hasher
+        self._authenticators = authenticators
+        self._roles = roles
+
+    async def create(self, principal: Principal, wanted: NewLink, origin: Origin) -> CreatedLink:
+        """Raises NotSignedIn, InsufficientScope, NotFound, Forbidden, CaseReadOnly, TlpForbidsLinks, TooManyLinks,
+        Quarantined, Unprocessable, Unavailable.
+        """
+        policy.require_permissions(principal, {NEEDED[wanted.kind]})
+        if principal.role not in self._roles:
+            raise Forbidden("Accounts of this role make no links here.")
+        share, password = QueueShare.by_account(principal.user_id), wanted.password
+        hashed = None if password is None else await self._hasher.hash(password, share=share)
+        secret = LINK_TOKEN.new()
+        async with self._database.write() as connection:
+            link = _link(principal, wanted, await _place(connection, principal, wanted))
+            await self._require_maker(connection, principal)
+            await repository.add(connection, link, LINK_TOKEN.digest(secret) or b"", hashed)
+            if wanted.file_ids:
+                await repository.offer(connection, link.id, wanted.file_ids)
+            details = details_of(link) | {"files": " ".join(sorted(map(str, wanted.file_ids))) or None}
+            await record.write(
+                connection, Event(EventKind.LINK_CREATED, principal.actor, str(link.id), origin, details)
+            )
+        return CreatedLink(link, secret)
+
+    async def _require_maker(self, connection: AsyncConnection, principal: Principal) -> None:
+        """That the account is what it was, and stays it until the link is there: else nothing would end the link.
+
+        Raises NotSignedIn, TooManyLinks.
+        """
+        if (await self._authenticators.held(connection, principal)).role is not principal.role:
+            raise NotSignedIn
+        if await repository.count_live(connection, principal.user_id, clock.now()) >= MOST_LINKS:
+            raise TooManyLinks
+
+    async def of_case(self, principal: Principal, case_id: UUID, after: After | None, limit: int) -> Page[Link]:
+        """The links that lead into a case and were not revoked, newest first. Raises NotFound, Forbidden."""
+        async with self._database.read() as connection:
+            await _judge(connection, principal, Action.CASE_LINK_LIST, case_id)
+            found = await repository.listed(connection, clock.now(), after, limit + 1, case_id=case_id)
+        return page_of(found, limit)
+
+    async def list(self, principal: Principal, after: After | None, limit: int) -> Page[Link]:
+        """The links that the principal made and that were not revoked; for an auditor or administrator everybody's."""
+        policy.require(principal, Action.LINK_LIST)
+        only = {} if sees_every_case(principal) else {"made_by": principal.user_id}
+        async with self._database.read() as connection:
+            found = await repository.listed(connection, clock.now(), after, limit + 1, **only)
+        return page_of(found, limit)
+
+    async def revoke(self, principal: Principal, link_id: UUID, origin: Origin) -> None:
+        """End a link: it is refused from the next request on, and running transfers break off. Idempotent.
+
+        Raises NotFound, Forbidden.
+        """
+        async with self._database.write() as connection:
+            link = await repository.find(connection, link_id)
+            if link is None:
+                raise NotFound
+            await _may_revoke(connection, principal, link)
+            if await repository.revoke(connection, link_id, clock.now(), LinkState.REVOKED):
+                event = Event(EventKind.LINK_REVOKED, principal.actor, str(link_id), origin, details_of(link))
+                await record.write(connection, event)
+
+
+async def _place(connection: AsyncConnection, principal: Principal, wanted: NewLink) -> UUID | None:
+    """The case that a link leads to. What allows it stays until the transaction ends."""
+    case_id = wanted.case_id
+    if wanted.kind is LinkKind.FILES:
+        case_id = await _place_of(connection, principal, wanted.file_ids)
+    if case_id is not None:
+        await relations.lock_case(connection, case_id)
+    await require_place(connection, principal, wanted.kind, case_id)
+    return case_id
+
+
+async def _place_of(connection: AsyncConnection, principal: Principal, file_ids: frozenset[UUID]) -> UUID | None:
+    places = set()
+    for file_id in sorted(file_ids):
+        file = await load_for_update(connection, principal, Action.LINK_FILES, file_id)
+        if file.status is Status.QUARANTINED:
+            raise Quarantined
+        places.add(file.case_id)
+    if len(places) != 1:
+        raise Unprocessable("The files of a link lie in one place: one case, or your inbox.")
+    return places.pop()
+
+
+async def _judge(connection: AsyncConnection, principal: Principal, action: Action, case_id: UUID) -> None:
+    relation = await relations.find(connection, case_id, principal.user_id)
+    if relation is None:
+        raise NotFound
+    policy.require_on(principal, action, relation)
+
+
+async def _may_revoke(connection: AsyncConnection, principal: Principal, link: Link) -> None:
+    """Its maker and administrators may, and who leads the case."""
+    try:
+        policy.require_of(principal, Action.LINK_REVOKE, link.made_by)
+    except (Forbidden, NotFound):
+        if link.case_id is None:
+            raise
+        await _judge(connection, principal, Action.CASE_LINK_REVOKE, link.case_id)
+
+
+def _link(principal: Principal, wanted: NewLink, case_id: UUID | None) -> Link:
+    now = clock.now()
+    return Link(
+        id=new_id(),
+        kind=wanted.kind,
+        made_by=principal.user_id,
+        case_id=case_id,
+        message=wanted.message,
+        created_at=now,
+        expires_at=now + wanted.lifetime,
+        revoked_at=None,
+        ended_by=None,
+        most=wanted.most,
+        most_in_all=wanted.most_in_all,
+        used=0,
+        most_bytes=wanted.most_bytes,
+        used_bytes=0,
+        failed_uploads=0,
+        kinds=wanted.kinds,
+        has_password=wanted.password is not None,
+    )

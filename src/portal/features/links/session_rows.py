@@ -1,0 +1,43 @@
+"""Statements on `link_sessions`. Comes in: the caller's connection. Leaves: plain values."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.db.tables import table
+from portal.features.links import repository
+from portal.features.links.models import LinkRow, LinkSessionRow
+from portal.features.links.repository import LiveLink
+
+_links = table(LinkRow)
+_sessions = table(LinkSessionRow)
+_LIVE = (  # asked with every request of a stranger: made once
+    select(*repository.COLUMNS, _sessions.c.id.label("session_id"), _sessions.c.expires_at.label("session_ends"))
+    .select_from(repository.WITH_MAKER.join(_sessions, _sessions.c.link_id == _links.c.id))
+    .where(
+        _sessions.c.digest == bindparam("digest"), _sessions.c.expires_at > bindparam("ends_after"), *repository.LIVE
+    )
+)
+
+
+async def add(connection: AsyncConnection, link_id: UUID, session_id: UUID, digest: bytes, *times: datetime) -> None:
+    """`times`: when it begins and ends."""
+    created_at, expires_at = times
+    values = {"id": session_id, "link_id": link_id, "digest": digest}
+    await connection.execute(insert(_sessions).values({**values, "created_at": created_at, "expires_at": expires_at}))
+
+
+async def live_by_digest(
+    connection: AsyncConnection, digest: bytes, moment: datetime, ends_after: datetime
+) -> tuple[UUID, datetime, LiveLink] | None:
+    """A session, when it ends, and its link, which is good."""
+    asked = {"digest": digest, "moment": moment, "ends_after": ends_after}
+    row = (await connection.execute(_LIVE, asked)).one_or_none()
+    return None if row is None else (row.session_id, row.session_ends, repository.live(row))
+
+
+async def forget_over(connection: AsyncConnection, moment: datetime) -> None:
+    """Drop sessions that ended before `moment`. A transfer that still runs does not need its."""
+    await connection.execute(delete(_sessions).where(_sessions.c.expires_at < moment))

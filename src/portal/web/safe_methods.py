@@ -1,0 +1,72 @@
+"""What holds for every read: HEAD wherever there is GET, and If-Match and If-None-Match wherever there is an ETag.
+
+Comes in: a request. Leaves: the answer that the route gives to GET, without its body where none was asked for, as a
+304 where the client has it already, or as a 412 where it wants another version. A download judges the same conditions
+before it begins (`files/http/responses`): here they would come too late.
+"""
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from portal.core.errors import PreconditionFailed
+from portal.web import conditional_requests, errors
+
+_OF_A_BODY = ("content-length", "content-type")
+
+
+class SafeMethods:
+    """Pure ASGI; the innermost middleware."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"}:
+            await self._app(scope, receive, send)
+            return
+        bodiless = scope["method"] == "HEAD"
+        if bodiless and "HEAD" not in errors.methods_of(scope):
+            scope = {**scope, "method": "GET"}
+        answer = _Answer(scope, receive, send, bodiless=bodiless)
+        await self._app(scope, receive, answer.send)
+
+
+class _Answer:
+    """One answer on its way out."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, bodiless: bool) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self._bodiless, self._replaced = bodiless, False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 200:
+            await self._start(message)
+        elif message["type"] == "http.response.body" and self._replaced:
+            return
+        elif message["type"] == "http.response.body" and self._bodiless:
+            await self._send({**message, "body": b""})
+        else:
+            await self._send(message)
+
+    async def _start(self, message: Message) -> None:
+        tag = Headers(scope=message).get("etag")
+        try:
+            if tag is not None:
+                conditional_requests.judge(Headers(scope=self._scope), tag)
+            await self._send(message)
+        except conditional_requests.NotModified:
+            self._replaced = True
+            headers = MutableHeaders(scope=message)
+            for name in _OF_A_BODY:
+                del headers[name]
+            await self._send({**message, "status": 304})
+            await self._send({"type": "http.response.body", "body": b""})
+        except PreconditionFailed as failed:
+            self._replaced = True
+            told = errors.problem(failed, self._scope.get("state", {}).get("request_id"))
+            await told(self._scope, self._receive, self._without_body)
+
+    async def _without_body(self, message: Message) -> None:
+        if message["type"] == "http.response.body" and self._bodiless:
+            message = {**message, "body": b""}
+        await self._send(message)
