@@ -48,7 +48,7 @@ def test_an_export_opens_with_tink(portal: Shell, content: bytes) -> None:
 
 @pytest.mark.parametrize("content", [b"", CONTENT], ids=["empty", "little"])
 def test_an_export_of_a_file_in_its_row_has_the_blob_that_no_store_has(portal: Shell, content: bytes) -> None:
-    file = portal.hand_in(content, announced=len(content))
+    file = portal.hand_in(content, content_length=len(content))
     told = export(portal, file.id, "--json").json
     (part,) = told["parts"]
     assert names(portal.folder / "out") == sorted([*EXPORTED, part["blob"]])

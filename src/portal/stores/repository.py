@@ -1,11 +1,11 @@
 """Statements on `stores`, and on the stores of `blobs`. Comes in: the caller's connection. Leaves: ids and counts."""
 
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import column
+from sqlmodel import table as table_named
 
 from portal.core import clock
 from portal.db.statements import insert_unless_taken
@@ -13,7 +13,7 @@ from portal.db.tables import table
 from portal.stores.models import StoreRow
 
 _stores = table(StoreRow)
-_blobs: Any = table("blobs", column("store"))  # the files feature's, above this floor
+_blobs = table_named("blobs", column("store"))  # the files feature's, above this floor
 
 
 async def known(connection: AsyncConnection) -> dict[UUID, str]:

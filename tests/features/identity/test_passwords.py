@@ -346,7 +346,7 @@ async def test_what_is_dear_to_judge_keeps_no_sign_in_waiting(
 
     monkeypatch.setattr(passwords, "is_guessable", judged)
     uploader = QueueShare.by_account(new_id())
-    links = [asyncio.create_task(hasher.hash(HARD, asker=uploader)) for _ in range(32)]
+    links = [asyncio.create_task(hasher.hash(HARD, share=uploader)) for _ in range(32)]
     await asyncio.to_thread(asked.wait, 60)
     assert await hasher.verify(PASSWORD, known)
     assert context.calls["hash"] == 1

@@ -73,7 +73,7 @@ async def test_an_administrator_who_broke_glass_reads_and_gives_nothing_away(
     desk: Desk, house: House, lead: Principal, admin: Principal
 ) -> None:
     file = await house.hand_in(lead, case_id=await desk.case(lead))
-    await house.files.glass.grant(admin, file.id, "a court order", ORIGIN)
+    await house.files.break_glass.grant(admin, file.id, "a court order", ORIGIN)
     await house.fetch(admin, file.id)
     with pytest.raises(Forbidden):
         await desk.download_link(admin, file.id)

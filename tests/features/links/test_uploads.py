@@ -99,7 +99,7 @@ async def test_what_a_dead_process_had_is_given_back_and_one_that_lives_is_count
 ) -> None:
     made = await desk.upload_link(lead, most_bytes=5000)
     session = await desk.session(made)
-    async with desk.shared_access.box(session, 1000, WHOLE) as box:
+    async with desk.shared_access.upload_slot(session, 1000, WHOLE) as box:
         await desk.sessions.sweep()
         assert (await desk.link_row())["used"] == 1
         hands.passes(seconds=61)

@@ -1,7 +1,7 @@
 """What a listing shows: whose files, and the cases of whom.
 
-Comes in: a principal. Leaves: a `Visibility`, which the statement behind a listing knows how to ask for. Next: `policy` has
-the tables, and judges what is asked of one object.
+Comes in: a principal. Leaves: a `Visibility`, which the statement behind a listing turns into conditions. Next:
+`policy` has the tables, and judges what is asked of one object.
 """
 
 from dataclasses import dataclass

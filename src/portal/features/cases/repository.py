@@ -76,8 +76,8 @@ async def change(connection: AsyncConnection, case_id: UUID, version: int, value
 
 async def remove(connection: AsyncConnection, case_id: UUID) -> bool:
     """Forget a case, its members and who broke glass in it. False, and the transaction over, while a file is in it."""
-    for table in (_glass, _members):
-        await connection.execute(delete(table).where(table.c.case_id == case_id))
+    for rows in (_glass, _members):
+        await connection.execute(delete(rows).where(rows.c.case_id == case_id))
     try:
         await connection.execute(delete(_cases).where(_cases.c.id == case_id))
     except ConstraintError:  # the one judge that no upload is too fast for

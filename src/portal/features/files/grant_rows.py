@@ -7,7 +7,7 @@ the giver at once. Its row is deleted when the giver loses the right, so that it
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Exists, and_, delete, exists, or_, select, tuple_
@@ -78,7 +78,7 @@ async def page(
 
 
 def given_by(user_id: UUID) -> ColumnElement[bool]:
-    return cast("ColumnElement[bool]", _grants.c.granted_by == user_id)
+    return _grants.c.granted_by == user_id
 
 
 def given_to(user_id: UUID) -> ColumnElement[bool]:
@@ -88,7 +88,7 @@ def given_to(user_id: UUID) -> ColumnElement[bool]:
 
 
 def in_case(case_id: UUID) -> ColumnElement[bool]:
-    return cast("ColumnElement[bool]", _files.c.case_id == case_id)
+    return _files.c.case_id == case_id
 
 
 async def put(connection: AsyncConnection, grant: Grant) -> None:

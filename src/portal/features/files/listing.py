@@ -3,6 +3,7 @@
 Comes in: the caller's connection. Leaves: frozen views.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -82,7 +83,7 @@ async def list_page(connection: AsyncConnection, filters: Filters, after: After 
 
 
 def _matching(filters: Filters) -> list[ColumnElement[bool]]:
-    conditions = {
+    conditions: dict[str, Callable[[Any], ColumnElement[bool]]] = {
         "case_id": lambda value: _files.c.case_id == value,
         "name": lambda value: _files.c.name_folded.contains(repository.folded(value), autoescape=True),
         "sha256": lambda value: _files.c.sha256 == value,
@@ -104,7 +105,7 @@ def _seen(sight: Visibility) -> list[ColumnElement[bool]]:
     mine = _files.c.owner_id == sight.user_id
     cases = select(_members.c.case_id).where(_members.c.user_id == sight.user_id)
     whole = cases.where(_members.c.role.in_([role.value for role in sight.roles]))
-    seen = [
+    seen: list[ColumnElement[bool]] = [
         within & mine & or_(_files.c.case_id.is_(None), _files.c.case_id.in_(cases)),
         within & ~mine & _files.c.case_id.in_(whole),
     ]

@@ -52,8 +52,8 @@ async def advance(connection: AsyncConnection, user_id: UUID, step: int, sealed:
 
 
 async def remove(connection: AsyncConnection, user_id: UUID) -> None:
-    for table in (_codes, _factors):
-        await connection.execute(delete(table).where(table.c.user_id == user_id))
+    for rows in (_codes, _factors):
+        await connection.execute(delete(rows).where(rows.c.user_id == user_id))
 
 
 async def add_codes(connection: AsyncConnection, user_id: UUID, digests: Iterable[bytes]) -> None:

@@ -81,14 +81,17 @@ class OwnAccount:
         """The password once more: what only a fresh sign-in may do, this session may for a while."""
 
         async def confirm(connection: AsyncConnection, _: User) -> None:
-            await session_rows.authenticate(connection, principal.credential_id, clock.now())
+            await session_rows.prove(connection, principal.credential_id, clock.now())
             event = Event(EventKind.CONFIRMED, principal.actor, str(principal.credential_id), origin)
             await record.write(connection, event)
 
         await self._proved(principal, password, code, origin, confirm)
 
     async def enrol_totp(self, principal: Principal, password: str, origin: Origin) -> Enrolment:
-        """A secret that counts for nothing until it is confirmed. Raises AlreadyEnrolled, and as `PasswordAuthenticator.prove`."""
+        """A secret that counts for nothing until it is confirmed.
+
+        Raises AlreadyEnrolled, and what `PasswordAuthenticator.authenticate` raises.
+        """
 
         async def enrol(connection: AsyncConnection, user: User) -> Enrolment:
             secret = await self._factors.enrol(connection, user)

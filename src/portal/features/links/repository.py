@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import IntegrityError
@@ -170,7 +170,7 @@ async def give_back(connection: AsyncConnection, link_id: UUID, size: int = 0, *
 
 async def revoke(connection: AsyncConnection, link_id: UUID, moment: datetime, why: LinkState) -> bool:
     """False where it was before: by hand, or for another reason than by hand."""
-    open_to = [_links.c.revoked_at.is_(None)]
+    open_to: list[ColumnElement[bool]] = [_links.c.revoked_at.is_(None)]
     if why is LinkState.REVOKED:
         open_to.append(_links.c.ended_by != LinkState.REVOKED.value)
     statement = update(_links).where(_links.c.id == link_id, or_(*open_to))

@@ -1,7 +1,7 @@
 """What a link's holder gets: the offer, the right to one more download, room for one more file.
 
-Comes in: a `Visit`. Leaves: what the link offers; and what `files.downloads.delivery` and `files.uploads.intake` await in their own
-transactions, so that nothing goes out or comes in that was not counted. Next: the shared routes.
+Comes in: a `LinkSession`. Leaves: what the link offers; and what `files.downloads.delivery` and `files.uploads.intake`
+await in their own transactions, so that nothing goes out or comes in that was not counted. Next: the shared routes.
 """
 
 from contextlib import AbstractAsyncContextManager
@@ -73,7 +73,7 @@ class SharedAccess:
         """Counts a download of the whole file; a part of one goes with a download that was counted."""
         return partial(downloads.counted, self._database, session)
 
-    def box(
+    def upload_slot(
         self, session: LinkSession, content_length: int | None, most: int, key: str | None = None
     ) -> AbstractAsyncContextManager[UploadSlot]:
         """A use for an upload, held while it comes in. Raises NotSignedIn, LinkUsedUp."""

@@ -120,7 +120,9 @@ async def upload_shared_file(
 ) -> ReceiptOut:
     """multipart/form-data with one `file`; the other fields may stand before or after it. Never overwrites."""
     content_length = announced_length(request)
-    async with links.shared_access.slot(session, content_length, files.max_upload_bytes, idempotency_key) as slot:
+    async with links.shared_access.upload_slot(
+        session, content_length, files.max_upload_bytes, idempotency_key
+    ) as slot:
         arrival = FileForLink(
             await MultipartFile.begin(request, slot.remaining_bytes, FORM_FIELDS - {"case"}), session.link
         )
@@ -148,7 +150,9 @@ async def upload_shared_raw(
     """The body is the file: `curl -T disk.img …/shared/upload/`. Each call makes a new file, whatever its name."""
     session.link.require_kind(query.kind)  # before the first byte, where it is known
     content_length = announced_length(request)
-    async with links.shared_access.slot(session, content_length, files.max_upload_bytes, idempotency_key) as slot:
+    async with links.shared_access.upload_slot(
+        session, content_length, files.max_upload_bytes, idempotency_key
+    ) as slot:
         arrival = FileForLink(
             RawFile(request, query, slot.remaining_bytes, session.link.case_id, below=UPLOADS), session.link
         )

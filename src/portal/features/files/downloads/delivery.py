@@ -161,7 +161,7 @@ class Deliveries:
         sealed: SealedFile | None,
         extent: ByteRange,
         started: Event,
-        judge: "_Judge",
+        judge: "_Reauthorizer",
         use: DownloadAllowance | None,
     ) -> AsyncGenerator[bytes, None]:
         """The bytes, and whatever happens, one outcome: finished, revoked, damaged, broken or client_gone."""

@@ -1,7 +1,7 @@
 """One upload: who hands in what, and what its rows are to say of it. Nothing here waits for anything.
 
-Comes in: a principal's `IncomingFile`, and what sealing found out. Leaves: the values of a row, and events for the record.
-Next: `intake`.
+Comes in: a principal's `IncomingFile`, and what sealing found. Leaves: the values of a row, and audit events. Next:
+`intake`.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
 """Intake: a file comes in, is sealed on the way, and is there for others only when everything about it is settled.
 
-Comes in: a principal and an `IncomingFile` (bytes and what the client says of them). Leaves: a `FileView`. A large one takes
-two transactions: the first writes the row PENDING under a lease, none is open while bytes flow, the second makes it
-READY or QUARANTINED with its record and its audit row. A small one is gathered and sealed in memory: one transaction
-writes rows, bytes and record. `giving_up` settles what fails, `maintenance` what a crash leaves.
+Comes in: a principal and an `IncomingFile` (bytes and what the client says of them). Leaves: a `FileView`. A large one
+takes two transactions: the first writes the row PENDING under a lease, none is open while bytes flow, the second makes
+it READY or QUARANTINED with its record and its audit row. A small one is gathered and sealed in memory: one transaction
+writes rows, bytes and record. `cleanup` settles what fails, `maintenance` what a crash leaves.
 """
 
 import asyncio
