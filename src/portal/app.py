@@ -11,10 +11,10 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import Lifespan, Scope
+from starlette.types import Lifespan
 
 from portal import config
 from portal.bootstrap import Portal, open_counters, open_portal
@@ -23,7 +23,6 @@ from portal.core import log, memory, tasks
 from portal.core.errors import PortalError
 from portal.core.parent_process import tied_to_parent
 from portal.core.principal import Origin
-from portal.core.rates import RouteClass
 from portal.db.reasons import reason
 from portal.features.audit.refusals import Refusals
 from portal.features.cases import routes as cases_routes
@@ -36,7 +35,8 @@ from portal.features.links import routes as links_routes
 from portal.features.links import shared_routes
 from portal.features.tokens import routes as tokens_routes
 from portal.web import API, docs_pages, errors, health, openapi
-from portal.web.limits import Limits, RateLimitHeaders
+from portal.web.bodies import streaming_of, streams
+from portal.web.limits import Limits, RateLimitHeaders, classes_of
 from portal.web.middleware import BodyLimit, CatchUnhandled, HeadValidation, RequestContext, SecurityHeaders
 from portal.web.safe_methods import SafeMethods
 from portal.web.streaming import DownloadAborted
@@ -55,45 +55,6 @@ FEATURES: tuple[APIRouter, ...] = (  # asked one after the other whose a path is
     inbox_routes.router,
     links_routes.router,
 )
-BODIES = (
-    *identity_routes.BODIES,
-    *own_account_routes.BODIES,
-    *session_routes.BODIES,
-    *accounts_routes.BODIES,
-    *tokens_routes.BODIES,
-    *cases_routes.BODIES,
-    *files_routes.BODIES,
-    *rights_routes.BODIES,
-    *inbox_routes.BODIES,
-    *links_routes.BODIES,
-    *shared_routes.BODIES,
-)
-RATED: Mapping[RouteClass | None, tuple[str, ...]] = {
-    RouteClass.SIGN_IN: ("create_token",),
-    RouteClass.REGISTER: ("register",),
-    RouteClass.REDEEM: ("set_password", "redeem_link"),
-    RouteClass.UPLOAD: ("upload_file", "upload_raw", "upload_shared_file", "upload_shared_raw"),
-    RouteClass.DOWNLOAD: ("download_file", "head_file", "download_shared_file", "head_shared_file"),
-    RouteClass.READ: (
-        *("list_files", "read_file", "read_me"),
-        *("list_cases", "read_case", "list_members", "list_case_break_glass"),
-        *("list_users", "read_user", "list_invitations", "list_api_tokens", "list_file_grants", "list_sessions"),
-        *("list_case_grants", "list_grants", "list_break_glass"),
-        *("list_links", "list_case_links", "read_shared"),
-    ),
-    RouteClass.CHANGE: (
-        *("delete_file", "update_file", "move_file", "create_break_glass", "create_grant", "revoke_grant"),
-        "transfer_inbox",
-        *("create_case", "update_case", "delete_case", "create_member", "update_member", "delete_member"),
-        *("logout", "logout_all", "update_password", "create_totp", "confirm_totp", "delete_totp"),
-        *("create_user", "update_user", "reset_password", "reset_totp", "logout_user"),
-        *("create_invitation", "revoke_invitation", "create_api_token", "revoke_api_token"),
-        *("confirm_password", "revoke_session", "revoke_all", "revoke_all_of_user"),
-        *("create_download_link", "create_upload_link", "revoke_link"),
-    ),
-    None: ("healthz", "readyz", "front", "openapi", "docs", "asset"),  # never limited
-}
-"""Every route, by what it is to whoever counts. A route without a line here stops the start."""
 SWEEP_SECONDS = 60
 
 _EXPOSED = (
@@ -159,7 +120,7 @@ def serve_app() -> FastAPI:
 
 def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
     """The app; its lifespan opens the portal. Opens nothing itself."""
-    limits = Limits(settings.rates, RATED, open_counters(settings))
+    limits = Limits(settings.rates, open_counters(settings))
     app = FastAPI(
         title="portal",
         version=version("portal"),
@@ -180,13 +141,14 @@ def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
     app.include_router(docs_pages.front(docs=settings.serves_docs))
     if settings.serves_docs:
         docs_pages.install(app, document_of(app))
-    limits.require_classes(route.name or "" for route in iter_route_contexts(app.routes))
+    classes_of(app.routes)  # a route without a rate stops the start
+    app.state.streaming = streaming_of(app.routes)
     return app
 
 
 def document_of(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document of an app of `create_app`: no setting changes it."""
-    return openapi.document_of(app, description=_DESCRIPTION, tags=_TAGS, limits=app.state.limits, bodies=BODIES)
+    return openapi.document_of(app, description=_DESCRIPTION, tags=_TAGS)
 
 
 def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[FastAPI]:
@@ -223,7 +185,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
     return [
         Middleware(RequestContext, trusted_proxies=settings.trusted_proxies),
         Middleware(SecurityHeaders, hsts=settings.hsts),
-        Middleware(BodyLimit, streams=_streams),
+        Middleware(BodyLimit, streams=streams),
         Middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
@@ -244,14 +206,6 @@ def _note_refusal(request: Request, error: PortalError) -> None:
     refusal = refusal_of(request, error)
     if refusals is not None and refusal is not None:
         refusals.note(refusal, Origin(errors.request_id_of(request), refusal.address))
-
-
-def _streams(scope: Scope) -> bool:
-    """Whether the route streams its body, with a cap of its own."""
-    method: str = scope["method"]
-    path: str = scope["path"]
-    forms, bodies = (f"{API}/files", f"{API}/shared/files"), (f"{API}/upload/", f"{API}/shared/upload/")
-    return (method == "POST" and path in forms) or (method == "PUT" and path.startswith(bodies))
 
 
 def _checks(app: FastAPI) -> health.Checks:

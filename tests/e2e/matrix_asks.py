@@ -18,12 +18,10 @@ from portal import config
 from portal.app import create_app
 
 from ..conftest import NO_DOTENV
-from .matrix_table import CODES, LOOKS_FOR, SAYS, TABLE
+from .matrix_table import CODES, LOOKS_FOR, SAYS
 from .matrix_world import ANY, CONTENT, MARK, Objects, World
 from .seen import problem, rows
 
-HEADER, *LINES = [line.split() for line in TABLE.splitlines() if line]
-ROWS = {" ".join(line[len(HEADER) :]): dict(zip(HEADER, line, strict=False)) for line in LINES}
 WORDS = {
     (401, "not_signed_in"): "401",
     (403, "forbidden"): "403",

@@ -3,7 +3,8 @@
 A row is a route by its operation id, then the objects that its path names, in order; further words tell rows of one
 route apart. A cell is the status. `401`, `403` and `404` are `not_signed_in`, `forbidden` and `not_found`; `less` is
 403 `insufficient_scope`; the code of another refusal stands in `CODES`. `seen` and `none` are 200, with the object that
-the row is about and without it. Next: `matrix_world` has the callers and the objects, `test_matrix` asks.
+the row is about and without it. Beside the route itself, its callers and its permission are written down here alone: to
+add a route, write its rows. Next: `matrix_world` has the callers and the objects, `test_matrix` asks.
 """
 
 from typing import Any
@@ -151,6 +152,34 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 
 401  200  200  200  200  200  200  200  200  200  200  less less less less less  revoke_all
 """
+
+HEADER, *LINES = [line.split() for line in TABLE.splitlines() if line]
+ROWS = {" ".join(line[len(HEADER) :]): dict(zip(HEADER, line, strict=False)) for line in LINES}
+"""The cells of each row by caller."""
+
+PERMISSIONS = {
+    "": "read_me read_shared",
+    "files:read": "list_case_grants list_file_grants list_files list_grants read_file",
+    "files:upload": "upload_file upload_raw",
+    "files:change": "delete_file revoke_grant update_file",
+    "files:change files:upload": "move_file",
+    "download:raw": "download_file head_file",
+    "cases:read": "list_case_break_glass list_cases list_members read_case",
+    "cases:change": "create_case create_member delete_case delete_member update_case update_member",
+    "account": (
+        "confirm_password confirm_totp create_api_token create_download_link create_grant create_totp "
+        "create_upload_link delete_totp list_api_tokens list_case_links list_links list_sessions logout "
+        "logout_all revoke_all revoke_api_token revoke_link revoke_session update_password"
+    ),
+    "administer": (
+        "create_break_glass create_invitation create_user list_break_glass list_invitations list_users "
+        "logout_user read_user reset_password reset_totp revoke_all_of_user revoke_invitation "
+        "transfer_inbox update_user"
+    ),
+    "link:download": "download_shared_file head_shared_file",
+    "link:upload": "upload_shared_file upload_shared_raw",
+}
+"""What the credential must be good for, and the routes that ask it; those of people without one are in no row."""
 
 CODES = {
     "confirm_password": "invalid_grant",

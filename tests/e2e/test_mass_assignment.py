@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from .matrix_asks import ROWS, app, question, routes, written
+from .matrix_asks import app, question, routes, written
+from .matrix_table import ROWS
 from .matrix_world import Objects, World, opened
 from .seen import problem
 

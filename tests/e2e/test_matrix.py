@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from .matrix_asks import HEADER, LINES, ROWS, filled, method_of, question, routes, succeeds, told, written
-from .matrix_table import CALLERS, CODES, LOOKS_FOR, SAYS
+from .matrix_asks import filled, method_of, question, routes, succeeds, told, written
+from .matrix_table import CALLERS, CODES, HEADER, LINES, LOOKS_FOR, PERMISSIONS, ROWS, SAYS
 from .matrix_world import ANY, Objects, World, done, opened, spent
 
 SPENT = [
@@ -120,4 +120,6 @@ def test_every_word_of_the_table_means_something(credentials: dict[str, str]) ->
     assert {len(cells) for cells in ROWS.values()} == {len(CALLERS)}
     assert {key for said in (CODES, LOOKS_FOR) for key in said} <= ROWS.keys()
     assert SAYS.keys() <= ROWS.keys() | set(routes())
+    signed_in = {row.split()[0] for row, cells in ROWS.items() if cells["anon"] == "401"}
+    assert sorted(signed_in) == sorted(name for names in PERMISSIONS.values() for name in names.split())
     assert list(credentials) == SPENT

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from .conftest import PASSWORD
-from .matrix_asks import ROWS, Question, question, told, written
+from .matrix_asks import Question, question, told, written
+from .matrix_table import ROWS
 from .matrix_world import ANY, Objects, World, opened
 from .seen import problem
 from .test_mass_assignment import BODIES, who_may

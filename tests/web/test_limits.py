@@ -15,13 +15,13 @@ import pytest
 from fastapi import APIRouter, FastAPI
 
 from portal import config
-from portal.app import FEATURES, RATED, create_app
+from portal.app import FEATURES, create_app
 from portal.core.errors import NotSignedIn
 from portal.core.principal import Origin, Principal, Role
 from portal.core.rates import DEFAULTS, Rate, RouteClass
 from portal.web import counters
 from portal.web.counters import SharedCounters
-from portal.web.limits import Limits, LimitState
+from portal.web.limits import Limits, LimitState, classes_of
 
 from ..conftest import NO_DOTENV
 from ..own_redis import OwnRedis
@@ -90,7 +90,8 @@ class Unread:
         raise AssertionError("the body was read")
 
 
-LIMITED = sorted((route_class, name) for route_class, names in RATED.items() if route_class for name in names)
+CLASSES = classes_of(make().routes)
+LIMITED = sorted((route_class, name) for name, route_class in CLASSES.items() if route_class)
 
 
 @pytest.mark.parametrize(("route_class", "name"), LIMITED)
@@ -156,7 +157,7 @@ def test_a_route_without_a_class_stops_the_start(monkeypatch: pytest.MonkeyPatch
 
 async def test_what_is_left_counts_down_and_begins_anew_with_the_next_window() -> None:
     clock = Clock()
-    limits = Limits({**DEFAULTS, RouteClass.READ: Rate(2, "minute")}, RATED, clock=clock)
+    limits = Limits({**DEFAULTS, RouteClass.READ: Rate(2, "minute")}, clock=clock)
     seen = []
     for passed in (0.0, 0.5, 59.5, 60.0, 60.0):
         clock.now = NOON + passed
@@ -173,7 +174,7 @@ async def test_what_is_left_counts_down_and_begins_anew_with_the_next_window() -
 
 
 async def test_classes_and_callers_are_counted_apart() -> None:
-    limits = Limits({**DEFAULTS, **dict.fromkeys(RouteClass, Rate(1, "day"))}, RATED)
+    limits = Limits({**DEFAULTS, **dict.fromkeys(RouteClass, Rate(1, "day"))})
     standings = [await limits.count(kind, who) for kind in RouteClass for who in ("ada", "bob")]
     assert [standing.exceeded for standing in standings if standing] == [False] * 2 * len(RouteClass)
 
@@ -273,8 +274,7 @@ def test_every_route_shows_the_limit_of_its_own_class() -> None:
                 answer = document["components"]["responses"][refused["$ref"].rpartition("/")[2]]
                 reference = answer["headers"]["RateLimit"]
                 shown = document["components"]["headers"][reference["$ref"].rpartition("/")[2]]["example"]
-                (route_class,) = [kind for kind, names in RATED.items() if said["operationId"] in names]
-                assert shown.startswith(f'"{route_class}";')
+                assert shown.startswith(f'"{CLASSES[said["operationId"]]}";')
 
 
 async def test_a_page_of_another_origin_may_read_the_headers() -> None:
@@ -363,7 +363,7 @@ async def test_redis_counts_again_when_it_is_back(own_redis: OwnRedis, monkeypat
 
 async def test_whom_this_process_refuses_redis_is_not_asked_about(own_redis: OwnRedis) -> None:
     async with contextlib.aclosing(SharedCounters(own_redis.secret)) as shared:
-        limits = Limits({**DEFAULTS, RouteClass.READ: Rate(2, "day")}, RATED, shared)
+        limits = Limits({**DEFAULTS, RouteClass.READ: Rate(2, "day")}, shared)
         for _ in range(50):
             await limits.count(RouteClass.READ, "ada")
     (key,) = own_redis.ask("KEYS", "*")

@@ -4,13 +4,18 @@ Comes in: a request. Leaves: chunks as they arrive, or one JSON value that every
 """
 
 import json
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
 from fastapi import Request
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute
+from starlette.types import Scope
 
 from portal.core.buffer import Buffer
 from portal.core.errors import ClientGone, InvalidInput, TooLarge
@@ -18,7 +23,52 @@ from portal.web.direct import BUFFER_BYTES
 from portal.web.errors import UnsupportedMediaType
 
 _ROOM_BYTES = 1 << 20
+_STREAMS, _MODEL = "__streams_body__", "__body_model__"
 _Model = TypeVar("_Model", bound=BaseModel)
+_Callable = TypeVar("_Callable", bound=Callable[..., Any])
+Streaming = list[tuple[str, re.Pattern[str]]]
+"""Methods and paths."""
+
+
+def streams_body(endpoint: _Callable) -> _Callable:
+    """Declares at a route that it streams its body, with a cap of its own."""
+    setattr(endpoint, _STREAMS, True)
+    return endpoint
+
+
+def streaming_of(routes: Sequence[BaseRoute]) -> Streaming:
+    """The routes that stream their bodies, for `streams` to look into: an app's `state.streaming`."""
+    return [
+        (method, route.path_regex)
+        for route in iter_route_contexts(routes)
+        if getattr(route.endpoint, _STREAMS, False)
+        for method in route.methods or ()
+    ]
+
+
+def streams(scope: Scope) -> bool:
+    """Whether a request goes to a route that streams its body."""
+    streaming: Streaming = scope["app"].state.streaming
+    return any(method == scope["method"] and path.match(scope["path"]) for method, path in streaming)
+
+
+def parses(model: type[BaseModel]) -> Callable[[_Callable], _Callable]:
+    """Declares of a dependency that it parses the body as `model`: FastAPI itself sees none."""
+
+    def mark(dependency: _Callable) -> _Callable:
+        setattr(dependency, _MODEL, model)
+        return dependency
+
+    return mark
+
+
+def parsed_by(dependant: Dependant) -> type[BaseModel] | None:
+    """The model of the body that a route, or what it depends on, parses."""
+    for needed in dependant.dependencies:
+        model: type[BaseModel] | None = getattr(needed.call, _MODEL, None) or parsed_by(needed)
+        if model is not None:
+            return model
+    return None
 
 
 def announced_length(request: Request) -> int | None:

@@ -13,11 +13,11 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from pydantic import BaseModel
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from portal.core.errors import NotFound
 from portal.web import API
+from portal.web.limits import unlimited
 from portal.web.streaming import OCTET_STREAM
 
 BINARY: dict[str, str] = {"type": "string", "format": "binary", "contentMediaType": OCTET_STREAM}
@@ -38,12 +38,6 @@ _STYLE = b"""<style>
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
-def taken_as_json(model: type[BaseModel]) -> dict[str, Any]:
-    """What a route says of a body that its dependency parses; `openapi` is told the model."""
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
 def install(app: FastAPI, document: dict[str, Any]) -> None:
     """Serve the document and Swagger UI, and lead there from `/`."""
     app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
@@ -55,6 +49,8 @@ def front(*, docs: bool) -> APIRouter:
     router = APIRouter()
 
     @router.get("/", include_in_schema=False)
+    @unlimited
+    @unlimited
     async def front() -> Response:
         return RedirectResponse("/docs") if docs else JSONResponse({"name": "portal", "api": API, "health": "/healthz"})
 
@@ -70,14 +66,20 @@ def _router(document: dict[str, Any]) -> APIRouter:
     headers = {"Content-Security-Policy": _policy(page)}
 
     @router.get("/openapi.json")
+    @unlimited
+    @unlimited
     async def openapi() -> Response:
         return Response(written, media_type="application/json")
 
     @router.get("/docs")
+    @unlimited
+    @unlimited
     async def docs() -> Response:
         return HTMLResponse(page, headers=headers)
 
     @router.get("/docs/{asset}")
+    @unlimited
+    @unlimited
     async def asset(asset: str) -> Response:
         if asset not in _ASSETS:
             raise NotFound

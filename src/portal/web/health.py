@@ -11,6 +11,7 @@ from portal.core import log
 from portal.core.errors import PortalError, Unavailable
 from portal.db.reasons import reason
 from portal.web.errors import documented
+from portal.web.limits import unlimited
 
 _log = log.get(__name__)
 Checks = Mapping[str, Callable[[], Awaitable[None]]]
@@ -31,11 +32,13 @@ def router(checks: Callable[[], Checks]) -> APIRouter:
     health = APIRouter(tags=["health"])
 
     @health.get("/healthz", summary="Is the process alive?", response_description="It is.")
+    @unlimited
     async def healthz() -> HealthOut:
         """Yes, as soon as it answers at all."""
         return HealthOut()
 
     @health.get("/readyz", summary="Can it serve?", response_description="It can.", responses=documented(NotReady))
+    @unlimited
     async def readyz() -> HealthOut:
         """Asks the database, the store and the key provider; what is unavailable is named."""
         away = []

@@ -1,4 +1,4 @@
-"""Rate limits: every route has a class, every class a rate, and every answer says how much of it is left.
+"""Rate limits: every route declares its class (`@rated`), every class has a rate, every answer says what is left of it.
 
 Comes in: a request that the router has given to a route. Leaves: the same request, or `RateLimited` before a byte of
 its body was read. Whoever shows a credential is counted by whom it stands for, everybody else by their address; where
@@ -8,13 +8,15 @@ called by whoever finds out who is calling. Next: `counters`.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
+from fastapi.routing import iter_route_contexts
 from starlette.datastructures import MutableHeaders
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.core.errors import RateLimited
@@ -23,6 +25,8 @@ from portal.web.counters import OwnCounters, SharedCounters
 from portal.web.errors import documented
 
 _STATE = "rate_standing"
+_MARK = "__rate_class__"
+_Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 _HOST_BITS = 64  # of an IPv6 address: one customer has them all
 
 
@@ -48,41 +52,49 @@ class LimitState:
         }
 
 
+def rated(route_class: RouteClass | None) -> Callable[[_Endpoint], _Endpoint]:
+    """Declares at a route what it is to the limits: `@rated(RouteClass.READ)`, below the router's own decorator."""
+
+    def mark(endpoint: _Endpoint) -> _Endpoint:
+        setattr(endpoint, _MARK, route_class)
+        return endpoint
+
+    return mark
+
+
+unlimited = rated(None)
+"""Declares that a route is never limited."""
+
+
+def classes_of(routes: Sequence[BaseRoute]) -> dict[str, RouteClass | None]:
+    """The class of every route, by its name. Raises RuntimeError for a route that declares none."""
+    every = list(iter_route_contexts(routes))
+    unknown = sorted(route.name or "" for route in every if not hasattr(route.endpoint, _MARK))
+    if unknown:
+        raise RuntimeError(f"routes without a rate: {', '.join(unknown)}")
+    return {route.name or "": getattr(route.endpoint, _MARK) for route in every}
+
+
 class Limits:
-    """The limits of one app. `routes` has the names of each class's routes; those under None are never limited."""
+    """The limits of one app."""
 
     def __init__(
-        self,
-        rates: Rates,
-        routes: Mapping[RouteClass | None, Iterable[str]],
-        shared: SharedCounters | None = None,
-        clock: Callable[[], float] = time.time,
+        self, rates: Rates, shared: SharedCounters | None = None, clock: Callable[[], float] = time.time
     ) -> None:
         self._rates = rates
-        self._classes = {name: route_class for route_class, names in routes.items() for name in names}
         self._own = OwnCounters()
         self._shared = shared
         self._clock = clock
 
-    def require_classes(self, names: Iterable[str]) -> None:
-        """Raises RuntimeError for a route that nobody has given a class."""
-        unknown = sorted(set(names) - self._classes.keys())
-        if unknown:
-            raise RuntimeError(f"routes without a rate: {', '.join(unknown)}")
-
-    def class_of(self, name: str) -> RouteClass | None:
-        """The class of the route of this name, if it is ever limited."""
-        return self._classes.get(name)
-
     async def count_by_address(self, request: Request) -> None:
         """A dependency of every route. Raises RateLimited where addresses are counted."""
-        route_class = self._class_of(request)
+        route_class = _class_of(request)
         if route_class in BY_ADDRESS:
             await self._count(request, route_class, _by_address(request))
 
     async def count_by_principal(self, request: Request, actor: str | None) -> None:
         """Count a request whose credential stands for `actor`, or for nobody. Raises RateLimited."""
-        route_class = self._class_of(request)
+        route_class = _class_of(request)
         if route_class is not None and route_class not in BY_ADDRESS:
             await self._count(request, route_class, actor or _by_address(request))
 
@@ -111,9 +123,6 @@ class Limits:
         if self._shared is not None:
             await self._shared.aclose()
 
-    def _class_of(self, request: Request) -> RouteClass | None:
-        return self._classes[request.scope["route"].name]
-
     async def _count(self, request: Request, route_class: RouteClass, who: str) -> None:
         standing = await self.count(route_class, who)
         if standing is None:
@@ -121,6 +130,11 @@ class Limits:
         request.scope["state"][_STATE] = standing
         if standing.exceeded:
             raise RateLimited(standing.seconds)
+
+
+def _class_of(request: Request) -> RouteClass | None:
+    route_class: RouteClass | None = getattr(request.scope["route"].endpoint, _MARK)
+    return route_class
 
 
 class RateLimitHeaders:

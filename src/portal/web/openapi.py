@@ -1,6 +1,6 @@
 """The OpenAPI document: what FastAPI finds in the routes, made complete, and such that every generator understands it.
 
-Comes in: the app, and models that dependencies parse. Leaves: the document. Each operation says what it refuses, which
+Comes in: the app. Leaves: the document. Each operation says what it refuses, which
 permission it needs and what its rate is; parameters have no null; of security schemes OAuth2's alone have scopes, as
 linters want it; a route that no API token reaches does not offer one. Next: `components` moves to one place what is
 repeated; `documents` serves it.
@@ -11,13 +11,16 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 
 from portal.core.errors import InvalidInput
+from portal.core.rates import RouteClass
 from portal.web import components, descriptions
+from portal.web.bodies import parsed_by
 from portal.web.errors import PROBLEM_JSON, Problem, ValidationFailed, documented
 from portal.web.framing import TargetTooLong
-from portal.web.limits import Limits, document_limits
+from portal.web.limits import classes_of, document_limits
 
 _IF_MATCH = r'^("(0|[1-9]\d{0,8})"|\*)$'  # what can match at all
 _LONG = 500  # characters, each up to twelve bytes in a path
@@ -30,10 +33,9 @@ _REQUEST_ID = {
 }
 
 
-def document_of(
-    app: FastAPI, *, description: str, tags: dict[str, str], limits: Limits, bodies: Iterable[type[BaseModel]]
-) -> dict[str, Any]:
-    """The document of every route that the app has by now. `bodies` are models that dependencies parse."""
+def document_of(app: FastAPI, *, description: str, tags: dict[str, str]) -> dict[str, Any]:
+    """The document of every route that the app has by now."""
+    classes, bodies = classes_of(app.routes), _bodies_of(app)
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -44,9 +46,12 @@ def document_of(
         contact={"name": "Whoever operates this portal"},
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    _add_models(document, (Problem, *bodies))
+    _add_models(document, (Problem, *bodies.values()))
     for operation in operations(document):
-        _complete(operation, limits)
+        name = operation["operationId"]
+        if name in bodies:
+            operation.setdefault("requestBody", _taken_as_json(bodies[name]))
+        _complete(operation, classes[name])
     for schema in document["components"]["schemas"].values():
         _tidy(schema)
     _name_codes(document)
@@ -60,6 +65,17 @@ def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from methods.values()
 
 
+def _bodies_of(app: FastAPI) -> dict[str, type[BaseModel]]:
+    """The models that dependencies parse, by the route's name."""
+    parsed = {route.name or "": parsed_by(route.dependant) for route in iter_route_contexts(app.routes)}
+    return {name: model for name, model in parsed.items() if model is not None}
+
+
+def _taken_as_json(model: type[BaseModel]) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
 def _add_models(document: dict[str, Any], models: Iterable[type[BaseModel]]) -> None:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in _FRAMEWORKS:
@@ -70,7 +86,7 @@ def _add_models(document: dict[str, Any], models: Iterable[type[BaseModel]]) -> 
         schemas[model.__name__] = schema
 
 
-def _complete(operation: dict[str, Any], limits: Limits) -> None:
+def _complete(operation: dict[str, Any], route_class: RouteClass | None) -> None:
     answers = operation["responses"]
     if "application/json" in answers.get("422", {}).get("content", {}):
         del answers["422"]
@@ -79,7 +95,7 @@ def _complete(operation: dict[str, Any], limits: Limits) -> None:
     gate = documented(InvalidInput, TargetTooLong) if _can_be_long(operation) else documented(InvalidInput)
     for status, answer in gate.items():
         answers.setdefault(str(status), answer)
-    document_limits(operation, limits.class_of(operation["operationId"]))
+    document_limits(operation, route_class)
     for answer in answers.values():
         answer["headers"] = answer.get("headers", {}) | {"X-Request-ID": _REQUEST_ID}
     for parameter in operation.get("parameters", ()):

@@ -1,7 +1,7 @@
 """Pages of a listing, the same on every route: how a client asks for one, and what it looks like as JSON.
 
-Comes in: `limit` and `cursor` of a query. Leaves: the items of one page, and the cursor of the next. Next: `core/cursor`
-reads and writes cursors.
+Comes in: `limit` and `cursor` of a query. Leaves: the items of one page, and the cursor of the next. Next:
+`core/cursor` reads and writes cursors.
 """
 
 from typing import Generic, TypeVar

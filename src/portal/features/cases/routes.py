@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 
 from portal.core import errors
 from portal.core.errors import PortalError
+from portal.core.rates import RouteClass
 from portal.features.authz.policy import CaseReadOnly
 from portal.features.cases.catalog import CaseChanges, CaseNotEmpty, NewCase, StatusRefused
 from portal.features.cases.deps import CasesDep, ChangeBody, GlassListing, Listing, MemberBody, NewCaseBody, PatchBody
@@ -14,22 +15,17 @@ from portal.features.cases.members import AlreadyMember, LastLead, MemberRefused
 from portal.features.cases.schemas import (
     BreakGlassOut,
     BreakGlassPage,
-    CaseCreate,
     CaseOut,
     CasePage,
-    CaseUpdate,
-    MemberCreate,
     MemberOut,
     MemberPage,
-    MemberUpdate,
 )
 from portal.features.identity.deps import AccountNamesDep, Administers, ChangesCases, IfMatch, ReadsCases, RequestOrigin
 from portal.web import API, conditional_requests
-from portal.web.docs_pages import taken_as_json
 from portal.web.errors import TooSlow, UnsupportedMediaType, documented
+from portal.web.limits import rated
 
 router = APIRouter(tags=["cases"])
-BODIES = (CaseCreate, CaseUpdate, MemberCreate, MemberUpdate)  # models that `deps` parse: FastAPI does not see them
 
 _Errors = list[type[PortalError]]
 _BODY: _Errors = [errors.InvalidInput, UnsupportedMediaType, TooSlow, errors.TooLarge, errors.Unprocessable]
@@ -48,8 +44,8 @@ _OPENED: dict[int | str, dict[str, Any]] = {201: {"description": "The new case's
     status_code=201,
     summary="Create a case",
     responses={**_OPENED, **documented(*_BODY, *_LISTED, errors.Forbidden)},
-    openapi_extra=taken_as_json(CaseCreate),
 )
+@rated(RouteClass.CHANGE)
 async def create_case(
     body: NewCaseBody,
     principal: ChangesCases,
@@ -72,6 +68,7 @@ async def create_case(
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_LISTED),
 )
+@rated(RouteClass.READ)
 async def list_cases(
     principal: ReadsCases, cases: CasesDep, account_names: AccountNamesDep, query: Listing
 ) -> CasePage:
@@ -86,6 +83,7 @@ async def list_cases(
 
 
 @router.get("/cases/{case_id:uuid}", summary="Read a case's entry", responses={**_TAGGED, **documented(*_READ)})
+@rated(RouteClass.READ)
 async def read_case(
     case_id: UUID, principal: ReadsCases, cases: CasesDep, account_names: AccountNamesDep, response: Response
 ) -> CaseOut:
@@ -99,8 +97,8 @@ async def read_case(
     "/cases/{case_id:uuid}",
     summary="Change a case's entry",
     responses={**_TAGGED, **documented(*_BODY, *_VERSIONED, StatusRefused)},
-    openapi_extra=taken_as_json(CaseUpdate),
 )
+@rated(RouteClass.CHANGE)
 async def update_case(
     case_id: UUID,
     patch: PatchBody,
@@ -125,6 +123,7 @@ async def update_case(
     response_description="The case is gone.",
     responses=documented(*_VERSIONED, CaseNotEmpty),
 )
+@rated(RouteClass.CHANGE)
 async def delete_case(
     case_id: UUID, principal: ChangesCases, version: IfMatch, cases: CasesDep, origin: RequestOrigin
 ) -> Response:
@@ -139,6 +138,7 @@ async def delete_case(
     response_description="Everybody in it.",
     responses=documented(*_READ, errors.Forbidden),
 )
+@rated(RouteClass.READ)
 async def list_members(
     case_id: UUID, principal: ReadsCases, cases: CasesDep, account_names: AccountNamesDep
 ) -> MemberPage:
@@ -153,8 +153,8 @@ async def list_members(
     summary="Add a member to a case",
     response_description="The new member.",
     responses=documented(*_BODY, *_CHANGE, MemberRefused, AlreadyMember),
-    openapi_extra=taken_as_json(MemberCreate),
 )
+@rated(RouteClass.CHANGE)
 async def create_member(
     case_id: UUID,
     body: MemberBody,
@@ -173,8 +173,8 @@ async def create_member(
     summary="Change a member's role",
     response_description="The member.",
     responses=documented(*_BODY, *_CHANGE, MemberRefused, LastLead),
-    openapi_extra=taken_as_json(MemberUpdate),
 )
+@rated(RouteClass.CHANGE)
 async def update_member(
     case_id: UUID,
     user_id: UUID,
@@ -196,6 +196,7 @@ async def update_member(
     response_description="They are a member no more.",
     responses=documented(*_CHANGE, LastLead),
 )
+@rated(RouteClass.CHANGE)
 async def delete_member(
     case_id: UUID, user_id: UUID, principal: ChangesCases, cases: CasesDep, origin: RequestOrigin
 ) -> Response:
@@ -210,6 +211,7 @@ async def delete_member(
     response_description="Newest first.",
     responses=documented(*_READ, errors.Forbidden),
 )
+@rated(RouteClass.READ)
 async def list_case_break_glass(
     case_id: UUID, principal: ReadsCases, cases: CasesDep, account_names: AccountNamesDep
 ) -> BreakGlassPage:
@@ -224,6 +226,7 @@ async def list_case_break_glass(
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_LISTED, errors.Forbidden),
 )
+@rated(RouteClass.READ)
 async def list_break_glass(
     principal: Administers, cases: CasesDep, account_names: AccountNamesDep, query: GlassListing
 ) -> BreakGlassPage:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 
 from portal.core import errors
 from portal.core.errors import PortalError
+from portal.core.rates import RouteClass
 from portal.features.identity.accounts import LastAdministrator, UserChanges
 from portal.features.identity.deps import GivesAccounts, IdentityDep, IfMatch, RequestOrigin, RunsAccounts
 from portal.features.identity.factors import NotEnrolled
@@ -14,26 +15,22 @@ from portal.features.identity.recent_sign_in import FreshSignInRequired, require
 from portal.features.identity.repository import UserFilters
 from portal.features.identity.request_bodies import Listing, NewInvitation, NewUser, Patch, Resetting
 from portal.features.identity.schemas import (
-    InvitationCreate,
     InvitationCreated,
     InvitationOut,
     InvitationPage,
     SecretOut,
-    UserCreate,
     UserCreated,
     UserOut,
     UserPage,
-    UserUpdate,
 )
 from portal.features.identity.session_schemas import RevokedOut
 from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.features.identity.users import UserTaken
 from portal.web import conditional_requests
-from portal.web.docs_pages import taken_as_json
 from portal.web.errors import BODY_ERRORS, documented
+from portal.web.limits import rated
 
 router = APIRouter(tags=["administration"])
-BODIES = (UserCreate, UserUpdate, InvitationCreate)  # `deps` parse them: FastAPI sees none
 
 _ALL: list[type[PortalError]] = [
     errors.NotSignedIn,
@@ -57,8 +54,8 @@ _TAGGED: dict[int | str, dict[str, Any]] = {
     summary="Create an account",
     response_description="The account and its secret.",
     responses=documented(*BODY_ERRORS, *_ALL, FreshSignInRequired, UserTaken, errors.Unprocessable),
-    openapi_extra=taken_as_json(UserCreate),
 )
+@rated(RouteClass.CHANGE)
 async def create_user(
     principal: GivesAccounts, given: NewUser, identity: IdentityDep, origin: RequestOrigin
 ) -> UserCreated:
@@ -73,6 +70,7 @@ async def create_user(
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_ALL),
 )
+@rated(RouteClass.READ)
 async def list_users(principal: RunsAccounts, identity: IdentityDep, query: Listing) -> UserPage:
     """Newest first."""
     bound_to = "users" + query.model_dump_json(exclude={"cursor", "limit"}) + str(principal.user_id)
@@ -83,6 +81,7 @@ async def list_users(principal: RunsAccounts, identity: IdentityDep, query: List
 
 
 @router.get("/users/{user_id:uuid}", summary="Read an account", responses={**_TAGGED, **documented(*_ONE)})
+@rated(RouteClass.READ)
 async def read_user(user_id: UUID, principal: RunsAccounts, identity: IdentityDep, response: Response) -> UserOut:
     """Its ETag goes into If-Match of a change."""
     user = await identity.accounts.get(principal, user_id)
@@ -104,8 +103,8 @@ async def read_user(user_id: UUID, principal: RunsAccounts, identity: IdentityDe
             errors.PreconditionRequired,
         ),
     },
-    openapi_extra=taken_as_json(UserUpdate),
 )
+@rated(RouteClass.CHANGE)
 async def update_user(
     user_id: UUID,
     principal: RunsAccounts,
@@ -134,6 +133,7 @@ async def update_user(
     response_description="The secret with which the owner sets another.",
     responses=documented(*_ONE, errors.Conflict, FreshSignInRequired, LastAdministrator),
 )
+@rated(RouteClass.CHANGE)
 async def reset_password(
     user_id: UUID, principal: GivesAccounts, identity: IdentityDep, origin: RequestOrigin, query: Resetting
 ) -> SecretOut:
@@ -152,6 +152,7 @@ async def reset_password(
     response_description="The authenticator, its recovery codes and every session are gone.",
     responses=documented(*_ONE, NotEnrolled, errors.Conflict, FreshSignInRequired),
 )
+@rated(RouteClass.CHANGE)
 async def reset_totp(user_id: UUID, principal: GivesAccounts, identity: IdentityDep, origin: RequestOrigin) -> Response:
     """For who lost it, and the recovery codes with it."""
     await identity.accounts.reset_totp(principal, user_id, origin)
@@ -165,6 +166,7 @@ async def reset_totp(user_id: UUID, principal: GivesAccounts, identity: Identity
     response_description="Every session is over.",
     responses=documented(*_ONE),
 )
+@rated(RouteClass.CHANGE)
 async def logout_user(user_id: UUID, principal: RunsAccounts, identity: IdentityDep, origin: RequestOrigin) -> Response:
     """Within a second, running downloads too."""
     await identity.accounts.end_sessions(principal, user_id, origin)
@@ -177,6 +179,7 @@ async def logout_user(user_id: UUID, principal: RunsAccounts, identity: Identity
     response_description="How many of each kind were ended.",
     responses=documented(*_ONE),
 )
+@rated(RouteClass.CHANGE)
 async def revoke_all_of_user(
     user_id: UUID, principal: RunsAccounts, identity: IdentityDep, origin: RequestOrigin
 ) -> RevokedOut:
@@ -190,8 +193,8 @@ async def revoke_all_of_user(
     summary="Create an invitation",
     response_description="The invitation and its secret.",
     responses=documented(*BODY_ERRORS, *_ALL, FreshSignInRequired),
-    openapi_extra=taken_as_json(InvitationCreate),
 )
+@rated(RouteClass.CHANGE)
 async def create_invitation(
     principal: GivesAccounts, given: NewInvitation, identity: IdentityDep, origin: RequestOrigin
 ) -> InvitationCreated:
@@ -206,6 +209,7 @@ async def create_invitation(
     response_description="Every invitation that is good.",
     responses=documented(*_ALL),
 )
+@rated(RouteClass.READ)
 async def list_invitations(principal: RunsAccounts, identity: IdentityDep) -> InvitationPage:
     """Whoever made them; never their secrets."""
     invitations = await identity.accounts.invitations(principal)
@@ -219,6 +223,7 @@ async def list_invitations(principal: RunsAccounts, identity: IdentityDep) -> In
     response_description="The invitation is gone.",
     responses=documented(*_ONE),
 )
+@rated(RouteClass.CHANGE)
 async def revoke_invitation(
     invitation_id: UUID, principal: RunsAccounts, identity: IdentityDep, origin: RequestOrigin
 ) -> Response:

@@ -28,7 +28,7 @@ from portal.features.identity.recent_sign_in import require_fresh
 from portal.features.identity.service import Identity
 from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.web import API
-from portal.web.bodies import json_body
+from portal.web.bodies import json_body, parses
 from portal.web.conditional_requests import expected_version
 from portal.web.errors import request_id_of
 from portal.web.limits import Limits
@@ -182,6 +182,7 @@ Administers = Annotated[Principal, Security(principal_of, scopes=[Permission.ADM
 def json_of(model: type[_Model], who: Any = None) -> Any:
     """The body as `model`; `who` is the principal's annotation in the route's own signature, asked for once."""
 
+    @parses(model)
     async def read(request: Request) -> _Model:
         return await json_body(request, model)
 
@@ -189,6 +190,7 @@ def json_of(model: type[_Model], who: Any = None) -> Any:
         return Depends(read)
     asked = who.__metadata__[0]
 
+    @parses(model)
     async def read_after(request: Request, _: Principal = asked) -> _Model:
         return await json_body(request, model)
 

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Response
 
 from portal.core import errors
 from portal.core.errors import PortalError
+from portal.core.rates import RouteClass
 from portal.features.identity.deps import Enrols, IdentityDep, RequestOrigin, WithAccount
 from portal.features.identity.factors import AlreadyEnrolled, NotEnrolled
 from portal.features.identity.passwords import PasswordGuessable, PasswordLength
@@ -18,27 +19,15 @@ from portal.features.identity.request_bodies import (
 )
 from portal.features.identity.schemas import (
     MeOut,
-    PasswordUpdate,
     RecoveryCodesOut,
-    RegisterRequest,
-    SetPasswordRequest,
-    TotpCreate,
     TotpCreated,
-    TotpRequest,
 )
 from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.features.identity.users import UserTaken
-from portal.web.docs_pages import taken_as_json
 from portal.web.errors import BODY_ERRORS, documented
+from portal.web.limits import rated
 
 router = APIRouter()
-BODIES = (
-    RegisterRequest,
-    SetPasswordRequest,
-    PasswordUpdate,
-    TotpCreate,
-    TotpRequest,
-)  # `deps` parse them: FastAPI sees none
 
 _PASSWORD: list[type[PortalError]] = [errors.Unprocessable, PasswordLength, PasswordGuessable]
 _PROOF: list[type[PortalError]] = [
@@ -62,8 +51,8 @@ _PROOF: list[type[PortalError]] = [
     responses=documented(
         *BODY_ERRORS, RegistrationClosed, InvitationRefused, UserTaken, *_PASSWORD, errors.Unavailable
     ),
-    openapi_extra=taken_as_json(RegisterRequest),
 )
+@rated(RouteClass.REGISTER)
 async def register(given: Registering, identity: IdentityDep, origin: RequestOrigin) -> MeOut:
     """As `PORTAL_REGISTRATION` allows: nobody, who has an invitation, or everybody (as `uploader`)."""
     user = await identity.registration.register(given.name, given.password, given.invitation, origin)
@@ -77,8 +66,8 @@ async def register(given: Registering, identity: IdentityDep, origin: RequestOri
     summary="Set a password with a one-time secret",
     response_description="The password is set; every session of the account is over.",
     responses=documented(*BODY_ERRORS, InvitationRefused, errors.Conflict, *_PASSWORD, errors.Unavailable),
-    openapi_extra=taken_as_json(SetPasswordRequest),
 )
+@rated(RouteClass.REDEEM)
 async def set_password(given: SettingPassword, identity: IdentityDep, origin: RequestOrigin) -> Response:
     """For a new account, or after a reset: with the secret that an administrator handed over. It is good once."""
     await identity.registration.set_password(given.secret, given.password, origin, everything=given.end_everything)
@@ -92,8 +81,8 @@ async def set_password(given: SettingPassword, identity: IdentityDep, origin: Re
     summary="Change your password",
     response_description="The password is changed; every other session is over.",
     responses=documented(*_PROOF, errors.TotpRequired, TotpEnrolmentRequired, *_PASSWORD),
-    openapi_extra=taken_as_json(PasswordUpdate),
 )
+@rated(RouteClass.CHANGE)
 async def update_password(
     principal: WithAccount, given: NewPassword, identity: IdentityDep, origin: RequestOrigin
 ) -> Response:
@@ -116,8 +105,8 @@ async def update_password(
     summary="Enrol an authenticator",
     response_description="What the authenticator is given.",
     responses=documented(*_PROOF, AlreadyEnrolled),
-    openapi_extra=taken_as_json(TotpCreate),
 )
+@rated(RouteClass.CHANGE)
 async def create_totp(principal: Enrols, given: Proof, identity: IdentityDep, origin: RequestOrigin) -> TotpCreated:
     """Shows a secret once (RFC 6238: SHA-1, six digits, thirty seconds). Nothing changes until a code confirms it."""
     made = await identity.own_account.enrol_totp(principal, given.password, origin)
@@ -130,8 +119,8 @@ async def create_totp(principal: Enrols, given: Proof, identity: IdentityDep, or
     summary="Confirm an authenticator with a code",
     response_description="The recovery codes.",
     responses=documented(*_PROOF, AlreadyEnrolled, NotEnrolled),
-    openapi_extra=taken_as_json(TotpRequest),
 )
+@rated(RouteClass.CHANGE)
 async def confirm_totp(
     principal: Enrols, given: EnrolmentProof, identity: IdentityDep, origin: RequestOrigin
 ) -> RecoveryCodesOut:
@@ -147,8 +136,8 @@ async def confirm_totp(
     summary="Remove your authenticator",
     response_description="The authenticator and its recovery codes are gone.",
     responses=documented(*_PROOF, errors.TotpRequired, TotpEnrolmentRequired, NotEnrolled),
-    openapi_extra=taken_as_json(TotpRequest),
 )
+@rated(RouteClass.CHANGE)
 async def delete_totp(
     principal: WithAccount, given: RemovalProof, identity: IdentityDep, origin: RequestOrigin
 ) -> Response:

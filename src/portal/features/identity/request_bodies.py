@@ -9,7 +9,8 @@ from portal.core.principal import EVERY_PERMISSION, OF_LINKS, Permission
 from portal.features.identity import deps, schemas
 from portal.features.identity.deps import json_of
 from portal.features.identity.session_schemas import SessionQuery
-from portal.web.bodies import whole_body
+from portal.features.identity.sign_in_schemas import TokenRequest
+from portal.web.bodies import parses, whole_body
 from portal.web.errors import InvalidTokenRequest, UnsupportedMediaType
 
 _FORM = "application/x-www-form-urlencoded"
@@ -18,6 +19,7 @@ _MAX_FIELDS = 16
 TOKEN_FIELDS = ("grant_type", "username", "password", "totp", "refresh_token", "scope")
 
 
+@parses(TokenRequest)
 async def _token_form(request: Request) -> dict[str, str]:
     """The token request's fields. RFC 6749 §3.2: urlencoded, each at most once."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:

@@ -16,16 +16,17 @@ from portal.core.errors import (
     Unprocessable,
 )
 from portal.core.principal import Origin
+from portal.core.rates import RouteClass
 from portal.features.identity.deps import Enrols, IdentityDep, RequestOrigin, SignedIn
 from portal.features.identity.request_bodies import TokenForm, asked_scope
 from portal.features.identity.schemas import MeOut
 from portal.features.identity.service import Identity
 from portal.features.identity.sessions import TokenPair, TotpEnrolmentRequired
-from portal.features.identity.sign_in_schemas import TokenOut, TokenRequest
+from portal.features.identity.sign_in_schemas import TokenOut
 from portal.web.errors import InvalidTokenRequest, TooSlow, UnsupportedMediaType, documented
+from portal.web.limits import rated
 
 router = APIRouter()
-BODIES = (TokenRequest,)  # the form parses it: FastAPI does not see it
 
 _TOKEN_FORM: dict[str, Any] = {
     "requestBody": {
@@ -61,6 +62,7 @@ _TOKEN_ERRORS: list[type[PortalError]] = [
     responses=documented(*_TOKEN_ERRORS),
     openapi_extra=_TOKEN_FORM,
 )
+@rated(RouteClass.SIGN_IN)
 async def create_token(form: TokenForm, identity: IdentityDep, origin: RequestOrigin) -> TokenOut:
     """`grant_type=password` with `username` and `password`, and `totp` where the account has an authenticator;
     `grant_type=refresh_token` with `refresh_token` (OAuth2, RFC 6749 §4.3 and §6).
@@ -82,6 +84,7 @@ async def create_token(form: TokenForm, identity: IdentityDep, origin: RequestOr
     response_description="The session is over.",
     responses=documented(NotSignedIn, InsufficientScope, Unavailable),
 )
+@rated(RouteClass.CHANGE)
 async def logout(principal: Enrols, identity: IdentityDep, origin: RequestOrigin) -> Response:
     """Ends the session: its access and refresh tokens are refused from the next request on."""
     await identity.sessions.sign_out(principal, origin)
@@ -96,6 +99,7 @@ async def logout(principal: Enrols, identity: IdentityDep, origin: RequestOrigin
     response_description="Every session of the account is over.",
     responses=documented(NotSignedIn, Unavailable),
 )
+@rated(RouteClass.CHANGE)
 async def logout_all(principal: Enrols, identity: IdentityDep, origin: RequestOrigin) -> Response:
     """Ends every session of the account, this one too; running downloads within a second."""
     await identity.own_account.end_all_sessions(principal, origin)
@@ -109,6 +113,7 @@ async def logout_all(principal: Enrols, identity: IdentityDep, origin: RequestOr
     response_description="The account.",
     responses=documented(NotSignedIn, TotpEnrolmentRequired, Unavailable),
 )
+@rated(RouteClass.READ)
 async def read_me(principal: SignedIn, identity: IdentityDep) -> MeOut:
     """The account that the credential stands for."""
     user = await identity.users.get(principal.user_id)

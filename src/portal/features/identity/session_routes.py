@@ -6,16 +6,15 @@ from fastapi import APIRouter, Response
 
 from portal.core import errors
 from portal.core.errors import PortalError
+from portal.core.rates import RouteClass
 from portal.features.identity.deps import IdentityDep, RequestOrigin, WithAccount
 from portal.features.identity.request_bodies import Confirming, WhoseSessions
-from portal.features.identity.schemas import ConfirmRequest
 from portal.features.identity.session_schemas import RevokedOut, SessionOut, SessionPage
 from portal.features.identity.sessions import TotpEnrolmentRequired
-from portal.web.docs_pages import taken_as_json
 from portal.web.errors import BODY_ERRORS, documented
+from portal.web.limits import rated
 
 router = APIRouter(tags=["auth"])
-BODIES = (ConfirmRequest,)  # `deps` parse it: FastAPI sees none
 
 _KNOWN: list[type[PortalError]] = [
     errors.NotSignedIn,
@@ -39,8 +38,8 @@ _ONE: list[type[PortalError]] = [*_KNOWN, errors.Forbidden, errors.NotFound]
         errors.TooManyAttempts,
         errors.Unprocessable,
     ),
-    openapi_extra=taken_as_json(ConfirmRequest),
 )
+@rated(RouteClass.CHANGE)
 async def confirm_password(
     principal: WithAccount, given: Confirming, identity: IdentityDep, origin: RequestOrigin
 ) -> Response:
@@ -55,6 +54,7 @@ async def confirm_password(
     response_description="How many of each kind were ended.",
     responses=documented(*_KNOWN),
 )
+@rated(RouteClass.CHANGE)
 async def revoke_all(principal: WithAccount, identity: IdentityDep, origin: RequestOrigin) -> RevokedOut:
     """Every session, this one too, API token, link, grant and invitation that you made. Nothing brings them back."""
     return RevokedOut(**await identity.own_account.end_everything(principal, origin))
@@ -66,6 +66,7 @@ async def revoke_all(principal: WithAccount, identity: IdentityDep, origin: Requ
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_ONE),
 )
+@rated(RouteClass.READ)
 async def list_sessions(principal: WithAccount, identity: IdentityDep, query: WhoseSessions) -> SessionPage:
     """Those that are good: yours, or another user's if you are an administrator or auditor."""
     owner_id = query.owner_id or principal.user_id
@@ -84,6 +85,7 @@ async def list_sessions(principal: WithAccount, identity: IdentityDep, query: Wh
     response_description="The session is over.",
     responses=documented(*_ONE),
 )
+@rated(RouteClass.CHANGE)
 async def revoke_session(
     session_id: UUID, principal: WithAccount, identity: IdentityDep, origin: RequestOrigin
 ) -> Response:

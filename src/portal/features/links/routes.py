@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from portal.core import errors
 from portal.core.errors import PortalError
 from portal.core.principal import Origin, Principal
+from portal.core.rates import RouteClass
 from portal.features.authz.policy import CaseReadOnly, TlpForbidsLinks
 from portal.features.identity.deps import AccountNamesDep, RequestOrigin, WithAccount
 from portal.features.identity.passwords import PasswordGuessable, PasswordLength
@@ -17,19 +18,16 @@ from portal.features.identity.recent_sign_in import FreshSignInRequired, require
 from portal.features.links.deps import LinksDep, Listing, NewDownloadLink, NewUploadLink
 from portal.features.links.links import TooManyLinks
 from portal.features.links.schemas import (
-    DownloadLinkCreate,
     LinkCreated,
     LinkOut,
     LinkPage,
-    UploadLinkCreate,
 )
 from portal.features.links.service import Links
 from portal.features.links.views import NewLink
-from portal.web.docs_pages import taken_as_json
 from portal.web.errors import BODY_ERRORS, documented
+from portal.web.limits import rated
 
 router = APIRouter(tags=["links"])
-BODIES = (DownloadLinkCreate, UploadLinkCreate)  # models that `deps` parse: FastAPI does not see them
 
 _LISTED: list[type[PortalError]] = [errors.NotSignedIn, errors.InsufficientScope, errors.Unavailable]
 _KNOWN: list[type[PortalError]] = [*_LISTED, errors.Forbidden, errors.NotFound]
@@ -52,8 +50,8 @@ _MAKE: list[type[PortalError]] = [
     summary="Create a download link",
     response_description="The link, with its secret: the only time.",
     responses=documented(*_MAKE, errors.Quarantined),
-    openapi_extra=taken_as_json(DownloadLinkCreate),
 )
+@rated(RouteClass.CHANGE)
 async def create_download_link(
     principal: WithAccount,
     body: NewDownloadLink,
@@ -74,8 +72,8 @@ async def create_download_link(
     summary="Create an upload link",
     response_description="The link, with its secret: the only time.",
     responses=documented(*_MAKE),
-    openapi_extra=taken_as_json(UploadLinkCreate),
 )
+@rated(RouteClass.CHANGE)
 async def create_upload_link(
     principal: WithAccount,
     body: NewUploadLink,
@@ -96,6 +94,7 @@ async def create_upload_link(
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_LISTED),
 )
+@rated(RouteClass.READ)
 async def list_links(
     principal: WithAccount, links: LinksDep, account_names: AccountNamesDep, query: Listing
 ) -> LinkPage:
@@ -114,6 +113,7 @@ async def list_links(
     response_description="Newest first.",
     responses=documented(errors.InvalidInput, *_KNOWN),
 )
+@rated(RouteClass.READ)
 async def list_case_links(
     case_id: UUID, principal: WithAccount, links: LinksDep, account_names: AccountNamesDep, query: Listing
 ) -> LinkPage:
@@ -133,6 +133,7 @@ async def list_case_links(
     response_description="The link is over.",
     responses=documented(*_KNOWN),
 )
+@rated(RouteClass.CHANGE)
 async def revoke_link(link_id: UUID, principal: WithAccount, links: LinksDep, origin: RequestOrigin) -> Response:
     """For its maker, leads of its case and administrators. At once: what is running by it breaks off."""
     await links.links.revoke(principal, link_id, origin)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from portal.core import errors
 from portal.core.principal import Origin
+from portal.core.rates import RouteClass
 from portal.features.files.http.deps import EmptyQueryDep, FilesDep, IdempotencyKey
 from portal.features.files.http.openapi import CONTENT_HEADERS, DELIVERED, RANGE, RAW_BODY
 from portal.features.files.http.request_bodies import FORM_FIELDS, MultipartFile, RawFile
@@ -19,17 +20,16 @@ from portal.features.links.deps import HoldsLink, LinksDep, MayDownload, MayUplo
 from portal.features.links.downloads import NothingToResume
 from portal.features.links.link_sessions import LinkRefused
 from portal.features.links.openapi import CONTENT, DOWNLOAD, FORM_BODY, UPLOAD
-from portal.features.links.shared_schemas import LinkTokenOut, ReceiptOut, RedeemRequest, SharedOut
+from portal.features.links.shared_schemas import LinkTokenOut, ReceiptOut, SharedOut
 from portal.features.links.uploads import UploadSlot
 from portal.features.links.views import FileForLink, LinkUsedUp
 from portal.web import API
-from portal.web.bodies import announced_length
-from portal.web.docs_pages import taken_as_json
+from portal.web.bodies import announced_length, streams_body
 from portal.web.errors import BODY_ERRORS, documented
+from portal.web.limits import rated
 from portal.web.streaming import DownloadResponse
 
 router = APIRouter(tags=["shared"])
-BODIES = (RedeemRequest,)  # models that `deps` parse: FastAPI does not see them
 UPLOADS = f"{API}/shared/upload/"
 
 
@@ -38,8 +38,8 @@ UPLOADS = f"{API}/shared/upload/"
     summary="Redeem a link",
     response_description="A token for the shared routes.",
     responses=documented(*BODY_ERRORS, LinkRefused, errors.TooManyAttempts, errors.Unprocessable, errors.Unavailable),
-    openapi_extra=taken_as_json(RedeemRequest),
 )
+@rated(RouteClass.REDEEM)
 async def redeem_link(body: Redeeming, links: LinksDep, origin: RequestOrigin, response: Response) -> LinkTokenOut:
     """Uses nothing up. A link that is unknown, over, used up or dead and a wrong password get one answer."""
     redeemed = await links.sessions.redeem(body.secret, body.password, origin)
@@ -53,6 +53,7 @@ async def redeem_link(body: Redeeming, links: LinksDep, origin: RequestOrigin, r
     response_description="A message, what is left, and files to download.",
     responses=documented(errors.InvalidInput, errors.NotSignedIn, errors.Unavailable),
 )
+@rated(RouteClass.READ)
 async def read_shared(session: HoldsLink, links: LinksDep, query: Offered, response: Response) -> SharedOut:
     """Uses nothing up. Of what was handed in by an upload link it shows what came by this token, and no id."""
     bound_to = f"shared{session.link.id}"
@@ -74,6 +75,7 @@ async def read_shared(session: HoldsLink, links: LinksDep, query: Offered, respo
     },
     openapi_extra=RANGE,
 )
+@rated(RouteClass.DOWNLOAD)
 async def download_shared_file(
     request: Request, file_id: UUID, session: MayDownload, links: LinksDep, files: FilesDep, origin: RequestOrigin
 ) -> Response:
@@ -95,6 +97,7 @@ async def download_shared_file(
         **documented(*CONTENT),
     },
 )
+@rated(RouteClass.DOWNLOAD)
 async def head_shared_file(file_id: UUID, session: MayDownload, links: LinksDep, files: FilesDep) -> Response:
     """The headers of the whole download; nothing is decrypted or used up."""
     await links.shared_access.require_offered(session, file_id)
@@ -109,6 +112,8 @@ async def head_shared_file(file_id: UUID, session: MayDownload, links: LinksDep,
     responses=documented(*UPLOAD),
     openapi_extra=FORM_BODY,
 )
+@rated(RouteClass.UPLOAD)
+@streams_body
 async def upload_shared_file(
     request: Request,
     _: EmptyQueryDep,
@@ -137,6 +142,8 @@ async def upload_shared_file(
     responses=documented(*UPLOAD),
     openapi_extra=RAW_BODY,
 )
+@rated(RouteClass.UPLOAD)
+@streams_body
 async def upload_shared_raw(
     request: Request,
     filename: Annotated[str, Path(json_schema_extra=NAME)],  # noqa: ARG001  # documented here, read from the raw path

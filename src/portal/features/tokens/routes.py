@@ -8,15 +8,16 @@ from fastapi import APIRouter, Response
 
 from portal.core import errors
 from portal.core.principal import Permission
+from portal.core.rates import RouteClass
 from portal.features.identity.deps import IdentityDep, RequestOrigin, WithAccount, WithFreshSignIn
 from portal.features.identity.recent_sign_in import FreshSignInRequired
 from portal.features.tokens.deps import NewToken, TokensDep, Whose
-from portal.features.tokens.schemas import ApiTokenCreate, ApiTokenCreated, ApiTokenOut, ApiTokenPage
+from portal.features.tokens.schemas import ApiTokenCreated, ApiTokenOut, ApiTokenPage
 from portal.features.tokens.service import NewApiToken, TooManyTokens
 from portal.web.errors import TooSlow, UnsupportedMediaType, documented
+from portal.web.limits import rated
 
 router = APIRouter(tags=["tokens"])
-BODIES = (ApiTokenCreate,)  # models that `deps` parse: FastAPI does not see them
 
 _KNOWN = (errors.NotSignedIn, errors.InsufficientScope, errors.Unavailable)
 _BODY: dict[str, Any] = {
@@ -45,6 +46,7 @@ _BODY: dict[str, Any] = {
     ),
     openapi_extra=_BODY,
 )
+@rated(RouteClass.CHANGE)
 async def create_api_token(
     principal: WithFreshSignIn, body: NewToken, tokens: TokensDep, origin: RequestOrigin, response: Response
 ) -> ApiTokenCreated:
@@ -70,6 +72,7 @@ async def create_api_token(
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *_KNOWN, errors.Forbidden, errors.NotFound),
 )
+@rated(RouteClass.READ)
 async def list_api_tokens(
     principal: WithAccount, tokens: TokensDep, identity: IdentityDep, query: Whose
 ) -> ApiTokenPage:
@@ -89,6 +92,7 @@ async def list_api_tokens(
     response_description="The token is over.",
     responses=documented(*_KNOWN, errors.Forbidden, errors.NotFound),
 )
+@rated(RouteClass.CHANGE)
 async def revoke_api_token(
     token_id: UUID, principal: WithAccount, tokens: TokensDep, origin: RequestOrigin
 ) -> Response:

@@ -5,17 +5,17 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from portal.core import errors
+from portal.core.rates import RouteClass
 from portal.features.files.http.deps import FilesDep, TransferBody
 from portal.features.files.http.openapi import JSON, READ
-from portal.features.files.http.schemas import TransferCreate, TransferOut
+from portal.features.files.http.schemas import TransferOut
 from portal.features.files.inboxes import InboxInUse, TransferRefused
 from portal.features.identity.deps import GivesAccounts, RequestOrigin
 from portal.features.identity.recent_sign_in import FreshSignInRequired
-from portal.web.docs_pages import taken_as_json
 from portal.web.errors import documented
+from portal.web.limits import rated
 
 router = APIRouter(tags=["administration"])
-BODIES = (TransferCreate,)  # a model that `deps` parse: FastAPI does not see it
 
 
 @router.post(
@@ -23,8 +23,8 @@ BODIES = (TransferCreate,)  # a model that `deps` parse: FastAPI does not see it
     summary="Transfer a leaver's inbox",
     response_description="How many files went.",
     responses=documented(*JSON, *READ, errors.Forbidden, FreshSignInRequired, InboxInUse, TransferRefused),
-    openapi_extra=taken_as_json(TransferCreate),
 )
+@rated(RouteClass.CHANGE)
 async def transfer_inbox(
     user_id: UUID, body: TransferBody, principal: GivesAccounts, files: FilesDep, origin: RequestOrigin
 ) -> TransferOut:

@@ -8,13 +8,12 @@ from fastapi import APIRouter, Response
 from portal.core import errors
 from portal.core.pagination import Page
 from portal.core.principal import Principal
+from portal.core.rates import RouteClass
 from portal.features.files.grant_rows import Grant
 from portal.features.files.http.deps import FilesDep, GlassBody, GrantBody, GrantListing, Paged
 from portal.features.files.http.openapi import CHANGE, JSON, READ
 from portal.features.files.http.schemas import (
-    BreakGlassCreate,
     BreakGlassCreated,
-    GrantCreate,
     GrantOut,
     GrantPage,
 )
@@ -30,11 +29,10 @@ from portal.features.identity.deps import (
     WithAccount,
 )
 from portal.features.identity.recent_sign_in import FreshSignInRequired, require_fresh, require_fresh_for
-from portal.web.docs_pages import taken_as_json
 from portal.web.errors import documented
+from portal.web.limits import rated
 
 router = APIRouter(tags=["files"])
-BODIES = (BreakGlassCreate, GrantCreate)  # models that `deps` parse: FastAPI does not see them
 
 
 @router.post(
@@ -43,8 +41,8 @@ BODIES = (BreakGlassCreate, GrantCreate)  # models that `deps` parse: FastAPI do
     summary="Break glass to read a case's file",
     response_description="The right to download it, for a while.",
     responses=documented(*JSON, *READ, errors.Forbidden, FreshSignInRequired),
-    openapi_extra=taken_as_json(BreakGlassCreate),
 )
+@rated(RouteClass.CHANGE)
 async def create_break_glass(
     file_id: UUID, body: GlassBody, principal: Administers, files: FilesDep, origin: RequestOrigin
 ) -> BreakGlassCreated:
@@ -59,6 +57,7 @@ async def create_break_glass(
     response_description="Those in force.",
     responses=documented(*READ, errors.Forbidden),
 )
+@rated(RouteClass.READ)
 async def list_file_grants(
     file_id: UUID, principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep
 ) -> GrantPage:
@@ -73,8 +72,8 @@ async def list_file_grants(
     summary="Grant an account access to a file",
     response_description="The grant.",
     responses=documented(*JSON, *CHANGE, FreshSignInRequired, errors.Unprocessable, GrantRefused),
-    openapi_extra=taken_as_json(GrantCreate),
 )
+@rated(RouteClass.CHANGE)
 async def create_grant(
     file_id: UUID,
     body: GrantBody,
@@ -97,6 +96,7 @@ async def create_grant(
     response_description="The account may not read the file any more.",
     responses=documented(*CHANGE),
 )
+@rated(RouteClass.CHANGE)
 async def revoke_grant(
     file_id: UUID, user_id: UUID, principal: ChangesFiles, files: FilesDep, origin: RequestOrigin
 ) -> Response:
@@ -111,6 +111,7 @@ async def revoke_grant(
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *READ, errors.Forbidden),
 )
+@rated(RouteClass.READ)
 async def list_case_grants(
     case_id: UUID, principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, query: Paged
 ) -> GrantPage:
@@ -127,6 +128,7 @@ async def list_case_grants(
     response_description="One page, newest first.",
     responses=documented(errors.InvalidInput, *READ),
 )
+@rated(RouteClass.READ)
 async def list_grants(
     principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, query: GrantListing
 ) -> GrantPage:

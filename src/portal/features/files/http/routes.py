@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from portal.core import errors
+from portal.core.rates import RouteClass
 from portal.features.authz.tlp import TlpForbidsMove
 from portal.features.files.catalog import Changes
 from portal.features.files.file_names import checked_name
@@ -39,11 +40,9 @@ from portal.features.files.http.request_bodies import MultipartFile, RawFile
 from portal.features.files.http.responses import download_response, head_response
 from portal.features.files.http.schemas import (
     NAME,
-    FileMoveRequest,
     FileOut,
     FilePage,
     FileQuery,
-    FileUpdate,
 )
 from portal.features.files.listing import Filters
 from portal.features.files.repository import FileMoved
@@ -57,12 +56,12 @@ from portal.features.identity.deps import (
     RequestOrigin,
 )
 from portal.web import API, conditional_requests
-from portal.web.docs_pages import taken_as_json
+from portal.web.bodies import streams_body
 from portal.web.errors import documented
+from portal.web.limits import rated
 from portal.web.streaming import DownloadResponse
 
 router = APIRouter(tags=["files"])
-BODIES = (FileUpdate, FileMoveRequest)  # models that `deps` parse: FastAPI does not see them
 
 
 @router.post(
@@ -72,6 +71,8 @@ BODIES = (FileUpdate, FileMoveRequest)  # models that `deps` parse: FastAPI does
     responses={**LOCATED, **documented(*UPLOAD)},
     openapi_extra=FORM_BODY,
 )
+@rated(RouteClass.UPLOAD)
+@streams_body
 async def upload_file(
     request: Request,
     query: FormSaid,
@@ -94,6 +95,8 @@ async def upload_file(
     responses={**LOCATED, **documented(*UPLOAD)},
     openapi_extra=RAW_BODY,
 )
+@rated(RouteClass.UPLOAD)
+@streams_body
 async def upload_raw(
     request: Request,
     filename: Annotated[str, Path(json_schema_extra=NAME)],  # noqa: ARG001  # documented here, read from the raw path
@@ -116,6 +119,7 @@ async def upload_raw(
     response_description="One page.",
     responses=documented(errors.InvalidInput, *READ),
 )
+@rated(RouteClass.READ)
 async def list_files(
     principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, query: Listing
 ) -> FilePage:
@@ -133,6 +137,7 @@ async def list_files(
 
 
 @router.get("/files/{file_id:uuid}", summary="Read a file's entry", responses={**TAGGED, **documented(*READ)})
+@rated(RouteClass.READ)
 async def read_file(
     file_id: UUID, principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, response: Response
 ) -> FileOut:
@@ -146,8 +151,8 @@ async def read_file(
     "/files/{file_id:uuid}",
     summary="Change a file's entry",
     responses={**TAGGED, **documented(*JSON, *WRITE)},
-    openapi_extra=taken_as_json(FileUpdate),
 )
+@rated(RouteClass.CHANGE)
 async def update_file(
     file_id: UUID,
     patch: Patch,
@@ -172,6 +177,7 @@ async def update_file(
     response_description="The file is gone.",
     responses=documented(*WRITE),
 )
+@rated(RouteClass.CHANGE)
 async def delete_file(
     file_id: UUID, principal: ChangesFiles, version: IfMatch, files: FilesDep, origin: RequestOrigin
 ) -> Response:
@@ -184,8 +190,8 @@ async def delete_file(
     "/files/{file_id:uuid}/move",
     summary="Move a file to a case or inbox",
     responses={**TAGGED, **documented(*JSON, *WRITE, errors.IntegrityError, FileMoved, TlpForbidsMove)},
-    openapi_extra=taken_as_json(FileMoveRequest),
 )
+@rated(RouteClass.CHANGE)
 async def move_file(
     file_id: UUID,
     body: MoveBody,
@@ -210,6 +216,7 @@ async def move_file(
     responses={**DELIVERED, **documented(*DOWNLOAD, errors.RangeNotSatisfiable)},
     openapi_extra=RANGE,
 )
+@rated(RouteClass.DOWNLOAD)
 async def download_file(
     request: Request, file_id: UUID, principal: Downloads, files: FilesDep, origin: RequestOrigin
 ) -> Response:
@@ -229,6 +236,7 @@ async def download_file(
         **documented(*CONTENT),
     },
 )
+@rated(RouteClass.DOWNLOAD)
 async def head_file(file_id: UUID, principal: Downloads, files: FilesDep) -> Response:
     """The headers of the whole download; nothing is decrypted or counted."""
     return head_response(await files.deliveries.describe(principal, file_id))
