@@ -1,9 +1,9 @@
 """What a download by a link costs: a use that is counted before its first byte, and never for nothing.
 
 Comes in: a link's session, and the part of a file that `files.downloads.delivery` is about to send, in its transaction.
-Leaves: what delivery tells when the download has ended. A use of which nothing was sent is given back. One
-that broke off stays its visitor's: they begin again or go on where they were, by another token too, until
-three times the file's bytes have gone out. While a download runs, nobody else goes on with its use: of fifty at once one has it.
+Leaves: what delivery tells when the download has ended. A use of which nothing was sent is given back. One that broke
+off stays its visitor's: they begin again or go on where they were, by another token too, until three times the file's
+bytes have gone out. While a download runs, nobody else goes on with its use: of fifty at once one has it.
 """
 
 from contextlib import AbstractAsyncContextManager
