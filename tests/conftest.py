@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import asyncpg
 import pytest
 from hypothesis import settings as hypothesis_settings
+from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -33,6 +34,7 @@ hypothesis_settings.register_profile("portal", deadline=None)  # tests never tim
 hypothesis_settings.load_profile("portal")
 
 NO_DOTENV = Path(__file__).with_name("no-dotenv")  # a name in a folder of our own: nothing lies there on any machine
+_FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 NO_SKIP = bool(os.environ.get("PORTAL_TEST_NO_SKIP"))
 
 
@@ -41,6 +43,24 @@ def skip(reason: str) -> NoReturn:
     if NO_SKIP:
         pytest.fail(f"skipping is forbidden here: {reason}")
     pytest.skip(reason)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder of the run, which goes with this process: its workers learn of it in `pytest_configure_node`.
+
+    As root Postgres gives its data folder and all its parents to others to read: so it is no folder of pytest's.
+    """
+    if not hasattr(config, "workerinput"):
+        config.stash[_FOLDER] = tempfile.TemporaryDirectory(prefix="portal-run-")
+
+
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["run_folder"] = node.config.stash[_FOLDER].name
+
+
+def _run_folder(config: pytest.Config) -> Path:
+    given = getattr(config, "workerinput", None)
+    return Path(config.stash[_FOLDER].name if given is None else given["run_folder"])
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -58,28 +78,32 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[URL]:
-    """A Postgres server of this worker's own, by URL."""
+def postgres_package(pytestconfig: pytest.Config) -> Any:
+    """What starts Postgres servers."""
+    package = own_postgres.package(_run_folder(pytestconfig))
+    if package is None:
+        skip("no Postgres: set PORTAL_TEST_POSTGRES or install the development dependencies")
+    return package
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> Iterator[URL]:
+    """A Postgres server that all workers of the run share, by URL."""
     named = os.environ.get("PORTAL_TEST_POSTGRES")
     if named:
         yield parse_url(named)
         return
-    # As root this server gives its data folder and all its parents to others to read: it gets a folder of its own.
-    with tempfile.TemporaryDirectory(prefix="portal-pg-") as folder:
-        server = _start_postgres(Path(folder) / "data")
-        yield make_url(server.get_uri()).set(drivername="postgresql+asyncpg", username="postgres")
-        server.cleanup()
-
-
-def _start_postgres(data: Path) -> Any:
-    package = own_postgres.package()
-    if package is None:
-        skip("no Postgres: set PORTAL_TEST_POSTGRES or install the development dependencies")
-    return package.get_server(data, cleanup_mode="delete")
+    package = request.getfixturevalue("postgres_package")
+    server = package.get_server(_run_folder(request.config) / "postgres", cleanup_mode="stop")
+    url = make_url(server.get_uri()).set(drivername="postgresql+asyncpg", username="postgres")
+    for statement in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):  # nobody pulls the plug here
+        _run(administer(url, statement))
+    yield url
+    server.cleanup()
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres: URL) -> str:
+def postgres_template(postgres: URL) -> Iterator[str]:
     """The name of a migrated, empty database to copy from."""
     name = f"template_{uuid.uuid4().hex}"
 
@@ -90,7 +114,17 @@ def postgres_template(postgres: URL) -> str:
         await engine.dispose()
 
     _run(make())
-    return name
+    yield name
+    _run(administer(postgres, f'DROP DATABASE "{name}"'))
+
+
+@pytest.fixture(scope="session")
+def worker_postgres(postgres: URL, postgres_template: str) -> Iterator[URL]:
+    """The one migrated database that the tests of a worker take turns in: `emptied` before each."""
+    name = f"worker_{uuid.uuid4().hex}"
+    _run(administer(postgres, f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"'))
+    yield postgres.set(database=name)
+    _run(administer(postgres, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
 @pytest.fixture(scope="session")
@@ -107,13 +141,29 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture
+def database_file(tmp_path: Path, sqlite_template: Path) -> Path:
+    """A migrated, empty SQLite database."""
+    path = tmp_path / "portal.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    return path
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[URL]:
-    """A fresh, migrated database of each kind."""
+async def database_url(request: pytest.FixtureRequest) -> URL:
+    """A migrated database of each kind with empty tables."""
     if request.param == "sqlite":
-        path = tmp_path / "portal.db"
-        path.write_bytes(request.getfixturevalue("sqlite_template").read_bytes())
-        yield parse_url(f"sqlite:///{path}")
+        return parse_url(f"sqlite:///{request.getfixturevalue('database_file')}")
+    url: URL = request.getfixturevalue("worker_postgres")
+    await administer(url, own_postgres.EMPTY)
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def changeable_url(request: pytest.FixtureRequest) -> AsyncIterator[URL]:
+    """The same, for tests that change more than rows: on Postgres a database of the test's own."""
+    if request.param == "sqlite":
+        yield parse_url(f"sqlite:///{request.getfixturevalue('database_file')}")
         return
     server, name = request.getfixturevalue("postgres"), f"test_{uuid.uuid4().hex}"
     template = request.getfixturevalue("postgres_template")
@@ -123,8 +173,11 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
 
 
 @pytest.fixture
-async def engine(database_url: URL) -> AsyncIterator[AsyncEngine]:
+async def engine(database_url: URL, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncEngine]:
+    monkeypatch.setattr("portal.db.engine._POOL_WAIT_SECONDS", 60)  # tests never time: a busy machine takes longer
     made = make_engine(database_url, "disable")
+    if made.dialect.name == "sqlite":  # nobody pulls the plug here
+        event.listen(made.sync_engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
     yield made
     await let_go(made)
 

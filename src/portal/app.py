@@ -137,7 +137,8 @@ def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
     errors.install(app, _note_refusal)
     for router in FEATURES:
         app.include_router(router, prefix=API)
-    app.include_router(health.router(lambda: _checks(app)))
+    app.state.readiness = health.Readiness(lambda: _checks(app))
+    app.include_router(health.router(app.state.readiness))
     app.include_router(docs_pages.front(docs=settings.serves_docs))
     if settings.serves_docs:
         docs_pages.install(app, document_of(app))
@@ -172,6 +173,7 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
             finally:
                 sweeper.cancel()
                 await asyncio.wait([sweeper])
+                await app.state.readiness.aclose()
                 await tasks.drain()
                 with contextlib.suppress(PortalError):
                     await portal.audit.refusals.close_round()

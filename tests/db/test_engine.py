@@ -62,12 +62,11 @@ async def test_sqlite_takes_the_write_lock_before_the_first_statement(tmp_path: 
         await engine.dispose()
 
 
-async def test_statements_see_what_was_committed_whatever_the_database_prefers(database_url: URL) -> None:
-    if database_url.get_backend_name() != "postgresql":
-        return  # SQLite has one way alone
-    engine = make_engine(database_url, "disable")
+@pytest.mark.parametrize("changeable_url", ["postgres"], indirect=True)  # SQLite has one way alone
+async def test_statements_see_what_was_committed_whatever_the_database_prefers(changeable_url: URL) -> None:
+    engine = make_engine(changeable_url, "disable")
     async with engine.begin() as connection:
-        name = database_url.database
+        name = changeable_url.database
         await connection.execute(
             text(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'repeatable read'")
         )

@@ -1,22 +1,29 @@
 """Migrations on both databases: up, down, up again, and equal to what the code declares."""
 
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, event, insert, inspect, text
+from sqlalchemy import Connection, insert, inspect, text
+from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal import schema
 from portal.core.errors import ConfigError
-from portal.db.engine import make_engine, parse_url
+from portal.db.engine import make_engine
 from portal.tables import metadata
+
+from ..conftest import let_go
+
+
+@pytest.fixture
+async def engine(changeable_url: URL) -> AsyncIterator[AsyncEngine]:
+    made = make_engine(changeable_url, "disable")
+    yield made
+    await let_go(made)
 
 
 def tables(connection: Connection) -> set[str]:
@@ -61,74 +68,6 @@ async def test_the_accounts_of_an_older_release_come_along_and_back(engine: Asyn
     async with engine.begin() as connection:
         assert (await connection.execute(text("SELECT name, epoch FROM users"))).all() == [("ada", 3)]
     await schema.upgrade(engine)
-
-
-class CutOff(Exception):
-    """The process ended here."""
-
-
-@contextmanager
-def at_each_statement(engine: AsyncEngine, then: Callable[[int], None]) -> Iterator[None]:
-    """Call `then` with how many statements of the migrations went before, ahead of every one."""
-    done = 0
-
-    def count(*_: object) -> None:
-        nonlocal done
-        then(done)
-        done += 1
-
-    event.listen(engine.sync_engine, "before_cursor_execute", count)
-    try:
-        yield
-    finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", count)
-
-
-async def is_complete(engine: AsyncEngine) -> bool:
-    await schema.upgrade(engine)
-    await schema.require_current(engine)
-    async with engine.connect() as connection:
-        return await connection.run_sync(tables) == set(metadata.tables)
-
-
-async def test_a_migration_that_was_cut_off_anywhere_did_not_happen_and_starts_over(engine: AsyncEngine) -> None:
-    seen: list[int] = []
-    await schema.downgrade(engine, "base")
-    with at_each_statement(engine, seen.append):
-        await schema.upgrade(engine)
-    assert len(seen) > 20
-    for place in seen[:: 1 + len(seen) // 12] + seen[-1:]:
-
-        def cut_off(done: int, place: int = place) -> None:
-            if done == place:
-                raise CutOff
-
-        await schema.downgrade(engine, "base")
-        with at_each_statement(engine, cut_off), pytest.raises(CutOff):
-            await schema.upgrade(engine)
-        async with engine.connect() as connection:
-            assert await connection.run_sync(tables) == set()
-        assert await is_complete(engine)
-
-
-async def test_whatever_a_killed_migration_leaves_of_a_file_starts_over(tmp_path: Path) -> None:
-    """The embedded database as it lies on the disk before each statement: what a process killed there leaves."""
-    original, seen = tmp_path / "original", []
-    original.mkdir()
-
-    def keep(done: int) -> None:
-        seen.append(tmp_path / f"killed-{done}")
-        shutil.copytree(original, seen[-1])
-
-    engine = make_engine(parse_url(f"sqlite:///{original}/portal.db"), "disable")
-    with at_each_statement(engine, keep):
-        await schema.upgrade(engine)
-    await engine.dispose()
-    assert len(seen) > 20
-    for folder in seen:
-        left = make_engine(parse_url(f"sqlite:///{folder}/portal.db"), "disable")
-        assert await is_complete(left)
-        await left.dispose()
 
 
 async def test_an_empty_database_is_refused_with_what_to_do(engine: AsyncEngine) -> None:

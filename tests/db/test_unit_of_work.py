@@ -25,6 +25,7 @@ from portal.db.unit_of_work import Database, DatabaseAway
 async def counter(database: Database) -> Database:
     """A database with one number in it."""
     async with database.write() as connection:
+        await connection.execute(text("DROP TABLE IF EXISTS counter"))  # of the test before
         await connection.execute(text("CREATE TABLE counter (id INTEGER PRIMARY KEY, n INTEGER NOT NULL)"))
         await connection.execute(text("INSERT INTO counter VALUES (1, 0)"))
     return database

@@ -1,11 +1,14 @@
 """What the portal is built of: every package by its digest, none below a fixed version, all of them in the SBOM."""
 
+import importlib
 import json
+import pkgutil
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+import types
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +17,8 @@ from typing import Any
 import pytest
 from jose import jwt
 from jose.backends import ECKey, HMACKey, RSAKey
+
+import portal
 
 from ..conftest import skip
 
@@ -28,7 +33,12 @@ FIXED = {  # the first versions known to be without a flaw that the portal would
     "python-multipart": ("0.0.33", "CVE-2026-42561"),
     "starlette": ("1.10", "CVE-2026-54283"),
 }
-HALF_PRIVATE = ("httptools", "uvicorn")  # web/connection.py overrides methods that no changelog promises to keep
+HALF_PRIVATE = {  # what no changelog promises to keep
+    "aiosqlite": "db/sqlite.py calls a connection's thread itself",
+    "httptools": "web/connection.py puts a parser in its place",
+    "sqlalchemy": "db/sqlite.py is a dialect, and a cursor as dialects use them",
+    "uvicorn": "web/connection.py overrides how its protocol begins a request",
+}
 UNUSED = ("ecdsa", "pyasn1", "rsa")  # python-jose names them and imports none where cryptography is installed
 
 
@@ -62,6 +72,38 @@ def test_no_version_with_a_known_flaw_may_be_installed_even_without_the_lock(nam
 def test_a_library_whose_private_parts_are_used_is_bound_to_the_minor_version_that_was_tested(name: str) -> None:
     major, minor, *_ = numbers(LOCKED[name]["version"])
     assert bounds(name) == {">=": f"{major}.{minor}", "<": f"{major}.{minor + 1}"}
+
+
+def portal_classes() -> Iterator[type]:
+    for module in pkgutil.walk_packages(portal.__path__, "portal."):
+        if not module.name.endswith("__main__"):
+            found = vars(importlib.import_module(module.name)).values()
+            yield from (item for item in found if isinstance(item, type) and item.__module__ == module.name)
+
+
+def names_in(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from names_in(constant)
+
+
+def private_names(class_: type) -> set[str]:
+    """Those that it defines, and those that its methods ask for."""
+    functions = [item for item in vars(class_).values() if isinstance(item, types.FunctionType)]
+    named = {*vars(class_), *(name for function in functions for name in names_in(function.__code__))}
+    return {name for name in named if re.match(r"_[a-z]", name) and name != "_abc_impl"}
+
+
+def test_no_class_shares_a_private_name_with_one_of_a_library_that_is_not_bound() -> None:
+    shared = {
+        base.__module__.partition(".")[0]
+        for class_ in portal_classes()
+        for base in class_.__mro__[1:]
+        if private_names(class_) & private_names(base)
+    } - {"portal", *sys.stdlib_module_names}
+    assert shared == {"aiosqlite", "uvicorn"}
+    assert shared <= set(HALF_PRIVATE)
 
 
 def test_every_package_of_the_lock_is_held_by_its_digest() -> None:

@@ -8,6 +8,7 @@ import os
 
 AMOUNTS = {  # name: (for every change, for a release)
     "ABORTED_TRANSFERS": (200, 10_000),
+    "CUT_OFF_MIGRATIONS": (12, 1_000),  # there are fewer statements: every one
     "DAMAGED_POSITIONS": (1_000, 10_000),
     "DATABASE_STOPS": (3, 20),
     "FRAMED_SEQUENCES": (1_500, 50_000),

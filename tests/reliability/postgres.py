@@ -16,9 +16,6 @@ from typing import Any
 import asyncpg
 import pytest
 
-from .. import own_postgres as carried
-from ..conftest import skip
-
 _START_SECONDS = 60  # of recovery, on a machine that does other things as well
 
 
@@ -81,13 +78,10 @@ class OwnPostgres:
 
 
 @pytest.fixture(scope="session")
-def own_server() -> Iterator[OwnPostgres]:
+def own_server(postgres_package: Any) -> Iterator[OwnPostgres]:
     # As root it gives its data folder and all its parents to others to read: it gets a folder of its own.
     with tempfile.TemporaryDirectory(prefix="portal-pg-") as folder:
-        package = carried.package()
-        if package is None:
-            skip("no Postgres that may be stopped: install the development dependencies")
-        server = OwnPostgres(package.get_server(Path(folder) / "data", cleanup_mode=None))
+        server = OwnPostgres(postgres_package.get_server(Path(folder) / "data", cleanup_mode=None))
         yield server
         if server.runs:
             server.stop()

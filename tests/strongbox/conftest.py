@@ -21,13 +21,6 @@ from .sealing import LAYOUT
 
 
 @pytest.fixture
-def database_file(tmp_path: Path, sqlite_template: Path) -> Path:
-    path = tmp_path / "portal.db"
-    path.write_bytes(sqlite_template.read_bytes())
-    return path
-
-
-@pytest.fixture
 async def database(database_file: Path) -> AsyncIterator[Database]:
     made = Database(make_engine(parse_url(f"sqlite:///{database_file}"), "disable"))
     yield made

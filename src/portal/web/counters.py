@@ -1,8 +1,8 @@
-"""Counters of requests: in this process, and in a Redis that several processes share. The only door to `limits`.
+"""Counters of requests: in this process, and in a Redis that several processes share. The only door to redis-py.
 
 Comes in: a key and its window of time. Leaves: how often it was counted there. Redis is a help and never a need: it has
-half a second to answer; one that does not is left alone for some seconds, and `None` says so. Why this is
-`limits.aio` and not slowapi: docs/adr/0009. Next: `limits`, which counts in this process first and always.
+half a second to answer; one that does not is left alone for some seconds, and `None` says so. Why not slowapi:
+docs/adr/0009. Next: `limits`, which counts in this process first and always.
 """
 
 import asyncio
@@ -10,8 +10,7 @@ import time
 from collections import OrderedDict
 from pathlib import Path
 
-from limits.aio.storage import RedisStorage
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import BlockingConnectionPool, Redis
 
 from portal.core import log, tasks
 from portal.core.errors import ConfigError, Unavailable
@@ -54,12 +53,7 @@ class SharedCounters:
     def __init__(self, url: Secret, authorities: Path | None = None) -> None:
         """Connects to nothing yet. Where `authorities` are named, no others are trusted. Raises ConfigError."""
         self._pool = _pool(url, authorities)
-        self._storage = RedisStorage(
-            "async+redis://",
-            implementation="redispy",
-            key_prefix="portal",
-            connection_pool=self._pool,  # type: ignore[arg-type]  # documented, but not in its types
-        )
+        self._redis = Redis(connection_pool=self._pool)
         self._away = False
         self._ask_at = 0.0
 
@@ -95,9 +89,17 @@ class SharedCounters:
         async with asyncio.timeout(None) as bound:
             timer = loop.call_later(ANSWER_SECONDS, lambda: bound.reschedule(loop.time() + ANSWER_SECONDS))
             try:
-                return int(await self._storage.incr(key, seconds))  # of what is no Redis, anything may come
+                return await self._count(f"portal:{key}", seconds)
             finally:
                 timer.cancel()
+
+    async def _count(self, key: str, seconds: int) -> int:
+        """In one round trip, both or neither: a count that never expires would fill the Redis."""
+        async with self._redis.pipeline(transaction=True) as both:
+            both.incr(key)
+            both.expire(key, seconds)  # anew with each count: the key names its window, and nobody asks for it later
+            count, _ = await both.execute()
+        return int(count)  # of what is no Redis, anything may come
 
     def _should_try(self) -> bool:
         """While Redis is away one request asks now and then, and the others go on without."""

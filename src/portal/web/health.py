@@ -1,7 +1,12 @@
 """Liveness and readiness, for orchestrators. Comes in: what to ask. Leaves: yes, or a 503 that names what is
 away; why it is goes to the log.
+
+Anybody may ask, as often as they like, and a key provider may charge for its answers: so requests share one answer for
+some seconds, and one round of checks.
 """
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import APIRouter
@@ -13,8 +18,10 @@ from portal.db.reasons import reason
 from portal.web.errors import documented
 from portal.web.limits import unlimited
 
+FRESH_SECONDS = 3.0
 _log = log.get(__name__)
 Checks = Mapping[str, Callable[[], Awaitable[None]]]
+"""What to ask, by name; each raises a PortalError where its part is away."""
 
 
 class NotReady(Unavailable):
@@ -27,8 +34,40 @@ class HealthOut(BaseModel):
     status: str = Field("ok", description="Always `ok`: what is not is a 503.")
 
 
-def router(checks: Callable[[], Checks]) -> APIRouter:
-    """`checks` gives what to ask by name; each raises a PortalError where its part is away."""
+class Readiness:
+    """What is away. An answer rests on checks that began at most `fresh_seconds` ago, or that have not ended yet."""
+
+    def __init__(self, checks: Callable[[], Checks], fresh_seconds: float = FRESH_SECONDS) -> None:
+        self._checks, self._fresh_seconds = checks, fresh_seconds
+        self._round: asyncio.Task[list[str]] | None = None
+        self._began = 0.0
+
+    async def away(self) -> list[str]:
+        """The names of parts that are away, in the order of the checks."""
+        if self._round is None or (self._round.done() and time.monotonic() - self._began >= self._fresh_seconds):
+            self._began = time.monotonic()
+            self._round = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._round)  # a client that leaves takes nobody's answer with it
+
+    async def aclose(self) -> None:
+        """End a round that has not ended. Idempotent."""
+        if self._round is not None:
+            self._round.cancel()
+            await asyncio.wait([self._round])
+
+    async def _ask(self) -> list[str]:
+        away = []
+        for name, check in self._checks().items():
+            try:
+                await check()
+            except PortalError as error:
+                _log.warning("not_ready", part=name, code=error.code, reason=reason(error))
+                away.append(name)
+        return away
+
+
+def router(readiness: Readiness) -> APIRouter:
+    """The two routes."""
     health = APIRouter(tags=["health"])
 
     @health.get("/healthz", summary="Is the process alive?", response_description="It is.")
@@ -40,14 +79,10 @@ def router(checks: Callable[[], Checks]) -> APIRouter:
     @health.get("/readyz", summary="Can it serve?", response_description="It can.", responses=documented(NotReady))
     @unlimited
     async def readyz() -> HealthOut:
-        """Asks the database, the store and the key provider; what is unavailable is named."""
-        away = []
-        for name, check in checks().items():
-            try:
-                await check()
-            except PortalError as error:
-                _log.warning("not_ready", part=name, code=error.code, reason=reason(error))
-                away.append(name)
+        """Whether the database, the store and the key provider answer, as of a few seconds ago; what is unavailable is
+        named.
+        """
+        away = await readiness.away()
         if away:
             raise NotReady(f"Away: {', '.join(away)}.")
         return HealthOut()

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,14 +10,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
 import structlog
-from sqlalchemy import event, text
-from sqlalchemy.engine import URL
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from portal import tables
 from portal.backends.blobs.base import BlobStat, BlobWriter, ByteSpan, FillBuffer, StoreAway, T
 from portal.backends.blobs.memory import MemoryStore
 from portal.backends.keys.local import LocalKeyProvider
@@ -28,7 +24,6 @@ from portal.core.ids import new_id
 from portal.core.principal import Origin, Principal, Role
 from portal.core.secrets import Secret
 from portal.crypto.layout import Layout
-from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import service as audit_service
 from portal.features.audit.record import Recorder
@@ -60,7 +55,6 @@ from portal.keyring.keyring import Keyring
 from portal.resources import Resources
 from portal.stores.stores import Stores
 from portal.strongbox.strongbox import Strongbox
-from tests.conftest import let_go
 
 MAX_BYTES = 5_000
 ROW_BYTES = 2_000
@@ -355,40 +349,6 @@ def quiet() -> Iterator[None]:
 
 def _drop(_logger: Any, _method: str, _event: Any) -> Any:
     raise structlog.DropEvent
-
-
-@pytest.fixture(scope="session")
-def shared_postgres(postgres: URL, postgres_template: str) -> URL:
-    """One migrated database that the tests of a worker take turns in: to make one for each would cost ten times."""
-    name = f"files_{new_id().hex}"
-
-    async def make() -> None:
-        plain = postgres.set(drivername="postgresql").render_as_string(hide_password=False)
-        connection = await asyncpg.connect(plain)
-        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"')
-        await connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')  # nobody pulls the plug here
-        await connection.close()
-
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, make()).result()
-    return postgres.set(database=name)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    """An engine of each kind over empty tables."""
-    if request.param == "sqlite":
-        path = tmp_path / "portal.db"
-        path.write_bytes(request.getfixturevalue("sqlite_template").read_bytes())
-        made = make_engine(parse_url(f"sqlite:///{path}"), "disable")
-        event.listen(made.sync_engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
-    else:
-        made = make_engine(request.getfixturevalue("shared_postgres"), "disable")
-        async with made.begin() as connection:
-            for table in reversed(tables.metadata.sorted_tables):
-                await connection.execute(table.delete())
-    yield made
-    await let_go(made)
 
 
 @pytest.fixture

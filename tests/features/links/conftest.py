@@ -21,18 +21,9 @@ from portal.features.links.link_sessions import LinkSessions
 from portal.features.links.links import LinkService
 from portal.features.links.shared_access import SharedAccess
 from portal.features.links.views import CreatedLink, FileForLink, LinkKind, LinkSession, NewLink
-from tests.features.files.conftest import (
-    CONTENT,
-    ORIGIN,
-    Bytes,
-    House,
-    engine,
-    house,
-    quiet,
-    shared_postgres,
-)
+from tests.features.files.conftest import CONTENT, ORIGIN, Bytes, House, house, quiet
 
-__all__ = ["engine", "house", "quiet", "shared_postgres"]
+__all__ = ["house", "quiet"]
 
 DAY = timedelta(days=1)
 WHOLE = 10**9
