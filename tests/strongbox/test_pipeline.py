@@ -70,7 +70,7 @@ class WatchedStore(MemoryStore):
         super().__init__()
         self._stages = stages
 
-    async def create(self, key: str) -> BlobWriter:  # type: ignore[override]  # any writer will do
+    async def create(self, key: str) -> BlobWriter:
         return WatchedWriter(self._stages, await super().create(key))
 
 

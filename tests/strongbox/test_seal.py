@@ -265,7 +265,7 @@ class FullStore(MemoryStore):
         self.room = room
         self.ends: list[str] = []
 
-    async def create(self, key: str) -> BlobWriter:  # type: ignore[override]  # any writer will do
+    async def create(self, key: str) -> BlobWriter:
         return FullWriter(self, await super().create(key))
 
 

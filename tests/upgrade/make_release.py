@@ -13,7 +13,6 @@ import hashlib
 import json
 import random
 import sqlite3
-import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -161,4 +160,4 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -58,7 +58,7 @@ def data_key_context(kid: bytes, data_key_id: UUID, scope: str) -> bytes:
 
 
 def wrap_data_key(data_key: bytes, master_key: bytes, context: bytes) -> bytes:
-    """The `env:` and `file:` providers' wrap. `context` comes from `data_key_context`."""
+    """The wrap of a provider that holds the master key itself (`env:`). `context` comes from `data_key_context`."""
     salt, nonce = os.urandom(_SALT), os.urandom(_NONCE)
     sealed = AESGCM(derive.data_key_wrap(master_key, salt)).encrypt(nonce, data_key, context)
     return _VERSION + derive.master_key_id(master_key) + salt + nonce + sealed

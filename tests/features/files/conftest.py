@@ -92,6 +92,7 @@ class ShakyStore:
     """A blob store whose verbs fail when told to: `failing` maps create, write, commit, committed, get, … to errors."""
 
     scheme, id = MemoryStore.scheme, MemoryStore.id
+    exclusive_create, reaps_unfinished = MemoryStore.exclusive_create, MemoryStore.reaps_unfinished
 
     def __init__(self) -> None:
         self._inner = MemoryStore()

@@ -77,6 +77,21 @@ class BlobStore(BlobSource, Protocol):
         """Of its URL. Not a secret."""
 
     @property
+    def exclusive_create(self) -> bool:
+        """Of several writers of one key one gets its blob in, and a taken key is refused.
+
+        Without it the last `commit` replaces the blob, whole. A portal is safe with either: each attempt of an upload
+        has a key of its own.
+        """
+
+    @property
+    def reaps_unfinished(self) -> bool:
+        """`delete` removes what a `create` left that no process will end.
+
+        Without it the operator has the store remove such parts, by a rule of its own; they are seen nowhere.
+        """
+
+    @property
     def id(self) -> UUID:
         """Kept in the row of each blob. Raises RuntimeError before `identify` or `found` said it."""
 
@@ -92,11 +107,14 @@ class BlobStore(BlobSource, Protocol):
     async def create(self, key: str) -> BlobWriter:
         """Begin a blob. Nothing is visible before `commit`, or after an abort, a cancel or a crash.
 
-        Raises StoreAway where the key is taken (nothing is ever overwritten), StorageFull, StoreAway.
+        Raises StoreAway, also where the key is taken and the store has `exclusive_create`; StorageFull.
         """
 
     async def delete(self, key: str) -> None:
-        """Remove the blob and whatever an unfinished `create` of the key left. Idempotent. Raises StoreAway."""
+        """Remove the blob, and what an unfinished `create` left where the store `reaps_unfinished`. Idempotent.
+
+        Raises StoreAway.
+        """
 
     def list(self, prefix: str = "") -> AsyncIterator[str]:
         """The keys of visible blobs that begin with `prefix`, in no order. Raises StoreAway."""

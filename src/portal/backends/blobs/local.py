@@ -48,6 +48,8 @@ class LocalStore:
     """See `BlobStore`."""
 
     scheme = "file"
+    exclusive_create = True
+    reaps_unfinished = True
 
     def __init__(self, root: Path) -> None:
         self._root = root

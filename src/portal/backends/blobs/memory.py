@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from uuid import UUID
 
-from portal.backends.blobs.base import BlobMissing, BlobStat, ByteSpan, FillBuffer, StoreAway, T, checked
+from portal.backends.blobs.base import BlobMissing, BlobStat, BlobWriter, ByteSpan, FillBuffer, StoreAway, T, checked
 from portal.core.errors import IntegrityError
 
 _PIECE = 1 << 20
@@ -14,12 +14,14 @@ class MemoryStore:
     """See `BlobStore`."""
 
     scheme = "memory"
+    exclusive_create = True
+    reaps_unfinished = True
     id = UUID(int=0)  # always the same: a database that outlives it has lost blobs, and knows which
 
     def __init__(self) -> None:
         self.blobs: dict[str, bytes] = {}
 
-    async def create(self, key: str) -> "_MemoryWriter":
+    async def create(self, key: str) -> BlobWriter:
         if checked(key) in self.blobs:
             raise StoreAway
         return _MemoryWriter(self.blobs, key)
