@@ -3,7 +3,6 @@
 Comes in: settings. Leaves: an ASGI app. A feature is a folder and one line in `FEATURES`.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -17,13 +16,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Lifespan
 
 from portal import config
-from portal.bootstrap import Portal, open_counters, open_portal
+from portal.background import background
+from portal.bootstrap import open_counters, open_portal
 from portal.config import Settings
-from portal.core import log, memory, tasks
+from portal.core import log
 from portal.core.errors import PortalError
 from portal.core.parent_process import tied_to_parent
 from portal.core.principal import Origin
-from portal.db.reasons import reason
 from portal.features.audit.refusals import Refusals
 from portal.features.cases import routes as cases_routes
 from portal.features.files.http import inbox_routes, rights_routes
@@ -55,7 +54,6 @@ FEATURES: tuple[APIRouter, ...] = (  # asked one after the other whose a path is
     inbox_routes.router,
     links_routes.router,
 )
-SWEEP_SECONDS = 60
 
 _EXPOSED = (
     "Accept-Ranges",
@@ -166,18 +164,10 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
             app.state.links = portal.links
             app.state.authenticators = portal.identity.authenticators
             app.state.refusals = portal.audit.refusals
-            sweeper = asyncio.create_task(_sweep_forever(portal))
-            try:
+            app.state.job_control = portal.job_control
+            async with background(portal, jobs_at_once=settings.jobs_at_once), contextlib.aclosing(app.state.readiness):
                 with tied_to_parent():
                     yield
-            finally:
-                sweeper.cancel()
-                await asyncio.wait([sweeper])
-                await app.state.readiness.aclose()
-                await tasks.drain()
-                with contextlib.suppress(PortalError):
-                    await portal.audit.refusals.close_round()
-                    await portal.audit.recorder.replay()  # what is still held would be lost now
 
     return lifespan
 
@@ -217,28 +207,6 @@ def _checks(app: FastAPI) -> health.Checks:
         "blob store": resources.stores.check,
         "key provider": resources.keyring.check,
     }
-
-
-async def _sweep_forever(portal: Portal) -> None:
-    """Settle what crashes left, in this process or another; a failure is told and tried again."""
-    while True:
-        for work in (
-            portal.audit.recorder.replay,
-            portal.audit.refusals.close_round,
-            portal.files.maintenance.sweep,
-            portal.identity.accounts.sweep,
-            portal.identity.sessions.sweep,
-            portal.tokens.sweep,
-            portal.links.sessions.sweep,
-        ):
-            try:
-                await work()
-            except PortalError as error:
-                _log.warning("upkeep_failed", work=work.__name__, code=error.code, reason=reason(error))
-            except Exception:  # noqa: BLE001  # whatever it is, the next round must come
-                _log.exception("upkeep_failed", work=work.__name__)
-        await asyncio.to_thread(memory.release_free_memory)
-        await asyncio.sleep(SWEEP_SECONDS)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -26,7 +26,9 @@ from portal.core.secrets import Secret
 from portal.db.engine import make_engine, parse_url
 from portal.db.reasons import reason
 from portal.db.unit_of_work import Database
+from portal.features.admin import jobs as job_control
 from portal.features.admin import keys as keys_service
+from portal.features.admin.jobs import JobControl
 from portal.features.admin.keys import Keys
 from portal.features.audit import service as audit_service
 from portal.features.audit.service import Audit
@@ -39,10 +41,12 @@ from portal.features.files.rights.grants import end_grants_of
 from portal.features.files.service import Files
 from portal.features.identity import service as identity_service
 from portal.features.identity.service import Identity, Rules
+from portal.features.jobs.service import Jobs
 from portal.features.links import service as links_service
 from portal.features.links.endings import end_links_of
 from portal.features.links.service import Links
 from portal.features.tokens.service import ApiTokens, end_tokens_of
+from portal.job_kinds import job_kinds
 from portal.keyring.keyring import Keyring
 from portal.resources import Resources
 from portal.stores.stores import Stores
@@ -64,6 +68,8 @@ class Portal:
     files: Files
     links: Links
     keys: Keys
+    jobs: Jobs
+    job_control: JobControl
 
 
 def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resources:
@@ -140,7 +146,19 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         links = links_service.build(resources, identity, files, frozenset(map(Role, settings.link_roles)))
         identity.authenticators.add(CredentialKind.LINK, links.sessions)
         identity.revocations.add("api_tokens", end_tokens_of)
-        yield Portal(resources, audit, identity, tokens, cases, files, links, keys_service.build(resources))
+        jobs = Jobs(resources.database, job_kinds(resources.database, identity, tokens, files, links))
+        yield Portal(
+            resources=resources,
+            audit=audit,
+            identity=identity,
+            tokens=tokens,
+            cases=cases,
+            files=files,
+            links=links,
+            keys=keys_service.build(resources),
+            jobs=jobs,
+            job_control=job_control.build(resources, jobs, identity.authenticators),
+        )
     finally:
         await resources.aclose()
 

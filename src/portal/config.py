@@ -67,6 +67,9 @@ class Settings(BaseModel):
     row_bytes: int = Field(1 << 16, ge=0, le=1 << 20, description="up to this size a file lies sealed in the database")
     transfers: int = Field(128, ge=1, le=1 << 20, description="transfers at once of one worker, about 8 MiB each")
     transfers_per_caller: int = Field(64, ge=1, le=1 << 20, description="transfers at once of one account or link")
+    jobs_at_once: int = Field(
+        4, ge=0, le=64, description="jobs at once of one serving worker; 0: `portal worker` has them"
+    )
     link_roles: Annotated[tuple[Literal["admin", "analyst", "uploader"], ...], BeforeValidator(_split)] = Field(
         ("admin", "analyst", "uploader"), description="roles whose accounts may make links"
     )

@@ -1,6 +1,7 @@
 """The unit of work: all or nothing, one writer after the other, and one word for a database that is away."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from portal.core.ids import new_id
 from portal.db import engine as engines
 from portal.db import unit_of_work
 from portal.db.engine import make_engine, parse_url
-from portal.db.unit_of_work import Database, DatabaseAway
+from portal.db.unit_of_work import Database, DatabaseAway, after_commit
 
 
 @pytest.fixture
@@ -466,3 +467,17 @@ async def test_closing_twice_is_closing_once(database: Database) -> None:
     await database.check()
     await database.aclose()
     await database.aclose()
+
+
+async def test_a_call_is_made_after_the_commit_and_never_without_it(database: Database) -> None:
+    calls: list[str] = []
+    with contextlib.suppress(ZeroDivisionError):
+        async with database.write() as connection:
+            after_commit(connection, lambda: calls.append("rolled back"))
+            raise ZeroDivisionError
+    async with database.write() as connection:
+        after_commit(connection, lambda: calls.append("committed"))
+        assert calls == []
+    async with database.write():
+        assert calls == ["committed"]
+    assert calls == ["committed"]

@@ -8,13 +8,15 @@ import getpass
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+from rich.text import Text
 
 from portal import config
 from portal.bootstrap import Portal, open_portal
@@ -22,6 +24,7 @@ from portal.core import log
 from portal.core.errors import NotFound
 
 _T = TypeVar("_T")
+_WIDE = 400
 _errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON value, without progress.")]
@@ -61,6 +64,19 @@ def named(what: str) -> Iterator[None]:
 def print_result(text: str, value: Any, *, as_json: bool) -> None:
     """The command's answer, for people or for scripts."""
     sys.stdout.write(f"{json.dumps(value) if as_json else text}\n")
+
+
+def table(head: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> str:
+    """Rows as text in columns; only a terminal is narrow."""
+    made = Table(box=None, pad_edge=False, show_header=head is not None, header_style="bold")
+    for name in head or rows[0]:
+        made.add_column(name if head else "", overflow="fold")
+    for row in rows:
+        made.add_row(*map(Text, row))  # what a row says is no markup
+    out = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _WIDE)
+    with out.capture() as captured:
+        out.print(made)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 @contextmanager

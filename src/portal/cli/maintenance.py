@@ -8,8 +8,8 @@ import typer
 
 from portal.cli.console import Json, portal, print_result, progress, run_async
 from portal.cli.program import Exit
+from portal.db.lease import LEASE
 from portal.features.files.maintenance import Checked
-from portal.features.files.uploads.lease import LEASE
 
 _SPAN = re.compile(r"(\d{1,5})([smhd])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

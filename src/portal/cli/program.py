@@ -20,11 +20,13 @@ from portal.core.errors import ConfigError, PortalError, Unavailable
 COMMANDS = {  # name: module, what it defines there, one line of help
     "init": ("setup", "init", "Make a portal here: missing keys, tables, a first administrator."),
     "serve": ("serve", "serve", "Serve the API until told to stop."),
+    "worker": ("worker", "worker", "Run jobs until told to stop, and serve nothing."),
     "doctor": ("doctor", "doctor", "Show every setting with its source, and how each part is."),
     "db": ("setup", "db", "Bring the database up to this release, or say whether it is."),
     "users": ("users", "app", "Make, list and change accounts."),
     "keys": ("keys", "app", "List the keys in use, or move everything under the newest."),
     "stores": ("stores", "app", "List the blob stores, or make a new one known."),
+    "jobs": ("jobs", "app", "List, show, cancel or retry jobs."),
     "sweep": ("maintenance", "sweep", "Settle uploads and deletes that a crash left."),
     "fsck": ("maintenance", "fsck", "Check that every file is whole."),
     "openapi": ("openapi", "openapi", "Print the OpenAPI document."),

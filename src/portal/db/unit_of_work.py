@@ -5,8 +5,9 @@ opens a unit of work owns it; repositories are handed its connection and never c
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -20,6 +21,7 @@ from portal.db import sqlite
 _PASSING = {"08", "40", "53", "55", "57", "58"}
 _DISK_FULL = "53100"
 _TURN_SECONDS = 10
+_after_commit: WeakKeyDictionary[AsyncConnection, list[Callable[[], None]]] = WeakKeyDictionary()
 
 
 class DatabaseAway(Unavailable):
@@ -42,8 +44,13 @@ class Database:
 
         SQLite's write lock is taken with the first statement.
         """
-        async with map_errors(), self._writer_slot(), self.engine.begin() as connection:
-            yield connection
+        async with map_errors(), self._writer_slot():
+            calls: list[Callable[[], None]] = []
+            async with self.engine.begin() as connection:
+                _after_commit[connection] = calls
+                yield connection
+            for call in calls:
+                call()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -74,6 +81,12 @@ class Database:
             yield
         finally:
             self._queue.release()
+
+
+def after_commit(connection: AsyncConnection, call: Callable[[], None]) -> None:
+    """Have `call` made when the caller's unit of work has committed; never where it rolls back."""
+    if connection in _after_commit:
+        _after_commit[connection].append(call)
 
 
 @asynccontextmanager

@@ -18,12 +18,12 @@ from portal.core import clock, tasks
 from portal.core.errors import ClientGone, IntegrityError, NotFound, Unavailable
 from portal.core.ids import new_id
 from portal.core.principal import Principal
+from portal.db.lease import LEASE
 from portal.features.audit import record
 from portal.features.audit.events import Event
 from portal.features.files import maintenance, repository
 from portal.features.files.maintenance import IDEMPOTENCY_KEPT, Checked
 from portal.features.files.models import Status
-from portal.features.files.uploads.lease import LEASE
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedFile
 from portal.strongbox.reader import Reader

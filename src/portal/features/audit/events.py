@@ -65,6 +65,8 @@ class EventKind(StrEnum):
     MEMBER_CHANGED = "case.member_changed"
     MEMBER_REMOVED = "case.member_removed"
     DATA_KEY_REWRAPPED = "key.rewrapped"
+    JOB_CANCELLED = "job.cancelled"
+    JOB_RETRIED = "job.retried"
 
 
 @dataclass(frozen=True, slots=True)

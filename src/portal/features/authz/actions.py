@@ -119,6 +119,7 @@ class Action(StrEnum):
     CASE_LINK_REVOKE = "cases.links.revoke", Rule(stands=MANAGERS, known_to=SEE_LINKS)
 
     USER_MANAGE = "users.manage", Rule(roles=OPERATORS)
+    JOB_MANAGE = "jobs.manage", Rule(roles=OPERATORS)
     SESSION_LIST = "sessions.list", Rule(on_others=OVERSEERS)
     SESSION_END = "sessions.end", Rule(on_others=OPERATORS)
     TOKEN_LIST = "tokens.list", Rule(on_others=OVERSEERS)

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from portal.core import clock, log
 from portal.core.errors import IntegrityError, NotFound, PortalError
+from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
@@ -22,7 +23,6 @@ from portal.features.files import failed_rows, grant_rows, repository
 from portal.features.files.models import Status
 from portal.features.files.removal import fail_expired, remove_bytes
 from portal.features.files.repository import FileMoved
-from portal.features.files.uploads.lease import LEASE
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedFile, TinkPart
 from portal.strongbox.strongbox import Strongbox

@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core import clock
 from portal.core.errors import IntegrityError, Unavailable
 from portal.crypto.format import BlobContext
+from portal.db.lease import expired
 from portal.db.statements import insert_unless_taken
 from portal.db.tables import table
 from portal.features.authz.relation import Relation
@@ -160,8 +161,8 @@ async def finish(connection: AsyncConnection, file_id: UUID, values: dict[str, A
 
 async def fail(connection: AsyncConnection, file_id: UUID, *, lease_before: datetime | None = None) -> bool:
     """Give a pending file up; its idempotency key is free again. False where its lease lasts beyond `lease_before`."""
-    expired = [] if lease_before is None else [_files.c.lease_until <= lease_before]
-    return await _change(connection, file_id, Status.PENDING, FAILED, *expired)
+    died = [] if lease_before is None else [expired(_files.c.lease_until, lease_before)]
+    return await _change(connection, file_id, Status.PENDING, FAILED, *died)
 
 
 async def update_details(connection: AsyncConnection, file_id: UUID, version: int, changes: dict[str, Any]) -> bool:
@@ -198,7 +199,7 @@ async def unsettled(
     over = (Status.FAILED.value, Status.REJECTED.value)
     statement = select(*COLUMNS).where(
         or_(
-            (_files.c.status == Status.PENDING.value) & (_files.c.lease_until <= lease_before),
+            (_files.c.status == Status.PENDING.value) & expired(_files.c.lease_until, lease_before),
             _files.c.status == Status.DELETING.value,
             _files.c.status.in_(over) & has_blobs,
         )

@@ -15,9 +15,9 @@ from portal.core import clock, log
 from portal.core.errors import NotSignedIn, StorageFull, Unavailable
 from portal.core.ids import new_id
 from portal.core.tasks import shielded
+from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database
 from portal.features.files import repository as file_rows
-from portal.features.files.uploads.lease import LEASE
 from portal.features.files.views import FileView
 from portal.features.links import checks, repository, use_rows
 from portal.features.links.use_lease import renewed_lease

@@ -1,44 +1,26 @@
-"""A use of a link is held while a transfer goes by it: its lease is renewed, so that only what died gives it free.
+"""The lease of a use of a link: the use belongs to the transfer that goes by it, so that only a dead one's is free.
 
 Comes in: the id of a use. Leaves: nothing; the row says so. Next: `downloads`, `uploads`.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from uuid import UUID
 
-from portal.core import clock, log
-from portal.core.tasks import shielded
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.db import lease
 from portal.db.unit_of_work import Database
-from portal.features.files.uploads.lease import LEASE
 from portal.features.links import use_rows
-
-_RENEW_SECONDS = LEASE.total_seconds() / 3
-
-_log = log.get(__name__)
 
 
 @asynccontextmanager
 async def renewed_lease(database: Database, use_id: UUID) -> AsyncIterator[None]:
     """Renews the lease meanwhile."""
-    renewal = asyncio.create_task(_renew(database, use_id))
-    try:
+
+    async def renew(connection: AsyncConnection, until: datetime) -> bool:
+        return await use_rows.renew(connection, use_id, until)
+
+    async with lease.renewed(database, renew, f"link use {use_id}"):
         yield
-    finally:
-        renewal.cancel()
-        await asyncio.wait([renewal])
-
-
-async def _renew(database: Database, use_id: UUID) -> None:
-    while True:
-        await asyncio.sleep(_RENEW_SECONDS)
-        try:
-            await shielded(_renewed(database, use_id))
-        except Exception as error:  # noqa: BLE001  # the next round may succeed
-            _log.warning("link_use_not_renewed", use_id=str(use_id), error=type(error).__name__)
-
-
-async def _renewed(database: Database, use_id: UUID) -> None:
-    async with database.write() as connection:
-        await use_rows.renew(connection, use_id, clock.now() + LEASE)

@@ -12,13 +12,14 @@ from uuid import UUID
 from sqlalchemy import bindparam, case, delete, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.db.lease import expired
 from portal.db.tables import table
 from portal.features.links.models import LinkUseRow
 
 TIMES = 3  # as often as its size may one use give a file's bytes: a broken download begins again, or goes on
 
 _uses = table(LinkUseRow)
-_LAPSED = _uses.c.lease_until <= bindparam("moment")  # who was at it died
+_LAPSED = expired(_uses.c.lease_until, bindparam("moment"))
 _IDLE = or_(_uses.c.state == "broken", (_uses.c.state == "running") & _LAPSED)
 _ROOM = _uses.c.sent + bindparam("length") <= TIMES * _uses.c.size
 _COLUMNS = tuple(_uses.c[name] for name in ("id", "link_id", "session_id", "file_id", "size"))
@@ -121,9 +122,10 @@ async def of_session(connection: AsyncConnection, session_id: UUID, link_id: UUI
     return list((await connection.execute(asked.order_by(_uses.c.id.desc()).limit(limit))).scalars())
 
 
-async def renew(connection: AsyncConnection, use_id: UUID, until: datetime) -> None:
+async def renew(connection: AsyncConnection, use_id: UUID, until: datetime) -> bool:
+    """False where nothing goes by that use any more."""
     running = update(_uses).where(_uses.c.id == use_id, _uses.c.state == "running")
-    await connection.execute(running.values(lease_until=until))
+    return (await connection.execute(running.values(lease_until=until))).rowcount == 1
 
 
 async def put_down(connection: AsyncConnection, use_id: UUID, state: UseState, unsent: int) -> None:

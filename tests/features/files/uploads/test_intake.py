@@ -27,16 +27,18 @@ from portal.core.errors import (
     Unprocessable,
 )
 from portal.core.principal import Principal, Role
+from portal.db import lease
+from portal.db.lease import LEASE
 from portal.db.unit_of_work import DatabaseAway
 from portal.features.audit import record
 from portal.features.audit.events import Event
 from portal.features.files import repository
 from portal.features.files.listing import Filters, list_page
 from portal.features.files.models import Kind, Status
-from portal.features.files.uploads import cleanup, lease
+from portal.features.files.uploads import cleanup
 from portal.features.files.uploads.attempt import KeyReused, UploadGone
 from portal.features.files.uploads.intake import InFlight
-from portal.features.files.uploads.lease import LEASE, UploadLost
+from portal.features.files.uploads.lease import UploadLost
 from portal.features.files.views import Details, FileView
 from portal.features.identity import repository as accounts
 from portal.features.identity import session_rows
@@ -335,7 +337,7 @@ async def test_an_upload_that_is_lost_stops_at_its_next_bytes(
         await asyncio.sleep(0)
         house.store.failing["write"] = AssertionError("went on")
 
-    monkeypatch.setattr(lease, "_RENEW_SECONDS", 0.05)  # a sweep has its turn between two
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)  # a sweep has its turn between two
     monkeypatch.setattr(repository, "renew_lease", renew)
     arrival = Bytes(meanwhile=sweep_and_wait)
     arrival.fails = AssertionError("read on")
@@ -476,7 +478,7 @@ async def test_the_lease_is_renewed_while_bytes_flow(house: House, analyst: Prin
         renewed.set()
         return done
 
-    monkeypatch.setattr(lease, "_RENEW_SECONDS", 0)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0)
     monkeypatch.setattr(repository, "renew_lease", renew)
 
     async def ends() -> Any:
@@ -507,7 +509,7 @@ async def test_a_lease_that_cannot_be_renewed_for_a_while_is_renewed_after(
             raise answer
         return answer
 
-    monkeypatch.setattr(lease, "_RENEW_SECONDS", 0)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0)
     monkeypatch.setattr(repository, "renew_lease", renew)
 
     async def wait() -> None:
@@ -520,7 +522,7 @@ async def test_nothing_is_renewed_once_an_upload_has_ended(
     house: House, analyst: Principal, monkeypatch: Patch
 ) -> None:
     before = asyncio.all_tasks()
-    monkeypatch.setattr(lease, "_RENEW_SECONDS", 0)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0)
     await house.hand_in(analyst)
     with pytest.raises(ClientGone):
         await house.hand_in(analyst, fails=ClientGone())

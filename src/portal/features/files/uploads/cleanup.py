@@ -11,13 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core import log
 from portal.core.errors import StorageFull, Unavailable
 from portal.core.tasks import shielded, spawn
+from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.audit.events import Event
 from portal.features.files import repository
 from portal.features.files.removal import remove_bytes
 from portal.features.files.uploads.attempt import UploadAttempt
-from portal.features.files.uploads.lease import LEASE
 from portal.strongbox.strongbox import Strongbox
 
 _RETRY_SECONDS = 1.0  # how often a database that is away is asked what became of an upload

@@ -21,6 +21,7 @@ from portal.core.ids import new_id
 from portal.core.principal import Origin, Principal
 from portal.core.tasks import shielded
 from portal.crypto.format import BlobContext
+from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.authz import policy
@@ -41,7 +42,7 @@ from portal.features.files.uploads.attempt import (
     require_same,
 )
 from portal.features.files.uploads.cleanup import FailedUploads
-from portal.features.files.uploads.lease import LEASE, UploadLost, leased, until
+from portal.features.files.uploads.lease import UploadLost, leased, until
 from portal.features.files.views import Details, FileView, IncomingFile
 from portal.features.identity.authenticators import Authenticators
 from portal.strongbox.model import Findings, SealedFile, SealedPart

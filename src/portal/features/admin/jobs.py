@@ -1,0 +1,75 @@
+"""Looking after jobs: which there are; cancelling one, or having one tried again, on record.
+
+Comes in: a principal, or the command line's name. Leaves: `Job`s, and an audit row for each change. Next: `jobs`.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core.cursor import Cursors
+from portal.core.pagination import After, Page
+from portal.core.principal import Origin, Principal
+from portal.db.unit_of_work import Database
+from portal.features.audit import record
+from portal.features.audit.events import Event, EventKind
+from portal.features.authz import policy
+from portal.features.authz.actions import Action
+from portal.features.identity.accounts import Actor
+from portal.features.identity.authenticators import Authenticators
+from portal.features.jobs import service
+from portal.features.jobs.service import Jobs
+from portal.features.jobs.views import Job, JobFilters
+from portal.resources import Resources
+
+_Change = Callable[[AsyncConnection, UUID], Awaitable[Job]]
+
+
+@dataclass(frozen=True, slots=True)
+class JobControl:
+    """For administrators and the command line."""
+
+    database: Database
+    jobs: Jobs
+    authenticators: Authenticators
+    cursors: Cursors
+
+    async def page(self, by: Actor, filters: JobFilters, after: After | None, limit: int) -> Page[Job]:
+        """Newest first. Raises Forbidden."""
+        _require(by)
+        return await self.jobs.page(filters, after, limit)
+
+    async def get(self, by: Actor, job_id: UUID) -> Job:
+        """Raises Forbidden, NotFound."""
+        _require(by)
+        return await self.jobs.get(job_id)
+
+    async def cancel(self, by: Actor, job_id: UUID, origin: Origin) -> Job:
+        """Raises Forbidden, NotFound, JobStateRefused."""
+        return await self._change(by, job_id, origin, service.cancel, EventKind.JOB_CANCELLED)
+
+    async def retry(self, by: Actor, job_id: UUID, origin: Origin) -> Job:
+        """Raises Forbidden, NotFound, JobStateRefused."""
+        return await self._change(by, job_id, origin, service.retry, EventKind.JOB_RETRIED)
+
+    async def _change(self, by: Actor, job_id: UUID, origin: Origin, change: _Change, kind: EventKind) -> Job:
+        _require(by)
+        async with self.database.write() as connection:
+            if isinstance(by, Principal):
+                _require(by := await self.authenticators.again(connection, by))
+            job = await change(connection, job_id)
+            actor = by if isinstance(by, str) else by.actor
+            await record.write(connection, Event(kind, actor, str(job_id), origin, {"kind": job.kind}))
+        return job
+
+
+def build(resources: Resources, jobs: Jobs, authenticators: Authenticators) -> JobControl:
+    """The service over one set of resources."""
+    return JobControl(resources.database, jobs, authenticators, Cursors(resources.secret_keys))
+
+
+def _require(by: Actor) -> None:
+    if isinstance(by, Principal):
+        policy.require(by, Action.JOB_MANAGE)

@@ -1,0 +1,53 @@
+"""The `jobs` table."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Index, text
+from sqlmodel import Field, SQLModel
+
+from portal.db.types import big_integer, long_text
+
+_UNFINISHED = text("status IN ('queued', 'running')")
+
+
+class JobRow(SQLModel, table=True):
+    """Work to do, under way or done. `payload` and `checkpoint` are JSON: ids and numbers, never content or secrets.
+
+    A running job belongs to `claim_id` until `lease_until`; `worker` says which process that is. Of one kind and
+    `unique_key` one job at most is unfinished.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_due", "status", "run_after"),
+        Index("ix_jobs_created", "created_at", "id"),
+        Index(
+            "uq_jobs_unfinished",
+            "kind",
+            "unique_key",
+            unique=True,
+            sqlite_where=_UNFINISHED,
+            postgresql_where=_UNFINISHED,
+        ),
+    )
+
+    id: UUID = Field(primary_key=True)
+    kind: str = Field(max_length=64)
+    unique_key: str | None = Field(default=None, max_length=200)
+    payload: str = long_text()
+    created_at: datetime
+    created_by: str = Field(max_length=200)
+    status: str = Field(max_length=16)
+    run_after: datetime
+    attempts: int
+    claim_id: UUID | None = None
+    worker: str | None = Field(default=None, max_length=200)
+    lease_until: datetime | None = None
+    cancel_requested: bool
+    progress_done: int | None = big_integer(default=None)
+    progress_total: int | None = big_integer(default=None)
+    checkpoint: str | None = long_text(default=None)
+    last_error: str | None = Field(default=None, max_length=200)
+    started_at: datetime | None = None
+    finished_at: datetime | None = None

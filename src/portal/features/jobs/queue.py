@@ -1,0 +1,103 @@
+"""The queue: jobs come in by the transaction that has them to do, and are claimed by one process at a time.
+
+Comes in: the caller's connection. Leaves: a row; or a claimed job. A transaction that rolls back leaves no job.
+Next: `runner`.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core import clock
+from portal.core.ids import new_id
+from portal.db.lease import LEASE
+from portal.db.unit_of_work import Database, after_commit
+from portal.features.jobs import repository, wakeup
+from portal.features.jobs.kinds import JobKind
+from portal.features.jobs.repository import FREE
+from portal.features.jobs.running import RunningJob
+from portal.features.jobs.views import Job, JobStatus, as_text
+
+SYSTEM = "system:jobs"
+PERIODIC = "periodic"
+"""The key of the one job of a periodic kind."""
+PROCESS_DIED = "process_died"
+
+
+async def enqueue(
+    connection: AsyncConnection,
+    kind: str,
+    payload: Mapping[str, Any],
+    *,
+    created_by: str = SYSTEM,
+    unique_key: str | None = None,
+    run_after: datetime | None = None,
+) -> UUID | None:
+    """Have a job of that kind done after the caller's transaction has committed.
+
+    None where an unfinished job of the kind has `unique_key`. The payload is JSON: ids and numbers, never a secret.
+    """
+    now, job_id = clock.now(), new_id()
+    values = {"id": job_id, "kind": kind, "unique_key": unique_key, "payload": as_text(dict(payload)), "attempts": 0}
+    values |= {"created_at": now, "created_by": created_by, "status": JobStatus.QUEUED.value}
+    values |= {"run_after": run_after or now, "cancel_requested": False}
+    if not await repository.add(connection, values):
+        return None
+    after_commit(connection, wakeup.ring)
+    return job_id
+
+
+async def earliest_due(database: Database, kinds: Collection[str]) -> str | None:
+    """A kind with something to do: a read, so that looking makes no writer wait."""
+    if not kinds:
+        return None
+    async with database.read() as connection:
+        return await repository.earliest_due(connection, kinds, clock.now())
+
+
+async def claim(database: Database, kind: JobKind, worker: str) -> RunningJob | None:
+    """The next due job of the kind, which the caller has from now on; None where there is none, or enough run."""
+    async with database.write() as connection:
+        now = clock.now()
+        if kind.at_once is not None and await repository.count_alive(connection, kind.name, now) >= kind.at_once:
+            return None
+        while (job := await repository.take_next(connection, kind.name, now)) is not None:
+            over = _end_of_dead(job, kind, now)
+            if over is None:
+                return await _claimed(connection, database, job, worker, now)
+            await repository.change(connection, job.id, FREE | over)
+    return None
+
+
+async def _claimed(connection: AsyncConnection, database: Database, job: Job, worker: str, now: datetime) -> RunningJob:
+    claim_id = new_id()
+    values = {"status": JobStatus.RUNNING.value, "claim_id": claim_id, "worker": worker, "lease_until": now + LEASE}
+    values |= {"attempts": job.attempts + 1, "started_at": now}
+    await repository.change(connection, job.id, values)
+    claimed = await repository.find(connection, job.id)
+    if claimed is None:
+        raise LookupError  # the row is this transaction's
+    return RunningJob(database, claimed, claim_id)
+
+
+def _end_of_dead(job: Job, kind: JobKind, now: datetime) -> dict[str, Any] | None:
+    """How a job ends whose process died; None for one that is to run (again)."""
+    if job.status is not JobStatus.RUNNING:
+        return None
+    if job.cancel_requested:
+        return ended(kind, now, JobStatus.CANCELLED)
+    if job.attempts >= kind.max_attempts and kind.every is None:
+        return ended(kind, now, JobStatus.FAILED) | {"last_error": PROCESS_DIED}
+    return None
+
+
+def ended(kind: JobKind, now: datetime, status: JobStatus) -> dict[str, Any]:
+    """What a row says of a job that has ended; a periodic one is due again later."""
+    if kind.every is None:
+        return {"status": status.value, "finished_at": now}
+    blank = dict.fromkeys(("progress_done", "progress_total", "checkpoint"))
+    again = {"status": JobStatus.QUEUED.value, "run_after": now + kind.every, "cancel_requested": False}
+    return blank | again | {"attempts": 0, "finished_at": now}

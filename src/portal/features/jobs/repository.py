@@ -1,0 +1,130 @@
+"""Statements on `jobs`. Comes in: the caller's connection. Leaves: frozen views, or whether a row was as expected.
+
+Every change of a running job is a compare-and-set on its claim: of two processes that hold a row for theirs, one does.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, delete, func, or_, select, text, tuple_, update
+from sqlalchemy.exc import IntegrityError as ConstraintViolated
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core.pagination import After
+from portal.db.lease import expired
+from portal.db.statements import insert_unless_taken
+from portal.db.tables import table
+from portal.features.jobs.models import JobRow
+from portal.features.jobs.views import UNFINISHED, Job, JobFilters, JobStatus, job_of
+
+FREE: dict[str, Any] = {"claim_id": None, "worker": None, "lease_until": None}
+"""Of a row that belongs to no process."""
+
+_jobs = table(JobRow)
+_COLUMNS = [_jobs.c[name] for name in Job.__slots__]
+_RUNNING = _jobs.c.status == JobStatus.RUNNING.value
+_WAITS = (_jobs.c.status == JobStatus.QUEUED.value) & (_jobs.c.run_after <= bindparam("moment"))
+_DIED = _RUNNING & expired(_jobs.c.lease_until, bindparam("moment"))
+_DUE = or_(_WAITS, _DIED)
+_EARLIEST = (
+    select(_jobs.c.kind)
+    .where(_DUE, _jobs.c.kind.in_(bindparam("kinds", expanding=True)))
+    .order_by(_jobs.c.run_after, _jobs.c.id)
+    .limit(1)
+)
+_NEXT = (
+    select(*_COLUMNS)
+    .where(_DUE, _jobs.c.kind == bindparam("of_kind"))
+    .order_by(_jobs.c.run_after, _jobs.c.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)  # SQLite has no such thing, and one writer
+)
+_ALIVE = (
+    select(func.count())
+    .select_from(_jobs)
+    .where(_RUNNING, _jobs.c.kind == bindparam("of_kind"), _jobs.c.lease_until > bindparam("moment"))
+)
+_MINE = update(_jobs).where(_jobs.c.id == bindparam("job"), _RUNNING, _jobs.c.claim_id == bindparam("claim"))
+_LOCK_KIND = text("SELECT pg_advisory_xact_lock(:room, hashtext(:kind))")
+_LOCKS_OF_KINDS = 0x6A6F6273  # the first half of our advisory locks: "jobs"
+
+
+async def add(connection: AsyncConnection, values: dict[str, Any]) -> bool:
+    """False where an unfinished job has that kind and key."""
+    return await insert_unless_taken(connection, JobRow, values)
+
+
+async def find(connection: AsyncConnection, job_id: UUID) -> Job | None:
+    row = (await connection.execute(select(*_COLUMNS).where(_jobs.c.id == job_id))).mappings().one_or_none()
+    return None if row is None else job_of(row)
+
+
+async def find_to_change(connection: AsyncConnection, job_id: UUID) -> Job | None:
+    """The same, and no other transaction changes it before this one ends."""
+    asked = select(*_COLUMNS).where(_jobs.c.id == job_id).with_for_update()
+    row = (await connection.execute(asked)).mappings().one_or_none()
+    return None if row is None else job_of(row)
+
+
+async def page(connection: AsyncConnection, filters: JobFilters, after: After | None, limit: int) -> list[Job]:
+    """Newest first."""
+    asked = select(*_COLUMNS).order_by(_jobs.c.created_at.desc(), _jobs.c.id.desc()).limit(limit)
+    if filters.kind is not None:
+        asked = asked.where(_jobs.c.kind == filters.kind)
+    if filters.status is not None:
+        asked = asked.where(_jobs.c.status == filters.status.value)
+    if after is not None:
+        asked = asked.where(tuple_(_jobs.c.created_at, _jobs.c.id) < after)
+    return [job_of(row) for row in (await connection.execute(asked)).mappings()]
+
+
+async def earliest_due(connection: AsyncConnection, kinds: Collection[str], moment: datetime) -> str | None:
+    """The kind of the job that has been due for longest, among `kinds`."""
+    asked = {"kinds": list(kinds), "moment": moment}
+    kind: str | None = (await connection.execute(_EARLIEST, asked)).scalar_one_or_none()
+    return kind
+
+
+async def take_next(connection: AsyncConnection, kind: str, moment: datetime) -> Job | None:
+    """The next due job of a kind, which is this transaction's until it ends: others skip it."""
+    row = (await connection.execute(_NEXT, {"of_kind": kind, "moment": moment})).mappings().one_or_none()
+    return None if row is None else job_of(row)
+
+
+async def count_alive(connection: AsyncConnection, kind: str, moment: datetime) -> int:
+    """How many of a kind run, counted by one transaction at a time."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(_LOCK_KIND, {"room": _LOCKS_OF_KINDS, "kind": kind})
+    return int((await connection.execute(_ALIVE, {"of_kind": kind, "moment": moment})).scalar_one())
+
+
+async def change(connection: AsyncConnection, job_id: UUID, values: dict[str, Any]) -> None:
+    """For a row that this transaction has."""
+    await connection.execute(update(_jobs).where(_jobs.c.id == job_id).values(values))
+
+
+async def change_claimed(
+    connection: AsyncConnection, job_id: UUID, claim_id: UUID, values: dict[str, Any], *, cancelled: bool | None = None
+) -> bool:
+    """False where the row does not belong to that claim, or its cancelling was asked for and is not wanted so."""
+    statement = _MINE if cancelled is None else _MINE.where(_jobs.c.cancel_requested.is_(cancelled))
+    done = await connection.execute(statement.values(values), {"job": job_id, "claim": claim_id})
+    return done.rowcount == 1
+
+
+async def requeue(connection: AsyncConnection, job_id: UUID, values: dict[str, Any]) -> bool:
+    """False where another unfinished job of that kind has its key by now."""
+    try:
+        async with connection.begin_nested():
+            await change(connection, job_id, values)
+    except ConstraintViolated:
+        return False
+    return True
+
+
+async def forget_finished(connection: AsyncConnection, before: datetime) -> int:
+    """Remove what ended before then; how many."""
+    over = delete(_jobs).where(_jobs.c.status.not_in(UNFINISHED), _jobs.c.finished_at < before)
+    return (await connection.execute(over)).rowcount

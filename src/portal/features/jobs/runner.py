@@ -1,0 +1,105 @@
+"""The runner of one process: it looks for due jobs, claims as many as it may run at once, and runs them.
+
+Comes in: the kinds that this release knows. Leaves: rows that were worked off. A job of a kind that it does not know is
+another release's, and stays as it is. Looking is a read every few seconds; to claim is the only write.
+"""
+
+import asyncio
+import os
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from portal.core import log
+from portal.core.errors import PortalError
+from portal.db.reasons import reason
+from portal.db.unit_of_work import Database
+from portal.features.jobs import queue, wakeup
+from portal.features.jobs.execution import execute
+from portal.features.jobs.kinds import JobKind, by_name
+from portal.features.jobs.running import RunningJob
+
+POLL_SECONDS: Final = 5.0
+
+_log = log.get(__name__)
+
+
+class JobRunner:
+    """Runs jobs from `run` to `stop`; once."""
+
+    def __init__(self, database: Database, kinds: Sequence[JobKind], *, at_once: int) -> None:
+        self._database = database
+        self._kinds = by_name(kinds)
+        self._at_once = at_once
+        self._worker = f"{socket.gethostname()}/{os.getpid()}"
+        self._running: dict[asyncio.Task[None], str] = {}
+        self._stopping = asyncio.Event()
+        self._knows_periodic = False
+
+    async def run(self) -> None:
+        """Until `stop`. Then what runs ends within a moment or is released for other processes."""
+        with wakeup.listening() as woken:
+            while not self._stopping.is_set():
+                woken.clear()
+                await self._look()
+                await self._wait(woken)
+        while self._running:
+            await asyncio.wait(self._running)
+
+    def stop(self) -> None:
+        self._stopping.set()
+        wakeup.ring()
+
+    async def _wait(self, woken: asyncio.Event) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL_SECONDS):
+                await woken.wait()
+
+    async def _look(self) -> None:
+        """Raises nothing: the next look may succeed."""
+        try:
+            if not self._knows_periodic:
+                await self._enqueue_periodic()
+                self._knows_periodic = True
+            await self._start_due()
+        except PortalError as error:
+            _log.warning("jobs_not_looked_for", code=error.code, reason=reason(error))
+        except Exception:  # noqa: BLE001  # whatever it is, the next look must come
+            _log.exception("jobs_not_looked_for")
+
+    async def _enqueue_periodic(self) -> None:
+        """One job of each periodic kind, for ever; where it is there already it stays."""
+        periodic = [kind.name for kind in self._kinds.values() if kind.every is not None]
+        async with self._database.write() as connection:
+            for name in periodic:
+                await queue.enqueue(connection, name, {}, unique_key=queue.PERIODIC)
+
+    async def _start_due(self) -> None:
+        nothing_to_have: set[str] = set()  # others run all that may run of these
+        while len(self._running) < self._at_once and not self._stopping.is_set():
+            kind = await queue.earliest_due(self._database, self._with_room() - nothing_to_have)
+            if kind is None:
+                return
+            claimed = await queue.claim(self._database, self._kinds[kind], self._worker)
+            if claimed is None:
+                nothing_to_have.add(kind)
+            else:
+                self._start(self._kinds[kind], claimed)
+
+    def _with_room(self) -> set[str]:
+        """Kinds of which this process does not run as many as may run in all."""
+        here = Counter(self._running.values())
+        return {name for name, kind in self._kinds.items() if kind.at_once is None or here[name] < kind.at_once}
+
+    def _start(self, kind: JobKind, claimed: RunningJob) -> None:
+        task = asyncio.create_task(execute(self._database, kind, claimed, self._stopping))
+        self._running[task] = kind.name
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.pop(task)
+        wakeup.ring()  # there is room for another
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("job_not_run", exc_info=error)

@@ -1,0 +1,61 @@
+"""A job that runs, as its handler sees it: what to do, where it was cut off, how far it is.
+
+Comes in: a claimed row. Leaves: progress in that row, as long as the claim holds. Next: handlers.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.core.errors import Conflict
+from portal.db.unit_of_work import Database
+from portal.features.jobs import repository
+from portal.features.jobs.views import Job, as_text
+
+
+class JobLost(Conflict):
+    code, title = "job_lost", "The job was cancelled, or another process has taken it over."
+
+
+class RunningJob:
+    """One run of a job."""
+
+    def __init__(self, database: Database, job: Job, claim_id: UUID) -> None:
+        self._database = database
+        self._claim_id = claim_id
+        self.job = job
+        self.checkpoint = job.checkpoint
+
+    @property
+    def payload(self) -> Mapping[str, Any]:
+        return self.job.payload
+
+    async def save(
+        self, *, done: int, total: int | None = None, checkpoint: Any = None, connection: AsyncConnection | None = None
+    ) -> None:
+        """Say how far the job is, and where a later run goes on; in the transaction of the work where one is given.
+
+        Raises JobLost where the work should not go on: that transaction must not commit.
+        """
+        if connection is None:
+            async with self._database.write() as own:
+                await self.save(done=done, total=total, checkpoint=checkpoint, connection=own)
+            return
+        text = None if checkpoint is None else as_text(checkpoint)
+        values = {"progress_done": done, "progress_total": total, "checkpoint": text}
+        if not await self.settle(connection, values, cancelled=False):
+            raise JobLost
+        self.checkpoint = checkpoint
+
+    async def renew(self, connection: AsyncConnection, until: datetime) -> bool:
+        """False where another process has the job, or it is to be cancelled."""
+        return await self.settle(connection, {"lease_until": until}, cancelled=False)
+
+    async def settle(
+        self, connection: AsyncConnection, values: dict[str, Any], *, cancelled: bool | None = None
+    ) -> bool:
+        """Change the row, if it still belongs to this run."""
+        return await repository.change_claimed(connection, self.job.id, self._claim_id, values, cancelled=cancelled)

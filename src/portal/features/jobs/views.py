@@ -1,0 +1,73 @@
+"""A job as others see it. Comes in: a row. Leaves: a frozen `Job`."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+
+class JobStatus(StrEnum):
+    """Where a job is. The last three are ends."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+UNFINISHED = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job. `attempts` counts the runs that began; `last_error` is a code and a reason, without a secret."""
+
+    id: UUID
+    kind: str
+    unique_key: str | None
+    payload: Mapping[str, Any]
+    created_at: datetime
+    created_by: str
+    status: JobStatus
+    run_after: datetime
+    attempts: int
+    claim_id: UUID | None
+    worker: str | None
+    lease_until: datetime | None
+    cancel_requested: bool
+    progress_done: int | None
+    progress_total: int | None
+    checkpoint: Any
+    last_error: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilters:
+    """What a listing is narrowed to."""
+
+    kind: str | None = None
+    status: JobStatus | None = None
+
+
+def job_of(row: Mapping[Any, Any]) -> Job:
+    values: dict[str, Any] = {name: row[name] for name in Job.__slots__}
+    saved = values["checkpoint"]
+    return Job(
+        **values
+        | {
+            "payload": json.loads(values["payload"]),
+            "status": JobStatus(values["status"]),
+            "checkpoint": None if saved is None else json.loads(saved),
+        }
+    )
+
+
+def as_text(value: Any) -> str:
+    """JSON as a row has it. Raises TypeError or ValueError for what is none."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

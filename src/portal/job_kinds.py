@@ -1,0 +1,43 @@
+"""The kinds of jobs: a row for each, with what does the work and its bounds.
+
+Comes in: the services. Leaves: what every runner knows. A name stands in the rows of databases: it never changes.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
+
+from portal.db.unit_of_work import Database
+from portal.features.files.service import Files
+from portal.features.identity.service import Identity
+from portal.features.jobs.kinds import JobHandler, JobKind
+from portal.features.jobs.running import RunningJob
+from portal.features.jobs.service import forget_finished
+from portal.features.links.service import Links
+from portal.features.tokens.service import ApiTokens
+
+_MINUTE = timedelta(minutes=1)
+_NOW_AND_THEN = timedelta(minutes=10)
+
+
+def job_kinds(
+    database: Database, identity: Identity, tokens: ApiTokens, files: Files, links: Links
+) -> tuple[JobKind, ...]:
+    """Every kind that this release knows."""
+    return (
+        JobKind("files.sweep", _plain(files.maintenance.sweep), every=_MINUTE, time_limit=timedelta(hours=1)),
+        JobKind("links.sweep", _plain(links.visits.sweep), every=_MINUTE),
+        JobKind("accounts.sweep", _plain(identity.accounts.sweep), every=_NOW_AND_THEN),
+        JobKind("sessions.sweep", _plain(identity.sessions.sweep), every=_NOW_AND_THEN),
+        JobKind("tokens.sweep", _plain(tokens.sweep), every=_NOW_AND_THEN),
+        JobKind("jobs.sweep", _plain(partial(forget_finished, database)), every=_NOW_AND_THEN),
+    )
+
+
+def _plain(work: Callable[[], Awaitable[object]]) -> JobHandler:
+    """For work that needs nothing of its row: cut off anywhere, it begins anew."""
+
+    async def handle(_: RunningJob) -> None:
+        await work()
+
+    return handle

@@ -1,0 +1,178 @@
+"""The runner: what is due is run, by one process, whatever happens meanwhile."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from portal.db.unit_of_work import Database, DatabaseAway
+from portal.features.jobs import runner, wakeup
+from portal.features.jobs.running import RunningJob
+from portal.features.jobs.service import Jobs
+from portal.features.jobs.views import JobStatus
+
+from .conftest import Plant, hangs, kind_of, nothing
+
+EVERY = timedelta(minutes=5)
+
+
+class Tally:
+    """A handler that says when so many jobs have run, and how many did at once."""
+
+    def __init__(self, expected: int) -> None:
+        self.ran: Counter[Any] = Counter()
+        self.most, self._now, self._left = 0, 0, expected
+        self.all = asyncio.Event()
+
+    async def __call__(self, job: RunningJob) -> None:
+        self._now += 1
+        self.most = max(self.most, self._now)
+        await asyncio.sleep(0)
+        self.ran[job.job.id] += 1
+        self._now -= 1
+        self._left -= 1
+        if self._left == 0:
+            self.all.set()
+
+
+async def test_several_runners_run_every_job_once(plant: Plant) -> None:
+    ids = [await plant.add() for _ in range(20)]
+    tally = Tally(len(ids))
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(plant.running(kind_of(tally)))
+        await tally.all.wait()
+    assert tally.ran == dict.fromkeys(ids, 1)
+    assert {job.status for job in await plant.all()} == {JobStatus.DONE}
+
+
+async def test_no_more_run_at_once_than_the_process_may(plant: Plant) -> None:
+    for _ in range(10):
+        await plant.add()
+    tally = Tally(10)
+    async with plant.running(kind_of(tally), at_once=2):
+        await tally.all.wait()
+    assert tally.most <= 2
+
+
+async def test_a_slow_kind_delays_no_other(plant: Plant) -> None:
+    await plant.add("slow")
+    await plant.add("slow")
+    quick = await plant.add()
+    tally = Tally(1)
+    async with plant.running(kind_of(hangs, name="slow", at_once=1), kind_of(tally), at_once=2):
+        await tally.all.wait()
+    assert tally.ran == {quick: 1}
+
+
+async def test_what_is_enqueued_here_runs_at_once(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "POLL_SECONDS", 3600)
+    tally = Tally(1)
+    async with plant.running(kind_of(tally)):
+        await plant.add()
+        await tally.all.wait()
+
+
+async def test_a_kind_of_another_release_is_left_alone(plant: Plant) -> None:
+    foreign = await plant.add("of_another_release")
+    tally = Tally(1)
+    async with plant.running(kind_of(tally)):
+        await plant.add()
+        await tally.all.wait()
+    job = await plant.get(foreign)
+    assert (job.status, job.attempts, job.last_error) == (JobStatus.QUEUED, 0, None)
+
+
+async def test_periodic_kinds_have_one_job_however_many_processes_begin(plant: Plant) -> None:
+    tally = Tally(1)
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(plant.running(kind_of(tally, every=EVERY)))
+        await tally.all.wait()
+    async with plant.running(kind_of(nothing, every=EVERY)):
+        pass
+    (job,) = await plant.all()
+    assert (job.unique_key, job.status) == ("periodic", JobStatus.QUEUED)
+
+
+async def test_a_runner_that_stops_leaves_nothing_running(plant: Plant) -> None:
+    job_id = await plant.add()
+    begun = asyncio.Event()
+
+    async def begins(job: RunningJob) -> None:
+        begun.set()
+        await hangs(job)
+
+    before = asyncio.all_tasks()
+    async with plant.running(kind_of(begins)):
+        await begun.wait()
+    assert {task for task in asyncio.all_tasks() - before if not task.done()} == set()
+    assert (await plant.get(job_id)).status is JobStatus.QUEUED
+
+
+class Leaving(Database):
+    """A database that is away for as many units of work as it is told."""
+
+    away = 0
+    error: Exception = DatabaseAway()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Any]:
+        if self.away:
+            self.away -= 1
+            raise self.error
+        async with super().read() as connection:
+            yield connection
+
+
+@pytest.mark.parametrize("error", [DatabaseAway(), ZeroDivisionError()], ids=repr)
+async def test_a_runner_survives_a_database_that_goes_away(plant: Plant, error: Exception) -> None:
+    leaving = Leaving(plant.database.engine)
+    leaving.away, leaving.error = 3, error
+    tally = Tally(1)
+    made = Jobs(leaving, [kind_of(tally)]).runner(4)
+    task = asyncio.create_task(made.run())
+    await plant.add()
+    await tally.all.wait()
+    made.stop()
+    await task
+    assert leaving.away == 0
+
+
+class Watched(Database):
+    """A database that says when it was read, and counts what was written."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database.engine)
+        self.was_read, self.writes = asyncio.Event(), 0
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Any]:
+        async with super().read() as connection:
+            yield connection
+        self.was_read.set()
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Any]:
+        self.writes += 1
+        async with super().write() as connection:
+            yield connection
+
+
+async def test_an_idle_runner_only_reads(plant: Plant) -> None:
+    watched = Watched(plant.database)
+    made = Jobs(watched, [kind_of(nothing)]).runner(4)
+    task = asyncio.create_task(made.run())
+    await watched.was_read.wait()
+    before = watched.writes
+    for _ in range(3):
+        watched.was_read.clear()
+        await watched.was_read.wait()
+    assert watched.writes == before
+    made.stop()
+    await task
+    assert wakeup._listening == set()
