@@ -23,6 +23,7 @@ from portal.core import log
 from portal.core.errors import PortalError
 from portal.core.parent_process import tied_to_parent
 from portal.core.principal import Origin
+from portal.features.admin import jobs_routes
 from portal.features.audit.refusals import Refusals
 from portal.features.cases import routes as cases_routes
 from portal.features.files.http import inbox_routes, rights_routes
@@ -53,6 +54,7 @@ FEATURES: tuple[APIRouter, ...] = (  # asked one after the other whose a path is
     rights_routes.router,
     inbox_routes.router,
     links_routes.router,
+    jobs_routes.router,
 )
 
 _EXPOSED = (

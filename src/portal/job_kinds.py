@@ -26,7 +26,7 @@ def job_kinds(
     """Every kind that this release knows."""
     return (
         JobKind("files.sweep", _plain(files.maintenance.sweep), every=_MINUTE, time_limit=timedelta(hours=1)),
-        JobKind("links.sweep", _plain(links.visits.sweep), every=_MINUTE),
+        JobKind("links.sweep", _plain(links.sessions.sweep), every=_MINUTE),
         JobKind("accounts.sweep", _plain(identity.accounts.sweep), every=_NOW_AND_THEN),
         JobKind("sessions.sweep", _plain(identity.sessions.sweep), every=_NOW_AND_THEN),
         JobKind("tokens.sweep", _plain(tokens.sweep), every=_NOW_AND_THEN),

@@ -28,8 +28,8 @@ WORDS = {
     (404, "not_found"): "404",
     (403, "insufficient_scope"): "less",
 }
-ASIDE = {"audit", "sessions", "sign_in_throttles", "known_addresses", "sqlite_sequence"}
-"""Tables that a refusal may leave something in: the record, sign-ins, and wrong passwords."""
+ASIDE = {"audit", "jobs", "sessions", "sign_in_throttles", "known_addresses", "sqlite_sequence"}
+"""Tables that change beside a refusal: the record, sign-ins, wrong passwords; and jobs, which run by themselves."""
 
 
 @cache

@@ -61,6 +61,11 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 401  403  403  403  403  403  403  403  403  seen 403  less less less less less  list_invitations
 401  403  403  403  403  403  403  403  403  204  403  less less less less less  revoke_invitation invitation
 
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  list_jobs
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  read_job job
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  cancel_job job
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  retry_job job
+
 401  201  201  201  201  201  201  201  201  201  201  less less less less less  create_api_token
 401  none seen none none none none none none none none less less less less less  list_api_tokens
 401  404  seen 404  404  404  404  404  seen seen 404  less less less less less  list_api_tokens of owner
@@ -174,7 +179,7 @@ PERMISSIONS = {
     "administer": (
         "create_break_glass create_invitation create_user list_break_glass list_invitations list_users "
         "logout_user read_user reset_password reset_totp revoke_all_of_user revoke_invitation "
-        "transfer_inbox update_user"
+        "transfer_inbox update_user cancel_job list_jobs read_job retry_job"
     ),
     "link:download": "download_shared_file head_shared_file",
     "link:upload": "upload_shared_file upload_shared_raw",

@@ -5,6 +5,7 @@ and objects, each made by whom it belongs to when it is first named.
 """
 
 import secrets
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -14,6 +15,7 @@ from typing import Any
 import httpx
 
 from portal.core import clock
+from portal.core.ids import new_id
 from portal.core.secrets import parse_key
 from portal.features.authz.policy import GRANTABLE
 from portal.features.identity.tokens import AccessTokens
@@ -132,6 +134,7 @@ class Objects(dict[str, str]):
             "grant": lambda: self._grant("own", self["inbox_file"]),
             "case_grant": lambda: self._grant("lead", self["case_file"]),
             "invitation": lambda: self._made("adm", "/invitations", role="uploader")["id"],
+            "job": self._job,
             "session": lambda: _session(self._clients["own"]),
             "owners_session": self._other_session,
             "token": lambda: self._token("own"),
@@ -164,6 +167,15 @@ class Objects(dict[str, str]):
         user_id, name = self._account()
         self._made("lead", f"/cases/{self['case']}/members", name=name, role="reader")
         return user_id
+
+    def _job(self) -> str:
+        """Of another release, so that no worker takes it: no route makes one."""
+        job_id, now = new_id(), clock.now().replace(tzinfo=None).isoformat(" ")
+        values = (job_id.hex, "of_another_release", "{}", now, "system:test", "queued", now, 0, False)
+        names = "id, kind, payload, created_at, created_by, status, run_after, attempts, cancel_requested"
+        with closing(sqlite3.connect(self._world.portal.folder / "var" / "portal.db")) as connection, connection:
+            connection.execute(f"INSERT INTO jobs ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608
+        return str(job_id)
 
     def _grant(self, who: str, file_id: str) -> str:
         user_id, name = self._account()

@@ -1,0 +1,90 @@
+"""Jobs over HTTP, for administrators."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from portal.core import errors
+from portal.core.errors import PortalError
+from portal.core.rates import RouteClass
+from portal.features.admin.jobs import JobControl
+from portal.features.admin.jobs_schemas import JobOut, JobPage, JobQuery
+from portal.features.identity.deps import Administers, RequestOrigin
+from portal.features.identity.sessions import TotpEnrolmentRequired
+from portal.features.jobs.service import JobStateRefused
+from portal.features.jobs.views import JobFilters
+from portal.web.errors import documented
+from portal.web.limits import rated
+
+router = APIRouter(tags=["administration"])
+
+_ALL: list[type[PortalError]] = [
+    errors.NotSignedIn,
+    errors.InsufficientScope,
+    errors.Forbidden,
+    TotpEnrolmentRequired,
+    errors.Unavailable,
+]
+_ONE: list[type[PortalError]] = [*_ALL, errors.NotFound]
+
+
+async def _jobs(request: Request) -> JobControl:
+    control: JobControl = request.app.state.job_control
+    return control
+
+
+JobsDep = Annotated[JobControl, Depends(_jobs)]
+Listing = Annotated[JobQuery, Query()]
+
+
+@router.get(
+    "/admin/jobs",
+    summary="List jobs",
+    response_description="One page, newest first.",
+    responses=documented(errors.InvalidInput, *_ALL),
+)
+@rated(RouteClass.READ)
+async def list_jobs(principal: Administers, jobs: JobsDep, query: Listing) -> JobPage:
+    """Work that waits, runs or has ended. What ended is kept for a week."""
+    bound_to = "jobs" + query.model_dump_json(exclude={"cursor", "limit"}) + str(principal.user_id)
+    after = jobs.cursors.read(query.cursor, bound_to)
+    page = await jobs.page(principal, JobFilters(query.kind, query.status), after, query.limit)
+    following = jobs.cursors.write(page.next_after, bound_to)
+    return JobPage(items=[JobOut.of(job) for job in page.items], next_cursor=following)
+
+
+@router.get(
+    "/admin/jobs/{job_id:uuid}",
+    summary="Read a job",
+    response_description="The job.",
+    responses=documented(*_ONE),
+)
+@rated(RouteClass.READ)
+async def read_job(job_id: UUID, principal: Administers, jobs: JobsDep) -> JobOut:
+    """How far it is, where it runs, and why its last attempt failed."""
+    return JobOut.of(await jobs.get(principal, job_id))
+
+
+@router.post(
+    "/admin/jobs/{job_id:uuid}/cancel",
+    summary="Cancel a job",
+    response_description="The job: cancelled, or asked to stop.",
+    responses=documented(*_ONE, JobStateRefused),
+)
+@rated(RouteClass.CHANGE)
+async def cancel_job(job_id: UUID, principal: Administers, jobs: JobsDep, origin: RequestOrigin) -> JobOut:
+    """One that waits ends now. One that runs stops within half a minute: read it again to see."""
+    return JobOut.of(await jobs.cancel(principal, job_id, origin))
+
+
+@router.post(
+    "/admin/jobs/{job_id:uuid}/retry",
+    summary="Retry a job",
+    response_description="The job, due now.",
+    responses=documented(*_ONE, JobStateRefused),
+)
+@rated(RouteClass.CHANGE)
+async def retry_job(job_id: UUID, principal: Administers, jobs: JobsDep, origin: RequestOrigin) -> JobOut:
+    """Have one that failed, was cancelled or still waits done now."""
+    return JobOut.of(await jobs.retry(principal, job_id, origin))

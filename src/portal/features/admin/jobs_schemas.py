@@ -1,0 +1,73 @@
+"""What the routes of jobs say and take, as JSON."""
+
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from portal.features.jobs.views import Job, JobStatus
+from portal.web.fields import Moment
+from portal.web.pages import ItemPage, PageQuery, page_example
+
+_JOB: JsonDict = {
+    "id": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
+    "kind": "files.sweep",
+    "status": "queued",
+    "cancel_requested": False,
+    "payload": {},
+    "unique_key": "periodic",
+    "created_at": "2026-11-21T12:00:00.000000Z",
+    "created_by": "system:jobs",
+    "run_after": "2026-11-21T12:01:00.000000Z",
+    "attempts": 0,
+    "worker": None,
+    "lease_until": None,
+    "progress_done": None,
+    "progress_total": None,
+    "last_error": None,
+    "started_at": "2026-11-21T12:00:00.000000Z",
+    "finished_at": "2026-11-21T12:00:00.100000Z",
+}
+
+
+class JobOut(BaseModel):
+    """A job: work that outlives a request."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _JOB})
+
+    id: UUID
+    kind: str
+    status: JobStatus
+    cancel_requested: bool = Field(description="It stops at its next heartbeat.")
+    payload: dict[str, Any] = Field(description="What it works on: ids and numbers.")
+    unique_key: str | None = Field(description="Of a kind and key one job is unfinished; `periodic` comes again.")
+    created_at: Moment
+    created_by: str = Field(description="The actor, as in the audit log.")
+    run_after: Moment = Field(description="When it is due.")
+    attempts: int
+    worker: str | None = Field(description="Host and process that run it.")
+    lease_until: Moment | None = Field(description="When another process takes it over, unless this one renews it.")
+    progress_done: int | None
+    progress_total: int | None
+    last_error: str | None = Field(description="A code and a reason.")
+    started_at: Moment | None
+    finished_at: Moment | None
+
+    @classmethod
+    def of(cls, job: Job) -> "JobOut":
+        values = {name: getattr(job, name) for name in cls.model_fields}
+        return cls(**values | {"payload": dict(job.payload)})
+
+
+class JobPage(ItemPage[JobOut]):
+    """One page of jobs, newest first."""
+
+    model_config = page_example(_JOB)
+
+
+class JobQuery(PageQuery):
+    """How to narrow a listing."""
+
+    kind: str | None = Field(None, max_length=64, description="Only jobs of that kind.")
+    status: JobStatus | None = None
