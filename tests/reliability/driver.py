@@ -31,11 +31,11 @@ from portal.core import clock, log, tasks
 from portal.core.errors import PortalError
 from portal.core.ids import new_id
 from portal.core.principal import NOWHERE, Principal
+from portal.core.ranges import WHOLE_FILE, RangeRequest
 from portal.crypto.format import BlobContext
 from portal.features.files import repository
-from portal.features.files.downloads.delivery import ByteRange
 from portal.features.files.uploads.attempt import UploadAttempt
-from portal.features.files.views import Details, FileView
+from portal.features.files.views import Details
 
 CHUNK = 100_000
 Answer = dict[str, Any]
@@ -105,10 +105,8 @@ class Driver:
         return {"id": str(file.id), "sha256": file.sha256}
 
     async def download(self, file_id: str, start: str = "0", length: str = "") -> Answer:
-        def choose(file: FileView) -> ByteRange:
-            return ByteRange(int(start), int(length) if length else file.size or 0)
-
-        delivery = await self._files.deliveries.start(self._principal, UUID(file_id), NOWHERE, choose)
+        asked = RangeRequest(first=int(start), last=int(start) + int(length) - 1) if length else WHOLE_FILE
+        delivery = await self._files.deliveries.start(self._principal, UUID(file_id), NOWHERE, asked)
         digest = hashlib.sha256()
         async with aclosing(delivery.chunks) as chunks:
             async for chunk in chunks:

@@ -7,7 +7,8 @@ import re
 
 from starlette.datastructures import Headers
 
-from portal.core.errors import InvalidInput, PreconditionFailed, PreconditionRequired, RangeNotSatisfiable
+from portal.core.errors import InvalidInput, PreconditionFailed, PreconditionRequired
+from portal.core.ranges import Preconditions, RangeRequest
 
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))", re.ASCII | re.IGNORECASE)
 _VERSION_TAG = re.compile(r'"(0|[1-9]\d{0,8})"', re.ASCII)  # as `version_tag` writes it: tags are compared as they are
@@ -38,47 +39,29 @@ def expected_version(if_match: str | None) -> int | None:
     return int(match[1])
 
 
-class NotModified(Exception):
-    """If-None-Match names what there is: the client has it already."""
-
-
-def judge(headers: Headers, tag: str) -> None:
-    """Whether a read is to be answered with what has `tag` (RFC 9110 §13.2.2, but for If-Range).
-
-    Raises PreconditionFailed, NotModified.
-    """
+def preconditions(headers: Headers) -> Preconditions:
+    """If-Match and If-None-Match (RFC 9110 §13.1): strong tags match, and for the second weak ones too."""
     match, none_match = (", ".join(headers.getlist(name)).strip(_BLANK) for name in ("if-match", "if-none-match"))
-    if "if-match" in headers and match != "*" and tag not in _strong_tags(match):
-        raise PreconditionFailed
-    if none_match == "*" or tag in {found[2] for found in _TAG.finditer(none_match)}:
-        raise NotModified
+    return Preconditions(
+        _tags(match, weak=False) if "if-match" in headers else None,
+        _tags(none_match, weak=True),
+    )
 
 
-def _strong_tags(header: str) -> set[str]:
-    return {found[2] for found in _TAG.finditer(header) if not found[1]}
+def _tags(header: str, *, weak: bool) -> frozenset[str]:
+    if header == "*":
+        return frozenset("*")
+    return frozenset(found[2] for found in _TAG.finditer(header) if weak or not found[1])
 
 
-def content_tag(sha256: str) -> str:
-    """The strong ETag of a file's bytes."""
-    return f'"{sha256}"'
-
-
-def wanted_range(header: str | None, if_range: str | None, tag: str, size: int) -> tuple[int, int] | None:
-    """(start, length) of the one range asked for; None for the whole file (RFC 9110 §14.2).
-
-    More than one range, another unit or nonsense asks for the whole file; so does an If-Range that is not the strong
-    tag of these bytes. Raises RangeNotSatisfiable.
-    """
-    match = None if header is None else _RANGE.fullmatch(header.strip(_BLANK))
-    if match is None or (if_range is not None and if_range.strip(_BLANK) != tag):
-        return None
-    first, last, suffix = match.groups()
-    if suffix is not None:
-        start, end = max(size - int(suffix), 0), size - 1
-    else:
-        start, end = int(first), min(int(last), size - 1) if last else size - 1
-        if last and int(last) < start:
-            return None
-    if start > end:
-        raise RangeNotSatisfiable(size=size)
-    return start, end - start + 1
+def range_request(headers: Headers) -> RangeRequest:
+    """What a GET asks for (RFC 9110 §14.2): more than one range, another unit or nonsense asks for the whole file."""
+    asked = preconditions(headers)
+    match = _RANGE.fullmatch(headers.get("range", "").strip(_BLANK))
+    if match is None:
+        return RangeRequest(asked)
+    if_range = headers.get("if-range")
+    first, last, suffix = (None if text is None or not text else int(text) for text in match.groups())
+    if first is not None and last is not None and last < first:
+        return RangeRequest(asked)
+    return RangeRequest(asked, first, last, suffix, None if if_range is None else if_range.strip(_BLANK))

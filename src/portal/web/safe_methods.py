@@ -9,7 +9,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.core.errors import PreconditionFailed
-from portal.web import conditional_requests, errors
+from portal.core.ranges import NotModified
+from portal.web import errors
+from portal.web.conditional_requests import preconditions
 
 _OF_A_BODY = ("content-length", "content-type")
 
@@ -52,9 +54,9 @@ class _Answer:
         tag = Headers(scope=message).get("etag")
         try:
             if tag is not None:
-                conditional_requests.judge(Headers(scope=self._scope), tag)
+                preconditions(Headers(scope=self._scope)).judge(tag)
             await self._send(message)
-        except conditional_requests.NotModified:
+        except NotModified:
             self._replaced = True
             headers = MutableHeaders(scope=message)
             for name in _OF_A_BODY:

@@ -36,7 +36,7 @@ from portal.features.cases.views import CaseView
 from portal.features.files import repository
 from portal.features.files import service as files_service
 from portal.features.files.catalog import FileCatalog
-from portal.features.files.downloads.delivery import ByteRange, Deliveries, Delivery
+from portal.features.files.downloads.delivery import Deliveries, Delivery
 from portal.features.files.maintenance import Maintenance
 from portal.features.files.rights.grants import end_grants_of
 from portal.features.files.service import Files
@@ -269,7 +269,7 @@ class House:
 
     async def fetch(self, principal: Principal, file_id: UUID) -> bytes:
         """The whole file, as a download has it."""
-        delivery = await self.deliveries.start(principal, file_id, ORIGIN, whole)
+        delivery = await self.deliveries.start(principal, file_id, ORIGIN)
         return b"".join([chunk async for chunk in delivery.chunks])
 
     async def execute(self, statement: str, **values: Any) -> None:
@@ -320,10 +320,6 @@ async def found_out() -> None:
     """The portal knows what became of every upload."""
     while tasks._cancellable:
         await asyncio.wait(tasks._cancellable)
-
-
-def whole(file: FileView) -> ByteRange:
-    return ByteRange(0, file.size or 0)
 
 
 def blob_of(house: House) -> str:

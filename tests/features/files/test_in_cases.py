@@ -23,7 +23,7 @@ from portal.features.files.listing import Filters
 from portal.features.files.uploads.attempt import KeyReused, UploadGone
 from portal.features.files.views import FileView
 
-from .conftest import CONTENT, MARKER, ORIGIN, House, drink, whole
+from .conftest import CONTENT, MARKER, ORIGIN, House, drink
 
 LEAD, CONTRIBUTOR, READER, UPLOADER = CaseRole
 
@@ -300,7 +300,7 @@ async def test_who_loses_the_right_loses_the_running_download(
     monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 0.0)
     file = await house.hand_in(analyst, case_id=case.id)
     reader = await member(house, analyst, case, READER)
-    running = await house.deliveries.start(reader, file.id, ORIGIN, whole)
+    running = await house.deliveries.start(reader, file.id, ORIGIN)
     got = bytearray(await anext(running.chunks))
     await change(house, analyst, case, reader)
     with pytest.raises(error):
@@ -315,7 +315,7 @@ async def test_closing_a_case_ends_no_download(
 ) -> None:
     monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 0.0)
     file = await house.hand_in(analyst, case_id=case.id)
-    running = await house.deliveries.start(analyst, file.id, ORIGIN, whole)
+    running = await house.deliveries.start(analyst, file.id, ORIGIN)
     got = bytearray(await anext(running.chunks))
     await close(house, analyst, case)
     await drink(running, got)

@@ -23,7 +23,7 @@ from portal.features.files.catalog import Changes
 from portal.features.files.repository import FileMoved
 from portal.features.files.views import FileView
 
-from .conftest import CONTENT, ORIGIN, House, drink, flip, whole
+from .conftest import CONTENT, ORIGIN, House, drink, flip
 
 LEAD, CONTRIBUTOR, READER, UPLOADER = CaseRole
 
@@ -300,13 +300,13 @@ async def test_a_download_that_met_a_move_half_way_did_not_begin(
 
     monkeypatch.setattr(repository, "find_for", as_it_was)
     with pytest.raises(FileMoved):
-        await house.deliveries.start(analyst, file.id, ORIGIN, whole)
+        await house.deliveries.start(analyst, file.id, ORIGIN)
     assert await house.record("file.download_started", "file.damaged") == []
 
 
 async def test_a_running_download_goes_on_through_a_move(house: House, analyst: Principal) -> None:
     case, file = await house.open_case(analyst), await house.hand_in(analyst)
-    running = await house.deliveries.start(analyst, file.id, ORIGIN, whole)
+    running = await house.deliveries.start(analyst, file.id, ORIGIN)
     got = bytearray(await anext(running.chunks))
     await move(house, analyst, file, case.id)
     await drink(running, got)

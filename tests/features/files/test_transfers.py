@@ -15,7 +15,7 @@ from portal.features.files.downloads import delivery
 from portal.features.files.maintenance import FAILED_KEPT
 from portal.features.files.transfers import TooManyTransfers, Transfers, WorkerBusy
 
-from .conftest import CONTENT, ORIGIN, Bytes, House, whole
+from .conftest import CONTENT, ORIGIN, Bytes, House
 
 
 def caller(**who: object) -> Principal:
@@ -74,7 +74,7 @@ async def test_uploads_and_downloads_beyond_it_begin_nothing(house: House, monke
     transfers, one = Transfers(1, 9), await house.principal()
     house.intake._transfers = house.deliveries._transfers = transfers
     file = await house.hand_in(one)
-    running = await house.deliveries.start(one, file.id, ORIGIN, whole)
+    running = await house.deliveries.start(one, file.id, ORIGIN)
     await anext(running.chunks)
     with pytest.raises(TooManyTransfers):
         await house.hand_in(one)
@@ -108,7 +108,7 @@ async def test_a_download_that_nobody_could_judge_again_ends(house: House, monke
     monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 0)
     one = await house.principal()
     file = await house.hand_in(one)
-    running = await house.deliveries.start(one, file.id, ORIGIN, whole)
+    running = await house.deliveries.start(one, file.id, ORIGIN)
     await anext(running.chunks)
     house.database.unreadable = True
     await anext(running.chunks)  # for a minute it goes on

@@ -9,10 +9,11 @@ import pytest
 
 from portal.core import clock
 from portal.core.principal import CredentialKind, Principal, Role
+from portal.core.ranges import RangeRequest
 from portal.features.authz.relation import CaseRole, Tlp
 from portal.features.cases.catalog import CaseCatalog, CaseChanges, NewCase
 from portal.features.cases.members import Members
-from portal.features.files.downloads.delivery import ByteRange, Delivery
+from portal.features.files.downloads.delivery import Delivery
 from portal.features.files.models import Kind
 from portal.features.files.views import Details, FileView
 from portal.features.identity.passwords import PasswordHasher
@@ -81,12 +82,9 @@ class Desk:
     async def begin(self, session: LinkSession, file_id: UUID, start: int = 0, length: int = WHOLE) -> Delivery:
         """As the routes do."""
         await self.shared_access.require_offered(session, file_id)
-
-        def choose(file: FileView) -> ByteRange:
-            return ByteRange(start, min(length, (file.size or 0) - start))
-
+        asked = RangeRequest(first=start, last=start + length - 1)
         counted = self.shared_access.count_download(session)
-        return await self.house.deliveries.start(session.principal, file_id, ORIGIN, choose, counted)
+        return await self.house.deliveries.start(session.principal, file_id, ORIGIN, asked, counted)
 
     async def fetch(self, session: LinkSession, file_id: UUID, start: int = 0, length: int = WHOLE) -> bytes:
         delivery = await self.begin(session, file_id, start, length)

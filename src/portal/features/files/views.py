@@ -43,6 +43,11 @@ class FileView:
         """Whether the file is there for anybody."""
         return self.status in {Status.READY, Status.QUARANTINED}
 
+    @property
+    def content_tag(self) -> str:
+        """The strong ETag of the bytes."""
+        return f'"{self.sha256 or ""}"'
+
     def sealed(self, parts: tuple[SealedPart, ...]) -> SealedFile | None:
         """The file as the strongbox knows it; None where its row does not say what every sealed file's row says."""
         if self.scope != scope_of(self.case_id):  # moved in the database alone

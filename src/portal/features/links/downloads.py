@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.core import clock
 from portal.core.errors import Conflict, NotSignedIn
 from portal.core.ids import new_id
+from portal.core.ranges import ByteRange
 from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database
-from portal.features.files.downloads.delivery import ByteRange
 from portal.features.files.views import FileView
 from portal.features.links import checks, repository, use_rows
 from portal.features.links.use_lease import renewed_lease

@@ -21,21 +21,22 @@ from portal.core.errors import (
     NotFound,
     NotSignedIn,
     PortalError,
+    PreconditionFailed,
     Quarantined,
     RangeNotSatisfiable,
     Unavailable,
 )
 from portal.core.ids import new_id
 from portal.core.principal import Principal, Role
+from portal.core.ranges import WHOLE_FILE, NotModified, Preconditions, RangeRequest
 from portal.db.unit_of_work import DatabaseAway
 from portal.features.audit import record
 from portal.features.audit.events import Event
 from portal.features.files.downloads import delivery
-from portal.features.files.downloads.delivery import ByteRange, Delivery
-from portal.features.files.views import FileView
+from portal.features.files.downloads.delivery import Delivery, DownloadAllowance
 from portal.features.identity import session_rows
 
-from ..conftest import CONTENT, MARKER, ORIGIN, House, flip, whole
+from ..conftest import CONTENT, MARKER, ORIGIN, House, flip
 
 STARTED, ENDED = "file.download_started", "file.download_ended"
 SIZE = len(CONTENT)
@@ -45,9 +46,8 @@ async def started(house: House, principal: Principal, start: int = 0, length: in
     """A delivery of the only file."""
     (row,) = await house.rows("files")
     file_id = UUID(str(row["id"]))
-    return await house.deliveries.start(
-        principal, file_id, ORIGIN, lambda file: ByteRange(start, (file.size or 0) if length is None else length)
-    )
+    asked = RangeRequest(first=start, last=None if length is None else start + length - 1)
+    return await house.deliveries.start(principal, file_id, ORIGIN, asked if start or length else WHOLE_FILE)
 
 
 async def read(running: Delivery) -> bytes:
@@ -76,7 +76,7 @@ async def test_the_bytes_come_back_and_are_on_record(house: House, analyst: Prin
 
 async def test_ranges_are_cut_from_the_middle(house: House, analyst: Principal) -> None:
     await house.hand_in(analyst)
-    extents = [(0, 1), (0, 200), (199, 2), (200, 240), (201, 500), (SIZE - 1, 1), (1, SIZE - 1), (5, 0)]
+    extents = [(0, 1), (0, 200), (199, 2), (200, 240), (201, 500), (SIZE - 1, 1), (1, SIZE - 1)]
     for start, length in extents:
         assert await read(await started(house, analyst, start, length)) == CONTENT[start : start + length]
     begun, ended = await house.record(STARTED), await house.record(ENDED)
@@ -101,14 +101,21 @@ async def test_no_connection_is_held_while_bytes_flow(house: House, analyst: Pri
     assert len(held) > 2
 
 
-async def test_a_choice_that_is_refused_leaves_no_trace(house: House, analyst: Principal) -> None:
+REFUSED = {
+    "a range behind the end": (RangeRequest(first=SIZE), RangeNotSatisfiable),
+    "bytes that have changed": (RangeRequest(Preconditions(match=frozenset())), PreconditionFailed),
+    "bytes that the client has": (RangeRequest(Preconditions(none_match=frozenset("*"))), NotModified),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_a_range_or_condition_that_is_refused_leaves_no_trace(
+    house: House, analyst: Principal, what: str
+) -> None:
     file = await house.hand_in(analyst)
-
-    def refuse(_: FileView) -> ByteRange:
-        raise RangeNotSatisfiable(size=SIZE)
-
-    with pytest.raises(RangeNotSatisfiable):
-        await house.deliveries.start(analyst, file.id, ORIGIN, refuse)
+    asked, refusal = REFUSED[what]
+    with pytest.raises(refusal):
+        await house.deliveries.start(analyst, file.id, ORIGIN, asked)
     assert await house.record(STARTED, ENDED) == []
 
 
@@ -200,7 +207,7 @@ async def test_a_row_that_says_no_file_is_nothing_to_choose_from_or_to_describe(
     await house.execute(f"UPDATE files SET {change}")  # noqa: S608  # the list above
     with pytest.raises(IntegrityError):
         await house.deliveries.describe(analyst, file.id)
-    running = await house.deliveries.start(analyst, file.id, ORIGIN, lambda _: pytest.fail("nothing to choose from"))
+    running = await house.deliveries.start(analyst, file.id, ORIGIN, RangeRequest(first=SIZE))
     with pytest.raises(IntegrityError):
         await read(running)
     assert await outcome(house) == ("damaged", 0)
@@ -323,11 +330,12 @@ async def test_a_download_cancelled_while_it_is_put_on_record_ends_on_record(
 async def test_a_download_that_is_refused_and_cancelled_leaves_no_trace(house: House, analyst: Principal) -> None:
     file = await house.hand_in(analyst)
 
-    def cancel_and_refuse(_: FileView) -> ByteRange:
+    async def cancel_and_refuse(*_: object) -> DownloadAllowance:
         download.cancel()
-        raise RangeNotSatisfiable(size=SIZE)
+        raise NotFound
 
-    download = asyncio.create_task(house.deliveries.start(analyst, file.id, ORIGIN, cancel_and_refuse))
+    begun = house.deliveries.start(analyst, file.id, ORIGIN, WHOLE_FILE, cancel_and_refuse)
+    download = asyncio.create_task(begun)
     with pytest.raises(asyncio.CancelledError):
         await download
     await tasks.drain()
@@ -524,7 +532,7 @@ async def test_what_is_not_there_is_not_found(house: House, analyst: Principal) 
         seen.extend(UUID(str(row["id"])) for row in await house.rows("files") if row["status"] == "pending")
         for file_id in (new_id(), deleted.id, *seen):
             with pytest.raises(NotFound):
-                await house.deliveries.start(analyst, file_id, ORIGIN, whole)
+                await house.deliveries.start(analyst, file_id, ORIGIN)
             with pytest.raises(NotFound):
                 await house.deliveries.describe(analyst, file_id)
 
@@ -537,15 +545,12 @@ async def test_what_an_edited_row_says_is_told_of_by_no_answer(house: House, ana
     """Not in the headers of a HEAD, nor in a 416, 304 or 412."""
     file = await house.hand_in(analyst)
     await house.execute(f"UPDATE files SET {change}")  # noqa: S608  # the list above
-
-    def refuses(_: FileView) -> ByteRange:
-        raise RangeNotSatisfiable(size=1001)
-
     with pytest.raises(IntegrityError):
         await house.deliveries.describe(analyst, file.id)
-    with pytest.raises(IntegrityError):
-        await house.deliveries.start(analyst, file.id, ORIGIN, refuses)
-    assert [event["event"] for event in await house.record("file.damaged")] == ["file.damaged"]
+    for asked in (RangeRequest(first=5000), *(asked for asked, _ in list(REFUSED.values())[1:])):
+        with pytest.raises(IntegrityError):
+            await house.deliveries.start(analyst, file.id, ORIGIN, asked)
+    assert [event["event"] for event in await house.record("file.damaged")] == ["file.damaged"] * 3
 
 
 async def test_describing_decrypts_and_records_nothing(house: House, analyst: Principal) -> None:

@@ -14,7 +14,7 @@ from portal.features.cases.views import CaseView
 from portal.features.files.downloads import delivery
 from portal.features.files.rights.break_glass import DURATION
 
-from ..conftest import CONTENT, ORIGIN, House, drink, whole
+from ..conftest import CONTENT, ORIGIN, House, drink
 
 REASON = "Court order 26/1187."
 
@@ -83,7 +83,7 @@ async def test_a_download_ends_with_it(
     file = await house.hand_in(analyst, case_id=case.id)
     await house.files.break_glass.grant(admin, file.id, REASON, ORIGIN)
     monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 0.0)
-    running = await house.deliveries.start(admin, file.id, ORIGIN, whole)
+    running = await house.deliveries.start(admin, file.id, ORIGIN)
     got = bytearray(await anext(running.chunks))
     later(DURATION + timedelta(seconds=1))
     with pytest.raises(Forbidden):

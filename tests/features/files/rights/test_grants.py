@@ -23,7 +23,7 @@ from portal.features.identity import repository as accounts
 from portal.features.identity.accounts import UserChanges
 from portal.features.identity.revocation import Revoked
 
-from ..conftest import CONTENT, ORIGIN, House, drink, whole
+from ..conftest import CONTENT, ORIGIN, House, drink
 
 DAY = timedelta(days=1)
 
@@ -136,7 +136,7 @@ async def test_what_ends_it_takes_a_running_download_along(
     monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 0.0)
     file = await house.hand_in(analyst)
     await create(house, analyst, file.id, bob)
-    running = await house.deliveries.start(bob, file.id, ORIGIN, whole)
+    running = await house.deliveries.start(bob, file.id, ORIGIN)
     got = bytearray(await anext(running.chunks))
     await end(house, analyst, file.id, bob)
     with pytest.raises(NotFound):

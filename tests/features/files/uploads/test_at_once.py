@@ -23,13 +23,13 @@ from portal.core.errors import (
 )
 from portal.core.ids import new_id
 from portal.core.principal import Principal
+from portal.core.ranges import RangeRequest
 from portal.crypto.blob import PREAMBLE_SIZE
 from portal.db.unit_of_work import DatabaseAway
 from portal.features.authz.policy import CaseReadOnly
 from portal.features.authz.relation import CaseRole, CaseStatus
 from portal.features.cases.catalog import CaseChanges
 from portal.features.files import repository
-from portal.features.files.downloads.delivery import ByteRange
 from portal.features.files.models import Kind, Status
 from portal.features.files.uploads.attempt import KeyReused
 from portal.features.files.uploads.intake import InFlight, Intake
@@ -344,7 +344,8 @@ async def test_what_is_counted_with_it_is_in_its_transaction(house: House, analy
 @pytest.mark.parametrize(("start", "length"), [(0, 1), (255, 2), (500, 524), (1023, 1)])
 async def test_a_range_of_a_small_file_is_a_slice(house: House, analyst: Principal, start: int, length: int) -> None:
     file = await hand_in(house, analyst)
-    delivery = await house.deliveries.start(analyst, file.id, ORIGIN, lambda _: ByteRange(start, length))
+    asked = RangeRequest(first=start, last=start + length - 1)
+    delivery = await house.deliveries.start(analyst, file.id, ORIGIN, asked)
     assert b"".join([chunk async for chunk in delivery.chunks]) == CONTENT[start : start + length]
 
 

@@ -43,7 +43,7 @@ from portal.features.files.views import Details, FileView
 from portal.features.identity import repository as accounts
 from portal.features.identity import session_rows
 
-from ..conftest import CONTENT, MARKER, MAX_BYTES, ORIGIN, Bytes, House, found_out, whole
+from ..conftest import CONTENT, MARKER, MAX_BYTES, ORIGIN, Bytes, House, found_out
 
 Later = Callable[[timedelta], None]
 Patch = pytest.MonkeyPatch
@@ -668,8 +668,8 @@ async def test_many_at_once_all_stand(house: House, analyst: Principal) -> None:
 
 
 async def test_every_seal_has_a_key_of_its_own(house: House, analyst: Principal) -> None:
-    first = await house.deliveries.start(analyst, (await house.hand_in(analyst)).id, ORIGIN, whole)
-    second = await house.deliveries.start(analyst, (await house.hand_in(analyst)).id, ORIGIN, whole)
+    first = await house.deliveries.start(analyst, (await house.hand_in(analyst)).id, ORIGIN)
+    second = await house.deliveries.start(analyst, (await house.hand_in(analyst)).id, ORIGIN)
     rows = await house.rows("blobs")
     assert len({bytes(row["wrapped_key"]) for row in rows}) == len({bytes(row["commitment"]) for row in rows}) == 2
     for delivery in (first, second):

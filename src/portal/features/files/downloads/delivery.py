@@ -15,8 +15,17 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import log
-from portal.core.errors import Forbidden, IntegrityError, NotFound, NotSignedIn, Quarantined
+from portal.core.errors import (
+    Forbidden,
+    IntegrityError,
+    NotFound,
+    NotSignedIn,
+    PreconditionFailed,
+    Quarantined,
+    RangeNotSatisfiable,
+)
 from portal.core.principal import Origin, Principal
+from portal.core.ranges import WHOLE_FILE, ByteRange, NotModified, RangeRequest
 from portal.core.tasks import acquire_or_release, shielded
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
@@ -36,17 +45,6 @@ _JUDGED_SECONDS = 1.0
 _UNJUDGED_SECONDS = 60.0  # what was revoked meanwhile goes on so long, and no longer
 
 _log = log.get(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ByteRange:
-    """Plaintext bytes [start, start + length) of a file."""
-
-    start: int
-    length: int
-
-
-Choose = Callable[[FileView], ByteRange]
 
 
 class DownloadAllowance(Protocol):
@@ -105,20 +103,23 @@ class Deliveries:
         principal: Principal,
         file_id: UUID,
         origin: Origin,
-        choose: Choose,
+        asked: RangeRequest = WHOLE_FILE,
         counted: OnDownloadStarted | None = None,
     ) -> Delivery:
-        """Judge, put on record, and hand over the bytes that `choose` picks.
+        """Judge, put on record, and hand over the bytes that are asked for.
 
-        It may refuse: then nothing happened, but that the file's record was verified, for what a refusal tells of it.
-
-        Raises NotFound, Forbidden, Quarantined, IntegrityError, Unavailable, and what `choose` and `counted` raise.
+        Raises NotFound, Forbidden, Quarantined, IntegrityError, Unavailable, and what `asked` and `counted` raise.
         """
         # Cut off, it may be on record all the same: then its end has to be, too.
-        return await acquire_or_release(self._begin(principal, file_id, origin, choose, counted), _discard)
+        return await acquire_or_release(self._begin(principal, file_id, origin, asked, counted), _discard)
 
     async def _begin(
-        self, principal: Principal, file_id: UUID, origin: Origin, choose: Choose, counted: OnDownloadStarted | None
+        self,
+        principal: Principal,
+        file_id: UUID,
+        origin: Origin,
+        asked: RangeRequest,
+        counted: OnDownloadStarted | None,
     ) -> Delivery:
         sealed: SealedFile | None = None
         async with self._damage_noted(principal, file_id, origin):
@@ -126,16 +127,16 @@ class Deliveries:
                 async with self._database.write() as connection:
                     file = await _deliverable(connection, principal, file_id)
                     sealed = file.sealed(await repository.parts(connection, file))
-                    extent = ByteRange(0, 0) if sealed is None else _chosen(choose, file)
+                    extent = ByteRange(0, 0) if sealed is None else asked.resolve(file.size or 0, file.content_tag)
                     if extent.length > SMALL:
                         self._transfers.require(principal)
                     use = None if counted is None or sealed is None else await counted(connection, file, extent)
                     said: dict[str, Detail] = {"start": extent.start, "length": extent.length}
                     started = Event(EventKind.FILE_DOWNLOAD_STARTED, principal.actor, str(file_id), origin, said)
                     await record.write(connection, started)
-            except _NotChosen as refused:
-                await self._verify(sealed)  # outside of the transaction: it may ask the key provider
-                raise refused.why from None
+            except (NotModified, PreconditionFailed, RangeNotSatisfiable):
+                await self._verify(sealed)  # a refusal tells of the file; outside of the transaction: it may take long
+                raise
         judge = _Reauthorizer(self._database, self._authenticators, principal, file_id)
         return Delivery(file, extent, self._recorded(file, sealed, extent, started, judge, use))
 
@@ -254,21 +255,6 @@ class _Reauthorizer:
         async with self._database.read() as connection:
             principal = await self._authenticators.again(connection, self.principal)
             await _deliverable(connection, principal, self._file_id)
-
-
-class _NotChosen(Exception):
-    """`choose` refused; its reason is told once the record was verified."""
-
-    def __init__(self, why: Exception) -> None:
-        super().__init__()
-        self.why = why
-
-
-def _chosen(choose: Choose, file: FileView) -> ByteRange:
-    try:
-        return choose(file)
-    except Exception as why:  # noqa: BLE001  # whatever it is, it is raised again
-        raise _NotChosen(why) from None
 
 
 async def _discard(delivery: Delivery) -> None:
