@@ -130,7 +130,7 @@ def offered(name: str, scope: str) -> set[str]:
     """The ways to show a credential: an API token's own where one can have the permission."""
     if name.partition("_")[2].startswith("shared"):
         return {"bearer"}  # a link's own token
-    return {"bearer", "password"} | (set() if scope in {"account", "administer"} else {"api_token"})
+    return {"bearer", "password"} | (set() if scope in {"account", "admin"} else {"api_token"})
 
 
 def test_the_document_says_which_permissions_a_token_needs(document: dict[str, Any]) -> None:

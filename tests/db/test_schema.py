@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal import schema
 from portal.core.errors import ConfigError
+from portal.core.package_data import migrations
 from portal.db.engine import make_engine
 from portal.tables import metadata
 
@@ -77,6 +78,38 @@ async def test_an_empty_database_is_refused_with_what_to_do(engine: AsyncEngine)
 
 
 _IDS = {name: uuid4() for name in ("users", "files", "blobs")}
+
+
+async def test_tokens_sessions_and_links_of_before_the_dictionary_speak_its_words(engine: AsyncEngine) -> None:
+    (migration,) = migrations().glob("versions/*_words_of_the_api.py")
+    before = f"{int(migration.name[:4]) - 1:04}"
+    await schema.downgrade(engine, before)
+    now, user_id, new = datetime.now(UTC), uuid4(), uuid4
+    user = {"name": "ada", "name_key": "ada", "password_hash": "", "role": "analyst", "epoch": 1, "version": 1}
+    common = {"created_at": now, "expires_at": now}
+    token = {"name": "a", "digest": b"a", "permissions": "download:raw files:change files:upload", "networks": ""}
+    session = {"user_id": user_id, "epoch": 1, "refresh_digest": b"", **common}
+    link = {"kind": "upload", "made_by": user_id, "digest": b"l", "message": "", "most": 1, "used": 0, "used_bytes": 0}
+    link |= {"kinds": "", "failures": 0, "failed_uploads": 0, "ended_by": "maker_lost_right", **common}
+    async with engine.begin() as connection:
+        add = metadata.tables
+        await connection.execute(insert(add["users"]).values(id=user_id, created_at=now, **user))
+        await connection.execute(insert(add["api_tokens"]).values(id=new(), user_id=user_id, **token, **common))
+        for permissions in (None, "account administer cases:change"):
+            await connection.execute(insert(add["sessions"]).values(id=new(), permissions=permissions, **session))
+        await connection.execute(insert(add["links"]).values(id=new(), **link))
+    await schema.upgrade(engine)
+    assert await _texts(engine, "SELECT permissions FROM api_tokens") == {"files:download files:manage files:upload"}
+    assert await _texts(engine, "SELECT permissions FROM sessions") == {None, "account admin cases:manage"}
+    assert await _texts(engine, "SELECT ended_by FROM links") == {"creator_lost_right"}
+    await schema.downgrade(engine, before)
+    assert await _texts(engine, "SELECT permissions FROM api_tokens") == {"download:raw files:change files:upload"}
+    await schema.upgrade(engine)
+
+
+async def _texts(engine: AsyncEngine, asked: str) -> set[str | None]:
+    async with engine.connect() as connection:
+        return set((await connection.execute(text(asked))).scalars())
 
 
 async def test_files_that_lie_in_their_rows_keep_the_column_that_has_them(engine: AsyncEngine) -> None:

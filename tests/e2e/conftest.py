@@ -166,7 +166,7 @@ class Desk:
 
     def hand_in(self, case: dict[str, Any] | None, content: bytes = b"the case's") -> dict[str, Any]:
         """A file of the lead's, in a case or in their inbox."""
-        params = {} if case is None else {"case": case["id"]}
+        params = {} if case is None else {"case_id": case["id"]}
         answer = self["lead"].put(f"/upload/{secrets.token_hex(8)}", content=content, params=params)
         assert answer.status_code == 201, answer.text
         entry: dict[str, Any] = answer.json()

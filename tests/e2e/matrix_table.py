@@ -166,23 +166,23 @@ PERMISSIONS = {
     "": "read_me read_shared",
     "files:read": "list_case_grants list_file_grants list_files list_grants read_file",
     "files:upload": "upload_file upload_raw",
-    "files:change": "delete_file revoke_grant update_file",
-    "files:change files:upload": "move_file",
-    "download:raw": "download_file head_file",
+    "files:manage": "delete_file revoke_grant update_file",
+    "files:manage files:upload": "move_file",
+    "files:download": "download_file head_file",
     "cases:read": "list_case_break_glass list_cases list_members read_case",
-    "cases:change": "create_case create_member delete_case delete_member update_case update_member",
+    "cases:manage": "create_case create_member delete_case delete_member update_case update_member",
     "account": (
         "confirm_password confirm_totp create_api_token create_download_link create_grant create_totp "
         "create_upload_link delete_totp list_api_tokens list_case_links list_links list_sessions logout "
         "logout_all revoke_all revoke_api_token revoke_link revoke_session update_password"
     ),
-    "administer": (
+    "admin": (
         "create_break_glass create_invitation create_user list_break_glass list_invitations list_users "
         "logout_user read_user reset_password reset_totp revoke_all_of_user revoke_invitation "
         "transfer_inbox update_user cancel_job list_jobs read_job retry_job"
     ),
-    "link:download": "download_shared_file head_shared_file",
-    "link:upload": "upload_shared_file upload_shared_raw",
+    "shared:download": "download_shared_file head_shared_file",
+    "shared:upload": "upload_shared_file upload_shared_raw",
 }
 """What the credential must be good for, and the routes that ask it; those of people without one are in no row."""
 
@@ -223,14 +223,14 @@ SAYS: dict[str, dict[str, Any]] = {
     "create_member": {"json": {"name": "{newcomer}", "role": "reader"}},
     "update_member": {"json": {"role": "contributor"}},
     "upload_file": {"files": {"file": "x"}},
-    "upload_file into case": {"data": {"case": "{case}"}, "files": {"file": "x"}},
+    "upload_file into case": {"data": {"case_id": "{case}"}, "files": {"file": "x"}},
     "upload_raw": {"content": "x"},
-    "upload_raw fresh case": {"content": "x", "params": {"case": "{case}"}},
+    "upload_raw fresh case": {"content": "x", "params": {"case_id": "{case}"}},
     "list_files": {"params": {"limit": "200"}},
-    "list_files of case": {"params": {"case": "{case}"}},
+    "list_files of case": {"params": {"case_id": "{case}"}},
     "update_file": {"json": {"description": "x"}},
-    "move_file inbox_file": {"json": {"case": "{owners_case}"}},
-    "move_file case_file": {"json": {"case": "{leads_case}"}},
+    "move_file inbox_file": {"json": {"case_id": "{owners_case}"}},
+    "move_file case_file": {"json": {"case_id": "{leads_case}"}},
     "create_break_glass": {"json": {"reason": REASON}},
     "list_grants": {"params": {"limit": "200"}},
     "list_grants given": {"params": {"given": "true", "limit": "200"}},

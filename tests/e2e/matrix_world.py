@@ -123,7 +123,7 @@ class Objects(dict[str, str]):
             "me": lambda: self._world.id_of(self._caller),
             "owner": lambda: self._world.id_of("own"),
             "inbox_file": lambda: self._file("own"),
-            "case_file": lambda: self._file("lead", case=self["case"]),
+            "case_file": lambda: self._file("lead", case_id=self["case"]),
             "case": self._case,
             "full_case": lambda: self["case"] if self["case_file"] else "",
             "owners_case": lambda: self._made("own", "/cases", title=_word())["id"],

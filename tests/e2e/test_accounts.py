@@ -115,9 +115,9 @@ MORE_THAN_ASKED = [
     ("/users", {"name": "eve", "role": "root"}),
     ("/users", {"name": "eve"}),
     ("/users", {"name": ["eve"], "role": "uploader"}),
-    ("/invitations", {"role": "admin", "hours": 0}),
-    ("/invitations", {"role": "admin", "hours": "72"}),
-    ("/invitations", {"role": "admin", "hours": 721}),
+    ("/invitations", {"role": "admin", "expires_in_hours": 0}),
+    ("/invitations", {"role": "admin", "expires_in_hours": "72"}),
+    ("/invitations", {"role": "admin", "expires_in_hours": 721}),
     ("/invitations", {"role": "admin", "expires_at": "2099-01-01T00:00:00Z"}),
     ("/auth/register", {"name": "eve", "password": PASSWORD, "role": "admin"}),
     ("/auth/register", {"name": "eve", "password": PASSWORD, "is_admin": True}),
@@ -166,7 +166,7 @@ def test_the_invited_come_in_once(made: Served) -> None:
         assert (registered.status_code, registered.json()["role"]) == (201, "auditor")
         assert problem(post(made, "/auth/register", name="eva", **given)) == (403, "invitation_refused")
         assert root.get("/invitations").json()["items"] == []
-        other = root.post("/invitations", json={"role": "admin", "hours": 1}).json()
+        other = root.post("/invitations", json={"role": "admin", "expires_in_hours": 1}).json()
         assert root.delete(f"/invitations/{other['id']}").status_code == 204
         assert problem(root.delete(f"/invitations/{other['id']}")) == (404, "not_found")
     taken_back = post(made, "/auth/register", name="eva", password=PASSWORD, invitation=other["secret"])
@@ -228,7 +228,7 @@ def test_an_authenticator_is_asked_for_from_its_confirmation_to_its_removal(made
         assert problem(token(made, "ada", totp=codes[0])) == (400, "invalid_grant")
         assert problem(ada.post("/users/me/totp", json={"password": PASSWORD})) == (409, "totp_enrolled")
         removal = {"password": PASSWORD, "totp": codes[1]}
-        assert ada.post("/users/me/totp/remove", json=removal).status_code == 204
+        assert ada.post("/users/me/totp/delete", json=removal).status_code == 204
     assert token(made, "ada").status_code == 200
     for secret in (totp.secret, *codes):
         assert secret not in made.log

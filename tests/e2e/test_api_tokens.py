@@ -12,7 +12,7 @@ from .conftest import Served
 from .raw import Wire, head
 from .seen import eventually, outcomes, problem
 
-EVERYTHING = ["files:read", "files:upload", "files:change", "download:raw"]
+EVERYTHING = ["files:read", "files:upload", "files:manage", "files:download"]
 SIZE, PIECE = 32 << 20, 1 << 16
 NOT_THERE = "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d"
 
@@ -57,8 +57,8 @@ def test_a_script_does_what_its_owner_could(portal: Served, analyst: httpx.Clien
 ROUTES = {
     "files:read": [("GET", "/files"), ("GET", f"/files/{NOT_THERE}")],
     "files:upload": [("PUT", "/upload/a.bin"), ("POST", "/files")],
-    "files:change": [("PATCH", f"/files/{NOT_THERE}"), ("DELETE", f"/files/{NOT_THERE}")],
-    "download:raw": [("GET", f"/files/{NOT_THERE}/content")],
+    "files:manage": [("PATCH", f"/files/{NOT_THERE}"), ("DELETE", f"/files/{NOT_THERE}")],
+    "files:download": [("GET", f"/files/{NOT_THERE}/content")],
     "account": [("POST", "/auth/logout"), ("POST", "/tokens"), ("GET", "/tokens"), ("DELETE", f"/tokens/{NOT_THERE}")],
 }
 
@@ -108,9 +108,9 @@ def test_a_token_is_bound_to_its_networks(portal: Served, analyst: httpx.Client)
         {"permissions": []},
         {"permissions": ["files:everything"]},
         {"permissions": ["account"]},
-        {"expires_in_days": 0},
-        {"expires_in_days": 367},
-        {"expires_in_days": "30"},
+        {"expires_in_hours": 0},
+        {"expires_in_hours": 8808},
+        {"expires_in_hours": "30"},
         {"networks": ["192.0.2.1/24"]},
         {"networks": ["everywhere"]},
         {"networks": [False]},

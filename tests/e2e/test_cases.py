@@ -121,20 +121,23 @@ def test_glass_is_broken_for_all_its_case_to_see(desk: Desk) -> None:
 
 def test_the_case_stands_before_the_file_in_a_form(desk: Desk) -> None:
     case = desk.open_case()
-    parts = [("file", ("x", CONTENT)), ("case", (None, case["id"]))]
+    parts = [("file", ("x", CONTENT)), ("case_id", (None, case["id"]))]
     assert problem(desk["lead"].post("/files", files=parts)) == (400, "invalid_input")
-    assert desk["lead"].post("/files", data={"case": ""}, files={"file": ("x", CONTENT)}).json()["case"] is None
+    assert desk["lead"].post("/files", data={"case_id": ""}, files={"file": ("x", CONTENT)}).json()["case_id"] is None
     entry = desk["lead"].post("/files", files=parts[::-1]).json()
-    assert entry["case"] == case["id"]
+    assert entry["case_id"] == case["id"]
 
 
 @pytest.mark.parametrize("text", ["1", "x", "{}", "' OR 1=1", "../", "0" * 31, "urn:uuid:" + "0" * 32])
 def test_a_case_that_is_no_id_is_refused(desk: Desk, text: str) -> None:
-    assert desk["lead"].post("/files", data={"case": text}, files={"file": ("x", CONTENT)}).status_code == 422
-    assert desk["lead"].put("/upload/x", params={"case": text}, content=CONTENT).status_code in {404, 422}
-    assert desk["lead"].get("/files", params={"case": text}).status_code in {404, 422}
+    assert desk["lead"].post("/files", data={"case_id": text}, files={"file": ("x", CONTENT)}).status_code == 422
+    assert desk["lead"].put("/upload/x", params={"case_id": text}, content=CONTENT).status_code in {404, 422}
+    assert desk["lead"].get("/files", params={"case_id": text}).status_code in {404, 422}
     entry = desk.hand_in(None)
-    assert desk["lead"].post(f"/files/{entry['id']}/move", json={"case": text}, headers=ANY).status_code in {404, 422}
+    assert desk["lead"].post(f"/files/{entry['id']}/move", json={"case_id": text}, headers=ANY).status_code in {
+        404,
+        422,
+    }
     assert desk["lead"].post(f"/files/{entry['id']}/move", json={}, headers=ANY).status_code == 422
 
 
@@ -142,15 +145,15 @@ def test_a_file_moves_and_is_read_where_it_is(desk: Desk) -> None:
     case = desk.open_case()
     entry = desk.hand_in(None)
     url = f"/files/{entry['id']}"
-    assert entry["case"] is None
+    assert entry["case_id"] is None
     assert problem(desk["reader"].get(url)) == (404, "not_found")
-    assert problem(desk["lead"].post(f"{url}/move", json={"case": case["id"]})) == (428, "precondition_required")
-    moved = desk["lead"].post(f"{url}/move", json={"case": case["id"]}, headers={"If-Match": '"1"'})
-    here = {"case": case["id"], "version": 2, "available_at": moved.json()["available_at"]}
+    assert problem(desk["lead"].post(f"{url}/move", json={"case_id": case["id"]})) == (428, "precondition_required")
+    moved = desk["lead"].post(f"{url}/move", json={"case_id": case["id"]}, headers={"If-Match": '"1"'})
+    here = {"case_id": case["id"], "version": 2, "available_at": moved.json()["available_at"]}
     assert (moved.json(), moved.headers["etag"]) == (entry | here, '"2"')
     assert here["available_at"] > entry["available_at"]
     assert desk["reader"].get(f"{url}/content").content == CONTENT
-    back = desk["lead"].post(f"{url}/move", json={"case": None}, headers={"If-Match": '"2"'})
+    back = desk["lead"].post(f"{url}/move", json={"case_id": None}, headers={"If-Match": '"2"'})
     assert back.json() == entry | {"version": 3, "available_at": back.json()["available_at"]}
     assert problem(desk["reader"].get(url)) == (404, "not_found")
 
@@ -159,7 +162,7 @@ def test_a_closed_case_takes_no_file_and_gives_its_own(desk: Desk) -> None:
     case = desk.open_case()
     entry = desk.hand_in(case)
     desk["lead"].patch(f"/cases/{case['id']}", json={"status": "closed"}, headers=ANY)
-    assert problem(desk["lead"].put("/upload/x", content=CONTENT, params={"case": case["id"]})) == (
+    assert problem(desk["lead"].put("/upload/x", content=CONTENT, params={"case_id": case["id"]})) == (
         409,
         "case_read_only",
     )
@@ -195,7 +198,7 @@ def test_a_member_who_is_removed_has_handed_in_nothing(desk: Desk) -> None:
         assert desk["lead"].delete(f"/cases/{case['id']}/members/{desk.id_of('contributor')}").status_code == 204
         yield b"x" * 1000
 
-    refused = desk["contributor"].put("/upload/late", content=body(), params={"case": case["id"]})
+    refused = desk["contributor"].put("/upload/late", content=body(), params={"case_id": case["id"]})
     assert problem(refused) == (404, "not_found")
-    assert desk["lead"].get("/files", params={"case": case["id"]}).json()["items"] == []
+    assert desk["lead"].get("/files", params={"case_id": case["id"]}).json()["items"] == []
     assert desk["lead"].delete(f"/cases/{case['id']}", headers=ANY).status_code == 204

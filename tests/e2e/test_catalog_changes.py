@@ -207,7 +207,7 @@ def test_a_deleted_file_is_gone_everywhere(portal: Served, analyst: httpx.Client
     assert rows(portal, "SELECT status, record FROM files WHERE id = ?", file_id) == [("deleted", None)]
     last = events(portal, entry["id"])[-1]
     assert last["event"] == "file.deleted"
-    assert last["details"] == {"name": entry["name"], "sha256": entry["sha256"], "case": None}
+    assert last["details"] == {"name": entry["name"], "sha256": entry["sha256"], "case_id": None}
 
 
 def test_a_refused_change_leaves_no_trace_in_the_record(portal: Served, analyst: httpx.Client) -> None:

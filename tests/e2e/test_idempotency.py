@@ -142,8 +142,8 @@ def test_tokens_of_two_cases_have_keys_of_their_own(analyst: httpx.Client, way: 
         token = analyst.post("/tokens", json=told).json()["token"]
         with httpx.Client(base_url=analyst.base_url, headers={"X-API-Token": token}, timeout=60) as collector:
             for _ in range(2):
-                created = hand_in(collector, way, under, f"host {number}".encode(), case=case)
-                assert (created.status_code, created.json()["case"]) == (201, case)
+                created = hand_in(collector, way, under, f"host {number}".encode(), case_id=case)
+                assert (created.status_code, created.json()["case_id"]) == (201, case)
                 made.add(created.json()["id"])
     made.add(hand_in(analyst, way, under, b"host 3").json()["id"])
     assert len(made) == 3
@@ -156,7 +156,7 @@ def test_a_key_whose_file_is_out_of_reach_is_told_so(portal: Served, analyst: ht
         me = other.get("/users/me").json()
         member = {"name": me["name"], "role": "contributor"}
         assert analyst.post(f"/cases/{case}/members", json=member).status_code == 201
-        first = hand_in(other, "raw", under, case=case)
+        first = hand_in(other, "raw", under, case_id=case)
         assert first.status_code == 201
         assert analyst.delete(f"/cases/{case}/members/{me['id']}").status_code == 204
         assert problem(hand_in(other, "raw", under)) == (409, "idempotency_gone")

@@ -145,7 +145,7 @@ def test_a_links_token_opens_no_other_route(portal: Served, analyst: httpx.Clien
 def test_nobody_elses_credential_opens_the_shared_routes(portal: Served, analyst: httpx.Client) -> None:
     file_id = hand_in(analyst)
     made = make(analyst, "download", file_ids=[file_id])
-    token = analyst.post("/tokens", json={"name": "a script", "permissions": ["download:raw"]}).json()["token"]
+    token = analyst.post("/tokens", json={"name": "a script", "permissions": ["files:download"]}).json()["token"]
     for credential in (token, made["secret"], "a.b.c", analyst.headers["authorization"].removeprefix("Bearer ")):
         with stranger(portal, credential) as client:
             assert problem(client.get("/shared")) == (401, "not_signed_in")
@@ -155,7 +155,7 @@ def test_nobody_elses_credential_opens_the_shared_routes(portal: Served, analyst
 
 
 def test_no_token_is_made_for_the_shared_routes(analyst: httpx.Client) -> None:
-    for permission in ("link:download", "link:upload"):
+    for permission in ("shared:download", "shared:upload"):
         answer = analyst.post("/tokens", json={"name": "a script", "permissions": [permission]})
         assert problem(answer)[0] == 422
 
@@ -175,10 +175,10 @@ def test_what_comes_in_is_in_the_case_and_nothing_of_it_can_be_read(portal: Serv
         offered = client.get("/shared").json()
         assert (offered["files"], offered["uses_left"], offered["bytes_left"]) == ([], 1, 1000 - 2 * len(CONTENT))
         assert (offered["message"], offered["kinds"]) == ("Logs, please.", ["log"])
-        found = analyst.get("/files", params={"case": case_id, "name": name}).json()["items"]
+        found = analyst.get("/files", params={"case_id": case_id, "name": name}).json()["items"]
         assert len(found) == 2
         for file in found:
-            assert (file["case"], file["uploaded_by"]) == (case_id, f"link:{made['id']}")
+            assert (file["case_id"], file["uploaded_by"]) == (case_id, f"link:{made['id']}")
             assert problem(client.get(f"/shared/files/{file['id']}/content")) == (403, "insufficient_scope")
             assert analyst.get(f"/files/{file['id']}/content").content == CONTENT
 
@@ -186,7 +186,7 @@ def test_what_comes_in_is_in_the_case_and_nothing_of_it_can_be_read(portal: Serv
 @pytest.mark.parametrize(
     ("said", "answer"),
     [
-        ({"kind": "log", "case": NOT_THERE}, (422, "validation_failed")),
+        ({"kind": "log", "case_id": NOT_THERE}, (422, "validation_failed")),
         ({"kind": "log", "owner_id": NOT_THERE}, (422, "validation_failed")),
         ({"kind": "pcap"}, (422, "kind_refused")),
         ({}, (422, "kind_refused")),
@@ -286,9 +286,9 @@ def test_what_ends_a_link_breaks_its_download_off(portal: Served, analyst: httpx
         case_id = open_case(maker)
         joined = maker.post(f"/cases/{case_id}/members", json={"name": "analyst", "role": "lead"})
         assert joined.status_code == 201, joined.text
-        big = hand_in(maker, secrets.token_bytes(SIZE), case=case_id)
+        big = hand_in(maker, secrets.token_bytes(SIZE), case_id=case_id)
         made = make(maker, "download", case_id=case_id)
-        maker_id = made["made_by"]
+        maker_id = made["created_by"]
     token = redeem(portal, made)
     with Wire(portal.port, receive_buffer=1 << 14) as wire:
         wire.send(head("GET", f"/api/v1/shared/files/{big}/content", f"Authorization: Bearer {token}"))
@@ -401,7 +401,7 @@ def test_a_password_is_asked_for_and_guesses_wait(portal: Served, analyst: httpx
         ("upload", {"password": "short"}),
         ("upload", {"password": "passwordpassword"}),
         ("upload", {"password": "x" * 1025}),
-        ("upload", {"made_by": NOT_THERE}),
+        ("upload", {"created_by": NOT_THERE}),
         ("upload", {"secret": "prl_chosen"}),
         ("upload", {"used": -5}),
     ],

@@ -80,14 +80,14 @@ def test_an_api_token_is_worth_the_same_in_either_header(world: World, who: str)
 
 GOOD_EVERYWHERE = {"read_me", "create_token", "redeem_link", "healthz", "readyz", "openapi", "docs", "asset stylesheet"}
 OUTWARD = {
-    "a file of the case into the inbox": ("POST", "/files/{in}/move", {"json": {"case": None}}),
-    "a file of the case into another": ("POST", "/files/{in}/move", {"json": {"case": "{case}"}}),
-    "a file of another case into it": ("POST", "/files/{case_file}/move", {"json": {"case": "{leads_case}"}}),
+    "a file of the case into the inbox": ("POST", "/files/{in}/move", {"json": {"case_id": None}}),
+    "a file of the case into another": ("POST", "/files/{in}/move", {"json": {"case_id": "{case}"}}),
+    "a file of another case into it": ("POST", "/files/{case_file}/move", {"json": {"case_id": "{leads_case}"}}),
     "an upload to the inbox": ("PUT", "/upload/x", {"content": "x"}),
-    "an upload to another case": ("PUT", "/upload/x", {"content": "x", "params": {"case": "{case}"}}),
+    "an upload to another case": ("PUT", "/upload/x", {"content": "x", "params": {"case_id": "{case}"}}),
     "a form for the inbox": ("POST", "/files", {"files": {"file": "x"}}),
-    "a form for another case": ("POST", "/files", {"data": {"case": "{case}"}, "files": {"file": "x"}}),
-    "the files of another case": ("GET", "/files", {"params": {"case": "{case}"}}),
+    "a form for another case": ("POST", "/files", {"data": {"case_id": "{case}"}, "files": {"file": "x"}}),
+    "the files of another case": ("GET", "/files", {"params": {"case_id": "{case}"}}),
 }
 
 
@@ -101,13 +101,13 @@ def test_a_token_for_one_case_succeeds_nowhere_outside_of_it() -> None:
 def test_a_token_for_one_case_takes_nothing_across_its_border(world: World, what: str) -> None:
     method, path, says = OUTWARD[what]
     here = world.shared["leads_case"]
-    inside = done(world.clients["lead"].put("/upload/x", content="x", params={"case": here}))["id"]
+    inside = done(world.clients["lead"].put("/upload/x", content="x", params={"case_id": here}))["id"]
     objects = {**{name: world.shared[name] for name in ("case", "case_file", "leads_case")}, "in": inside}
     before = written(world)
     answer = world.clients["conf"].request(method, path.format(**objects), **filled(says, objects), headers=ANY)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert written(world) == before
-    assert done(world.clients["conf"].get(f"/files/{inside}"))["case"] == here
+    assert done(world.clients["conf"].get(f"/files/{inside}"))["case_id"] == here
 
 
 def test_every_route_has_a_row_and_every_row_a_route() -> None:

@@ -23,19 +23,19 @@ def test_names_stand_where_ids_do(portal: Served) -> None:
         case = done(ana.post("/cases", json={"title": "a case"}))
         assert case["created_by_name"] == done(ana.get("/cases"))["items"][0]["created_by_name"] == "ana"
         member = done(adm.post(f"/cases/{case['id']}/members", json={"name": "ben", "role": "reader"}))
-        assert (member["added_by_name"], member["disabled"]) == ("adm", False)
-        file = done(ana.put("/upload/x", content=b"x", params={"case": case["id"]}))
+        assert (member["created_by_name"], member["disabled"]) == ("adm", False)
+        file = done(ana.put("/upload/x", content=b"x", params={"case_id": case["id"]}))
         for entry in (file, done(ben.get(f"/files/{file['id']}")), done(ben.get("/files"))["items"][0]):
             assert (entry["owner_name"], entry["uploaded_by_name"]) == ("ana", "ana")
         given = done(ana.post(f"/files/{file['id']}/grants", json={"name": "cy"}))
-        assert (given["name"], given["granted_by_name"], given["case"]) == ("cy", "ana", case["id"])
+        assert (given["name"], given["created_by_name"], given["case_id"]) == ("cy", "ana", case["id"])
         with portal.client("cy") as cy:
             (got,) = done(cy.get("/grants"))["items"]
-            assert (got["file_id"], got["granted_by_name"]) == (file["id"], "ana")
+            assert (got["file_id"], got["created_by_name"]) == (file["id"], "ana")
         for kind in ("download", "upload"):
-            assert done(ana.post(f"/links/{kind}", json={"case_id": case["id"]}))["made_by_name"] == "ana"
+            assert done(ana.post(f"/links/{kind}", json={"case_id": case["id"]}))["created_by_name"] == "ana"
         for url, who in (("/links", ana), (f"/cases/{case['id']}/links", adm)):
-            assert done(who.get(url))["items"][0]["made_by_name"] == "ana"
+            assert done(who.get(url))["items"][0]["created_by_name"] == "ana"
         done(adm.post(f"/files/{file['id']}/break-glass", json={"reason": REASON}))
         adm.get(f"/files/{file['id']}/content")
         for url, who in ((f"/cases/{case['id']}/break-glass", ana), ("/break-glass", adm)):
@@ -52,7 +52,7 @@ def test_an_uploader_account_is_told_its_own_name_alone(portal: Served) -> None:
         case = done(ana.post("/cases", json={"title": "a case"}))["id"]
         done(ana.post(f"/cases/{case}/members", json={"name": "upl", "role": "uploader"}))
         assert done(upl.get(f"/cases/{case}"))["created_by_name"] is None
-        assert done(upl.put("/upload/x", content=b"x", params={"case": case}))["owner_name"] == "upl"
+        assert done(upl.put("/upload/x", content=b"x", params={"case_id": case}))["owner_name"] == "upl"
         mine = done(upl.put("/upload/y", content=b"y"))["id"]
         answers = [upl.post(f"/files/{mine}/grants", json={"name": name}) for name in ("ana", "nobody-at-all")]
         first, second = ({**answer.json(), "request_id": ""} for answer in answers)

@@ -147,9 +147,9 @@ REFUSED = {
     "a form of another charset": (one("_charset_", b"windows-1252") + FILE, "_charset_"),
     "a file in base64": (FILE.replace(b"\r\n\r\n", b"\r\nContent-Transfer-Encoding: base64\r\n\r\n", 1), "encoded"),
     "a file's MD5": (FILE.replace(b"\r\n\r\n", b"\r\nContent-MD5: AAAA\r\n\r\n", 1), "Content-Md5 cannot be verified"),
-    "the case behind the file": (FILE + one("case", secrets.token_hex(16).encode()), "case"),
+    "the case behind the file": (FILE + one("case_id", secrets.token_hex(16).encode()), "case_id"),
     "another case behind the file": (
-        FILE + one("case", b"0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d"),
+        FILE + one("case_id", b"0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d"),
         "The case belongs into the query",
     ),
 }
@@ -166,17 +166,17 @@ def test_a_refusal_says_what_is_wrong(analyst: httpx.Client, form: bytes, told: 
 def test_a_case_may_be_said_in_the_query_of_a_form(analyst: httpx.Client, way: str) -> None:
     """A generated client writes the fields that must be there first: the file."""
     case = analyst.post("/cases", json={"title": "a case"}).json()["id"]
-    field = one("case", case.encode())
+    field = one("case_id", case.encode())
     form = {"query": FILE, "query and field behind": FILE + field, "field in front": field + FILE}[way]
-    created = post(analyst, form + END, "bound", f"?case={case}" if "query" in way else "")
-    assert (created.status_code, created.json()["case"]) == (201, case)
+    created = post(analyst, form + END, "bound", f"?case_id={case}" if "query" in way else "")
+    assert (created.status_code, created.json()["case_id"]) == (201, case)
 
 
 def test_a_case_in_the_query_is_judged_before_the_files_first_byte(portal: Served, analyst: httpx.Client) -> None:
     nowhere = "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d"
     kind = "Content-Type: multipart/form-data; boundary=bound"
     with Wire(portal.port) as wire:
-        target = f"/api/v1/files?case={nowhere}"
+        target = f"/api/v1/files?case_id={nowhere}"
         wire.send(head("POST", target, bearer(analyst), kind, length(10_000_000)), FILE[:-2])
         assert problem(wire.answer()) == (404, "not_found")
         assert wire.ended()

@@ -35,7 +35,7 @@ def test_nine_tries_of_an_insider_are_on_record(portal: Served) -> None:
         me = done(eve.get("/users/me"))["id"]
         case = done(ana.post("/cases", json={"title": "a case"}))["id"]
         file = done(ana.put("/upload/x", content=b"x"))["id"]
-        held = done(ana.put("/upload/x", content=b"x", params={"case": case}))["id"]
+        held = done(ana.put("/upload/x", content=b"x", params={"case_id": case}))["id"]
         token = done(eve.post("/tokens", json={"name": "t", "permissions": ["files:upload"]}))
         scripts = httpx.Client(base_url=eve.base_url, headers={"X-API-Token": token["token"]})
         by_token = f"user:{me}/token:{token['id']}"
@@ -45,7 +45,7 @@ def test_nine_tries_of_an_insider_are_on_record(portal: Served) -> None:
             (eve.get(f"/files/{file}"), "files.read", "not_found", file),
             (eve.delete(f"/files/{file}", headers=ANY), "files.delete", "not_found", file),
             (eve.get(f"/cases/{case}"), "cases.read", "not_found", case),
-            (eve.put("/upload/x", content=b"x", params={"case": case}), "files.create", "not_found", case),
+            (eve.put("/upload/x", content=b"x", params={"case_id": case}), "files.create", "not_found", case),
             (eve.patch(f"/users/{me}", json={"role": "admin"}, headers=ANY), "users.manage", "forbidden", me),
             (eve.get("/users"), "users.manage", "forbidden", None),
             (adm.get(f"/files/{held}/content"), "files.download", "forbidden", held),

@@ -54,7 +54,7 @@ def work(lead: httpx.Client, admin: httpx.Client) -> None:
     ids = [lead.put(f"/upload/{n}.bin", content=content).json()["id"] for n, content in enumerate((large, small))]
     assert [lead.get(f"/files/{file_id}/content").content for file_id in ids] == [large, small]
     case = lead.post("/cases", json={"title": "a case"}).json()["id"]
-    moved = lead.post(f"/files/{ids[0]}/move", json={"case": case}, headers={"If-Match": "*"})
+    moved = lead.post(f"/files/{ids[0]}/move", json={"case_id": case}, headers={"If-Match": "*"})
     assert moved.status_code == 200, moved.text
     statuses = [
         lead.post("/links/upload", json={"case_id": case}).status_code,

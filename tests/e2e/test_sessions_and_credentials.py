@@ -15,7 +15,7 @@ from .seen import problem
 
 ANY = {"If-Match": "*"}
 DAY, WEEK = {"expires_in_hours": 12}, {"expires_in_hours": 168}
-TOKEN = {"name": "a script", "permissions": ["files:read", "files:upload", "download:raw"]}
+TOKEN = {"name": "a script", "permissions": ["files:read", "files:upload", "files:download"]}
 STALE = "UPDATE sessions SET proved_at = datetime(proved_at, '-16 minutes')"
 OVER = "UPDATE sessions SET expires_at = created_at"
 
@@ -90,7 +90,7 @@ def test_what_ends_things_or_is_short_asks_for_none(portal: Served) -> None:
         sql(portal, STALE)
         done(ana.post("/links/upload", json=DAY))
         done(admin.post(f"/users/{user_id}/logout"))
-        done(admin.post(f"/users/{user_id}/end-everything"))
+        done(admin.post(f"/users/{user_id}/revoke-all"))
         done(admin.patch(f"/users/{user_id}", json={"disabled": True}, headers=ANY))
 
 
@@ -112,10 +112,10 @@ def test_everything_of_an_account_ends_at_once(portal: Served, by: str) -> None:
         token = done(ben.post("/tokens", json={**TOKEN, "case_id": case}))["token"]
         link = done(ben.post("/links/download", json={"file_ids": [file], **WEEK}))["secret"]
         done(ben.post(f"/files/{file}/grants", json={"name": "ana"}))
-        new = {"current_password": PASSWORD, "new_password": PASSWORD, "end_everything": True}
+        new = {"current_password": PASSWORD, "new_password": PASSWORD, "revoke_all": True}
         acts: dict[str, Callable[[], Any]] = {
-            "owner": lambda: done(ben.post("/auth/end-everything")),
-            "administrator": lambda: done(admin.post(f"/users/{me}/end-everything")),
+            "owner": lambda: done(ben.post("/auth/revoke-all")),
+            "administrator": lambda: done(admin.post(f"/users/{me}/revoke-all")),
             "password": lambda: done(ben.post("/users/me/password", json=new)),
             "command line": lambda: portal.cli("users", "logout", "ben", "--everything"),
         }
@@ -127,7 +127,7 @@ def test_everything_of_an_account_ends_at_once(portal: Served, by: str) -> None:
     assert problem(redeemed) == (403, "link_refused")
     with portal.client("ana") as ana:
         assert ana.get(f"/files/{file}").status_code == 404
-    (event,) = [e for e in portal.audit() if e["event"] == "user.everything_ended" and e["subject"] == me][-1:]
+    (event,) = [e for e in portal.audit() if e["event"] == "user.everything_revoked" and e["subject"] == me][-1:]
     counts = {kind: event["details"][kind] for kind in ("api_tokens", "links", "grants")}
     assert counts == {"api_tokens": 1, "links": 1, "grants": 1}
 
@@ -138,7 +138,7 @@ def test_a_reset_ends_what_a_thief_made_unless_it_is_told_not_to(portal: Served,
         me = thief.get("/users/me").json()["id"]
         token = done(thief.post("/tokens", json=TOKEN))["token"]
         link = done(thief.post("/links/upload", json=WEEK))["secret"]
-        done(admin.post(f"/users/{me}/reset-password", params={"end_everything": "false"} if keep else {}))
+        done(admin.post(f"/users/{me}/reset-password", params={"revoke_all": "false"} if keep else {}))
         assert thief.get("/users/me").status_code == 401
     with holding(portal, token) as script:
         assert script.get("/files").status_code == (200 if keep else 401)
@@ -164,7 +164,7 @@ def test_a_session_is_listed_and_ended_by_itself(portal: Served) -> None:
         mine = done(there.get("/sessions", params={"limit": 1}))
         assert [each["current"] for each in mine["items"]] == [True]
         assert mine["items"][0]["address"] == "127.0.0.1"
-        assert mine["items"][0]["agent"].startswith("python-httpx/")
+        assert mine["items"][0]["user_agent"].startswith("python-httpx/")
         assert mine["next_cursor"] is not None
         ended = f"/sessions/{mine['items'][0]['id']}"
         assert problem(dan.delete(ended)) == (404, "not_found")

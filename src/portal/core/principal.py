@@ -30,15 +30,15 @@ class Permission(StrEnum):
 
     FILES_READ = "files:read"
     FILES_UPLOAD = "files:upload"
-    FILES_CHANGE = "files:change"
-    DOWNLOAD_RAW = "download:raw"
-    DOWNLOAD_WRAPPED = "download:wrapped"  # as a protected archive; nothing delivers one yet
+    FILES_CHANGE = "files:manage"
+    DOWNLOAD_RAW = "files:download"
+    DOWNLOAD_WRAPPED = "files:download_wrapped"  # as a protected archive; nothing delivers one yet
     CASES_READ = "cases:read"
-    CASES_CHANGE = "cases:change"
+    CASES_CHANGE = "cases:manage"
     ACCOUNT = "account"
-    ADMINISTER = "administer"
-    LINK_DOWNLOAD = "link:download"
-    LINK_UPLOAD = "link:upload"
+    ADMINISTER = "admin"
+    LINK_DOWNLOAD = "shared:download"
+    LINK_UPLOAD = "shared:upload"
 
 
 OF_LINKS: Final = frozenset({Permission.LINK_DOWNLOAD, Permission.LINK_UPLOAD})

@@ -25,7 +25,7 @@ from portal.web.limits import classes_of, document_limits
 _IF_MATCH = r'^("(0|[1-9]\d{0,8})"|\*)$'  # what can match at all
 _LONG = 500  # characters, each up to twelve bytes in a path
 _FRAMEWORKS = ("HTTPValidationError", "ValidationError")  # FastAPI's own 422: ours is a problem like any other
-_SIGN_IN_ONLY = {"account", "administer"}  # permissions that no API token has
+_SIGN_IN_ONLY = {"account", "admin"}  # permissions that no API token has
 _REQUEST_ID = {
     "required": True,
     "schema": {"type": "string", "format": "uuid"},

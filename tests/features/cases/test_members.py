@@ -36,7 +36,7 @@ async def test_a_member_is_let_in_under_their_name_in_any_case(office: Office, l
     assert (await office.members.list(bob, case.id))[1] == member
     (event,) = await office.record("case.member_added")
     assert (event["actor"], event["subject"]) == (lead.actor, str(case.id))
-    assert event["details"] == {"user": str(bob.user_id), "role_before": None, "role_after": "contributor"}
+    assert event["details"] == {"user_id": str(bob.user_id), "role_before": None, "role_after": "contributor"}
 
 
 async def test_a_member_is_let_in_once(office: Office, lead: Principal) -> None:
@@ -143,7 +143,7 @@ async def test_a_change_of_role_is_on_record(office: Office, lead: Principal) ->
     changed = await office.members.set_role(lead, case.id, bob.user_id, LEAD, ORIGIN)
     assert (changed.user_id, changed.role) == (bob.user_id, LEAD)
     (event,) = await office.record("case.member_changed")
-    assert event["details"] == {"user": str(bob.user_id), "role_before": "reader", "role_after": "lead"}
+    assert event["details"] == {"user_id": str(bob.user_id), "role_before": "reader", "role_after": "lead"}
 
 
 async def test_everybody_may_leave_and_is_then_a_stranger(office: Office, lead: Principal) -> None:

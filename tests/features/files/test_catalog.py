@@ -182,7 +182,7 @@ async def test_a_delete_leaves_neither_key_nor_byte(house: House, analyst: Princ
     await house.catalog.delete(analyst, file.id, 1, ORIGIN)
     assert (await house.statuses(), house.store.blobs, await house.rows("blobs")) == (["deleted"], {}, [])
     (event,) = await house.record("file.deleted")
-    assert event["details"] == {"name": file.name, "sha256": file.sha256, "case": None}
+    assert event["details"] == {"name": file.name, "sha256": file.sha256, "case_id": None}
     with pytest.raises(NotFound):
         await house.catalog.delete(analyst, file.id, ANY_VERSION, ORIGIN)
 

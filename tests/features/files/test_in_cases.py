@@ -58,7 +58,7 @@ async def test_a_file_in_a_case_is_under_the_cases_own_key(house: House, analyst
     assert UUID(str(blob["data_key_id"])) == file.data_key_id
     assert await house.fetch(analyst, file.id) == CONTENT
     (event,) = await house.record("file.uploaded")
-    assert event["details"]["case"] == str(case.id)
+    assert event["details"]["case_id"] == str(case.id)
 
 
 async def test_two_cases_and_an_inbox_have_three_keys(house: House, analyst: Principal, case: CaseView) -> None:

@@ -247,7 +247,7 @@ async def test_an_end_to_all_sessions_leaves_the_password(
     await accounts.end_sessions(root, ada.id, HERE)
     assert not any([await lives(sessions, database, each) for each in is_owner])
     assert await lives(sessions, database, await signed_in(sessions, "Ada"))
-    (event,) = await record(database, "user.sessions_ended")
+    (event,) = await record(database, "user.sessions_revoked")
     assert (event.actor, event.subject) == (root.actor, str(ada.id))
 
 

@@ -132,5 +132,5 @@ async def test_signing_out_everywhere_ends_this_session_too_and_nobody_elses(
     hers = await signed_in(sessions, "Eve")
     await owner.end_all_sessions(mine, HERE)
     assert [await lives(sessions, database, each) for each in (mine, other, hers)] == [False, False, True]
-    (event,) = await record(database, "user.sessions_ended")
+    (event,) = await record(database, "user.sessions_revoked")
     assert (event.actor, event.subject) == (mine.actor, str(ada.id))

@@ -8,7 +8,7 @@ from portal.features.authz.relation import CaseRole, CaseStatus
 from portal.features.identity.accounts import UserChanges
 from portal.features.links.endings import end_of_account
 from portal.features.links.link_sessions import LinkRefused
-from portal.features.links.views import CreatedLink, LinkState
+from portal.features.links.views import CreatedLink, LinkStatus
 from tests.features.files.conftest import ORIGIN, House
 
 from .conftest import Clock, Desk
@@ -27,8 +27,8 @@ async def refused(desk: Desk, made: CreatedLink) -> bool:
     return False
 
 
-async def states(desk: Desk, who: Principal) -> list[LinkState]:
-    return [link.state for link in (await desk.links.list(who, None, 10)).items]
+async def states(desk: Desk, who: Principal) -> list[LinkStatus]:
+    return [link.status for link in (await desk.links.list(who, None, 10)).items]
 
 
 @pytest.mark.parametrize("loss", ["disabled", "removed", "made_a_reader", "demoted"])
@@ -49,14 +49,14 @@ async def test_a_right_that_comes_back_brings_no_link_back(
             await desk.members.remove(lead, case_id, maker.user_id, ORIGIN)
         case _:
             await desk.members.set_role(lead, case_id, maker.user_id, CaseRole.READER, ORIGIN)
-    why = LinkState.MAKER_DISABLED if loss == "disabled" else LinkState.MAKER_LOST_RIGHT
+    why = LinkStatus.CREATOR_DISABLED if loss == "disabled" else LinkStatus.CREATOR_LOST_RIGHT
     back = UserChanges(role=Role.ANALYST, disabled=False)
     await house.identity.accounts.change("a test", maker.user_id, None, back, ORIGIN)
     if loss == "removed":
         await desk.joins(lead, case_id, maker, CaseRole.CONTRIBUTOR)
     await desk.members.set_role(lead, case_id, maker.user_id, CaseRole.CONTRIBUTOR, ORIGIN)
     assert await refused(desk, made)
-    assert [link.state for link in (await desk.links.of_case(lead, case_id, None, 10)).items] == [why]
+    assert [link.status for link in (await desk.links.of_case(lead, case_id, None, 10)).items] == [why]
     assert await states(desk, admin) == await states(desk, maker) == [why]
     (event,) = await house.record("link.revoked")
     assert (event["actor"], event["subject"]) == (by, str(made.link.id))
@@ -69,7 +69,7 @@ async def test_everything_of_an_account_ends_and_nothing_of_another(desk: Desk, 
     assert await ended(desk, lead, everything=True) == 2
     assert await ended(desk, lead, everything=True) == 0
     assert [await refused(desk, made) for made in (*mine, is_owner)] == [True, True, False]
-    assert await states(desk, lead) == [LinkState.CREDENTIALS_ENDED] * 2
+    assert await states(desk, lead) == [LinkStatus.CREATOR_REVOKED_ALL] * 2
 
 
 async def test_what_runs_by_a_link_whose_time_is_over_ends_with_everything(
@@ -107,4 +107,4 @@ async def test_who_clears_up_takes_an_ended_link_off_the_lists(desk: Desk, lead:
 async def test_a_maker_disabled_in_the_database_is_shown(desk: Desk, house: House, lead: Principal) -> None:
     await desk.upload_link(lead)
     await house.execute("UPDATE users SET disabled_at = created_at")
-    assert await states(desk, lead) == [LinkState.MAKER_DISABLED]
+    assert await states(desk, lead) == [LinkStatus.CREATOR_DISABLED]

@@ -155,9 +155,9 @@ async def test_making_and_revoking_is_on_record(desk: Desk, house: House, lead: 
     created, revoked = await house.record("link.created", "link.revoked")
     for event in (created, revoked):
         assert (event["actor"], event["subject"]) == (lead.actor, str(made.link.id))
-        assert event["details"]["case"] == str(case_id)
-        assert (event["details"]["most"], event["details"]["most_bytes"]) == (3, 900)
-        assert event["details"]["password"] is True
+        assert event["details"]["case_id"] == str(case_id)
+        assert (event["details"]["max_uses"], event["details"]["max_bytes"]) == (3, 900)
+        assert event["details"]["has_password"] is True
 
 
 async def test_every_live_link_is_seen_by_maker_lead_auditor_and_administrator(

@@ -139,7 +139,7 @@ async def test_what_comes_in_is_in_the_case_and_says_by_which_link(desk: Desk, h
     assert (file.case_id, file.owner_id, file.uploaded_by) == (case_id, lead.user_id, f"link:{made.link.id}")
     assert await house.fetch(lead, file.id) == CONTENT
     (event,) = await house.record("file.uploaded")
-    assert (event["actor"], event["details"]["case"]) == (f"link:{made.link.id}", str(case_id))
+    assert (event["actor"], event["details"]["case_id"]) == (f"link:{made.link.id}", str(case_id))
     assert (await house.hand_in(lead)).uploaded_by == lead.actor
 
 

@@ -17,9 +17,9 @@ client.setConfig({ auth: () => signedIn.access_token }); // it is asked for each
 const { data: sent } = await uploadFile({ ...ok, body: { file: new File([blob], 'by form.bin') } });
 const { data: opened } = await createCase({ ...ok, body: { title: 'A case' } });
 const { data: inCase } = await uploadFile({
-  ...ok, body: { file: new File([blob], 'of case.bin'), description: 'as evidence' }, query: { case: opened.id },
+  ...ok, body: { file: new File([blob], 'of case.bin'), description: 'as evidence' }, query: { case_id: opened.id },
 });
-assert.equal(inCase.case, opened.id);
+assert.equal(inCase.case_id, opened.id);
 const { data: raw } = await uploadRaw({ ...ok, path: { filename: 'raw.bin' }, body: blob });
 assert.deepEqual([raw.size, raw.sha256], [content.length, sent.sha256]);
 

@@ -14,8 +14,8 @@ with ApiClient(Configuration(host=url, access_token=signed_in.access_token)) as 
     files = FilesApi(client)
     sent = files.upload_file(("by form.bin", content))
     case = CasesApi(client).create_case(CaseCreate(title="A case"))
-    in_case = files.upload_file(("of case.bin", content), case=case.id, description="as evidence")
-    assert in_case.case == case.id
+    in_case = files.upload_file(("of case.bin", content), case_id=case.id, description="as evidence")
+    assert in_case.case_id == case.id
     raw = files.upload_raw("raw.bin", content)
     assert (raw.size, raw.sha256) == (len(content), sent.sha256)
 

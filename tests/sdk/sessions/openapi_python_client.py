@@ -25,9 +25,9 @@ assert isinstance(sent, FileOut), sent
 case = create_case.sync(client=client, body=CaseCreate(title="A case"))
 assert isinstance(case, CaseOut), case
 body = UploadFileBody(file=File(BytesIO(content), "of case.bin"), description="as evidence")
-in_case = upload_file.sync(client=client, body=body, case=case.id)
+in_case = upload_file.sync(client=client, body=body, case_id=case.id)
 assert isinstance(in_case, FileOut), in_case
-assert in_case.case == case.id
+assert in_case.case_id == case.id
 raw = upload_raw.sync("raw.bin", client=client, body=File(BytesIO(content)))
 assert isinstance(raw, FileOut), raw
 assert (raw.size, raw.sha256) == (len(content), sent.sha256)

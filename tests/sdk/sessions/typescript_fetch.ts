@@ -14,9 +14,9 @@ const files = new FilesApi(configuration);
 const sent = await files.uploadFile({ file: new File([blob], 'by form.bin') });
 const opened = await new CasesApi(configuration).createCase({ caseCreate: { title: 'A case' } });
 const inCase = await files.uploadFile({
-  file: new File([blob], 'of case.bin'), _case: opened.id, description: 'as evidence',
+  file: new File([blob], 'of case.bin'), caseId: opened.id, description: 'as evidence',
 });
-assert.equal(inCase._case, opened.id);
+assert.equal(inCase.caseId, opened.id);
 const raw = await files.uploadRaw({ filename: 'raw.bin', body: blob });
 assert.deepEqual([raw.size, raw.sha256], [content.length, sent.sha256]);
 

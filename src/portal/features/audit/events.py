@@ -34,8 +34,8 @@ class EventKind(StrEnum):
     INVITATION_REVOKED = "user.invitation_revoked"
     PASSWORD_RESET = "user.password_reset"  # noqa: S105  # the name of an event
     PASSWORD_CHANGED = "user.password_changed"  # noqa: S105
-    SESSIONS_ENDED = "user.sessions_ended"
-    EVERYTHING_ENDED = "user.everything_ended"
+    SESSIONS_ENDED = "user.sessions_revoked"
+    EVERYTHING_ENDED = "user.everything_revoked"
     TOTP_CONFIRMED = "user.totp_confirmed"
     TOTP_REMOVED = "user.totp_removed"
     TOKEN_CREATED = "token.created"  # noqa: S105  # a word, no secret

@@ -93,7 +93,7 @@ class Action(StrEnum):
     FILE_BREAK_GLASS = "files.break_glass", on_file(frozenset({RelationKind.ADMIN}))
     GRANT_LIST = "files.grants.list", on_file(WATCHERS | {RelationKind.OWNER, RelationKind.LEAD})
     GRANT_SET = (
-        "files.grants.set",
+        "files.grants.create",
         on_file(frozenset({RelationKind.OWNER, RelationKind.LEAD}), UNTIL_ARCHIVED, roles=INVESTIGATORS),
     )
     GRANT_REVOKE = "files.grants.revoke", on_file(MANAGERS | {RelationKind.OWNER})
@@ -103,25 +103,25 @@ class Action(StrEnum):
     CASE_LIST = "cases.list", Rule(roles=EVERYONE)
     CASE_READ = "cases.read", on_case(SEE_CASE)
     CASE_UPDATE = "cases.update", on_case(MANAGERS, UNTIL_CLOSED)
-    CASE_STATUS = "cases.status", on_case(MANAGERS)
+    CASE_STATUS = "cases.update_status", on_case(MANAGERS)
     CASE_DELETE = "cases.delete", on_case(MANAGERS, UNTIL_CLOSED)
     MEMBER_LIST = "cases.members.list", on_case(TEAM | WATCHERS)
     MEMBER_SET = "cases.members.set", on_case(MANAGERS, UNTIL_ARCHIVED)
-    MEMBER_REMOVE = "cases.members.remove", on_case(MANAGERS)
+    MEMBER_REMOVE = "cases.members.delete", on_case(MANAGERS)
     MEMBER_LEAVE = "cases.members.leave", on_case(TEAM | {RelationKind.UPLOADER})
     GLASS_LIST = "cases.break_glass.list", on_case(WATCHERS | {RelationKind.LEAD}, roles=OVERSEERS)
 
     LINK_LIST = "links.list", Rule(roles=EVERYONE)
-    LINK_FILES = "links.give_files", on_file(AUTHORS, UNTIL_CLOSED)  # a reader passes nothing on
-    LINK_CASE = "links.give_case", on_case(frozenset({RelationKind.LEAD}), UNTIL_CLOSED)
-    LINK_UPLOAD = "links.collect", on_case(AUTHORS, UNTIL_CLOSED)
+    LINK_FILES = "links.create_for_files", on_file(AUTHORS, UNTIL_CLOSED)  # a reader passes nothing on
+    LINK_CASE = "links.create_for_case", on_case(frozenset({RelationKind.LEAD}), UNTIL_CLOSED)
+    LINK_UPLOAD = "links.create_for_upload", on_case(AUTHORS, UNTIL_CLOSED)
     CASE_LINK_LIST = "cases.links.list", on_case(SEE_LINKS)
     CASE_LINK_REVOKE = "cases.links.revoke", Rule(stands=MANAGERS, known_to=SEE_LINKS)
 
     USER_MANAGE = "users.manage", Rule(roles=OPERATORS)
     JOB_MANAGE = "jobs.manage", Rule(roles=OPERATORS)
     SESSION_LIST = "sessions.list", Rule(on_others=OVERSEERS)
-    SESSION_END = "sessions.end", Rule(on_others=OPERATORS)
+    SESSION_END = "sessions.revoke", Rule(on_others=OPERATORS)
     TOKEN_LIST = "tokens.list", Rule(on_others=OVERSEERS)
     TOKEN_REVOKE = "tokens.revoke", Rule(on_others=OPERATORS)
     GRANTS_OF_ACCOUNT = "grants.list", Rule(on_others=OVERSEERS, permission_on_others=None)

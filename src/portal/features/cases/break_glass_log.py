@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import ColumnElement, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import IntegrityError
@@ -30,11 +30,16 @@ async def page(
     connection: AsyncConnection, after: After | None, limit: int, case_id: UUID | None = None
 ) -> list[Glass]:
     """Of one case, or of all that there are and were."""
-    asked = _BROKEN if case_id is None else _BROKEN.where(_audit.c.body.contains(f'"case":"{case_id}"'))
+    asked = _BROKEN if case_id is None else _BROKEN.where(_of_case(case_id))
     if after is not None:
         asked = asked.where(tuple_(_audit.c.at, _audit.c.id) < tuple_(*after))
     rows = await connection.execute(asked.order_by(_audit.c.at.desc(), _audit.c.id.desc()).limit(limit))
     return await _with_reads(connection, [_glass(row) for row in rows])
+
+
+def _of_case(case_id: UUID) -> ColumnElement[bool]:
+    """By both words: rows of before the API had one word for a case's id say `case`, and no row is ever changed."""
+    return or_(*(_audit.c.body.contains(f'"{word}":"{case_id}"') for word in ("case_id", "case")))
 
 
 async def _with_reads(connection: AsyncConnection, found: list[Glass]) -> list[Glass]:
@@ -64,12 +69,12 @@ def _glass(row: Any) -> Glass:
         said = json.loads(row.body)["details"]
         return Glass(
             id=row.id,
-            case_id=UUID(said["case"]),
+            case_id=UUID(said.get("case_id") or said["case"]),
             file_id=UUID(row.subject),
             user_id=UUID(row.actor.removeprefix("user:")),
             reason=said["reason"],
             created_at=row.at,
-            expires_at=datetime.fromisoformat(said["until"]),
+            expires_at=datetime.fromisoformat(said.get("expires_at") or said["until"]),
         )
     except (ValueError, KeyError, TypeError):
         raise IntegrityError from None

@@ -137,7 +137,7 @@ async def _put_on_record(
 ) -> None:
     member = after or before
     details = {
-        "user": None if member is None else str(member.user_id),
+        "user_id": None if member is None else str(member.user_id),
         "role_before": None if before is None else before.role.value,
         "role_after": None if after is None else after.role.value,
     }

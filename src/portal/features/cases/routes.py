@@ -231,9 +231,9 @@ async def list_break_glass(
     principal: Administers, cases: CasesDep, account_names: AccountNamesDep, query: GlassListing
 ) -> BreakGlassPage:
     """For auditors and administrators: of every case, those that are gone included."""
-    bound_to = f"glass{query.case}{principal.user_id}"
+    bound_to = f"glass{query.case_id}{principal.user_id}"
     after = cases.cursors.read(query.cursor, bound_to)
-    page = await cases.register.all_broken_glass(principal, query.case, after, query.limit)
+    page = await cases.register.all_broken_glass(principal, query.case_id, after, query.limit)
     following = cases.cursors.write(page.next_after, bound_to)
     items = await account_names.all_named(principal, [BreakGlassOut.of(entry) for entry in page.items])
     return BreakGlassPage(items=items, next_cursor=following)

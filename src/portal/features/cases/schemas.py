@@ -34,9 +34,9 @@ _MEMBER: JsonDict = {
     "user_id": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
     "name": "bob",
     "role": "reader",
-    "added_by": "0190f3a1-1c6f-7b5f-8d2e-2a3f4e5d6c7b",
-    "added_by_name": "alice",
-    "added_at": "2026-11-21T12:00:00.000000Z",
+    "created_by": "0190f3a1-1c6f-7b5f-8d2e-2a3f4e5d6c7b",
+    "created_by_name": "alice",
+    "created_at": "2026-11-21T12:00:00.000000Z",
     "disabled": False,
 }
 _GLASS: JsonDict = {
@@ -114,19 +114,21 @@ class MemberOut(BaseModel):
     """An account in a case."""
 
     model_config = ConfigDict(json_schema_extra={"example": _MEMBER})
-    NAMED: ClassVar[Mapping[str, str]] = {"added_by_name": "added_by"}
+    NAMED: ClassVar[Mapping[str, str]] = {"created_by_name": "created_by"}
 
     user_id: UUID
     name: str
     role: CaseRole
-    added_by: UUID
-    added_by_name: str | None = None
-    added_at: Moment
+    created_by: UUID
+    created_by_name: str | None = None
+    created_at: Moment = Field(description="When they became a member.")
     disabled: bool = Field(description="Whether the account is disabled: the membership is worth nothing meanwhile.")
 
     @classmethod
     def of(cls, member: Member) -> "MemberOut":
-        return cls(**{name: getattr(member, name) for name in Member.__slots__})
+        said = ("user_id", "name", "role", "disabled")
+        shown = {name: getattr(member, name) for name in said}
+        return cls(created_by=member.added_by, created_at=member.added_at, **shown)
 
 
 class MemberPage(ItemPage[MemberOut]):
@@ -182,4 +184,4 @@ class BreakGlassPage(ItemPage[BreakGlassOut]):
 class BreakGlassQuery(PageQuery):
     """How to narrow a listing of broken glass."""
 
-    case: UUID | None = Field(None, description="Of this case alone, even if it is gone.")
+    case_id: UUID | None = Field(None, description="Of this case alone, even if it is gone.")

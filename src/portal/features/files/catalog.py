@@ -85,7 +85,7 @@ class FileCatalog:
         async with self._database.write() as connection:
             file = await load_for_update(connection, principal, Action.FILE_DELETE, file_id)
             await apply_at_version(file, version, lambda v: repository.begin_delete(connection, file.id, v))
-            details: dict[str, Detail] = {"name": file.name, "sha256": file.sha256, "case": text_of(file.case_id)}
+            details: dict[str, Detail] = {"name": file.name, "sha256": file.sha256, "case_id": text_of(file.case_id)}
             await record.write(
                 connection, Event(EventKind.FILE_DELETED, principal.actor, str(file_id), origin, details)
             )

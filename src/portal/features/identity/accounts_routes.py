@@ -141,7 +141,7 @@ async def reset_password(
 
     The authenticator stays.
     """
-    made = await identity.accounts.reset_password(principal, user_id, origin, everything=query.end_everything)
+    made = await identity.accounts.reset_password(principal, user_id, origin, everything=query.revoke_all)
     return SecretOut(secret=made.secret, expires_at=made.expires_at)
 
 
@@ -174,9 +174,9 @@ async def logout_user(user_id: UUID, principal: RunsAccounts, identity: Identity
 
 
 @router.post(
-    "/users/{user_id:uuid}/end-everything",
+    "/users/{user_id:uuid}/revoke-all",
     summary="Revoke everything of an account",
-    response_description="How many of each kind were ended.",
+    response_description="How many of each kind were revoked.",
     responses=documented(*_ONE),
 )
 @rated(RouteClass.CHANGE)

@@ -70,7 +70,7 @@ async def register(given: Registering, identity: IdentityDep, origin: RequestOri
 @rated(RouteClass.REDEEM)
 async def set_password(given: SettingPassword, identity: IdentityDep, origin: RequestOrigin) -> Response:
     """For a new account, or after a reset: with the secret that an administrator handed over. It is good once."""
-    await identity.registration.set_password(given.secret, given.password, origin, everything=given.end_everything)
+    await identity.registration.set_password(given.secret, given.password, origin, everything=given.revoke_all)
     return Response(status_code=204)
 
 
@@ -93,7 +93,7 @@ async def update_password(
         given.totp,
         given.new_password,
         origin,
-        everything=given.end_everything,
+        everything=given.revoke_all,
     )
     return Response(status_code=204)
 
@@ -130,7 +130,7 @@ async def confirm_totp(
 
 
 @router.post(
-    "/users/me/totp/remove",
+    "/users/me/totp/delete",
     tags=["account"],
     status_code=204,
     summary="Remove your authenticator",

@@ -22,7 +22,7 @@ _LONGEST = 1024  # characters: no password of more can be right, and longer text
 
 Password = Annotated[str, Field(max_length=_LONGEST, json_schema_extra={"format": "password"})]
 Code = Annotated[str, Field(min_length=6, max_length=64, description="Six digits, or a recovery code.")]
-Everything = Annotated[bool, Field(description="End every API token, link, grant and invitation of the account, too.")]
+RevokeAll = Annotated[bool, Field(description="Revoke the account's API tokens, links, grants and invitations, too.")]
 GivenName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, description="No spaces, no invisible letters.")]
 GivenRole = Annotated[Role, Field(strict=False)]  # JSON has texts
 
@@ -94,9 +94,9 @@ class ResetQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    end_everything: bool = Field(
+    revoke_all: bool = Field(
         True,  # a reset answers a stolen password more often than a forgotten one
-        description="End every API token, link, grant and invitation of the account, too; false keeps them.",
+        description="Revoke every API token, link, grant and invitation of the account, too; false keeps them.",
     )
 
 
@@ -206,14 +206,14 @@ class UserUpdate(_Given):
 class InvitationCreate(_Given):
     """For whom, and for how long."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"role": "analyst", "hours": 72}})
+    model_config = ConfigDict(json_schema_extra={"example": {"role": "analyst", "expires_in_hours": 72}})
 
     role: GivenRole
-    hours: int = Field(72, ge=1, le=720, description="How long it is good.")
+    expires_in_hours: int = Field(72, ge=1, le=720)
 
     @property
     def lasts(self) -> timedelta:
-        return timedelta(hours=self.hours)
+        return timedelta(hours=self.expires_in_hours)
 
 
 class RegisterRequest(_Given):
@@ -235,7 +235,7 @@ class SetPasswordRequest(_Given):
 
     secret: str = Field(max_length=200)
     password: Password
-    end_everything: Everything = False
+    revoke_all: RevokeAll = False
 
 
 class PasswordUpdate(_Given):
@@ -248,7 +248,7 @@ class PasswordUpdate(_Given):
     current_password: Password
     new_password: Password
     totp: Code | None = Field(None, description="Where the account has an authenticator.")
-    end_everything: Everything = False
+    revoke_all: RevokeAll = False
 
 
 class TotpCreate(_Given):

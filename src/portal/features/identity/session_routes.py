@@ -49,9 +49,9 @@ async def confirm_password(
 
 
 @router.post(
-    "/auth/end-everything",
+    "/auth/revoke-all",
     summary="Revoke everything of your account",
-    response_description="How many of each kind were ended.",
+    response_description="How many of each kind were revoked.",
     responses=documented(*_KNOWN),
 )
 @rated(RouteClass.CHANGE)

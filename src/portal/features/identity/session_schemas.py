@@ -15,7 +15,7 @@ _EXAMPLE: JsonDict = {
     "last_used_at": "2026-11-21T13:41:00.000000Z",
     "expires_at": "2026-11-22T00:00:00.000000Z",
     "address": "192.0.2.7",
-    "agent": "Mozilla/5.0",
+    "user_agent": "Mozilla/5.0",
     "current": True,
 }
 _COUNTS: JsonDict = {"sessions": 3, "api_tokens": 2, "links": 1, "grants": 0, "invitations": 0}
@@ -31,7 +31,7 @@ class SessionOut(BaseModel):
     last_used_at: Moment = Field(description="To the minute.")
     expires_at: Moment = Field(description="When it ends, however it is used.")
     address: str | None = Field(description="Where the sign-in came from.")
-    agent: str | None = Field(description="What the client called itself then.")
+    user_agent: str | None = Field(description="What the client called itself then.")
     current: bool = Field(description="Whether this request came with it.")
 
     @classmethod
@@ -42,7 +42,7 @@ class SessionOut(BaseModel):
             last_used_at=session.used_at or session.created_at,
             expires_at=session.expires_at,
             address=session.address,
-            agent=session.agent,
+            user_agent=session.agent,
             current=current,
         )
 
@@ -60,7 +60,7 @@ class SessionQuery(PageQuery):
 
 
 class RevokedOut(BaseModel):
-    """How many of each kind were ended."""
+    """How many of each kind were revoked."""
 
     model_config = ConfigDict(json_schema_extra={"example": _COUNTS})
 

@@ -16,7 +16,9 @@ from portal.features.audit.events import Event, EventKind
 from portal.features.identity.revocation import Revoked
 from portal.features.links import repository
 from portal.features.links.checks import OVERTIME, require_right
-from portal.features.links.views import Link, LinkState, details_of
+from portal.features.links.views import Link, LinkStatus, details_of
+
+_ALL = LinkStatus.CREATOR_REVOKED_ALL
 
 
 async def end_of_account(
@@ -28,7 +30,7 @@ async def end_of_account(
     """
     now, ended = clock.now(), 0
     for link, role, disabled in await repository.unended_of(connection, user_id, now - OVERTIME):
-        reason = LinkState.CREDENTIALS_ENDED if everything else await _reason(connection, link, role, disabled=disabled)
+        reason = _ALL if everything else await _reason(connection, link, role, disabled=disabled)
         if reason is None or not await repository.revoke(connection, link.id, now, reason):
             continue
         ended += 1
@@ -45,15 +47,15 @@ async def end_links_of(connection: AsyncConnection, revoked: Revoked) -> int:
     )
 
 
-async def _reason(connection: AsyncConnection, link: Link, role: Role, *, disabled: bool) -> LinkState | None:
+async def _reason(connection: AsyncConnection, link: Link, role: Role, *, disabled: bool) -> LinkStatus | None:
     """What the maker lost; None where it is the case that takes nothing just now: that may change again."""
     if disabled:
-        return LinkState.MAKER_DISABLED
+        return LinkStatus.CREATOR_DISABLED
     maker = Principal(actor=f"user:{link.made_by}", role=role, user_id=link.made_by, credential_id=link.id)
     try:
         await require_right(connection, maker, link.kind, link.case_id)
     except Conflict:
         return None
     except (NotFound, Forbidden):
-        return LinkState.MAKER_LOST_RIGHT
+        return LinkStatus.CREATOR_LOST_RIGHT
     return None

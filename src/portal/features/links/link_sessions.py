@@ -166,7 +166,7 @@ async def _begin(connection: AsyncConnection, found: Redeemable, origin: Origin)
     await session_rows.add(connection, link.id, session_id, SESSION_TOKEN.digest(token) or b"", now, expires_at)
     if found.failures:
         await repository.count_failures(connection, link.id, 0, None)
-    event = Event(EventKind.LINK_REDEEMED, f"link:{link.id}", str(link.id), origin, {"session": str(session_id)})
+    event = Event(EventKind.LINK_REDEEMED, f"link:{link.id}", str(link.id), origin, {"session_id": str(session_id)})
     await record.write(connection, event)
     return Redeemed(link, expires_at, token)
 

@@ -28,7 +28,7 @@ from portal.features.identity.hashing_queue import QueueShare
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.links import repository
 from portal.features.links.checks import require_place
-from portal.features.links.views import NEEDED, CreatedLink, Link, LinkKind, LinkState, NewLink, details_of
+from portal.features.links.views import NEEDED, CreatedLink, Link, LinkKind, LinkStatus, NewLink, details_of
 
 LINK_TOKEN = TokenKind(LINK)
 MOST_LINKS = 500  # live ones of one account
@@ -111,7 +111,7 @@ class LinkService:
             if link is None:
                 raise NotFound
             await _may_revoke(connection, principal, link)
-            if await repository.revoke(connection, link_id, clock.now(), LinkState.REVOKED):
+            if await repository.revoke(connection, link_id, clock.now(), LinkStatus.REVOKED):
                 event = Event(EventKind.LINK_REVOKED, principal.actor, str(link_id), origin, details_of(link))
                 await record.write(connection, event)
 

@@ -18,7 +18,7 @@ from portal.db.tables import table
 from portal.features.files.models import Kind
 from portal.features.identity.models import UserRow
 from portal.features.links.models import LinkFileRow, LinkRow, LinkUseRow
-from portal.features.links.views import Link, LinkKind, LinkState
+from portal.features.links.views import Link, LinkKind, LinkStatus
 
 _links = table(LinkRow)
 _offered = table(LinkFileRow)
@@ -32,7 +32,7 @@ COLUMNS = (
 )
 LIVE = (_links.c.revoked_at.is_(None), _links.c.expires_at > bindparam("moment"), _users.c.disabled_at.is_(None))
 _SHOWN = (
-    or_(_links.c.revoked_at.is_(None), _links.c.ended_by != LinkState.REVOKED.value),
+    or_(_links.c.revoked_at.is_(None), _links.c.ended_by != LinkStatus.REVOKED.value),
     _links.c.expires_at > bindparam("moment"),
 )
 WITH_MAKER = _links.join(_users, _users.c.id == _links.c.made_by)
@@ -168,11 +168,11 @@ async def give_back(connection: AsyncConnection, link_id: UUID, size: int = 0, *
     await connection.execute(update(_links).where(_links.c.id == link_id).values(values))
 
 
-async def revoke(connection: AsyncConnection, link_id: UUID, moment: datetime, why: LinkState) -> bool:
+async def revoke(connection: AsyncConnection, link_id: UUID, moment: datetime, why: LinkStatus) -> bool:
     """False where it was before: by hand, or for another reason than by hand."""
     open_to: list[ColumnElement[bool]] = [_links.c.revoked_at.is_(None)]
-    if why is LinkState.REVOKED:
-        open_to.append(_links.c.ended_by != LinkState.REVOKED.value)
+    if why is LinkStatus.REVOKED:
+        open_to.append(_links.c.ended_by != LinkStatus.REVOKED.value)
     statement = update(_links).where(_links.c.id == link_id, or_(*open_to))
     since = func.coalesce(_links.c.revoked_at, moment)
     return (await connection.execute(statement.values(revoked_at=since, ended_by=why.value))).rowcount == 1
@@ -201,9 +201,9 @@ def live(row: Any) -> LiveLink:
         raise IntegrityError from None
 
 
-def _ended_by(said: Any) -> LinkState | None:
+def _ended_by(said: Any) -> LinkStatus | None:
     if said["ended_by"] is not None:
-        return LinkState(said["ended_by"])
+        return LinkStatus(said["ended_by"])
     if said["revoked_at"] is not None:
-        return LinkState.REVOKED  # before reasons were kept
-    return None if said["maker_disabled_at"] is None else LinkState.MAKER_DISABLED
+        return LinkStatus.REVOKED  # before reasons were kept
+    return None if said["maker_disabled_at"] is None else LinkStatus.CREATOR_DISABLED

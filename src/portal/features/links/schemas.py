@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from portal.features.files.models import Kind
-from portal.features.links.views import Link, LinkKind, LinkState, NewLink
+from portal.features.links.views import Link, LinkKind, LinkStatus, NewLink
 from portal.web.fields import Moment, Text
 from portal.web.pages import ItemPage, page_example
 
@@ -23,13 +23,13 @@ _AT, _UNTIL = "2026-11-21T12:00:00.000000Z", "2026-11-28T12:00:00.000000Z"
 _LINK: JsonDict = {
     "id": "0190f3a4-2b7d-7c1f-a5e0-7d8c9b0a1f2e",
     "kind": "upload",
-    "made_by": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
-    "made_by_name": "alice",
+    "created_by": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
+    "created_by_name": "alice",
     "case_id": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
     "message": "Please send us the firewall's logs of 20 and 21 November.",
     "created_at": _AT,
     "expires_at": _UNTIL,
-    "state": "live",
+    "status": "live",
     "max_uses": 5,
     "uses": 1,
     "max_bytes": 1 << 30,
@@ -133,17 +133,17 @@ class LinkOut(BaseModel):
     """A link, without its secret."""
 
     model_config = ConfigDict(json_schema_extra={"example": _LINK})
-    NAMED: ClassVar[Mapping[str, str]] = {"made_by_name": "made_by"}
+    NAMED: ClassVar[Mapping[str, str]] = {"created_by_name": "created_by"}
 
     id: UUID
     kind: LinkKind
-    made_by: UUID
-    made_by_name: str | None = Field(None, description="The name of its maker, for those who may know it.")
-    case_id: UUID | None = Field(description="Where it leads; null for its maker's inbox.")
+    created_by: UUID
+    created_by_name: str | None = None
+    case_id: UUID | None = Field(description="Where it leads; null for its creator's inbox.")
     message: str
     created_at: Moment
     expires_at: Moment
-    state: LinkState = Field(description="`live`, `used_up`, or why it ended: for good.")
+    status: LinkStatus = Field(description="`live`, `used_up`, or why it ended: for good.")
     max_uses: int = Field(description="How often each file can be downloaded; or how many can be handed in.")
     uses: int = Field(description="Whole downloads of all files, or files handed in; with what is under way.")
     max_bytes: int | None
@@ -178,12 +178,12 @@ def _told(link: Link) -> dict[str, object]:
     return {
         "id": link.id,
         "kind": link.kind,
-        "made_by": link.made_by,
+        "created_by": link.made_by,
         "case_id": link.case_id,
         "message": link.message,
         "created_at": link.created_at,
         "expires_at": link.expires_at,
-        "state": link.state,
+        "status": link.status,
         "max_uses": link.most,
         "uses": link.used,
         "max_bytes": link.most_bytes,

@@ -129,7 +129,7 @@ async def upload_shared_file(
         session, content_length, files.max_upload_bytes, idempotency_key
     ) as slot:
         arrival = FileForLink(
-            await MultipartFile.begin(request, slot.remaining_bytes, FORM_FIELDS - {"case"}), session.link
+            await MultipartFile.begin(request, slot.remaining_bytes, FORM_FIELDS - {"case_id"}), session.link
         )
         return ReceiptOut.of(await _taken_in(files, slot, arrival, origin))
 

@@ -38,15 +38,15 @@ class LinkKind(StrEnum):
     UPLOAD = "upload"  # to hand in, and nothing else
 
 
-class LinkState(StrEnum):
+class LinkStatus(StrEnum):
     """Whether a link is good, as far as its own row says; the rest are the reasons why it ended, for good."""
 
     LIVE = "live"
     USED_UP = "used_up"
     REVOKED = "revoked"  # by its maker, a lead or an administrator
-    MAKER_DISABLED = "maker_disabled"
-    MAKER_LOST_RIGHT = "maker_lost_right"  # no member of the case any more, or of a role that makes no such link
-    CREDENTIALS_ENDED = "credentials_ended"  # everything of the maker's account was ended
+    CREATOR_DISABLED = "creator_disabled"
+    CREATOR_LOST_RIGHT = "creator_lost_right"  # no member of the case any more, or of a role that makes no such link
+    CREATOR_REVOKED_ALL = "creator_revoked_all"  # everything of the maker's account was ended
 
 
 ACTIONS = {LinkKind.FILES: Action.LINK_FILES, LinkKind.CASE: Action.LINK_CASE, LinkKind.UPLOAD: Action.LINK_UPLOAD}
@@ -93,7 +93,7 @@ class Link:
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None
-    ended_by: LinkState | None
+    ended_by: LinkStatus | None
     most: int
     most_in_all: int | None
     used: int
@@ -109,8 +109,8 @@ class Link:
         return None if self.most_bytes is None else self.most_bytes - self.used_bytes
 
     @property
-    def state(self) -> LinkState:
-        return self.ended_by or (LinkState.USED_UP if self.used_up else LinkState.LIVE)
+    def status(self) -> LinkStatus:
+        return self.ended_by or (LinkStatus.USED_UP if self.used_up else LinkStatus.LIVE)
 
     @property
     def used_up(self) -> bool:
@@ -188,13 +188,13 @@ def details_of(link: Link) -> dict[str, Detail]:
     """For the record."""
     return {
         "kind": link.kind.value,
-        "case": text_of(link.case_id),
-        "made_by": str(link.made_by),
+        "case_id": text_of(link.case_id),
+        "created_by": str(link.made_by),
         "expires_at": clock.rfc3339(link.expires_at),
-        "most": link.most,
-        "used": link.used,
-        "most_bytes": link.most_bytes,
-        "used_bytes": link.used_bytes,
+        "max_uses": link.most,
+        "uses": link.used,
+        "max_bytes": link.most_bytes,
+        "bytes": link.used_bytes,
         "kinds": " ".join(sorted(link.kinds)),
-        "password": link.has_password,
+        "has_password": link.has_password,
     }

@@ -57,7 +57,7 @@ async def create_api_token(
     wanted = NewApiToken(
         name=body.name,
         permissions=frozenset(map(Permission, body.permissions)),
-        lifetime=timedelta(days=body.expires_in_days),
+        lifetime=timedelta(hours=body.expires_in_hours),
         networks=tuple(body.networks or ()),
         case_id=body.case_id,
     )

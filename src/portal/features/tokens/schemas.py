@@ -14,7 +14,7 @@ from portal.features.tokens.repository import ApiToken
 from portal.web.fields import Moment, Readable
 from portal.web.pages import ItemPage, PageQuery, page_example
 
-MAX_DAYS = 366
+MAX_HOURS = 366 * 24
 _MAPPED_BITS = 96  # of ::ffff:0:0/96, behind which an address of IPv4 is written
 _EXAMPLE: JsonDict = {
     "id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
@@ -81,7 +81,7 @@ class ApiTokenCreate(BaseModel):
             "example": {
                 "name": "collector on FIN-7",
                 "permissions": ["files:upload"],
-                "expires_in_days": 30,
+                "expires_in_hours": 720,
                 "networks": ["192.0.2.0/24"],
             }
         },
@@ -95,7 +95,7 @@ class ApiTokenCreate(BaseModel):
         max_length=len(TokenPermission),
         description="What it may be used for, of what its owner may; `files.uploads.attempt` alone hands in only.",
     )
-    expires_in_days: Annotated[int, Field(strict=True, ge=1, le=MAX_DAYS)] = 90
+    expires_in_hours: Annotated[int, Field(strict=True, ge=1, le=MAX_HOURS)] = 90 * 24
     networks: list[Network] | None = Field(
         None, min_length=1, max_length=16, description="Where it may be used from; anywhere if left out."
     )

@@ -209,10 +209,10 @@ def _within(networks: tuple[Network, ...], address: str | None) -> bool:
 def _event(kind: EventKind, principal: Principal, token: ApiToken, origin: Origin) -> Event:
     details = {
         "name": token.name,
-        "owner": str(token.user_id),
+        "owner_id": str(token.user_id),
         "permissions": " ".join(sorted(token.permissions)),
         "networks": " ".join(map(str, token.networks)),
-        "case": None if token.case_id is None else str(token.case_id),
+        "case_id": None if token.case_id is None else str(token.case_id),
         "expires_at": clock.rfc3339(token.expires_at),
     }
     return Event(kind, principal.actor, str(token.id), origin, dict(details))

@@ -45,7 +45,7 @@ async def test_who_gave_a_reason_reads_that_file_and_the_lead_sees_it(
     assert (shown.file_id, shown.user_id, shown.reason, shown.expires_at) == (file.id, admin.user_id, REASON, until)
     (event,) = await house.record("file.glass_broken")
     assert (event["actor"], event["subject"]) == (admin.actor, str(file.id))
-    assert {event["details"]["case"], event["details"]["reason"]} == {str(case.id), REASON}
+    assert {event["details"]["case_id"], event["details"]["reason"]} == {str(case.id), REASON}
     (started,) = await house.record("file.download_started")
     assert started["actor"] == admin.actor
 

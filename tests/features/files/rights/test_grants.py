@@ -69,7 +69,7 @@ async def test_whoever_was_let_reads_the_entry_and_the_content_and_finds_it_in_t
     (shown,) = await house.files.grants.list(analyst, file.id)
     assert (shown.user_id, shown.granted_by) == (bob.user_id, analyst.user_id)
     (event,) = await house.record("file.granted")
-    assert (event["actor"], event["subject"], event["details"]["user"]) == (
+    assert (event["actor"], event["subject"], event["details"]["user_id"]) == (
         analyst.actor,
         str(file.id),
         str(bob.user_id),
@@ -214,7 +214,7 @@ async def test_it_dies_with_the_right_of_who_gave_it_and_stays_dead_when_they_re
     assert await seen(house, bob) == [kept.id]  # what another lead gave is theirs to take back
     assert await house.files.grants.list(analyst, file.id) == []
     (event,) = await house.record("file.grant_revoked")
-    assert (event["subject"], event["details"]["given_by"]) == (str(file.id), str(giver.user_id))
+    assert (event["subject"], event["details"]["created_by"]) == (str(file.id), str(giver.user_id))
 
 
 @pytest.mark.parametrize("loses", [disable, make_auditor])
@@ -298,7 +298,7 @@ async def test_who_was_let_read_may_decline_and_no_more(house: House, analyst: P
     assert await refusal(revoke(house, bob, file.id, bob)) is NotFound
     assert [grant.user_id for grant in await house.files.grants.list(analyst, file.id)] == [carol.user_id]
     (event,) = await house.record("file.grant_revoked")
-    assert (event["actor"], event["details"]["user"]) == (bob.actor, str(bob.user_id))
+    assert (event["actor"], event["details"]["user_id"]) == (bob.actor, str(bob.user_id))
 
 
 async def test_grants_are_listed_by_case_and_by_account_in_pages(house: House, analyst: Principal) -> None:

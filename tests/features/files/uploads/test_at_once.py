@@ -109,7 +109,7 @@ async def test_it_is_on_record_with_who_what_and_whence(house: House, analyst: P
     (told,) = await house.record()
     assert (told["event"], told["actor"], told["subject"]) == ("file.uploaded", analyst.actor, str(file.id))
     assert (told["request_id"], told["address"]) == (ORIGIN.request_id, ORIGIN.address)
-    assert told["details"] == {"sha256": file.sha256, "size": file.size, "status": "ready", "case": None}
+    assert told["details"] == {"sha256": file.sha256, "size": file.size, "status": "ready", "case_id": None}
 
 
 ARRIVALS: dict[str, tuple[Bytes, type[Exception], str]] = {

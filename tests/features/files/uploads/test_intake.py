@@ -66,7 +66,7 @@ async def test_an_upload_is_on_record_with_who_what_and_whence(house: House, ana
     (event,) = await house.record()
     assert (event["event"], event["actor"], event["subject"]) == ("file.uploaded", analyst.actor, str(file.id))
     assert (event["request_id"], event["address"]) == (ORIGIN.request_id, ORIGIN.address)
-    assert event["details"] == {"sha256": file.sha256, "size": file.size, "status": "ready", "case": None}
+    assert event["details"] == {"sha256": file.sha256, "size": file.size, "status": "ready", "case_id": None}
 
 
 async def test_what_is_stored_is_not_what_came(house: House, analyst: Principal) -> None:

@@ -24,7 +24,7 @@ from portal.web.errors import UnsupportedMediaType, ValidationFailed
 from portal.web.fields import printable
 from portal.web.multipart import MultipartForm
 
-FORM_FIELDS = frozenset({"case", "description", "kind", "sha256"})
+FORM_FIELDS = frozenset({"case_id", "description", "kind", "sha256"})
 _OF_CLIENTS = frozenset({"_charset_", "name", "relativePath", "type"})  # browsers and Uppy send them unasked
 UPLOADS = f"{API}/upload/"
 _FORM_ROOM = 1 << 20  # bytes a form may have beyond its file
@@ -137,7 +137,7 @@ def _said(fields: dict[str, str], content_length: bytes | None) -> Details:
 def _require_same_case(fields: dict[str, str], case_id: UUID | None) -> None:
     """Raises InvalidInput for a case that is said too late, or differently."""
     if (said := _case(fields)) is not None and said != case_id:
-        raise InvalidInput("The case belongs into the query (?case=…), or into a field case before the file.")
+        raise InvalidInput("The case belongs into the query (?case_id=…), or into a field case_id before the file.")
 
 
 def _kind(fields: dict[str, str]) -> Kind:
@@ -148,9 +148,9 @@ def _kind(fields: dict[str, str]) -> Kind:
 
 
 def _case(fields: dict[str, str]) -> UUID | None:
-    text = fields.get("case", "")
+    text = fields.get("case_id", "")
     if text and not _UUID.fullmatch(text):
-        raise ValidationFailed.of("form", "case", "is not an id: write a UUID, as answers have it")
+        raise ValidationFailed.of("form", "case_id", "is not an id: write a UUID, as answers have it")
     return UUID(text) if text else None
 
 

@@ -82,8 +82,8 @@ async def upload_file(
     origin: RequestOrigin,
     idempotency_key: IdempotencyKey = None,
 ) -> FileOut:
-    """multipart/form-data with one `file`; fields stand before or after it. `case` is best in the query."""
-    arrival = await MultipartFile.begin(request, files.max_upload_bytes, case_id=query.case)
+    """multipart/form-data with one `file`; fields stand before or after it. `case_id` is best in the query."""
+    arrival = await MultipartFile.begin(request, files.max_upload_bytes, case_id=query.case_id)
     view = await files.intake.receive(principal, arrival, origin, idempotency_key=idempotency_key)
     return _created(await account_names.named(principal, FileOut.of(view)))  # type: ignore[return-value]  # a response of exactly that model
 
@@ -108,7 +108,7 @@ async def upload_raw(
     idempotency_key: IdempotencyKey = None,
 ) -> FileOut:
     """The body is the file: `curl -T disk.img …/upload/`. Each call makes a new file, whatever its name."""
-    arrival = RawFile(request, query, files.max_upload_bytes, query.case)
+    arrival = RawFile(request, query, files.max_upload_bytes, query.case_id)
     view = await files.intake.receive(principal, arrival, origin, idempotency_key=idempotency_key)
     return _created(await account_names.named(principal, FileOut.of(view)))  # type: ignore[return-value]
 
@@ -203,7 +203,7 @@ async def move_file(
     response: Response,
 ) -> FileOut:
     """For its owner or a lead of its case, who may hand in where it goes; into an inbox only for its owner."""
-    view = await files.mover.move(principal, file_id, version, body.case, origin)
+    view = await files.mover.move(principal, file_id, version, body.case_id, origin)
     response.headers["ETag"] = conditional_requests.version_tag(view.version)
     return await account_names.named(principal, FileOut.of(view))
 
@@ -249,7 +249,7 @@ def _created(entry: FileOut) -> Response:
 
 def _filters(query: FileQuery) -> Filters:
     return Filters(
-        case_id=query.case,
+        case_id=query.case_id,
         name=query.name,
         sha256=None if query.sha256 is None else query.sha256.lower(),
         kind=query.kind,

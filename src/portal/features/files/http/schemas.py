@@ -33,7 +33,7 @@ _EXAMPLE: JsonDict = {
     "scan_verdict": "not_scanned",
     "owner_id": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
     "owner_name": "alice",
-    "case": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
+    "case_id": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
     "uploaded_by": "link:0190f3a4-2b7d-7c1f-a5e0-7d8c9b0a1f2e",
     "created_at": "2026-11-21T12:00:00.000000Z",
     "version": 1,
@@ -58,7 +58,7 @@ class FileOut(BaseModel):
     status: Status
     scan_verdict: Outcome
     owner_id: UUID = Field(description="Who handed it in, or made the link that it came by.")
-    case: UUID | None = Field(description="The case it belongs to; null in its owner's inbox.")
+    case_id: UUID | None = Field(description="The case it belongs to; null in its owner's inbox.")
     owner_name: str | None = Field(None, description="The owner's name, for those who may know it.")
     uploaded_by: str | None = Field(description="`user:<id>`, `user:<id>/token:<id>` or `link:<id>`; null if unknown.")
     uploaded_by_name: str | None = Field(None, description="The uploader's name, where it was an account.")
@@ -81,7 +81,7 @@ class FileOut(BaseModel):
             status=file.status,
             scan_verdict=Outcome(file.verdict or Outcome.NOT_SCANNED),
             owner_id=file.owner_id,
-            case=file.case_id,
+            case_id=file.case_id,
             uploaded_by=file.uploaded_by,
             created_at=file.created_at,
             version=file.version,
@@ -111,10 +111,10 @@ class FileMoveRequest(BaseModel):
     """Where a file belongs from now on."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, json_schema_extra={"example": {"case": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d"}}
+        extra="forbid", strict=True, json_schema_extra={"example": {"case_id": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d"}}
     )
 
-    case: Annotated[UUID | None, Field(strict=False, description="A case's id; null for its owner's inbox.")]
+    case_id: Annotated[UUID | None, Field(strict=False, description="A case's id; null for its owner's inbox.")]
 
 
 class BreakGlassCreate(BaseModel):
@@ -140,10 +140,10 @@ class BreakGlassCreated(BaseModel):
 _GRANT: JsonDict = {
     "user_id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
     "name": "bob",
-    "granted_by": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
-    "granted_by_name": "alice",
+    "created_by": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
+    "created_by_name": "alice",
     "file_id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5e",
-    "case": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
+    "case_id": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
     "created_at": "2026-11-21T12:00:00.000000Z",
     "expires_at": "2026-11-22T12:00:00.000000Z",
 }
@@ -164,21 +164,21 @@ class GrantOut(BaseModel):
     """An account that may read a file for a while."""
 
     model_config = ConfigDict(json_schema_extra={"example": _GRANT})
-    NAMED: ClassVar[Mapping[str, str]] = {"granted_by_name": "granted_by"}
+    NAMED: ClassVar[Mapping[str, str]] = {"created_by_name": "created_by"}
 
     user_id: UUID
     name: str = Field(description="The name of the account that may read.")
-    granted_by: UUID
-    granted_by_name: str | None = None
+    created_by: UUID
+    created_by_name: str | None = None
     file_id: UUID
-    case: UUID | None = Field(description="The case that the file lies in; null in an inbox.")
+    case_id: UUID | None = Field(description="The case that the file lies in; null in an inbox.")
     created_at: Moment
     expires_at: Moment
 
     @classmethod
     def of(cls, grant: Grant) -> "GrantOut":
-        said = ("user_id", "name", "granted_by", "file_id", "created_at", "expires_at")
-        return cls(case=grant.case_id, **{name: getattr(grant, name) for name in said})
+        said = ("user_id", "name", "file_id", "case_id", "created_at", "expires_at")
+        return cls(created_by=grant.granted_by, **{name: getattr(grant, name) for name in said})
 
 
 class GrantPage(ItemPage[GrantOut]):
@@ -222,7 +222,7 @@ class DetailsQuery(BaseModel):
 class UploadQuery(DetailsQuery):
     """What a raw upload says of its file."""
 
-    case: UUID | None = Field(None, description="The case to hand it in to; your own inbox without.")
+    case_id: UUID | None = Field(None, description="The case to hand it in to; your own inbox without.")
 
 
 class EmptyQuery(BaseModel):
@@ -234,7 +234,7 @@ class EmptyQuery(BaseModel):
 class FormQuery(EmptyQuery):
     """But for the case, which is known before the first byte: a client's form may have its file first."""
 
-    case: UUID | None = Field(None, description="The case to upload to; your own inbox without.")
+    case_id: UUID | None = Field(None, description="The case to upload to; your own inbox without.")
 
 
 class FileQuery(PageQuery):
@@ -243,7 +243,7 @@ class FileQuery(PageQuery):
     name: Text | None = Field(None, min_length=1, max_length=255, description="A part of the name, in any case.")
     sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$", description="Hex.")
     kind: Kind | None = None
-    case: UUID | None = Field(None, description="Of this case alone.")
+    case_id: UUID | None = Field(None, description="Of this case alone.")
     created_from: GivenMoment | None = Field(None, description="RFC 3339, with a zone; inclusive.")
     created_to: GivenMoment | None = Field(None, description="RFC 3339, with a zone; exclusive.")
     available_from: GivenMoment | None = Field(None, description="RFC 3339, with a zone; inclusive.")

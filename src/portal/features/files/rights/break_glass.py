@@ -38,9 +38,9 @@ class BreakGlass:
             glass = Glass(new_id(), file.case_id, file_id, principal.user_id, reason, now, now + DURATION)
             await member_rows.add_glass(connection, glass)
             said: dict[str, Detail] = {
-                "case": str(file.case_id),
+                "case_id": str(file.case_id),
                 "reason": reason,
-                "until": clock.rfc3339(now + DURATION),
+                "expires_at": clock.rfc3339(now + DURATION),
             }
             event = Event(EventKind.FILE_GLASS_BROKEN, principal.actor, str(file_id), origin, said)
             await record.write(connection, event)

@@ -78,7 +78,7 @@ class Grants:
             user = await _account(connection, name)
             grant = Grant(new_id(), file_id, user.id, user.name, principal.user_id, now, now + lasts, file.case_id)
             await grant_rows.put(connection, grant)
-            details = {"user": str(user.id), "until": clock.rfc3339(grant.expires_at)}
+            details = {"user_id": str(user.id), "expires_at": clock.rfc3339(grant.expires_at)}
             event = Event(EventKind.FILE_GRANTED, principal.actor, str(file_id), origin, dict(details))
             await record.write(connection, event)
         return grant
@@ -101,7 +101,9 @@ class Grants:
             await load_for_update(connection, principal, action, file_id)
             if not await grant_rows.remove(connection, file_id, user_id):
                 raise NotFound
-            event = Event(EventKind.FILE_GRANT_REVOKED, principal.actor, str(file_id), origin, {"user": str(user_id)})
+            event = Event(
+                EventKind.FILE_GRANT_REVOKED, principal.actor, str(file_id), origin, {"user_id": str(user_id)}
+            )
             await record.write(connection, event)
 
 
@@ -109,7 +111,7 @@ async def end_grants_of(connection: AsyncConnection, revoked: Revoked) -> int:
     """What an account gave and may not give any more ends for good, or all of it: in the caller's transaction."""
     given = await grant_rows.end_given(connection, revoked.user_id, everything=revoked.everything)
     for ended in given:
-        details: dict[str, Detail] = {"user": str(ended.user_id), "given_by": str(revoked.user_id)}
+        details: dict[str, Detail] = {"user_id": str(ended.user_id), "created_by": str(revoked.user_id)}
         event = Event(EventKind.FILE_GRANT_REVOKED, revoked.actor, str(ended.file_id), revoked.origin, details)
         await record.write(connection, event)
     return len(given)

@@ -83,7 +83,12 @@ class UploadAttempt:
 
     def uploaded_event(self, file: FileView) -> Event:
         """For the record."""
-        details = {"sha256": file.sha256, "size": file.size, "status": file.status.value, "case": text_of(file.case_id)}
+        details = {
+            "sha256": file.sha256,
+            "size": file.size,
+            "status": file.status.value,
+            "case_id": text_of(file.case_id),
+        }
         return Event(EventKind.FILE_UPLOADED, self.principal.actor, str(file.id), self.origin, {**details})
 
     def failed(self, error: BaseException) -> Event:
