@@ -1,1 +1,1 @@
-"""Identity: users, sign-in, sessions. HashingQueue a credential into a `Principal`; says nothing of what it may do."""
+"""Identity: users, sign-in, sessions. It turns a credential into a `Principal`; what that may do is `authz`'s part."""

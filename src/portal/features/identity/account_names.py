@@ -1,7 +1,8 @@
-"""People's names, beside the ids of their accounts, for those who may know them.
+"""Account names next to account ids in responses, where the principal may know them.
 
-Comes in: a principal, and answers that have ids. Leaves: the same answers with names. The name of an account never
-changes: each is asked for once a process. Where the database is unavailable there is no name, and no error for it.
+Comes in: a principal, and responses with account ids. Leaves: the same responses with names. An account's name never
+changes, so that names are cached in the process. While the database is unavailable, names are absent; no error is
+raised.
 """
 
 import contextlib
@@ -18,12 +19,12 @@ from portal.db.unit_of_work import Database
 from portal.features.authz import policy
 from portal.features.identity.models import UserRow
 
-_MOST = 10_000  # names kept
+_MOST = 10_000  # names cached
 _users = table(UserRow)
 
 
 class Named(Protocol):
-    """An answer with names to fill in: `NAMED` says for each which field has the id."""
+    """A response with names to fill in. `NAMED` maps each name field to the field that has the id."""
 
     NAMED: ClassVar[Mapping[str, str]]
 
@@ -39,12 +40,12 @@ class AccountNames:
         self._known: dict[UUID, str] = {}
 
     async def named(self, principal: Principal, item: _T) -> _T:
-        """The same item, with names."""
+        """Fill in the names of one item and return it."""
         await self.all_named(principal, [item])
         return item
 
     async def all_named(self, principal: Principal, items: list[_T]) -> list[_T]:
-        """The same items; one statement for all names that were not known."""
+        """Fill in the names of the items and return them. One statement reads all names that are not cached."""
         wanted = [(item, name, _id(getattr(item, field))) for item in items for name, field in item.NAMED.items()]
         told = {id_ for _, _, id_ in wanted if id_ is not None and policy.may_know_name(principal, id_)}
         names = await self._names(told)
@@ -53,7 +54,7 @@ class AccountNames:
         return items
 
     async def _names(self, ids: set[UUID]) -> Mapping[UUID, str]:
-        names = {id_: self._known[id_] for id_ in ids & self._known.keys()}  # before others make room for theirs
+        names = {id_: self._known[id_] for id_ in ids & self._known.keys()}  # before a concurrent call clears the cache
         with contextlib.suppress(Unavailable):
             names |= await self._asked(ids - names.keys())
         return names
@@ -71,7 +72,7 @@ class AccountNames:
 
 
 def _id(value: UUID | str | None) -> UUID | None:
-    """An account's id, or that in `user:<id>` and `user:<id>/token:<id>`."""
+    """The account id of a field: a UUID, or an actor such as `user:<id>` or `user:<id>/token:<id>`. Else None."""
     if not isinstance(value, str):
         return value
     kind, _, rest = value.partition(":")

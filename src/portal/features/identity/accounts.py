@@ -1,7 +1,8 @@
-"""Running the accounts: list, make, change, reset, sign out; and the invitations to come.
+"""Account administration: list, create, change, reset and sign out accounts; create and revoke invitations.
 
-Comes in: an administrator, judged again in the transaction of the change, or the command line. Leaves: users and
-one-time secrets, on record with before and after. There is always an administrator left who can sign in.
+Comes in: an administrator or the command line. An administrator's permission is checked again in the transaction of
+the change. Leaves: users and one-time secrets. Each change is in the audit log with the values before and after.
+Invariant: at least one administrator who can sign in remains.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from portal.features.identity.sessions import Sessions
 from portal.features.identity.throttle import FORGOTTEN, KNOWN_FOR
 
 Actor = Principal | str
-"""Who acts: a principal; or what the record says of the command line, which is no role."""
+"""The acting party: a principal, or the name by which the audit log calls the command line. The latter has no role."""
 
 
 class LastAdministrator(Conflict):
@@ -38,14 +39,14 @@ class LastAdministrator(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class UserChanges:
-    """What may be changed; None leaves a field as it is."""
+    """The fields of an account that can change. None leaves a field as it is."""
 
     role: Role | None = None
     disabled: bool | None = None
 
 
 class Accounts:
-    """The accounts of one portal, as its administrators see them."""
+    """The accounts of one portal, as its administrators see them. Safe for concurrent use."""
 
     def __init__(self, database: Database, sessions: Sessions, factors: Factors, revocations: Revocations) -> None:
         self._database = database
@@ -54,20 +55,23 @@ class Accounts:
         self._factors = factors
 
     async def page(self, by: Actor, filters: UserFilters, after: After | None, limit: int) -> Page[User]:
-        """Raises Forbidden."""
+        """One page of accounts, newest first. Raises Forbidden."""
         async with self._database.read() as connection:
             await self._actor(connection, by)
             found = await repository.list_users(connection, filters, after, limit + 1)
         return page_of(found, limit)
 
     async def get(self, by: Actor, user_id: UUID) -> User:
-        """Raises Forbidden, NotFound."""
+        """Return one account. Raises Forbidden, NotFound."""
         async with self._database.read() as connection:
             await self._actor(connection, by)
             return await users.found(connection, user_id)
 
     async def create(self, by: Actor, name: str, role: Role, origin: Origin) -> tuple[User, OneTime]:
-        """With the secret for setting its first password. Raises Unprocessable, UserTaken, Forbidden."""
+        """Create an account, and a one-time secret for its first password.
+
+        Raises Unprocessable, UserTaken, Forbidden.
+        """
         user = users.new_user(name, role, repository.NO_PASSWORD)
         async with self._database.write() as connection:
             actor = await self._held(connection, by)
@@ -76,13 +80,15 @@ class Accounts:
         return user, secret
 
     async def change(self, by: Actor, user_id: UUID, version: int | None, changes: UserChanges, origin: Origin) -> User:
-        """Ends the user's sessions and API tokens; for who is disabled all else too, for good.
+        """Change role or status. A change ends the user's sessions and API tokens.
 
+        Disabling also ends everything else that the account gave away. Enabling it again brings none of that back.
+        `version` is the expected version of the account; None expects none.
         Raises Forbidden, NotFound, PreconditionFailed, LastAdministrator.
         """
         async with self._database.write() as connection:
             administrators = await repository.hold_administrators(connection)
-            actor = await self._actor(connection, by)  # only now: who waited may be none any more
+            actor = await self._actor(connection, by)  # after the lock: the role may be lost by now
             user = await users.found(connection, user_id)
             role, disabled = _wanted(user, changes)
             if version not in {None, user.version}:
@@ -97,8 +103,9 @@ class Accounts:
             return await users.found(connection, user_id)
 
     async def reset_password(self, by: Actor, user_id: UUID, origin: Origin, *, everything: bool = False) -> OneTime:
-        """Ends the old password and every session, and `everything` else if asked; the authenticator stays.
+        """End the password and every session, and return a one-time secret for a new password.
 
+        With `everything`, all that the account gave away ends too. The authenticator stays.
         Raises Forbidden, NotFound, LastAdministrator.
         """
         async with self._database.write() as connection:
@@ -106,7 +113,7 @@ class Accounts:
             actor = await self._actor(connection, by)
             user = await users.found(connection, user_id)
             if administrators <= {user.id} and user.role is Role.ADMIN and not isinstance(by, str):
-                raise LastAdministrator  # one lost answer, and nobody runs the portal; the command line may
+                raise LastAdministrator  # a lost response would lock all administrators out; the command line may
             await put_password(connection, user, repository.NO_PASSWORD)
             if everything:
                 await self._revocations.end_everything(connection, user.id, actor, origin)
@@ -116,7 +123,10 @@ class Accounts:
         return secret
 
     async def reset_totp(self, by: Actor, user_id: UUID, origin: Origin) -> None:
-        """For who lost the authenticator and the recovery codes. Raises Forbidden, NotFound, NotEnrolled."""
+        """Remove the second factor of a user who lost authenticator and recovery codes; their sessions end.
+
+        Raises Forbidden, NotFound, NotEnrolled.
+        """
         async with self._database.write() as connection:
             actor = await self._actor(connection, by)
             await self._factors.remove(connection, await users.found(connection, user_id))
@@ -124,7 +134,7 @@ class Accounts:
             await record.write(connection, Event(EventKind.TOTP_REMOVED, actor, str(user_id), origin))
 
     async def end_sessions(self, by: Actor, user_id: UUID, origin: Origin) -> None:
-        """Raises Forbidden, NotFound."""
+        """End every session of a user. Raises Forbidden, NotFound."""
         async with self._database.write() as connection:
             actor = await self._actor(connection, by)
             await users.found(connection, user_id)
@@ -132,14 +142,17 @@ class Accounts:
             await record.write(connection, Event(EventKind.SESSIONS_ENDED, actor, str(user_id), origin))
 
     async def end_everything(self, by: Actor, user_id: UUID, origin: Origin) -> Counts:
-        """Sessions, and every credential and right that the account gave away. Raises Forbidden, NotFound."""
+        """End a user's sessions, and every credential and right that the account gave away.
+
+        Returns the number that ended, by kind. Raises Forbidden, NotFound.
+        """
         async with self._database.write() as connection:
             actor = await self._actor(connection, by)
             await users.found(connection, user_id)
             return await self._revocations.end_everything(connection, user_id, actor, origin)
 
     async def invite(self, by: Actor, role: Role, lasts: timedelta, origin: Origin) -> tuple[Invitation, OneTime]:
-        """Good for one account. Raises Forbidden."""
+        """Create an invitation: a one-time secret for one new account of `role`. Raises Forbidden."""
         async with self._database.write() as connection:
             actor = await self._held(connection, by)
             made, secret = await issue(connection, role=role, by=_maker(by), lasts=lasts)
@@ -148,13 +161,13 @@ class Accounts:
         return made, secret
 
     async def invitations(self, by: Actor) -> list[Invitation]:
-        """Those that are good, newest first. Raises Forbidden."""
+        """The valid invitations, newest first. Raises Forbidden."""
         async with self._database.read() as connection:
             await self._actor(connection, by)
             return await invitation_rows.list_good(connection, clock.now())
 
     async def revoke_invitation(self, by: Actor, invitation_id: UUID, origin: Origin) -> None:
-        """Raises Forbidden, NotFound."""
+        """Revoke an invitation. Raises Forbidden, NotFound."""
         async with self._database.write() as connection:
             actor = await self._actor(connection, by)
             if not await invitation_rows.revoke(connection, invitation_id):
@@ -162,7 +175,7 @@ class Accounts:
             await record.write(connection, Event(EventKind.INVITATION_REVOKED, actor, str(invitation_id), origin))
 
     async def sweep(self) -> None:
-        """Forget what has no effect any more."""
+        """Delete expired invitations, and throttle counts and known addresses that no longer have an effect."""
         now = clock.now()
         async with self._database.write() as connection:
             await invitation_rows.forget_expired(connection, now)
@@ -176,7 +189,10 @@ class Accounts:
         return principal.actor
 
     async def _held(self, connection: AsyncConnection, by: Actor) -> str:
-        """The same for who hands out a secret: an end of everything comes before it, or ends it too."""
+        """As `_actor`, with the actor's account locked: for an operation that returns a secret.
+
+        A concurrent `end_everything` of the actor either commits first, or ends the new secret too.
+        """
         if isinstance(by, Principal):
             await repository.hold_user(connection, by.user_id)
         return await self._actor(connection, by)

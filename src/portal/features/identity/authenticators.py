@@ -1,7 +1,7 @@
-"""Who calls: every kind of credential, behind one door.
+"""The registry of authenticators, one for each kind of credential.
 
-Comes in: the text of a credential, or a principal whose credential was good a moment ago. Leaves: the principal as of
-now. A feature that has a kind of its own adds it where the portal is put together (`bootstrap`).
+Comes in: the text of a credential, or a principal whose credential was valid a moment ago. Leaves: the principal as of
+now. A feature with its own kind of credential registers it in `bootstrap`.
 """
 
 from typing import Protocol
@@ -14,20 +14,24 @@ from portal.features.identity import repository
 
 
 class Authenticator(Protocol):
-    """One kind of credential."""
+    """Authenticates one kind of credential. Implementations are safe for concurrent use."""
 
     def claims(self, credential: str) -> bool:
-        """Whether the text is of this kind, by its form alone."""
+        """Whether the text has the form of this kind. Does no I/O and does not check validity."""
 
     async def resolve(self, credential: str, origin: Origin) -> Principal:
-        """Whom it stands for. Raises NotSignedIn."""
+        """The principal of a valid credential. Raises NotSignedIn, TotpEnrolmentRequired."""
 
     async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
-        """The same principal as of now, inside the caller's transaction. Raises NotSignedIn."""
+        """The same principal as of now, read in the caller's transaction.
+
+        For work that began while the credential was valid: it may have expired since, but must not be revoked.
+        Raises NotSignedIn, TotpEnrolmentRequired.
+        """
 
 
 class Authenticators:
-    """Safe for concurrent use. The kind that was added last is asked first."""
+    """All kinds of credential. The kind that was added last is tried first. Safe for concurrent use."""
 
     def __init__(self) -> None:
         self._kinds: dict[CredentialKind, Authenticator] = {}
@@ -36,17 +40,21 @@ class Authenticators:
         self._kinds = {kind: credentials, **self._kinds}
 
     async def resolve(self, credential: str, origin: Origin) -> Principal:
-        """Raises NotSignedIn for what no kind takes."""
+        """The principal of a credential of any kind. Raises NotSignedIn where it is of no kind or not valid."""
         for credentials in self._kinds.values():
             if credentials.claims(credential):
                 return await credentials.resolve(credential, origin)
         raise NotSignedIn
 
     async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
-        """Raises NotSignedIn where the credential is not good any more."""
+        """The principal as of now (see `Authenticator.again`). Raises NotSignedIn where the credential was revoked."""
         return await self._kinds[principal.kind].again(connection, principal)
 
     async def held(self, connection: AsyncConnection, principal: Principal) -> Principal:
-        """The same, and nobody ends it until the transaction does: for what the account is to hold from here on."""
+        """As `again`, with the account locked until the transaction ends.
+
+        For an operation that adds something to the account, such as a token. A concurrent `end_everything` either
+        commits first, so that this raises NotSignedIn, or waits and ends the addition too.
+        """
         await repository.hold_user(connection, principal.user_id)
         return await self.again(connection, principal)

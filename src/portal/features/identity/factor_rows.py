@@ -1,4 +1,4 @@
-"""Statements on `second_factors` and `recovery_codes`. Comes in: the caller's connection. Leaves: plain values."""
+"""Statements on `second_factors` and `recovery_codes`, in the caller's transaction. Plain values are returned."""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -14,7 +14,7 @@ _codes = table(RecoveryCodeRow)
 
 
 async def put(connection: AsyncConnection, user_id: UUID, sealed: bytes) -> None:
-    """A secret of which no code was taken yet, in the place of any other."""
+    """Store a sealed secret none of whose codes was used yet. It replaces the user's secret and recovery codes."""
     await remove(connection, user_id)
     await connection.execute(insert(_factors).values(user_id=user_id, sealed=sealed, last_step=0))
 
@@ -27,14 +27,14 @@ async def sealed_of(connection: AsyncConnection, user_id: UUID) -> bytes | None:
 
 
 async def page(connection: AsyncConnection, after: UUID | None, limit: int) -> list[tuple[UUID, bytes]]:
-    """Users and their sealed secrets, by user, from behind `after`."""
+    """Users and their sealed secrets, in the order of user ids, starting after `after`."""
     wanted = select(_factors.c.user_id, _factors.c.sealed).order_by(_factors.c.user_id).limit(limit)
     found = await connection.execute(wanted if after is None else wanted.where(_factors.c.user_id > after))
     return [(user_id, sealed) for user_id, sealed in found]
 
 
 async def replace(connection: AsyncConnection, user_id: UUID, old: bytes, new: bytes) -> bool:
-    """False where it is no longer `old`."""
+    """Replace a sealed secret by compare-and-set. False where the stored one is not `old` any more."""
     done = await connection.execute(
         update(_factors).where(_factors.c.user_id == user_id, _factors.c.sealed == old).values(sealed=new)
     )
@@ -42,7 +42,10 @@ async def replace(connection: AsyncConnection, user_id: UUID, old: bytes, new: b
 
 
 async def advance(connection: AsyncConnection, user_id: UUID, step: int, sealed: bytes) -> bool:
-    """Take the code of `step`; False where it, or a later one, was taken before: of two at once, one succeeds."""
+    """Use up the code of `step`, and store the resealed secret.
+
+    False where this step or a later one was used before. Of two concurrent requests, one succeeds.
+    """
     done = await connection.execute(
         update(_factors)
         .where(_factors.c.user_id == user_id, _factors.c.last_step < step)
@@ -61,7 +64,7 @@ async def add_codes(connection: AsyncConnection, user_id: UUID, digests: Iterabl
 
 
 async def use_code(connection: AsyncConnection, user_id: UUID, digest: bytes) -> bool:
-    """False where there is none (any more)."""
+    """Use up a recovery code. False where there is none of that digest, or no longer."""
     done = await connection.execute(delete(_codes).where(_codes.c.user_id == user_id, _codes.c.digest == digest))
     return done.rowcount == 1
 

@@ -1,7 +1,7 @@
-"""The second factor: enrolled, confirmed with a code, asked for at every proof from then on.
+"""The second factor: enrolled, confirmed with a code, and required with every password check from then on.
 
-Comes in: a user and a code, in the caller's transaction. Leaves: nothing, or the refusal. A code counts once: its step
-is taken by a compare-and-set, and a recovery code by deleting its row. Next: `proofs`, `owner`.
+Comes in: a user and a code, in the caller's transaction. Leaves: nothing, or a refusal. A code counts once: its step is
+stored by compare-and-set, and a recovery code's row is deleted. Next: `password_auth`, `own_account`.
 """
 
 import contextlib
@@ -37,13 +37,16 @@ class NotEnrolled(Conflict):
 
 
 class Factors:
-    """The authenticators of one portal."""
+    """The second factors of one portal. Every method runs in the caller's transaction."""
 
     def __init__(self, secret_keys: Sequence[Secret]) -> None:
         self._secrets = TotpSecrets(secret_keys)
 
     async def require(self, connection: AsyncConnection, user: User, code: str | None, origin: Origin) -> None:
-        """For a user without an authenticator, nothing. Raises TotpRequired without a code, InvalidGrant."""
+        """Check the code, and use it up. Without an authenticator there is nothing to check.
+
+        `code` is the authenticator's or a recovery code. Raises TotpRequired without one, InvalidGrant for a wrong one.
+        """
         if user.totp_since is None:
             return
         if not code:
@@ -58,7 +61,7 @@ class Factors:
             raise InvalidGrant
 
     async def enrol(self, connection: AsyncConnection, user: User) -> str:
-        """A secret to show once, in the place of one that was never confirmed. Raises AlreadyEnrolled."""
+        """Store a new secret and return it, to show once. It replaces an unconfirmed one. Raises AlreadyEnrolled."""
         if user.totp_since is not None:
             raise AlreadyEnrolled
         secret = new_totp_secret()
@@ -66,7 +69,10 @@ class Factors:
         return secret
 
     async def confirm(self, connection: AsyncConnection, user: User, code: str) -> list[str]:
-        """Recovery codes to show once. Raises AlreadyEnrolled, NotEnrolled, InvalidGrant for a wrong code."""
+        """Confirm the secret with a code, and return the recovery codes, to show once.
+
+        Raises AlreadyEnrolled, NotEnrolled, InvalidGrant for a wrong code, Conflict where the account just changed.
+        """
         if user.totp_since is not None:
             raise AlreadyEnrolled
         if await factor_rows.sealed_of(connection, user.id) is None:
@@ -80,7 +86,10 @@ class Factors:
         return codes
 
     async def remove(self, connection: AsyncConnection, user: User) -> None:
-        """With its recovery codes. Raises NotEnrolled, Conflict."""
+        """Remove the authenticator and its recovery codes.
+
+        Raises NotEnrolled, and Conflict where the account changed meanwhile.
+        """
         if user.totp_since is None:
             raise NotEnrolled
         if not await repository.change_user(connection, user, totp_since=None):
@@ -88,7 +97,7 @@ class Factors:
         await factor_rows.remove(connection, user.id)
 
     async def count_outdated(self, connection: AsyncConnection) -> int:
-        """Authenticators whose secret the newest key did not seal."""
+        """The number of secrets that are not sealed with the newest key."""
         outdated, after = 0, None
         while page := await factor_rows.page(connection, after, _PAGE):
             outdated += sum(not self._secrets.is_newest(sealed) for _, sealed in page)
@@ -96,8 +105,10 @@ class Factors:
         return outdated
 
     async def reseal_page(self, connection: AsyncConnection, after: UUID | None, limit: int) -> tuple[int, UUID | None]:
-        """Seal the secrets of `limit` users behind `after` with the newest key: how many were, and the last user, or
-        None where that was the end. What does not open stays as it is.
+        """Seal the secrets of up to `limit` users after `after` with the newest key.
+
+        Returns the number of resealed secrets, and the last user of the page; None at the end. A secret that does not
+        open stays as it is.
         """
         page, resealed = await factor_rows.page(connection, after, limit), 0
         for user_id, sealed in page:
@@ -115,7 +126,7 @@ class Factors:
             _log.error("totp_secret_does_not_open", user_id=str(user.id))  # edited, or PORTAL_SECRET_KEY lost its key
             return False
         step = matching_step(secret, code, clock.now())
-        resealed = self._secrets.seal(user.id, secret)  # so that an old key can be taken away one day
+        resealed = self._secrets.seal(user.id, secret)  # so that an old key can be removed one day
         return step is not None and await factor_rows.advance(connection, user.id, step, resealed)
 
 

@@ -1,8 +1,9 @@
-"""HashingQueue at work that is dear: a few at once, a bounded queue, and nobody fills it for others.
+"""A fair, bounded queue for expensive work: a few turns at once, and no caller can fill the queue for the others.
 
-Comes in: who asks. Leaves: a turn, or Unavailable. HashingQueue go round by who waits, signed-in work and strangers' in
-alternation: whoever has one request waiting is served after at most one of each other. Where the queue is full, the
-newest request of whoever has most in it gives way; if that is who asks, they are refused. Next: `passwords`.
+Comes in: a share, which names the account or the network of a request. Leaves: a turn, or Unavailable. Turns go round
+robin over the shares, alternately to signed-in shares and to the others: a share with one waiting request waits for at
+most one request of each other share in its lane. When the queue is full, the newest request of the longest share is
+refused to make room; if that is the caller's own share, the caller is refused. Next: `passwords`.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ Waiting = deque[asyncio.Future[None]]
 
 @dataclass(frozen=True, slots=True)
 class QueueShare:
-    """Whose share of the queue a request takes: an account's, or of who is not signed in a network's."""
+    """The share of the queue that a request counts for: an account, or a network for a caller that is not signed in."""
 
     key: str
     signed_in: bool = False
@@ -34,11 +35,20 @@ class QueueShare:
 
 
 NOBODY: Final = QueueShare("")
-"""The command line, and an address that is not known."""
+"""The share of the command line and of unknown addresses."""
 
 
 class HashingQueue:
-    """Safe for concurrent use by the tasks of one event loop. `places` are turns and places in the queue, together."""
+    """The queue: `at_once` turns run together; `places` bounds running and waiting requests together.
+
+    Safe for concurrent use by the tasks of one event loop. After each `take` call `done` once:
+
+        await queue.take(share)
+        try:
+            ...  # the expensive work
+        finally:
+            queue.done()
+    """
 
     def __init__(self, at_once: int, places: int) -> None:
         self._free = at_once
@@ -53,7 +63,10 @@ class HashingQueue:
         return self._taken
 
     async def take(self, share: QueueShare) -> None:
-        """A turn, to be given back by `done`. Raises Unavailable."""
+        """Wait for a turn; `done` returns it. A cancelled caller leaves the queue and holds no turn.
+
+        Raises Unavailable, also while it waits, when the queue is full.
+        """
         if self._taken >= self._places:
             self._make_room(share)
         self._taken += 1
@@ -69,7 +82,7 @@ class HashingQueue:
             raise
 
     def done(self) -> None:
-        """The turn goes to whoever is next, or is free."""
+        """Return a turn: it goes to the next waiting request, or becomes free."""
         self._taken -= 1
         turn = self._next()
         if turn is None:
@@ -85,23 +98,26 @@ class HashingQueue:
                 key, waiting = lane.popitem(last=False)
                 turn = waiting.popleft()
                 if waiting:
-                    lane[key] = waiting  # behind everybody else
+                    lane[key] = waiting  # behind all other shares
                 if not turn.done():
                     return turn
         return None
 
     def _make_room(self, share: QueueShare) -> None:
-        """Raises Unavailable where nobody has more waiting than who asks."""
+        """Refuse the newest request of the share that has most waiting.
+
+        Raises Unavailable where that share has no more waiting than the caller's would have with this request.
+        """
         mine = len(self._lanes[share.signed_in].get(share.key, ()))
         most = max((waiting for lane in self._lanes.values() for waiting in lane.values()), key=len, default=deque())
         if len(most) <= mine + 1:
             raise Unavailable("Too many passwords are being judged; try again.")
         newest = most.pop()
-        if not newest.done():  # else whoever waited for it is leaving anyhow
+        if not newest.done():  # else its caller was cancelled and is leaving
             newest.set_exception(Unavailable("Too many passwords are being judged for you; try again."))
 
     def _leave(self, share: QueueShare, turn: asyncio.Future[None]) -> None:
-        """Nobody waits for that turn any more: it may have come in that very moment."""
+        """Take a cancelled or refused request out of the queue. A turn that it was just given is passed on."""
         if turn.done() and not turn.cancelled() and turn.exception() is None:
             self.done()
             return

@@ -1,7 +1,7 @@
-"""Statements on `invitations`. Comes in: the caller's connection. Leaves: frozen rows.
+"""Statements on `invitations`, in the caller's transaction. Rows are returned as frozen dataclasses.
 
-A secret is good while it lasts and whoever made it still is an enabled administrator. Redeeming it deletes its row: of
-fifty at once, one finds it.
+A secret is valid until it expires, while its creator is an enabled administrator, or was the command line. Redeeming it
+deletes its row: of fifty concurrent requests, one succeeds.
 """
 
 from dataclasses import dataclass, field
@@ -44,31 +44,31 @@ async def find(connection: AsyncConnection, digest: bytes, moment: datetime) -> 
 
 
 async def redeem(connection: AsyncConnection, digest: bytes, moment: datetime) -> Invitation | None:
-    """The invitation, which is used up; None where it is not good (any more)."""
+    """Use up an invitation and return it. None where it is not, or no longer, valid."""
     statement = delete(_rows).where(_rows.c.digest == digest, *_good(moment)).returning(_rows)
     row = (await connection.execute(statement)).mappings().one_or_none()
     return None if row is None else _invitation(row)
 
 
 async def list_good(connection: AsyncConnection, moment: datetime) -> list[Invitation]:
-    """Those for new accounts, newest first."""
+    """The valid invitations for new accounts, newest first. Secrets for passwords are not among them."""
     statement = select(_rows).where(_rows.c.role.is_not(None), *_good(moment)).order_by(_rows.c.id.desc())
     return [_invitation(row) for row in (await connection.execute(statement)).mappings()]
 
 
 async def revoke(connection: AsyncConnection, invitation_id: UUID) -> bool:
-    """False where there is none for a new account."""
+    """Delete an invitation for a new account. False where there is none of that id."""
     done = await connection.execute(delete(_rows).where(_rows.c.id == invitation_id, _rows.c.role.is_not(None)))
     return done.rowcount == 1
 
 
 async def forget_of(connection: AsyncConnection, user_id: UUID) -> None:
-    """Every secret with which a password of that user could be set."""
+    """Delete every secret that could set the user's password."""
     await connection.execute(delete(_rows).where(_rows.c.user_id == user_id))
 
 
 async def forget_made_by(connection: AsyncConnection, user_id: UUID) -> int:
-    """Every secret that the user handed out: how many there were."""
+    """Delete every secret that the user created, and return their number."""
     return (await connection.execute(delete(_rows).where(_rows.c.created_by == user_id))).rowcount
 
 

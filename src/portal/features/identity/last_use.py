@@ -1,6 +1,6 @@
-"""When a credential was last used, to the minute: noted beside the request that it came with.
+"""The time of a credential's last use, to the minute.
 
-Comes in: a credential's id and the use that is noted. Leaves: another, where that one is a minute old. Nobody waits.
+The write runs in the background: the request that uses the credential does not wait for it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,14 +14,17 @@ from portal.core.errors import PortalError
 from portal.core.tasks import shielded, spawn
 from portal.db.unit_of_work import Database
 
-NOTED = timedelta(minutes=1)  # a use is noted no more often
+NOTED = timedelta(minutes=1)  # the shortest time between two writes for one credential
 Write = Callable[[AsyncConnection, UUID, datetime, datetime], Awaitable[None]]
 
 _log = log.get(__name__)
 
 
 class LastUse:
-    """Of one kind of credential. `write` notes a use, unless the one that is there is newer than its last argument."""
+    """The last uses of one kind of credential. For the tasks of one event loop.
+
+    `write(connection, id, now, unless_after)` stores `now`, unless the stored use is later than `unless_after`.
+    """
 
     def __init__(self, database: Database, write: Write) -> None:
         self._database = database
@@ -29,7 +32,10 @@ class LastUse:
         self._noting: set[UUID] = set()
 
     def note(self, credential_id: UUID, used: datetime | None) -> None:
-        """At most one at a time for each credential."""
+        """Store a use now, if the last one (`used`) is more than a minute ago. Returns at once.
+
+        At most one write per credential runs at a time. A failed write is logged and otherwise ignored.
+        """
         if (used is None or used < clock.now() - NOTED) and credential_id not in self._noting:
             self._noting.add(credential_id)
             spawn(shielded(self._note(credential_id)))

@@ -1,4 +1,4 @@
-"""Identity's tables: users and sessions, invitations, second factors, and what sign-ins are slowed down by."""
+"""The identity tables: users, sessions, invitations, second factors, and the counts of the sign-in throttle."""
 
 from datetime import datetime
 from uuid import UUID
@@ -10,7 +10,10 @@ from portal.db.types import big_integer, binary, long_text
 
 
 class UserRow(SQLModel, table=True):
-    """`name_key` is the name as it is compared; a session of an older `epoch` is over. No hash: no right password."""
+    """An account. `name_key` is the form in which names are compared. Sessions of an older `epoch` have ended.
+
+    While `password_hash` is empty, no password is right.
+    """
 
     __tablename__ = "users"
     __table_args__ = (Index("ix_users_created", "created_at", "id"),)
@@ -28,10 +31,10 @@ class UserRow(SQLModel, table=True):
 
 
 class SessionRow(SQLModel, table=True):
-    """One sign-in and the refresh tokens that descend from it: a family. Only digests of tokens are kept.
+    """One sign-in, and its family of refresh tokens. Only digests of tokens are stored.
 
-    `previous_digest` is of the refresh token that was used up last, at `rotated_at`. `permissions` are words with
-    spaces between them; NULL is every one. `address` and `agent` are where the sign-in came from.
+    `previous_digest` is that of the refresh token that was replaced last, at `rotated_at`. `permissions` are words with
+    spaces between them; NULL is all of them. `address` and `agent` are the origin of the sign-in.
     """
 
     __tablename__ = "sessions"
@@ -53,7 +56,7 @@ class SessionRow(SQLModel, table=True):
 
 
 class InvitationRow(SQLModel, table=True):
-    """A one-time secret: for a new account of `role`, or for a new password of `user_id`. Gone once it was used."""
+    """A one-time secret: for a new account of `role`, or for a new password of `user_id`. Its use deletes the row."""
 
     __tablename__ = "invitations"
 
@@ -67,7 +70,7 @@ class InvitationRow(SQLModel, table=True):
 
 
 class SecondFactorRow(SQLModel, table=True):
-    """An authenticator's sealed secret. `last_step` is the last step whose code was taken: none counts twice."""
+    """An authenticator's sealed secret. `last_step` is the last step whose code was used: no code counts twice."""
 
     __tablename__ = "second_factors"
 
@@ -77,7 +80,7 @@ class SecondFactorRow(SQLModel, table=True):
 
 
 class RecoveryCodeRow(SQLModel, table=True):
-    """A code for who lost the authenticator. Gone once it was used."""
+    """The digest of a recovery code, for a user who lost the authenticator. Its use deletes the row."""
 
     __tablename__ = "recovery_codes"
 
@@ -86,7 +89,7 @@ class RecoveryCodeRow(SQLModel, table=True):
 
 
 class ThrottleRow(SQLModel, table=True):
-    """Failed sign-ins of one name, one address or both; `subject` is a digest that only our keys can make."""
+    """Failed sign-ins of one name, one address, or both. `subject` is a MAC under the portal's keys."""
 
     __tablename__ = "sign_in_throttles"
 
@@ -96,7 +99,7 @@ class ThrottleRow(SQLModel, table=True):
 
 
 class KnownAddressRow(SQLModel, table=True):
-    """An address from which a user signed in: what strangers do elsewhere does not keep them waiting there."""
+    """An address where a user signed in. There, failed attempts from elsewhere do not delay the user."""
 
     __tablename__ = "known_addresses"
 

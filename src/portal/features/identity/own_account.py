@@ -1,6 +1,7 @@
-"""What people do with their own account: another password, an authenticator, an end to everything it gave away.
+"""A user's own account: change the password, manage the authenticator, end sessions and everything given away.
 
-Comes in: a principal and what proves it once more: a session alone changes no credential. Leaves: changes, on record.
+Comes in: a principal and its password, because a session alone must not change a credential. Leaves: changes, each in
+the audit log.
 """
 
 from dataclasses import dataclass, field
@@ -29,14 +30,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What an authenticator is given, once."""
+    """The secret for an authenticator app, as text and as otpauth URI. Shown once."""
 
     secret: str = field(repr=False)
     uri: str = field(repr=False)
 
 
 class OwnAccount:
-    """Everybody's own account."""
+    """The operations of users on their own accounts. Safe for concurrent use."""
 
     def __init__(
         self,
@@ -62,12 +63,12 @@ class OwnAccount:
         *,
         everything: bool = False,
     ) -> None:
-        """Ends every other session; and `everything` else that the account gave away.
+        """Change the password. Every other session ends; with `everything`, all that the account gave away too.
 
-        Raises what `PasswordAuthenticator.prove` and `PasswordHasher.hash` raise, Conflict.
+        Raises Conflict and the errors of `PasswordAuthenticator.authenticate` and `PasswordHasher.hash`.
         """
         user = await self._proved(principal, current, code, origin, _themselves)
-        # Work that only a proof sets going.
+        # Hashing is expensive: it begins only after the current password was right.
         made = await self._hasher.hash(new, name=user.name, share=QueueShare.by_account(user.id))
         async with self._database.write() as connection:
             await put_password(connection, user, made)
@@ -78,7 +79,10 @@ class OwnAccount:
             await _on_record(connection, EventKind.PASSWORD_CHANGED, principal, origin)
 
     async def confirm(self, principal: Principal, password: str, code: str | None, origin: Origin) -> None:
-        """The password once more: what only a fresh sign-in may do, this session may for a while."""
+        """Check the password again. For a while this session may do what needs a recent sign-in (`recent_sign_in`).
+
+        Raises the errors of `PasswordAuthenticator.authenticate`.
+        """
 
         async def confirm(connection: AsyncConnection, _: User) -> None:
             await session_rows.prove(connection, principal.credential_id, clock.now())
@@ -88,9 +92,9 @@ class OwnAccount:
         await self._proved(principal, password, code, origin, confirm)
 
     async def enrol_totp(self, principal: Principal, password: str, origin: Origin) -> Enrolment:
-        """A secret that counts for nothing until it is confirmed.
+        """Create an authenticator secret. It has no effect until `confirm_totp`.
 
-        Raises AlreadyEnrolled, and what `PasswordAuthenticator.authenticate` raises.
+        Raises AlreadyEnrolled and the errors of `PasswordAuthenticator.authenticate`.
         """
 
         async def enrol(connection: AsyncConnection, user: User) -> Enrolment:
@@ -100,7 +104,11 @@ class OwnAccount:
         return await self._proved_to_enrol(principal, password, origin, enrol)
 
     async def confirm_totp(self, principal: Principal, password: str, code: str, origin: Origin) -> list[str]:
-        """From now on a code is asked for. The recovery codes, to show once. Raises what `Factors.confirm` raises."""
+        """Confirm the authenticator with a code: from now on every sign-in needs one.
+
+        Returns the recovery codes, to show once.
+        Raises the errors of `Factors.confirm` and `PasswordAuthenticator.authenticate`.
+        """
 
         async def confirm(connection: AsyncConnection, user: User) -> list[str]:
             codes = await self._factors.confirm(connection, user, code)
@@ -110,7 +118,7 @@ class OwnAccount:
         return await self._proved_to_enrol(principal, password, origin, confirm)
 
     async def remove_totp(self, principal: Principal, password: str, code: str, origin: Origin) -> None:
-        """Raises NotEnrolled, what `PasswordAuthenticator.prove` raises."""
+        """Remove the authenticator. Raises NotEnrolled and the errors of `PasswordAuthenticator.authenticate`."""
 
         async def remove(connection: AsyncConnection, user: User) -> None:
             await self._factors.remove(connection, user)
@@ -119,20 +127,23 @@ class OwnAccount:
         await self._proved(principal, password, code, origin, remove)
 
     async def end_all_sessions(self, principal: Principal, origin: Origin) -> None:
-        """This one too."""
+        """End every session of the user, the caller's included."""
         async with self._database.write() as connection:
             await repository.end_sessions(connection, principal.user_id)
             await _on_record(connection, EventKind.SESSIONS_ENDED, principal, origin)
 
     async def end_everything(self, principal: Principal, origin: Origin) -> Counts:
-        """Every session, this one too, and every credential and right that the account gave away."""
+        """End every session, the caller's included, and every credential and right that the account gave away.
+
+        Returns the number that ended, by kind.
+        """
         async with self._database.write() as connection:
             return await self._revocations.end_everything(connection, principal.user_id, principal.actor, origin)
 
     async def _proved_to_enrol(
         self, principal: Principal, password: str, origin: Origin, then: OnAuthenticated[_T]
     ) -> _T:
-        """Who has an authenticator is told so, and not asked for a code of it."""
+        """As `_proved` without a code. An account with an authenticator gets AlreadyEnrolled, not TotpRequired."""
         if (await self._user(principal)).totp_since is not None:
             raise AlreadyEnrolled
         return await self._proved(principal, password, None, origin, then)

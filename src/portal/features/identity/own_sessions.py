@@ -1,6 +1,6 @@
-"""Sessions as their owner sees them, or whoever runs or audits the accounts: listed, and ended one by one.
+"""List sessions and end one: for their owner, for administrators, and (listing only) for auditors.
 
-Comes in: a principal. Leaves: a page of live sessions, never a token. Next: `session_routes`.
+Comes in: a principal. Leaves: a page of live sessions, without tokens. Next: `session_routes`.
 """
 
 from uuid import UUID
@@ -27,7 +27,7 @@ class OwnSessions:
         self._sessions = sessions
 
     async def of_user(self, principal: Principal, user_id: UUID, after: After | None, limit: int) -> Page[Session]:
-        """Newest first. Raises Forbidden, NotFound."""
+        """A user's live sessions, newest first. Raises Forbidden, NotFound, InsufficientScope."""
         policy.require_of(principal, Action.SESSION_LIST, user_id)
         now = clock.now()
         unused_since = self._sessions.unused_since(now)
@@ -36,7 +36,10 @@ class OwnSessions:
         return page_of(found, limit)
 
     async def end(self, principal: Principal, session_id: UUID, origin: Origin) -> None:
-        """Refused from the next request on; running transfers break off. Idempotent. Raises Forbidden, NotFound."""
+        """Revoke a session. Its tokens are refused from the next request on, and running transfers break off.
+
+        Idempotent. Raises Forbidden, NotFound, InsufficientScope.
+        """
         async with self._database.write() as connection:
             owner = await session_rows.owner_of(connection, session_id)
             if owner is None:

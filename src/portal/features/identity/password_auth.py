@@ -1,7 +1,8 @@
-"""Whether somebody is who they say: a password, a code where the account wants one, and not too many tries.
+"""Password authentication: a password, a code where the account has a second factor, and a throttle.
 
-Comes in: what was typed. Leaves: whatever the caller does in the transaction in which the proof holds. Every refusal is
-on record. An unknown, a disabled and a mistaken user cost the same work and get the same answer.
+Comes in: the credentials that a client sent. Leaves: the result of a callback, which runs in the transaction in which
+the check holds. Every refusal is in the audit log. An unknown user, a disabled user and a wrong password cost the same
+work and get the same response.
 """
 
 from collections.abc import Awaitable, Callable
@@ -22,14 +23,14 @@ from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.repository import User
 from portal.features.identity.throttle import Attempt, Throttle
 
-_SHOWN_NAME = 64  # characters of an unknown user name that go on record
+_SHOWN_NAME = 64  # characters of a user name that go into the audit log
 _T = TypeVar("_T")
 OnAuthenticated = Callable[[AsyncConnection, User], Awaitable[_T]]
 
 
 @dataclass(frozen=True, slots=True)
 class PasswordCredentials:
-    """What somebody typed."""
+    """A name, a password, and a code of the second factor, as a client sent them."""
 
     name: str
     password: str = field(repr=False)
@@ -37,7 +38,7 @@ class PasswordCredentials:
 
 
 class PasswordAuthenticator:
-    """The one place where a password is judged."""
+    """The only place where an account's password is checked. Safe for concurrent use."""
 
     def __init__(self, database: Database, hasher: PasswordHasher, throttle: Throttle, factors: Factors) -> None:
         self._database = database
@@ -48,9 +49,10 @@ class PasswordAuthenticator:
     async def authenticate(
         self, typed: PasswordCredentials, origin: Origin, then: OnAuthenticated[_T], *, share: QueueShare | None = None
     ) -> _T:
-        """What `then` gives; `asker` is who is signed in, an address where nobody is.
+        """Check the credentials, call `then(connection, user)` in the deciding transaction, and return its result.
 
-        Raises InvalidGrant, TotpRequired, TooManyAttempts, Unprocessable, Unavailable.
+        `share` is the caller's share of the hashing queue; by default the network of `origin`.
+        Raises InvalidGrant, TotpRequired, TooManyAttempts, Unprocessable, Unavailable, and the errors of `then`.
         """
         attempt = self._throttle.attempt(typed.name, origin)
         user = await self._begin(attempt, typed.name, origin)
@@ -63,14 +65,14 @@ class PasswordAuthenticator:
         except InvalidGrant:
             await self._refuse(typed.name, origin, factor="wrong")
             raise
-        except PortalError:  # it was proven, and something else is in the way
+        except PortalError:  # the credentials were right; another error came up
             await self._give_back(attempt)
             raise
 
     async def _begin(self, attempt: Attempt, name: str, origin: Origin) -> User | None:
-        """The user, if there is one who may sign in; and the charge."""
+        """Charge the throttle, and return the user, if the name is of an enabled one. Raises TooManyAttempts."""
         async with self._database.write() as connection:
-            # Nobody has a name that is none, and a database need not be asked about a NUL.
+            # An invalid name has no user: a NUL never reaches the database.
             user = await repository.user_by_name(connection, name)
             wait = await self._throttle.begin(connection, attempt, user)
             if wait:
@@ -101,7 +103,7 @@ class PasswordAuthenticator:
     ) -> _T:
         async with self._database.write() as connection:
             now = await repository.user_by_id(connection, user.id) if user else None
-            if user is None or now is None or now.epoch != user.epoch:  # changed while the password was judged
+            if user is None or now is None or now.epoch != user.epoch:  # changed while the password was checked
                 raise InvalidGrant
             await self._factors.require(connection, now, typed.code, origin)
             done = await then(connection, now)

@@ -1,9 +1,11 @@
-"""What can be guessed: the one door to `zxcvbn`, its 30,000 common passwords, its words and its keyboards.
+"""Password strength, by `zxcvbn`: its 30,000 common passwords, its words and its keyboards. The only module that
+imports it.
 
-Comes in: a password. Leaves: yes or no. There are no rules of composition: only what guessers try first is refused.
+There are no composition rules. Only the passwords that an attacker tries first are refused.
 
-`common_passwords.txt` has the 3,000 most common passwords that have the twelve characters of the policy, the commonest
-first: taken from the first million of Mark Burnett's ten million passwords, which he gave to the public domain (CC0).
+`common_passwords.txt` has the 3,000 most common passwords of at least twelve characters, the policy's minimum, the most
+common first. They are from the first million of Mark Burnett's ten million passwords, which are in the public domain
+(CC0).
 """
 
 from pathlib import Path
@@ -13,11 +15,14 @@ from zxcvbn import zxcvbn
 
 from portal.features.identity.names import name_key
 
-_LOOKED_AT = 24  # characters: what they cost grows with their square, and a quarter of a second is the most
+_LOOKED_AT = 24  # characters: the time grows with their square, and this bounds it to a quarter of a second
 _FEWEST_GUESSES = 1_000_000
 COMMON: Final = frozenset(Path(__file__).with_name("common_passwords.txt").read_text("ascii").splitlines())
 
 
 def is_guessable(password: str) -> bool:
-    """Whether it is common, or its beginning among the first million guesses: words, repeats, a walk, a date."""
+    """Whether a password is common, or its first 24 characters are among the first million guesses.
+
+    The guesses are words, repetitions, keyboard walks and dates. CPU-bound: run it in a thread.
+    """
     return name_key(password) in COMMON or bool(zxcvbn(password[:_LOOKED_AT])["guesses"] < _FEWEST_GUESSES)

@@ -1,9 +1,10 @@
-"""Passwords: Argon2id through passlib's API, off the event loop and bounded in number. The only door to `passlib`.
+"""Password hashing: Argon2id by passlib, in threads, bounded in number. The only module that imports `passlib`.
 
-Comes in: texts. Leaves: hashes, yes or no; a new password is refused for its length, for being guessable, for being
-its user's name, and for nothing else. An unknown user costs the same work as a wrong password. The parameters are
-RFC 9106 §4's second choice (64 MiB, 3 passes): a few run at once, some wait, the rest get 503 (`turns`). Whether a
-password can be guessed is judged in a queue of its own, one at a time: that keeps no sign-in waiting.
+Comes in: passwords. Leaves: hashes, or whether a password matches. A new password is refused for its length, for being
+guessable, and for being its user's name; there is no other rule. An unknown user costs the same work as a wrong
+password. The parameters are the second choice of RFC 9106 §4 (64 MiB, 3 passes). A few hashes run at once, some wait,
+the rest are refused with 503 (`hashing_queue`). The strength check has a queue of its own and runs one at a time, so
+that it delays no sign-in.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from portal.features.identity.password_strength import is_guessable
 MIN_CHARACTERS = 12
 MAX_BYTES = 1024
 _AT_ONCE = 2
-_PLACES = 32  # of those at work and those that wait, together
+_PLACES = 32  # requests that are running or waiting, together
 
 _T = TypeVar("_T")
 
@@ -52,7 +53,11 @@ class PasswordHasher:
         self._decoy: str | None = None
 
     async def hash(self, password: str, *, name: str = "", share: QueueShare = NOBODY) -> str:
-        """A salted hash to keep, for the user `name`. Raises PasswordLength, PasswordGuessable, Unavailable."""
+        """A salted hash to store, for the user `name`.
+
+        Raises PasswordLength, PasswordGuessable, Unprocessable for text that is not valid Unicode, and Unavailable when
+        too many requests are waiting.
+        """
         secret = _encoded(password)
         if len(secret.decode()) < MIN_CHARACTERS or len(secret) > MAX_BYTES:
             raise PasswordLength
@@ -63,9 +68,10 @@ class PasswordHasher:
         return await _in_thread(self._turns, share, lambda: str(self._context.hash(secret)))
 
     async def verify(self, password: str, known: str | None, share: QueueShare = NOBODY) -> bool:
-        """Whether `password` made `known`; None stands for an unknown user and is never right.
+        """Whether the hash `known` is that of `password`. None stands for an unknown user: same work, always False.
 
-        Raises Unprocessable over MAX_BYTES before any work, Unavailable when too many are waiting.
+        Raises Unprocessable, before any work, for a password over MAX_BYTES or text that is not valid Unicode.
+        Raises Unavailable when too many requests are waiting.
         """
         secret = _encoded(password)
         if len(secret) > MAX_BYTES:
@@ -83,7 +89,7 @@ async def _in_thread(turns: HashingQueue, share: QueueShare, work: Callable[[], 
 
 
 async def _at_work(turns: HashingQueue, work: Callable[[], _T]) -> _T:
-    """The turn is over when the thread has ended, not when whoever asked has left: no thread can be stopped."""
+    """The turn ends with the thread, not with a cancelled caller: a running thread cannot be stopped."""
     try:
         return await asyncio.to_thread(work)
     finally:
@@ -92,6 +98,6 @@ async def _at_work(turns: HashingQueue, work: Callable[[], _T]) -> _T:
 
 def _encoded(password: str) -> bytes:
     try:
-        return unicodedata.normalize("NFC", password).encode("utf-8")  # keyboards differ in how they write é
+        return unicodedata.normalize("NFC", password).encode("utf-8")  # keyboards differ in how they encode é
     except UnicodeEncodeError:
         raise Unprocessable("A password must be valid Unicode text.") from None

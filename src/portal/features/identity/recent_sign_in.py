@@ -1,7 +1,7 @@
-"""The door in front of what outlives a session: who asks for it has typed the password not long ago.
+"""Recent sign-in: creating something that outlives the session needs a password entered within FRESH.
 
-Comes in: a principal. Leaves: nothing, or `FreshSignInRequired`. A stolen access token is so worth what it can do by
-itself, and not a credential of its own. Next: `deps` has it for signatures.
+Comes in: a principal. Leaves: nothing, or `FreshSignInRequired`. The reason: a stolen access token must not suffice to
+create a credential of its own. Next: `deps` offers it to route signatures.
 """
 
 from datetime import timedelta
@@ -20,12 +20,12 @@ class FreshSignInRequired(Forbidden):
 
 
 def require_fresh(principal: Principal) -> None:
-    """Raises FreshSignInRequired for a session whose password was typed too long ago, and for what is no session."""
+    """Raises FreshSignInRequired where the password was entered more than FRESH ago, or there is no session."""
     if principal.proved_at is None or clock.now() - principal.proved_at > FRESH:
         raise FreshSignInRequired
 
 
 def require_fresh_for(principal: Principal, lifetime: timedelta) -> None:
-    """The same for what lasts longer than a session could."""
+    """As `require_fresh`, but only for a lifetime that is longer than a session's."""
     if lifetime > SESSION_LIFETIME:
         require_fresh(principal)

@@ -1,8 +1,9 @@
-"""Refresh tokens: opaque to clients, ours by their MAC, told apart by their digest.
+"""Refresh tokens: opaque to clients, authenticated by a MAC, identified by a digest.
 
-Comes in: a session's id. Leaves: a token and the digest to keep; or, for a token that comes back, whose it is. A token
-with a right MAC and another digest than its session's was used before. What takes a token's place is derived from it:
-so an answer that was lost can be given again although no token is kept. Next: `sessions` says for how long.
+Comes in: a session's id, or a token that a client presents. Leaves: a token and the digest to store, or the session of
+the token. Only digests are stored. A token with a valid MAC whose digest is not its session's current one was used
+before. A token's successor is derived from it, so that a lost response can be repeated although no token is stored.
+Next: `sessions` decides how long the response can be repeated.
 """
 
 import hmac
@@ -19,27 +20,31 @@ _MAX_CHARACTERS = 200
 
 
 class RefreshTokens:
-    """Signs with the newest key, verifies with all."""
+    """Issues and reads refresh tokens. The newest key signs; every key verifies."""
 
     def __init__(self, secret_keys: Sequence[Secret]) -> None:
         self._keys = purpose_keys(secret_keys, "refresh token")
         self._successor_keys = purpose_keys(secret_keys, "refresh token successor")
 
     def issue(self, session_id: UUID) -> tuple[str, bytes]:
-        """A fresh token of 256 random bits, and the digest that alone is kept of it."""
+        """A new token of 256 random bits and its SHA-256 digest. Only the digest is stored."""
         return _signed(self._keys[0], session_id.hex, os.urandom(32))
 
     def successors(self, token: str) -> Iterator[tuple[str, bytes]]:
-        """What takes a token's place, and its digest: the same each time, and only our keys can tell.
+        """The possible successors of a token, each with its digest, newest key first.
 
-        The first is the one to give; the others are what it would have been under each older key.
+        The derivation is deterministic and needs the portal's keys. The first is the successor to issue now. The others
+        are those that an older key would have derived: one of them may be stored since before a key rotation.
         """
         for signing, deriving in zip(self._keys, self._successor_keys, strict=True):
             secret = hmac.digest(deriving.key.reveal(), token.encode(), sha256)
             yield _signed(signing, token.partition(".")[0], secret)
 
     def read(self, token: str) -> tuple[UUID, bytes]:
-        """The session a token was issued for, and its digest. Raises InvalidGrant for what we never issued."""
+        """The session that a token was issued for, and the token's digest.
+
+        The MAC is compared in constant time. Raises InvalidGrant for a token that the portal never issued.
+        """
         body, _, mac = token.rpartition(".")
         known = len(token) <= _MAX_CHARACTERS and token.isascii()
         if not known or not any(hmac.compare_digest(mac, _mac(key, body)) for key in self._keys):

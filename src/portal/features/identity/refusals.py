@@ -1,6 +1,6 @@
-"""Which errors of requests are refusals, for the audit log.
+"""Refusals for the audit log: which errors of requests are one.
 
-Comes in: a request, and the error that it ended with. Leaves: a `Refusal`, or nothing. Next: `audit/refusals`.
+Comes in: a request, and the error that it ended with. Leaves: a `Refusal`, or None. Next: `audit/refusals`.
 """
 
 from uuid import UUID
@@ -11,12 +11,15 @@ from portal.core.errors import Forbidden, NotFound, NotSignedIn, PortalError
 from portal.core.prefixed_tokens import API_TOKEN, LINK_SESSION
 from portal.features.audit.refusals import NOBODY, Refusal
 
-_HAVE_AN_EVENT = {"link_refused"}  # written where it is judged
+_HAVE_AN_EVENT = {"link_refused"}  # its event is written where the link is checked
 _CREDENTIALS = {API_TOKEN: "api_token", LINK_SESSION: "link_session"}
 
 
 def refusal_of(request: Request, error: PortalError) -> Refusal | None:
-    """What an error refuses; None for what is no refusal, and for what is not there at all."""
+    """The refusal that an error stands for. None for any other error, and for an object that does not exist.
+
+    A NotFound with an `action` is a refusal: the object exists, and is hidden from the caller.
+    """
     if isinstance(error, NotSignedIn):
         return _refused_credential(request, error)
     hidden = isinstance(error, NotFound) and error.action is not None
@@ -33,7 +36,7 @@ def refusal_of(request: Request, error: PortalError) -> Refusal | None:
 
 
 def _refused_credential(request: Request, error: NotSignedIn) -> Refusal | None:
-    """A credential that is good for nothing (any more). A request without one asked for nothing of anybody's."""
+    """The refusal of an invalid, expired or revoked credential. A request without a credential is no refusal."""
     given = request.headers.get("x-api-token") or request.headers.get("authorization", "").partition(" ")[2]
     if not given:
         return None
@@ -42,7 +45,7 @@ def _refused_credential(request: Request, error: NotSignedIn) -> Refusal | None:
 
 
 def _named(request: Request) -> str | None:
-    """The object that the path names first."""
+    """The first id in the path."""
     for value in request.path_params.values():
         try:
             return str(UUID(str(value)))

@@ -1,7 +1,7 @@
-"""How accounts come to be without the command line, and how a password is set by who has none (any more).
+"""Registration by invitation or openly, and setting a password with a one-time secret.
 
-Comes in: an administrator's wish, or what a stranger presents. Leaves: a one-time secret to hand over; or, for one that
-is good, an account or a password. Strangers are told as little as can be: one refusal for every secret that is none.
+Comes in: an administrator's request, or a secret that a stranger presents. Leaves: a new one-time secret; or, for a
+valid secret, an account or a password. Every invalid secret gets the same refusal, so that a stranger learns nothing.
 """
 
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ class OneTime:
 
 
 class Registration:
-    """Who may come in."""
+    """Registration and password setting of one portal. Safe for concurrent use."""
 
     def __init__(
         self, database: Database, hasher: PasswordHasher, policy: RegistrationMode, revocations: Revocations
@@ -59,9 +59,9 @@ class Registration:
         self._policy = policy
 
     async def register(self, name: str, password: str, secret: str | None, origin: Origin) -> User:
-        """An account of the invitation's role; without one, where anybody may come, of the least.
+        """Create an account. Its role is the invitation's; without an invitation, in mode "open", the least one.
 
-        Raises RegistrationClosed, InvitationRefused, Unprocessable, UserTaken.
+        Raises RegistrationClosed, InvitationRefused, Unprocessable, UserTaken, Unavailable.
         """
         if self._policy == "closed":
             raise RegistrationClosed
@@ -79,9 +79,10 @@ class Registration:
         return user
 
     async def set_password(self, secret: str, password: str, origin: Origin, *, everything: bool = False) -> None:
-        """The password of the user that the secret was made for; all sessions end, and `everything` else if asked.
+        """Set the password of the user that the secret was issued for. All sessions of the user end.
 
-        Raises InvitationRefused, Unprocessable, Conflict.
+        With `everything`, all that the account gave away ends too.
+        Raises InvitationRefused, Unprocessable, Conflict, Unavailable.
         """
         user_id = (await self._good(secret)).user_id or _refused()
         async with self._database.read() as connection:
@@ -100,7 +101,7 @@ class Registration:
             await record.write(connection, changed)
 
     async def _good(self, secret: str | None) -> Invitation:
-        """Looked at before any work is done. Raises InvitationRefused."""
+        """The invitation of a secret, checked before any hashing. Raises InvitationRefused."""
         async with self._database.read() as connection:
             found = await invitation_rows.find(connection, digest(secret or ""), clock.now())
         return found or _refused()
@@ -114,7 +115,10 @@ async def issue(
     by: UUID | None,
     lasts: timedelta,
 ) -> tuple[Invitation, OneTime]:
-    """A secret, in the caller's transaction. One for a password takes the place of all others."""
+    """Store a new one-time secret in the caller's transaction.
+
+    A secret for a password (`user_id`) replaces every earlier one of that user.
+    """
     if user_id is not None:
         await invitation_rows.forget_of(connection, user_id)
     secret, now = new_secret(), clock.now()
@@ -124,7 +128,10 @@ async def issue(
 
 
 async def put_password(connection: AsyncConnection, user: User, password_hash: str) -> None:
-    """In the caller's transaction: every session ends, and so does every secret for a password. Raises Conflict."""
+    """Store a password hash in the caller's transaction. The user's sessions and password secrets end.
+
+    Raises Conflict where the account changed since `user` was read.
+    """
     if not await repository.change_user(connection, user, password_hash=password_hash, epoch=user.epoch + 1):
         raise Conflict
     await invitation_rows.forget_of(connection, user.id)

@@ -1,4 +1,4 @@
-"""Statements on `users`. Comes in: the caller's connection. Leaves: frozen rows."""
+"""Statements on `users`, in the caller's transaction. Rows are returned as frozen dataclasses."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,14 +15,17 @@ from portal.db.tables import table
 from portal.features.identity.models import UserRow
 from portal.features.identity.names import is_name, name_key
 
-NO_PASSWORD = ""  # the hash of an account whose owner has not set one
+NO_PASSWORD = ""  # stored as the hash while an account has no password
 
 _users = table(UserRow)
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account."""
+    """An account. Sessions of an older `epoch` have ended. `version` counts changes of the row.
+
+    `totp_since` is when the authenticator was confirmed; None for an account without one.
+    """
 
     id: UUID
     name: str
@@ -38,14 +41,14 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class UserFilters:
-    """What a listing is narrowed to."""
+    """Filters of a listing. None does not filter."""
 
     role: Role | None = None
     disabled: bool | None = None
 
 
 async def add_user(connection: AsyncConnection, user: User) -> bool:
-    """False where the name is taken."""
+    """Insert an account. False where the name is taken."""
     values = {name: getattr(user, name) for name in User.__slots__} | {"role": user.role.value}
     return await insert_unless_taken(connection, _users, values)
 
@@ -55,7 +58,7 @@ async def any_user(connection: AsyncConnection) -> bool:
 
 
 async def user_by_name(connection: AsyncConnection, name: str) -> User | None:
-    """None too for what nobody can be called: a database need not be asked about a NUL."""
+    """The account of that name, or None. An invalid name, such as one with a NUL, never reaches the database."""
     if not is_name(name):
         return None
     return await _one(connection, select(_users).where(_users.c.name_key == name_key(name)))
@@ -66,7 +69,7 @@ async def user_by_id(connection: AsyncConnection, user_id: UUID) -> User | None:
 
 
 async def list_users(connection: AsyncConnection, filters: UserFilters, after: After | None, limit: int) -> list[User]:
-    """Newest first, from behind `after`."""
+    """Accounts, newest first, starting after `after`."""
     statement = select(_users)
     if filters.role is not None:
         statement = statement.where(_users.c.role == filters.role.value)
@@ -79,7 +82,10 @@ async def list_users(connection: AsyncConnection, filters: UserFilters, after: A
 
 
 async def change_user(connection: AsyncConnection, user: User, **values: object) -> bool:
-    """Change a row that still is as `user` was read: of two at once, one succeeds."""
+    """Change an account by compare-and-set on `user.version`. Of two concurrent changes, one succeeds.
+
+    False where the row changed since `user` was read.
+    """
     done = await connection.execute(
         update(_users)
         .where(_users.c.id == user.id, _users.c.version == user.version)
@@ -89,25 +95,28 @@ async def change_user(connection: AsyncConnection, user: User, **values: object)
 
 
 async def end_sessions(connection: AsyncConnection, user_id: UUID) -> None:
-    """Every session of the user is of an older epoch from here on, whatever else is going on."""
+    """End every session of the user by raising the epoch, without compare-and-set: it cannot fail by a race."""
     newer = {"epoch": _users.c.epoch + 1, "version": _users.c.version + 1}
     await connection.execute(update(_users).where(_users.c.id == user_id).values(**newer))
 
 
 async def hold_administrators(connection: AsyncConnection) -> set[UUID]:
-    """The enabled ones who can sign in, none of whom anybody else can change until the transaction ends."""
+    """The enabled administrators that have a password. Their rows are locked until the transaction ends."""
     able = (_users.c.disabled_at.is_(None), _users.c.password_hash != NO_PASSWORD)
     held = (
         select(_users.c.id)
         .where(_users.c.role == Role.ADMIN.value, *able)
         .order_by(_users.c.id)
         .with_for_update(key_share=True)
-    )  # SQLite holds everybody already
+    )  # on SQLite the transaction is the only writer already
     return set((await connection.execute(held)).scalars())
 
 
 async def hold_user(connection: AsyncConnection, user_id: UUID) -> None:
-    """Nobody changes the account, ends what it holds, or adds to it, until the transaction ends."""
+    """Lock the account's row until the transaction ends.
+
+    Meanwhile no other transaction changes the account, ends its credentials, or adds one to it.
+    """
     await connection.execute(select(_users.c.id).where(_users.c.id == user_id).with_for_update(key_share=True))
 
 

@@ -1,4 +1,6 @@
-"""What identity's routes take, read after it is known who sends it: the token request, JSON bodies, queries."""
+"""Request bodies and queries of the identity routes. A body is read only after the caller is authenticated, where the
+route needs that.
+"""
 
 from typing import Annotated
 from urllib.parse import parse_qsl
@@ -21,7 +23,10 @@ TOKEN_FIELDS = ("grant_type", "username", "password", "totp", "refresh_token", "
 
 @parses(TokenRequest)
 async def _token_form(request: Request) -> dict[str, str]:
-    """The token request's fields. RFC 6749 §3.2: urlencoded, each at most once."""
+    """The fields of a token request. RFC 6749 §3.2: urlencoded, each field at most once.
+
+    Raises UnsupportedMediaType, InvalidTokenRequest.
+    """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         raise UnsupportedMediaType(f"Send the token request as {_FORM}.")
     body = await whole_body(request)
@@ -37,15 +42,15 @@ async def _token_form(request: Request) -> dict[str, str]:
 
 
 def _repeated(pairs: list[tuple[str, str]]) -> str:
-    """The first repeated field that the token request knows; what a client called another is not told."""
+    """The first repeated field among those of a token request. A client's own field names are not echoed."""
     names = [name for name, _ in pairs]
     return next((name for name in TOKEN_FIELDS if names.count(name) > 1), "send each once")
 
 
 def asked_scope(form: dict[str, str]) -> frozenset[Permission]:
-    """RFC 6749 §3.3: what the client wants to be able to do, everything where it does not say.
+    """The permissions of the `scope` field (RFC 6749 §3.3): words with spaces between them. Without words, all.
 
-    Raises InvalidTokenRequest for a word that no sign-in has.
+    Raises InvalidTokenRequest for a word that is no permission of a sign-in.
     """
     words = form.get("scope", "").split()
     try:

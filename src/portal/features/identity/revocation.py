@@ -1,8 +1,8 @@
-"""Revocation: what an account gave to others ends when the account loses the right to give it.
+"""Revocation: credentials and rights that an account gave to others end when the account may no longer give them.
 
-Comes in: an account whose rights changed, or everything of which is to end, in the transaction of that change. Leaves:
-rows that are ended for good, and how many of each kind. Each feature that keeps such rows adds its function where the
-portal is put together (`bootstrap`): features above call down to accounts and cases, and are told here.
+Comes in: an account whose rights changed, or all of whose credentials are to end, in the transaction of that change.
+Leaves: rows that are ended permanently, and their number by kind. Each feature that stores such rows registers its
+function in `bootstrap`: higher features import accounts and cases, and this is how they learn of a change there.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,9 +20,13 @@ from portal.features.identity import invitation_rows, repository, session_rows
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """Whose rights changed, and by whom. `everything`: end all that the account gave, else what it may not give now.
+    """A change of an account's rights: the account (`user_id`), and the actor that changed it.
 
-    `account`: it has another role or is disabled, so that what is worth what the account is worth ends as well.
+    `everything`: end all that the account gave. Otherwise only that ends which the account could not give now.
+    `account`: the account has another role or is disabled, so that credentials that act as the account end too.
+
+    Example: a user leaves a case. `everything` and `account` are false: the user's links into that case end, the user's
+    API tokens stay.
     """
 
     user_id: UUID
@@ -37,7 +41,7 @@ Counts = Mapping[str, int]
 
 
 class Revocations:
-    """The functions of one portal, by what they end."""
+    """The revocation functions of one portal, by the kind of row that each ends."""
 
     def __init__(self) -> None:
         self._functions: dict[str, Revoke] = {"invitations": _end_invitations}
@@ -46,11 +50,18 @@ class Revocations:
         self._functions[kind] = revoke
 
     async def run(self, connection: AsyncConnection, revoked: Revoked) -> Counts:
-        """In the caller's transaction, after the change itself, which holds the account's row. How many of each."""
+        """Run every function, in the caller's transaction. Returns the number of ended rows by kind.
+
+        Call it after the change itself, which locks the account's row.
+        """
         return {kind: await revoke(connection, revoked) for kind, revoke in self._functions.items()}
 
     async def end_everything(self, connection: AsyncConnection, user_id: UUID, actor: str, origin: Origin) -> Counts:
-        """Sessions too, and on record. What is made for the account at the same time comes before it, or not at all."""
+        """End the account's sessions and all that it gave, and write an audit event. Returns the numbers by kind.
+
+        The account's row is locked. A concurrent creation for the account either commits first and is ended here, or
+        fails because its credential has ended (`Authenticators.held`).
+        """
         sessions = await session_rows.count_unended(connection, user_id, clock.now())
         await repository.end_sessions(connection, user_id)
         ended = await self.run(connection, Revoked(user_id, actor, origin, everything=True))

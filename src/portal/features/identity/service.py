@@ -1,4 +1,4 @@
-"""Identity's services, built once a process. Comes in: resources. Leaves: what deps and other features are handed."""
+"""The identity services, built once per process from the resources. Used by `deps` and other features."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,7 +25,7 @@ from portal.resources import Resources
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What an operator decides about accounts."""
+    """The operator's settings for accounts."""
 
     registration: RegistrationMode = "closed"
     require_admin_totp: bool = False
@@ -37,7 +37,7 @@ DEFAULT = Rules()
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who is who."""
+    """The identity services of one portal."""
 
     users: Users
     sessions: Sessions
@@ -53,7 +53,7 @@ class Identity:
 
 
 def build(resources: Resources, hasher: PasswordHasher | None = None, rules: Rules = DEFAULT) -> Identity:
-    """`hasher` is other than the default in tests alone."""
+    """Build the services. Only tests pass a `hasher`."""
     database, keys, hasher = resources.database, resources.secret_keys, hasher or PasswordHasher()
     factors, revocations = Factors(keys), Revocations()
     password_auth = PasswordAuthenticator(database, hasher, Throttle(keys), factors)

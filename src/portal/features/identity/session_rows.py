@@ -1,7 +1,8 @@
-"""Statements on `sessions`. Comes in: the caller's connection. Leaves: frozen rows. Next: `sessions`, `my_sessions`.
+"""Statements on `sessions`, for `sessions` and `own_sessions`. Rows are returned as frozen dataclasses.
 
-A session lives while it is not revoked, its user is enabled and of the same epoch, and neither its end nor the longest
-pause between two uses has come. What began in time is judged by `unended_user`, which looks at no clock.
+A session is *unended* while it is not revoked, its user is enabled, and the user's epoch is the session's. It is *live*
+while it is unended, has not expired, and was used within the idle timeout. `unended_user` looks at no clock: it is for
+work that began while the session was live.
 """
 
 from dataclasses import dataclass, field
@@ -29,16 +30,16 @@ _UNENDED = (
 _WITH_USER = _users.join(_sessions, _sessions.c.user_id == _users.c.id)
 _COLUMNS = (*_users.c, *(_sessions.c[name].label(f"session_{name}") for name in _OF_SESSION))
 _UNENDED_USER = select(*_COLUMNS).select_from(_WITH_USER).where(_sessions.c.id == bindparam("session"), *_UNENDED)
-_LIVE_USER = _UNENDED_USER.where(  # asked with every request: made once
+_LIVE_USER = _UNENDED_USER.where(  # runs with every request, so it is built once
     _sessions.c.expires_at > bindparam("moment"), _sessions.c.used_at > bindparam("unused_since")
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A sign-in. `previous_digest` is of the refresh token that was used up last, at `rotated_at`.
+    """A sign-in. `previous_digest` is that of the refresh token that was replaced last, at `rotated_at`.
 
-    `proved_at` is when the password was last typed in it, `used_at` when it was last used, to the minute.
+    `proved_at`: when the password was last entered in this session. `used_at`: its last use, to the minute.
     """
 
     id: UUID
@@ -59,7 +60,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A session that is good, and its user as of now."""
+    """A session's rights and times, and its user as of now."""
 
     user: User
     permissions: frozenset[Permission]
@@ -70,18 +71,18 @@ class SignedIn:
 async def live_user(
     connection: AsyncConnection, session_id: UUID, moment: datetime, unused_since: datetime
 ) -> SignedIn | None:
-    """Of a session that lives at `moment` and was used after `unused_since`; None otherwise."""
+    """The user of a session that is live at `moment` and was used after `unused_since`; None otherwise."""
     asked = {"session": session_id, "moment": moment, "unused_since": unused_since}
     return _signed_in((await connection.execute(_LIVE_USER, asked)).mappings().one_or_none())
 
 
 async def unended_user(connection: AsyncConnection, session_id: UUID) -> SignedIn | None:
-    """Of a session that nobody ended, whatever the time is."""
+    """The user of an unended session, expired or not; None otherwise."""
     return _signed_in((await connection.execute(_UNENDED_USER, {"session": session_id})).mappings().one_or_none())
 
 
 async def held(connection: AsyncConnection, session_id: UUID) -> Session | None:
-    """Nobody else changes it until the transaction ends."""
+    """The session, locked until the transaction ends."""
     asked = select(_sessions).where(_sessions.c.id == session_id).with_for_update()
     row = (await connection.execute(asked)).mappings().one_or_none()
     return None if row is None else _session(row)
@@ -95,7 +96,7 @@ async def list_live(
     after: After | None,
     limit: int,
 ) -> list[Session]:
-    """A user's, newest first, from behind `after`."""
+    """A user's live sessions, newest first, starting after `after`."""
     statement = select(_sessions).select_from(_WITH_USER).where(_users.c.id == user_id, *_UNENDED)
     statement = statement.where(_sessions.c.expires_at > moment, _sessions.c.used_at > unused_since)
     if after is not None:
@@ -121,34 +122,34 @@ async def add(connection: AsyncConnection, session: Session) -> None:
 
 
 async def rotate(connection: AsyncConnection, session: Session, new: bytes, moment: datetime) -> None:
-    """Another refresh token in the place of the one that `session`, which is held, still has."""
+    """Replace the refresh token's digest. `session` must be locked by `held`, with its old digest."""
     values = {"refresh_digest": new, "previous_digest": session.refresh_digest}
     await _change(connection, _sessions.c.id == session.id, **values, rotated_at=moment, used_at=moment)
 
 
 async def prove(connection: AsyncConnection, session_id: UUID, moment: datetime) -> None:
-    """The password was typed once more."""
+    """Store when the password was last entered in the session."""
     await _change(connection, _sessions.c.id == session_id, proved_at=moment)
 
 
 async def note_use(connection: AsyncConnection, session_id: UUID, moment: datetime, unless_after: datetime) -> None:
-    """Remember that the session was used, where the use on record is older than `unless_after`."""
+    """Store a use of the session, where the stored one is older than `unless_after`."""
     stale = or_(_sessions.c.used_at.is_(None), _sessions.c.used_at < unless_after)
     await _change(connection, _sessions.c.id == session_id, stale, used_at=moment)
 
 
 async def move(connection: AsyncConnection, session_id: UUID, epoch: int, moment: datetime) -> None:
-    """Let a session live on in the user's new epoch: the password was just typed in it."""
+    """Move a session to the user's new epoch, so that it survives: the password was just entered in it."""
     await _change(connection, _sessions.c.id == session_id, epoch=epoch, proved_at=moment)
 
 
 async def revoke(connection: AsyncConnection, session_id: UUID, moment: datetime) -> bool:
-    """False where it was revoked before."""
+    """Revoke a session. False where it was revoked before."""
     return await _change(connection, _sessions.c.id == session_id, _sessions.c.revoked_at.is_(None), revoked_at=moment)
 
 
 async def forget_over(connection: AsyncConnection, before: datetime) -> None:
-    """Drop what has been over since before `before`: the record remembers it."""
+    """Delete sessions that expired or were revoked before `before`. The audit log still has them."""
     over = or_(_sessions.c.expires_at < before, _sessions.c.revoked_at < before)
     await connection.execute(delete(_sessions).where(over))
 

@@ -1,8 +1,9 @@
-"""Sign-in, refresh, sign-out, and who a live session belongs to.
+"""Sign-in, refresh, sign-out, and the principal of a live session.
 
 Comes in: credentials. Leaves: a token pair, or a `Principal` whose session was live a moment ago. Every sign-in and
-every refusal is on record, in the transaction that decides it. A refresh token whose answer was lost, or that two tabs
-sent, gives the same pair for GRACE; after that a second use ends the session. Next: `my_sessions` lists them.
+every refusal is in the audit log, written in the transaction that decides it. For GRACE after its first use, a refresh
+token returns the same pair again: the response may have been lost, or two tabs sent the token. Later reuse ends the
+session. Next: `own_sessions` lists sessions.
 """
 
 from dataclasses import dataclass, field
@@ -28,8 +29,8 @@ from portal.features.identity.session_rows import Session, SignedIn
 from portal.features.identity.tokens import LIFETIME, AccessClaims, AccessTokens
 
 SESSION_LIFETIME = timedelta(hours=12)
-IDLE = timedelta(hours=1)  # the longest pause between two uses, where no setting says otherwise
-GRACE = timedelta(seconds=30)  # how long a used refresh token still gives the pair that took its place
+IDLE = timedelta(hours=1)  # default idle timeout: the longest pause between two uses
+GRACE = timedelta(seconds=30)  # how long a used refresh token still returns the pair that replaced it
 KEPT_WHEN_OVER = timedelta(days=30)
 
 
@@ -39,7 +40,7 @@ class TotpEnrolmentRequired(Forbidden):
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """What a client signs in for. `expires_in` is in seconds."""
+    """The result of a sign-in or refresh. `expires_in` is the access token's lifetime in seconds."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
@@ -48,7 +49,7 @@ class TokenPair:
 
 
 class Sessions:
-    """The sign-ins of one portal."""
+    """The sessions of one portal. Safe for concurrent use. Implements `Authenticator`."""
 
     def __init__(
         self,
@@ -76,7 +77,10 @@ class Sessions:
         code: str | None = None,
         permissions: frozenset[Permission] = EVERY_PERMISSION,
     ) -> TokenPair:
-        """`code` is the authenticator's, or a recovery code. Raises what `PasswordAuthenticator.prove` raises."""
+        """Start a session. `code` is the authenticator's code, or a recovery code.
+
+        Raises the errors of `PasswordAuthenticator.authenticate`.
+        """
 
         async def begin(connection: AsyncConnection, user: User) -> TokenPair:
             return await self._begin(connection, user, origin, permissions)
@@ -84,9 +88,11 @@ class Sessions:
         return await self._password_auth.authenticate(PasswordCredentials(name, password, code), origin, begin)
 
     async def refresh(self, refresh_token: str, origin: Origin) -> TokenPair:
-        """The pair that takes this one's place, once and for GRACE; a later second use ends the session.
+        """Return the token pair that replaces this refresh token. Reuse after GRACE ends the session.
 
-        Raises InvalidGrant.
+        For example: a token is used at 12:00:00 and returns pair P. At 12:00:20 it returns P again, unless P's own
+        refresh token was used meanwhile. At 12:00:40 it ends the session.
+        Concurrent calls with one token run one after the other. Raises InvalidGrant.
         """
         try:
             session_id, digest = self._refresh.read(refresh_token)
@@ -94,7 +100,7 @@ class Sessions:
             await self._refused(origin)
             raise
         async with self._database.write() as connection:
-            session = await session_rows.held(connection, session_id)  # of twenty at once, one after the other
+            session = await session_rows.held(connection, session_id)  # locks the row: concurrent refreshes take turns
             live = await self._live(connection, session_id)
             kind, pair = EventKind.SIGN_IN_FAILED, None
             if live is not None and session is not None:
@@ -114,7 +120,7 @@ class Sessions:
             await record.write(connection, ended)
 
     def claims(self, _: str) -> bool:
-        """Access tokens have no mark: what no other kind claims is taken for one."""
+        """True for every text: an access token has no prefix, so it is the kind that is tried last."""
         return True
 
     async def resolve(self, credential: str, _: Origin = NOWHERE) -> Principal:
@@ -124,15 +130,16 @@ class Sessions:
             return await self.require_live(connection, claims.session_id)
 
     async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
-        """The session's principal as of now: what was begun in time may take longer than the session.
+        """The session's principal as of now, also after the session expired.
 
-        Raises NotSignedIn where somebody ended it, TotpEnrolmentRequired.
+        A transfer that began in time may take longer than the session. A revoked session, a disabled user or a new
+        password ends it. Raises NotSignedIn, TotpEnrolmentRequired.
         """
         unended = await session_rows.unended_user(connection, principal.credential_id)
         return self._principal(unended, principal.credential_id)
 
     async def resolve_to_enrol(self, credential: str) -> Principal:
-        """The same as `resolve` for what an administrator may do without an authenticator. Raises NotSignedIn."""
+        """As `resolve`, for requests that an administrator may make without an authenticator. Raises NotSignedIn."""
         claims = self._access.read(credential, clock.now())
         async with self._database.read() as connection:
             live = await self._live(connection, claims.session_id)
@@ -141,16 +148,19 @@ class Sessions:
         return _principal(live, claims.session_id)
 
     async def require_live(self, connection: AsyncConnection, session_id: UUID) -> Principal:
-        """The session's principal as of now, inside the caller's transaction. Raises NotSignedIn, Forbidden."""
+        """The principal of a live session, read in the caller's transaction.
+
+        Raises NotSignedIn, TotpEnrolmentRequired.
+        """
         return self._principal(await self._live(connection, session_id), session_id)
 
     async def sweep(self) -> None:
-        """Forget sessions that have long been over."""
+        """Delete sessions that ended more than KEPT_WHEN_OVER ago."""
         async with self._database.write() as connection:
             await session_rows.forget_over(connection, clock.now() - KEPT_WHEN_OVER)
 
     def unused_since(self, now: datetime) -> datetime:
-        """A session that was last used before this is over."""
+        """The moment of the idle timeout: a session that was last used before it has expired."""
         return now - self._idle
 
     async def _live(self, connection: AsyncConnection, session_id: UUID) -> SignedIn | None:
@@ -190,14 +200,14 @@ class Sessions:
     async def _next(
         self, connection: AsyncConnection, session: Session, live: SignedIn, token: str, digest: bytes
     ) -> tuple[EventKind, TokenPair | None]:
-        """What comes of a refresh token of a live session."""
+        """The event and the pair for a refresh token of a live, locked session. None for reuse, which ends it."""
         now, successors = clock.now(), self._refresh.successors(token)
         if digest == session.refresh_digest:
             successor, new_digest = next(successors)
             await session_rows.rotate(connection, session, new_digest, now)
             return EventKind.REFRESHED, self._pair(live.user, session, successor, now, now)
         if _is_spent(session, digest) and session.rotated_at is not None and now < session.rotated_at + GRACE:
-            for successor, kept in successors:  # what took its place, unless that was used as well
+            for successor, kept in successors:  # the stored successor; none matches once that was used too
                 if kept == session.refresh_digest:
                     return EventKind.REFRESHED, self._pair(live.user, session, successor, session.rotated_at, now)
         await session_rows.revoke(connection, session.id, now)
@@ -209,7 +219,10 @@ class Sessions:
             await record.write(connection, refused)
 
     def _pair(self, user: User, session: Session, refresh_token: str, born: datetime, now: datetime) -> TokenPair:
-        """The same for the same refresh token and birth, whatever the time is `now`."""
+        """The token pair of a session. Deterministic: one refresh token and `born` always give the same tokens.
+
+        `now` decides only `expires_in`.
+        """
         serial = UUID(bytes=sha256(f"serial:{refresh_token}".encode()).digest()[:16], version=4)
         return TokenPair(
             access_token=self._access.issue(AccessClaims(user.id, session.id), born, serial),
@@ -220,7 +233,7 @@ class Sessions:
 
 
 def _is_spent(session: Session | None, digest: bytes) -> bool:
-    """Whether that is the refresh token before the session's present one."""
+    """Whether the digest is that of the session's previous refresh token."""
     return session is not None and digest == session.previous_digest
 
 

@@ -1,9 +1,10 @@
-"""What slows guessing down, and cannot be turned into a lock-out.
+"""Sign-in throttling: it slows password guessing down, and cannot lock an owner out.
 
-Comes in: a name and an address, before any work. Leaves: how long to wait, or a charge that a right answer gives back:
-so that a crowd that comes at once is counted too. Three things are counted: failures of one name from one address, of
-one address, and of one name from everywhere. From where its owner signed in before only the first of them counts, so
-whoever fails elsewhere keeps no owner out. An unknown name is counted like any other. Next: `proofs`.
+Comes in: a name and an address, before any work. Leaves: the seconds to wait, or a charge. Each attempt is charged as a
+failure before the password is checked, and the charge is undone if it was right: so that concurrent attempts count too.
+Three counts apply: failures of one name from one address, of one address, and of one name from everywhere. From an
+address where the user signed in before, only the first applies: an attacker elsewhere cannot keep the owner out. An
+unknown name is counted like a known one. Next: `password_auth`.
 """
 
 import hmac
@@ -22,16 +23,16 @@ from portal.features.identity import throttle_rows
 from portal.features.identity.names import name_key
 from portal.features.identity.repository import User
 
-FREE_HERE, FREE_ADDRESS, FREE_ACCOUNT = 5, 100, 20  # failures that cost no waiting
+FREE_HERE, FREE_ADDRESS, FREE_ACCOUNT = 5, 100, 20  # failures without a delay
 LONGEST = timedelta(minutes=15)
 FORGOTTEN = timedelta(hours=24)
 KNOWN_FOR = timedelta(days=90)
-_NOBODY = UUID(int=0)  # asked about like anybody
+_NOBODY = UUID(int=0)  # an unknown user costs the same statement
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One sign-in, by what it is counted under."""
+    """The three keys that one sign-in is counted under: name and address, address, name. Each is a MAC."""
 
     here: bytes
     address: bytes
@@ -43,7 +44,7 @@ class Attempt:
 
 
 class Throttle:
-    """Counts in the database, for every worker alike. Says nothing, lets the caller say it."""
+    """The throttle of one portal. The counts are in the database, for all workers. The caller raises the refusal."""
 
     def __init__(self, secret_keys: Sequence[Secret]) -> None:
         self._key = purpose_keys(secret_keys, "sign-in throttle")[0].key
@@ -55,7 +56,10 @@ class Throttle:
         )
 
     async def begin(self, connection: AsyncConnection, attempt: Attempt, user: User | None) -> int:
-        """Seconds to wait; 0 for who may try, and is charged as if it had failed."""
+        """The seconds to wait. 0: the attempt may go on, and is already charged as a failure.
+
+        The counts are locked until the transaction ends. A count whose last failure is more than FORGOTTEN ago is 0.
+        """
         now = clock.now()
         held = await throttle_rows.hold(connection, attempt.subjects, now)
         counts = {subject: 0 if now - at > FORGOTTEN else count for subject, (count, at) in held.items()}
@@ -68,13 +72,16 @@ class Throttle:
         return max(wait, 0)
 
     async def forgive(self, connection: AsyncConnection, attempt: Attempt, user: User) -> None:
-        """The answer was right: this address is the user's, and what failed here before was forgetfulness."""
+        """Undo the charge after a successful sign-in.
+
+        The address becomes a known one of the user. The failures of this name from this address are cleared.
+        """
         await self.give_back(connection, attempt)
         await throttle_rows.clear(connection, attempt.here)
         await throttle_rows.remember(connection, user.id, attempt.address, clock.now())
 
     async def give_back(self, connection: AsyncConnection, attempt: Attempt) -> None:
-        """There was no answer to judge."""
+        """Undo the charge of an attempt that was neither right nor wrong, for example when a queue was full."""
         await throttle_rows.give_back(connection, attempt.subjects, clock.now())
 
     def _mac(self, *words: str) -> bytes:
@@ -83,7 +90,10 @@ class Throttle:
 
 
 def _left(failures: int, free: int, last: datetime, now: datetime) -> int:
-    """Seconds that are left of the delay after so many failures: one, and twice as much with each."""
+    """The remaining seconds of the delay after so many failures.
+
+    The delay is 1 s at `free` failures and doubles with each further one, up to LONGEST.
+    """
     if failures < free:
         return 0
     delay = min(timedelta(seconds=1 << min(failures - free, 16)), LONGEST)

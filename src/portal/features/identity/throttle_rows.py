@@ -1,4 +1,4 @@
-"""Statements on `sign_in_throttles` and `known_addresses`. Comes in: the caller's connection. Leaves: plain values."""
+"""Statements on `sign_in_throttles` and `known_addresses`, in the caller's transaction. Plain values are returned."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -23,7 +23,10 @@ _CHARGE = (
 async def hold(
     connection: AsyncConnection, subjects: Collection[bytes], moment: datetime
 ) -> dict[bytes, tuple[int, datetime]]:
-    """Failures and the last of them; nobody else counts these until the transaction ends. Always in one order."""
+    """The number of failures of each subject, and the time of the last one.
+
+    The rows are locked until the transaction ends: in sorted order, so that two transactions cannot deadlock.
+    """
     held = {}
     for subject in sorted(subjects):
         new = {"subject": subject, "failures": 0, "last_at": moment}
@@ -33,13 +36,13 @@ async def hold(
 
 
 async def charge(connection: AsyncConnection, failures: Mapping[bytes, int], moment: datetime) -> None:
-    """Of rows that are held."""
+    """Store new failure counts. The rows must be locked by `hold`."""
     values = [{"which": subject, "failed": count, "moment": moment} for subject, count in sorted(failures.items())]
     await connection.execute(_CHARGE, values)
 
 
 async def give_back(connection: AsyncConnection, subjects: Collection[bytes], moment: datetime) -> None:
-    """One failure less of each, that was none."""
+    """Undo one charge of each subject: the attempt was no failure."""
     for subject in sorted((await hold(connection, subjects, moment)).keys()):
         less = update(_rows).where(_rows.c.subject == subject, _rows.c.failures > 0)
         await connection.execute(less.values(failures=_rows.c.failures - 1))

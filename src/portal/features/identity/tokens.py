@@ -1,8 +1,8 @@
-"""Access tokens: JWTs (RFC 7519) of exactly one shape. The only door to `jose`.
+"""Access tokens: JWTs (RFC 7519) of exactly one form. The only module that imports `jose`.
 
-Comes in: what to claim. Leaves: a token, or the claims of one that we signed and that has not expired. python-jose
-accepts far more than it should when called plainly, so it sees a token only after its header proved to be, byte for
-byte, one that we write: no foreign algorithm, no `crit`, no `kid` games, no deep JSON before the signature.
+Comes in: claims. Leaves: a token, or the claims of an unexpired token that the portal signed. python-jose accepts far
+more than it should by default. It therefore sees a token only after the header was found to be, byte for byte, one that
+the portal writes: no other algorithm, no `crit`, no chosen `kid`, no deep JSON before the signature check.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from portal.core.secrets import PurposeKey, Secret, purpose_keys
 
 LIFETIME = timedelta(minutes=15)
 _LIFETIME_SECONDS = int(LIFETIME.total_seconds())
-_LEEWAY_SECONDS = 60  # how far apart the clocks of two machines that sign may be
+_LEEWAY_SECONDS = 60  # the clock difference allowed between two machines that sign
 _MAX_BYTES = 8192
 _ALGORITHM = "HS256"
 _ISSUER = "portal"
@@ -30,14 +30,14 @@ _REQUIRED = {f"require_{claim}": True for claim in ("aud", "iss", "jti", "sub")}
 
 @dataclass(frozen=True, slots=True)
 class AccessClaims:
-    """Who signed in, and in which session."""
+    """The user and the session of an access token."""
 
     user_id: UUID
     session_id: UUID
 
 
 class AccessTokens:
-    """Signs with the newest key, verifies with all."""
+    """Issues and reads access tokens. The newest key signs; every key verifies. Does no I/O."""
 
     def __init__(self, secret_keys: Sequence[Secret]) -> None:
         keys = purpose_keys(secret_keys, "access token")
@@ -47,7 +47,10 @@ class AccessTokens:
         self._by_header = {_header_of(key): key for key in keys}
 
     def issue(self, claims: AccessClaims, now: datetime, serial: UUID | None = None) -> str:
-        """A token good for LIFETIME from `now`; with a `serial` the same one each time."""
+        """A token that expires LIFETIME after `now`.
+
+        `serial` becomes its `jti`. With the same `serial` and `now`, the token is the same; without one it is random.
+        """
         body: dict[str, str | int] = {
             "iss": _ISSUER,
             "aud": _AUDIENCE,
@@ -60,7 +63,7 @@ class AccessTokens:
         return _sign(body, self._signing)
 
     def read(self, token: str, now: datetime) -> AccessClaims:
-        """Raises NotSignedIn for everything but a token that `issue` made and that still lasts at `now`."""
+        """The claims of a token from `issue` that has not expired at `now`. Raises NotSignedIn for any other text."""
         key = self._by_header.get(token.partition(".")[0]) if len(token) <= _MAX_BYTES else None
         if key is None:
             raise NotSignedIn
@@ -71,7 +74,7 @@ class AccessTokens:
                 algorithms=[_ALGORITHM],
                 audience=_AUDIENCE,
                 issuer=_ISSUER,
-                # Times are judged below, by the portal's own clock.
+                # The times are checked below, against the portal's own clock.
                 options={**_REQUIRED, "verify_exp": False, "verify_iat": False},
             )
             issued, expires, audience = body["iat"], body["exp"], body["aud"]
@@ -84,7 +87,10 @@ class AccessTokens:
 
 
 def _lasts(issued: object, expires: object, now: float) -> bool:
-    """Whether a token born then still lasts, and no longer than one of ours would: whatever our key signed."""
+    """Whether a token is unexpired and its lifetime at most LIFETIME, even where the portal's key signed a longer one.
+
+    Times are seconds since the epoch. Only `issued` has leeway: a token may come from a machine whose clock is ahead.
+    """
     if type(issued) is not int or type(expires) is not int:
         return False
     return issued <= now + _LEEWAY_SECONDS and now < expires <= issued + _LIFETIME_SECONDS

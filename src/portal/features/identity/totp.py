@@ -1,7 +1,7 @@
-"""Codes of an authenticator (RFC 6238: SHA-1, six digits, thirty seconds), and its secret at rest. The door to `pyotp`.
+"""Authenticator codes (TOTP, RFC 6238: SHA-1, six digits, 30 seconds), and encryption of their secrets at rest.
 
-Comes in: a secret, a moment, a code. Leaves: the step that the code belongs to, or None. Next: `factors` lets each step
-count once.
+The only module that imports `pyotp`. Comes in: a secret, a time, a code. Leaves: the time step of the code, or None.
+Next: `factors` accepts each step once.
 """
 
 import hmac
@@ -16,23 +16,26 @@ from portal.core.secrets import Secret, purpose_keys
 from portal.crypto import secret_box
 
 _STEP_SECONDS = 30
-_APART = 1  # steps that the two clocks may differ
+_APART = 1  # steps of clock difference that are accepted
 _ISSUER = "portal"
 _KID = 8
 
 
 def new_totp_secret() -> str:
-    """160 random bits, as authenticators take them."""
+    """A new secret of 160 random bits, in base32 as authenticator apps expect it."""
     return pyotp.random_base32()
 
 
 def otpauth_uri(secret: str, name: str) -> str:
-    """What an authenticator scans."""
+    """The `otpauth://` URI for the QR code that an authenticator app scans."""
     return pyotp.TOTP(secret).provisioning_uri(name=name, issuer_name=_ISSUER)
 
 
 def matching_step(secret: str, code: str, now: datetime) -> int | None:
-    """The step, now or next to it, whose code that is. Every candidate is compared, in constant time."""
+    """The 30-second step, current or adjacent, that the code is of. None where it is of none.
+
+    Every candidate is compared, each in constant time.
+    """
     current, totp, found = int(now.timestamp()) // _STEP_SECONDS, pyotp.TOTP(secret), None
     for step in range(current - _APART, current + _APART + 1):
         right = hmac.compare_digest(totp.generate_otp(step).encode(), code.encode("utf-8", "surrogatepass"))
@@ -41,7 +44,7 @@ def matching_step(secret: str, code: str, now: datetime) -> int | None:
 
 
 class TotpSecrets:
-    """Secrets at rest, each sealed for its user's row. Seals with the newest key, opens with all."""
+    """Encrypts TOTP secrets at rest, each bound to its user's row. The newest key seals; every key opens."""
 
     def __init__(self, secret_keys: Sequence[Secret]) -> None:
         keys = purpose_keys(secret_keys, "totp secret")
@@ -53,11 +56,11 @@ class TotpSecrets:
         return bytes.fromhex(key.kid) + secret_box.seal(key.key.reveal(), user_id.bytes, secret.encode())
 
     def is_newest(self, sealed: bytes) -> bool:
-        """Whether the newest key sealed it."""
+        """Whether a secret was sealed with the newest key."""
         return sealed[:_KID] == bytes.fromhex(self._newest.kid)
 
     def open(self, user_id: UUID, sealed: bytes) -> str:
-        """Raises IntegrityError for the row of another, a changed bit, or a key that was taken away."""
+        """Decrypt a secret. Raises IntegrityError for another user's row, a changed bit, or a key that was removed."""
         key = self._by_kid.get(sealed[:_KID])
         if key is None:
             raise IntegrityError

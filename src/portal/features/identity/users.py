@@ -1,4 +1,4 @@
-"""Accounts: making them and finding them. Comes in: the operator's wish. Leaves: a user, on record."""
+"""Create and find accounts. Each new account is in the audit log."""
 
 from uuid import UUID
 
@@ -22,13 +22,13 @@ class UserTaken(Conflict):
 
 
 def require_name(name: str) -> None:
-    """Raises Unprocessable for what nobody can be called."""
+    """Raises Unprocessable for a text that is no valid user name."""
     if not is_name(name):
         raise Unprocessable(f"A user name has 1 to {MAX_NAME} characters and no spaces or invisible ones.")
 
 
 def new_user(name: str, role: Role, password_hash: str) -> User:
-    """An account that is not there yet. Raises Unprocessable."""
+    """An account that is not stored yet. Raises Unprocessable for an invalid name."""
     require_name(name)
     return User(
         id=new_id(),
@@ -42,7 +42,7 @@ def new_user(name: str, role: Role, password_hash: str) -> User:
 
 
 async def add(connection: AsyncConnection, user: User, actor: str, origin: Origin = NOWHERE) -> None:
-    """In the caller's transaction, on record. Raises UserTaken."""
+    """Store an account and its audit event in the caller's transaction. Raises UserTaken."""
     if not await repository.add_user(connection, user):
         raise UserTaken
     created = Event(EventKind.USER_CREATED, actor, str(user.id), origin, {"name": user.name, "role": user.role.value})
@@ -50,7 +50,7 @@ async def add(connection: AsyncConnection, user: User, actor: str, origin: Origi
 
 
 async def found(connection: AsyncConnection, user_id: UUID) -> User:
-    """In the caller's transaction. Raises NotFound."""
+    """The account of that id, read in the caller's transaction. Raises NotFound."""
     user = await repository.user_by_id(connection, user_id)
     if user is None:
         raise NotFound
@@ -65,7 +65,7 @@ class Users:
         self._hasher = hasher
 
     async def create(self, name: str, role: Role, password: str, *, actor: str) -> User:
-        """Raises Unprocessable for a name or password that will not do, UserTaken."""
+        """Create an account. Raises Unprocessable for an invalid name or password, UserTaken."""
         require_name(name)
         user = new_user(name, role, await self._hasher.hash(password, name=name))
         async with self._database.write() as connection:
@@ -73,12 +73,12 @@ class Users:
         return user
 
     async def get(self, user_id: UUID) -> User:
-        """Raises NotFound."""
+        """The account of that id. Raises NotFound."""
         async with self._database.read() as connection:
             return await found(connection, user_id)
 
     async def named(self, name: str) -> User:
-        """Raises NotFound."""
+        """The account of that name. Raises NotFound."""
         async with self._database.read() as connection:
             user = await repository.user_by_name(connection, name)
         if user is None:
@@ -86,6 +86,6 @@ class Users:
         return user
 
     async def exist(self) -> bool:
-        """Whether there is any account yet."""
+        """Whether at least one account exists."""
         async with self._database.read() as connection:
             return await repository.any_user(connection)
