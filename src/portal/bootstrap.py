@@ -75,8 +75,8 @@ class Portal:
 def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resources:
     """What the settings name. Raises ConfigError. Nothing has been asked yet: see `Resources.check`."""
     keys = open_key_providers(settings.key_urls, variables)
-    scanners = open_scanners(settings.scanner_urls)
-    stores, database = open_stores(settings), open_database(settings)
+    scanners = open_scanners(settings.scanner_urls, variables)
+    stores, database = open_stores(settings, variables), open_database(settings)
     keyring = Keyring(database, keys)
     return Resources(
         database=database,
@@ -99,9 +99,9 @@ def open_database(settings: Settings) -> Database:
     return Database(make_engine(parse_url(settings.database), settings.ssl_mode, settings.database_ca))
 
 
-def open_stores(settings: Settings) -> Stores:
+def open_stores(settings: Settings, variables: Mapping[str, str]) -> Stores:
     """The blob stores alone, which need no key. Raises ConfigError."""
-    return Stores(open_blob_stores(settings.blobs))
+    return Stores(open_blob_stores(settings.blobs, variables))
 
 
 def has_database(settings: Settings) -> bool:

@@ -18,9 +18,14 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from sqlalchemy.engine import URL
 
 from portal import sources
+from portal.backends import scheme
+from portal.backends.blobs import registry as blob_stores
+from portal.backends.keys import registry as key_providers
+from portal.backends.scanners import registry as scanners
 from portal.core.errors import ConfigError
 from portal.core.rates import Rates, parse_rates
 from portal.core.secrets import Secret, parse_key
@@ -52,9 +57,7 @@ class Settings(BaseModel):
     database_url: SecretStr = Field(SecretStr(""), description="sqlite or postgresql URL; SQLite in DATA_DIR if empty")
     allow_sqlite: bool = Field(False, description="accept SQLite in production (one machine, one writer)")
     db_ssl_mode: SslMode | None = Field(None, description="TLS towards Postgres; see `ssl_mode` for the default")
-    database_ca: Path | None = Field(
-        None, description="PEM of the only authorities that may sign Postgres' certificate"
-    )
+    database_ca: Path | None = Field(None, description="PEM of the only authorities for Postgres' certificate")
     blob_urls: Words = Field((), description="blob stores; the first writes, all are read; in DATA_DIR if empty")
     key_urls: Words = Field(("env:PORTAL_MASTER_KEY",), description="key providers; the first wraps, all unwrap")
     master_key: SecretStr = Field(SecretStr(""), description="32 bytes, hex or base64, for env:PORTAL_MASTER_KEY")
@@ -142,7 +145,7 @@ class Settings(BaseModel):
 def load(
     environ: Mapping[str, str] | None = None, dotenv: Path | None = None, *, keys: bool = True
 ) -> tuple[Settings, dict[str, str]]:
-    """The settings, and the variables they came from (key providers look up theirs). Raises ConfigError.
+    """The settings, and the variables they came from (backends look up theirs). Raises ConfigError.
 
     Without `keys`, those may be missing: a migration needs none.
     """
@@ -150,19 +153,27 @@ def load(
     given = sources.read(os.environ if environ is None else environ, dotenv)
     variables = {name: found.value for name, found in given.items()}
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    problems = _unknown(given, known)
+    problems = _unknown(given, known | set(backend_settings()))
     values = {name.removeprefix(PREFIX).lower(): text for name, text in variables.items() if name in known and text}
     if dotenv.is_file():
         values.setdefault("data_dir", str(dotenv.parent / "var"))  # the default is the portal's folder, not the shell's
     settings, refused = _validated(values)
     problems += refused + _problems(settings)
+    problems += scheme.problems_of(settings.blobs, blob_stores.SCHEMES, variables)
+    problems += scheme.problems_of(settings.scanner_urls, scanners.SCHEMES, variables)
     if keys:
+        problems += scheme.problems_of(settings.key_urls, key_providers.SCHEMES, variables)
         problems += _key_problems(settings, variables, dotenv)
     if settings.production:
         problems += _production_problems(settings)
     if problems:
         raise ConfigError(*problems)
     return settings, variables
+
+
+def backend_settings() -> dict[str, FieldInfo]:
+    """What backends take beside their URLs, in use or not, by the name of the variable."""
+    return scheme.fields_of(blob_stores.SCHEMES, key_providers.SCHEMES, scanners.SCHEMES)
 
 
 def _unknown(given: Mapping[str, Given], known: set[str]) -> list[str]:

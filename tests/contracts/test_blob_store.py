@@ -386,7 +386,7 @@ async def test_a_store_says_who_it_is_and_is_founded_once(store: BlobStore) -> N
 
 
 def test_the_registry_opens_what_urls_name_in_their_order(tmp_path: Path) -> None:
-    memory, local = open_blob_stores(["memory:", f"file://{tmp_path}/a%20b"])
+    memory, local = open_blob_stores(["memory:", f"file://{tmp_path}/a%20b"], {})
     assert isinstance(memory, MemoryStore)
     assert isinstance(local, LocalStore)
 
@@ -407,11 +407,11 @@ def test_the_registry_opens_what_urls_name_in_their_order(tmp_path: Path) -> Non
 )
 def test_a_url_that_names_no_store_stops_the_start(url: str) -> None:
     with pytest.raises(ConfigError, match="PORTAL_BLOB_URLS"):
-        open_blob_stores([url])
+        open_blob_stores([url], {})
 
 
 async def test_a_local_store_lives_where_its_url_says(tmp_path: Path) -> None:
-    (store,) = open_blob_stores([f"file://{tmp_path}/with%20space"])
+    (store,) = open_blob_stores([f"file://{tmp_path}/with%20space"], {})
     await store.found(new_id())
     await store.check()
     await put(store, b"x")

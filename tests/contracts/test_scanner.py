@@ -143,7 +143,7 @@ def test_the_worst_verdict_stands(outcomes: tuple[Outcome, ...]) -> None:
 
 
 async def test_the_registry_opens_scanners_in_order() -> None:
-    none, memory = open_scanners(["none:", "memory:a:b"])
+    none, memory = open_scanners(["none:", "memory:a:b"], {})
     assert isinstance(none, NoScanner)
     assert (await scanned(memory, b"a:b")).outcome is Outcome.INFECTED
     assert (await scanned(memory, b"a b")).outcome is Outcome.CLEAN
@@ -152,9 +152,9 @@ async def test_the_registry_opens_scanners_in_order() -> None:
 @pytest.mark.parametrize("url", ["", "clamav:", "NONE:", "memory:", "memory", "clamd://host"])
 def test_a_url_that_names_no_scanner_stops_the_start(url: str) -> None:
     with pytest.raises(ConfigError, match="PORTAL_SCANNER_URLS"):
-        open_scanners(["none:", url])
+        open_scanners(["none:", url], {})
 
 
 def test_leaving_out_the_scanner_must_be_said() -> None:
     with pytest.raises(ConfigError, match="write none:"):
-        open_scanners([])
+        open_scanners([], {})

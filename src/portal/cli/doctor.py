@@ -20,6 +20,7 @@ import typer
 from pydantic import SecretStr
 
 from portal import config, roles, schema, sources
+from portal.backends.scheme import is_secret
 from portal.bootstrap import check_parts, has_database, open_counters, open_database, open_resources
 from portal.cli.console import Json, print_result, run_async
 from portal.cli.program import Exit
@@ -83,7 +84,22 @@ def _settings(settings: Settings | None, given: dict[str, sources.Given]) -> lis
             value = "(set)" if is_set else "(not set)"
         source = found.source if found is not None and is_set else "default"
         shown.append({"name": name, "value": _plain(value), "source": source, "hides": found.hides if found else None})
-    return shown
+    return shown + _backend_settings(given)
+
+
+def _backend_settings(given: dict[str, sources.Given]) -> list[dict[str, Any]]:
+    """What backends take beside their URLs, where it is given."""
+    fields = config.backend_settings()
+    return [
+        {
+            "name": name,
+            "value": "(set)" if is_secret(fields[name]) else found.value,
+            "source": found.source,
+            "hides": found.hides,
+        }
+        for name, found in given.items()
+        if name in fields and found.value
+    ]
 
 
 def _plain(value: Any) -> Any:

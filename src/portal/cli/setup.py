@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import secrets
+from collections.abc import Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated
@@ -142,7 +143,7 @@ async def _migrate_and_add_admin(name: str) -> str | None:
     if await _revision(settings) != await schema.newest_revision():
         await _upgrade()  # else not even asked: the runtime role of a database may not change its tables
     async with aclosing(open_database(settings)) as database:
-        await _establish_stores(settings, database)
+        await _establish_stores(settings, variables, database)
     async with open_portal(settings, variables) as portal:
         if await portal.identity.users.exist():
             return None
@@ -152,17 +153,17 @@ async def _migrate_and_add_admin(name: str) -> str | None:
 
 
 async def _upgrade(runtime_role: str | None = None) -> None:
-    settings, _ = config.load(keys=False)
+    settings, variables = config.load(keys=False)
     log.configure(logging.WARNING)
     async with aclosing(open_database(settings)) as database:
         await schema.upgrade(database.engine)
-        await _establish_stores(settings, database)
+        await _establish_stores(settings, variables, database)
         if runtime_role is not None:
             await roles.let_work(database.engine, runtime_role)
 
 
-async def _establish_stores(settings: Settings, database: Database) -> None:
-    async with aclosing(open_stores(settings)) as stores:
+async def _establish_stores(settings: Settings, variables: Mapping[str, str], database: Database) -> None:
+    async with aclosing(open_stores(settings, variables)) as stores:
         await stores.establish(database)
 
 

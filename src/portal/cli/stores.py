@@ -52,9 +52,9 @@ async def _add() -> list[str]:
 @asynccontextmanager
 async def _opened() -> AsyncIterator[tuple[Stores, Database]]:
     """The stores and the database that knows them. They need no key, and nothing is founded. Raises ConfigError."""
-    settings, _ = config.load(keys=False)
+    settings, variables = config.load(keys=False)
     require_database(settings)
-    async with aclosing(open_stores(settings)) as stores, aclosing(open_database(settings)) as database:
+    async with aclosing(open_stores(settings, variables)) as stores, aclosing(open_database(settings)) as database:
         await schema.require_current(database.engine)
         yield stores, database
 

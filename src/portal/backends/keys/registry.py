@@ -1,22 +1,23 @@
 """The list of key providers: a new one is a file beside this and a line here."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from portal.backends.keys.base import KeyProvider
 from portal.backends.keys.local import LocalKeyProvider
+from portal.backends.scheme import Scheme
 from portal.core.errors import ConfigError
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,15}", re.ASCII)
-_SCHEMES: dict[str, Callable[[str, Mapping[str, str]], KeyProvider]] = {
-    "env": LocalKeyProvider.from_environment,
-    "memory": lambda _rest, _environ: LocalKeyProvider.random(),
+SCHEMES: dict[str, Scheme[KeyProvider]] = {
+    "env": Scheme(LocalKeyProvider.from_environment),
+    "memory": Scheme(lambda _rest, _variables: LocalKeyProvider.random()),
 }
 
 
-def open_key_providers(urls: Sequence[str], environ: Mapping[str, str]) -> tuple[KeyProvider, ...]:
+def open_key_providers(urls: Sequence[str], variables: Mapping[str, str]) -> tuple[KeyProvider, ...]:
     """One provider per URL, in order: the first wraps, all unwrap. Raises ConfigError."""
-    providers = tuple(_open(url, environ) for url in urls)
+    providers = tuple(_open(url, variables) for url in urls)
     if not providers:
         raise ConfigError("PORTAL_KEY_URLS names no key provider")
     if len({provider.key_id for provider in providers}) < len(providers):
@@ -24,9 +25,9 @@ def open_key_providers(urls: Sequence[str], environ: Mapping[str, str]) -> tuple
     return providers
 
 
-def _open(url: str, environ: Mapping[str, str]) -> KeyProvider:
+def _open(url: str, variables: Mapping[str, str]) -> KeyProvider:
     scheme, _, rest = url.partition(":")
-    if scheme not in _SCHEMES:
+    if scheme not in SCHEMES:
         shown = repr(scheme) if _SCHEME.fullmatch(scheme) else "(not shown: it may be a key)"
-        raise ConfigError(f"PORTAL_KEY_URLS: unknown scheme {shown}; known: {', '.join(sorted(_SCHEMES))}")
-    return _SCHEMES[scheme](rest, environ)
+        raise ConfigError(f"PORTAL_KEY_URLS: unknown scheme {shown}; known: {', '.join(sorted(SCHEMES))}")
+    return SCHEMES[scheme].open(rest, variables)

@@ -1,34 +1,35 @@
 """The list of scanners: a new one is a file beside this and a line here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 from portal.backends.scanners.base import Scanner
 from portal.backends.scanners.memory import MemoryScanner
 from portal.backends.scanners.none import NoScanner
+from portal.backends.scheme import Scheme
 from portal.core.errors import ConfigError
 
 
-def _memory(rest: str) -> Scanner:
+def _memory(rest: str, _variables: Mapping[str, str]) -> Scanner:
     if not rest:
         raise ConfigError("PORTAL_SCANNER_URLS: memory: wants a marker")
     return MemoryScanner(rest)
 
 
-_SCHEMES: dict[str, Callable[[str], Scanner]] = {
-    "memory": _memory,
-    "none": lambda _rest: NoScanner(),
+SCHEMES: dict[str, Scheme[Scanner]] = {
+    "memory": Scheme(_memory),
+    "none": Scheme(lambda _rest, _variables: NoScanner()),
 }
 
 
-def open_scanners(urls: Sequence[str]) -> tuple[Scanner, ...]:
+def open_scanners(urls: Sequence[str], variables: Mapping[str, str]) -> tuple[Scanner, ...]:
     """One scanner per URL; the worst verdict stands. Raises ConfigError."""
     if not urls:
         raise ConfigError("PORTAL_SCANNER_URLS names no scanner; write none: to say that there is none")
-    return tuple(_open(url) for url in urls)
+    return tuple(_open(url, variables) for url in urls)
 
 
-def _open(url: str) -> Scanner:
+def _open(url: str, variables: Mapping[str, str]) -> Scanner:
     scheme, _, rest = url.partition(":")
-    if scheme not in _SCHEMES:
-        raise ConfigError(f"PORTAL_SCANNER_URLS: unknown scheme {scheme!r}; known: {', '.join(sorted(_SCHEMES))}")
-    return _SCHEMES[scheme](rest)
+    if scheme not in SCHEMES:
+        raise ConfigError(f"PORTAL_SCANNER_URLS: unknown scheme {scheme!r}; known: {', '.join(sorted(SCHEMES))}")
+    return SCHEMES[scheme].open(rest, variables)
