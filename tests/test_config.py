@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from portal import config
+from portal import config, sources
 from portal.bootstrap import open_resources
 from portal.config import Settings
 from portal.core.errors import ConfigError
@@ -53,9 +53,9 @@ RISKS: dict[str, tuple[str, dict[str, str]]] = {
     "any origin": ("CORS_ORIGINS", {"CORS_ORIGINS": "https://a.example,*"}),
     "SQLite": ("DATABASE_URL", {"DATABASE_URL": ""}),
     "SQLite by URL": ("DATABASE_URL", {"DATABASE_URL": "sqlite:////srv/portal.db"}),
-    "no TLS to the database": ("DB_SSL_MODE", {"DB_SSL_MODE": "disable"}),
-    "TLS to the database by chance": ("DB_SSL_MODE", {"DB_SSL_MODE": "prefer"}),
-    "TLS to the database with any certificate": ("DB_SSL_MODE", {"DB_SSL_MODE": "require"}),
+    "no TLS to the database": ("DATABASE_SSL_MODE", {"DATABASE_SSL_MODE": "disable"}),
+    "TLS to the database by chance": ("DATABASE_SSL_MODE", {"DATABASE_SSL_MODE": "prefer"}),
+    "TLS to the database with any certificate": ("DATABASE_SSL_MODE", {"DATABASE_SSL_MODE": "require"}),
     "a Redis far away without TLS": ("RATE_LIMIT_URL", {"RATE_LIMIT_URL": "redis://:hunter2@redis.example.org/0"}),
     "proxies everywhere": ("TRUSTED_PROXIES", {"TRUSTED_PROXIES": "10.0.0.1,0.0.0.0/0"}),
     "proxies everywhere, of IPv6": ("TRUSTED_PROXIES", {"TRUSTED_PROXIES": "::/0"}),
@@ -71,7 +71,7 @@ risks = pytest.mark.parametrize(("variable", "changes"), RISKS.values(), ids=RIS
 NONSENSE = {
     "ENV": "staging",
     "DEBUG": "perhaps",
-    "DB_SSL_MODE": "sometimes",
+    "DATABASE_SSL_MODE": "sometimes",
     "DATABASE_URL": "mysql://u:p@h/d",
     "MAX_UPLOAD_BYTES": "0",
     "GRACE_SECONDS": "-1",
@@ -121,7 +121,7 @@ def test_what_nobody_set_has_a_default() -> None:
     assert settings.grace_seconds == 30
     assert settings.key_urls == ("env:PORTAL_MASTER_KEY",)
     assert settings.scanner_urls == ("none:",)
-    assert (settings.db_ssl_mode, settings.ssl_mode) == (None, "prefer")
+    assert (settings.database_ssl_mode, settings.ssl_mode) == (None, "prefer")
     assert (settings.cors_origins, settings.trusted_proxies, settings.log_file) == ((), (), None)
 
 
@@ -249,6 +249,14 @@ def test_a_variable_that_nothing_knows_stops_the_start_by_its_name(tmp_path: Pat
         assert "hunter2" not in problem
 
 
+@pytest.mark.parametrize(("old", "new"), sources.RENAMED.items())
+def test_the_old_name_of_a_setting_stops_the_start_with_the_new_one(old: str, new: str) -> None:
+    (problem,) = refused({**KEYS, old.removeprefix("PORTAL_"): "1"})
+    assert problem == f"{old} is now {new}: rename it in the environment"
+    assert new.removeprefix("PORTAL_").lower() in Settings.model_fields
+    assert old.removeprefix("PORTAL_").lower() not in Settings.model_fields
+
+
 def test_every_unknown_variable_is_named_at_once() -> None:
     assert len(refused({**KEYS, "TYPO": "1", "OTHER_TYPO": "2"})) == 2
 
@@ -342,19 +350,19 @@ def test_production_tells_every_risk_at_once() -> None:
 
 
 def test_production_on_sqlite_is_allowed_where_it_is_said() -> None:
-    assert load({**PRODUCTION, "DATABASE_URL": "", "DB_SSL_MODE": "", "ALLOW_SQLITE": "true"}).production
+    assert load({**PRODUCTION, "DATABASE_URL": "", "DATABASE_SSL_MODE": "", "ALLOW_SQLITE": "true"}).production
 
 
 @pytest.mark.parametrize(("mode", "used"), [("", "verify-full"), ("verify-ca", "verify-ca")])
 def test_production_verifies_a_remote_database(mode: str, used: str) -> None:
-    assert load({**PRODUCTION, "DB_SSL_MODE": mode}).ssl_mode == used
+    assert load({**PRODUCTION, "DATABASE_SSL_MODE": mode}).ssl_mode == used
 
 
 def test_who_names_authorities_wants_them_asked() -> None:
     given = {**KEYS, "DATABASE_URL": "postgresql://h/d"}
     assert load(given).ssl_mode == "prefer"
     assert load({**given, "DATABASE_CA": "ca.pem"}).ssl_mode == "verify-full"
-    assert load({**given, "DATABASE_CA": "ca.pem", "DB_SSL_MODE": "require"}).ssl_mode == "require"
+    assert load({**given, "DATABASE_CA": "ca.pem", "DATABASE_SSL_MODE": "require"}).ssl_mode == "require"
 
 
 @pytest.mark.parametrize(
@@ -401,7 +409,7 @@ def test_a_migration_needs_no_key() -> None:
 )
 @pytest.mark.parametrize("mode", ["disable", "prefer"])
 def test_production_wants_no_tls_within_one_machine(url: str, mode: str) -> None:
-    assert load({**PRODUCTION, "DATABASE_URL": url, "DB_SSL_MODE": mode}).production
+    assert load({**PRODUCTION, "DATABASE_URL": url, "DATABASE_SSL_MODE": mode}).production
 
 
 def test_a_master_key_is_asked_for_only_where_a_key_url_names_it() -> None:

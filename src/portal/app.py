@@ -167,7 +167,7 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
             app.state.authenticators = portal.identity.authenticators
             app.state.refusals = portal.audit.refusals
             app.state.job_control = portal.job_control
-            async with background(portal, jobs_at_once=settings.jobs_at_once), contextlib.aclosing(app.state.readiness):
+            async with background(portal, jobs_at_once=settings.max_jobs), contextlib.aclosing(app.state.readiness):
                 with tied_to_parent():
                     yield
 

@@ -87,9 +87,9 @@ def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resource
         secret_keys=settings.secret_keys,
         journal=settings.data_dir / "audit-journal.jsonl",
         max_upload_bytes=settings.max_upload_bytes,
-        row_bytes=settings.row_bytes,
-        transfers_per_caller=settings.transfers_per_caller,
-        transfers=settings.transfers,
+        row_bytes=settings.inline_max_bytes,
+        transfers_per_caller=settings.max_transfers_per_caller,
+        transfers=settings.max_transfers,
     )
 
 

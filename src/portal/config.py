@@ -56,7 +56,7 @@ class Settings(BaseModel):
     data_dir: Path = Field(Path("./var"), description="where the embedded database, blobs and the journal live")
     database_url: SecretStr = Field(SecretStr(""), description="sqlite or postgresql URL; SQLite in DATA_DIR if empty")
     allow_sqlite: bool = Field(False, description="accept SQLite in production (one machine, one writer)")
-    db_ssl_mode: SslMode | None = Field(None, description="TLS towards Postgres; see `ssl_mode` for the default")
+    database_ssl_mode: SslMode | None = Field(None, description="TLS towards Postgres; see `ssl_mode` for the default")
     database_ca: Path | None = Field(None, description="PEM of the only authorities for Postgres' certificate")
     blob_urls: Words = Field((), description="blob stores; the first writes, all are read; in DATA_DIR if empty")
     key_urls: Words = Field(("env:PORTAL_MASTER_KEY",), description="key providers; the first wraps, all unwrap")
@@ -67,12 +67,12 @@ class Settings(BaseModel):
     cors_origins: Words = Field((), description="origins whose pages may call the API")
     trusted_proxies: Words = Field((), description="addresses or networks whose X-Forwarded-For is believed")
     max_upload_bytes: int = Field(64 << 30, gt=0, le=1 << 44, description="largest file, in bytes")
-    row_bytes: int = Field(1 << 16, ge=0, le=1 << 20, description="up to this size a file lies sealed in the database")
-    transfers: int = Field(128, ge=1, le=1 << 20, description="transfers at once of one worker, about 8 MiB each")
-    transfers_per_caller: int = Field(64, ge=1, le=1 << 20, description="transfers at once of one account or link")
-    jobs_at_once: int = Field(
-        4, ge=0, le=64, description="jobs at once of one serving worker; 0: `portal worker` has them"
+    inline_max_bytes: int = Field(
+        1 << 16, ge=0, le=1 << 20, description="up to this size a file lies sealed in the database"
     )
+    max_transfers: int = Field(128, ge=1, le=1 << 20, description="transfers at once of one worker, about 8 MiB each")
+    max_transfers_per_caller: int = Field(64, ge=1, le=1 << 20, description="transfers at once of one account or link")
+    max_jobs: int = Field(4, ge=0, le=64, description="jobs at once of one serving worker; 0: `portal worker` has them")
     link_roles: Annotated[tuple[Literal["admin", "analyst", "uploader"], ...], BeforeValidator(_split)] = Field(
         ("admin", "analyst", "uploader"), description="roles whose accounts may make links"
     )
@@ -81,9 +81,9 @@ class Settings(BaseModel):
     require_admin_totp: bool = Field(False, description="an administrator without an authenticator can only enrol one")
     session_idle_minutes: int = Field(60, ge=5, le=720, description="a session that long unused is over")
     grace_seconds: int = Field(30, ge=0, le=3600, description="how long a stop waits for running transfers")
-    head_seconds: int = Field(15, ge=1, le=3600, description="how long a request's head may take to arrive")
+    header_timeout_seconds: int = Field(15, ge=1, le=3600, description="how long a request's head may take to arrive")
     stall_seconds: int = Field(60, ge=1, le=3600, description="how long a body or a reader may fall short of the rate")
-    bytes_per_second: int = Field(1024, ge=1, le=1 << 30, description="the least that a body or a reader must move")
+    min_bytes_per_second: int = Field(1024, ge=1, le=1 << 30, description="the least that a body or a reader must move")
     rate_limits: Words = Field((), description="rates of route classes that differ: upload=50/minute,read=off")
     rate_limit_url: SecretStr = Field(SecretStr(""), description="Redis in which several workers count together")
     rate_limit_ca: Path | None = Field(None, description="PEM of the only authorities that may sign Redis' certificate")
@@ -96,7 +96,7 @@ class Settings(BaseModel):
 
     @property
     def client_timeouts(self) -> ClientTimeouts:
-        return ClientTimeouts(self.head_seconds, self.stall_seconds, self.bytes_per_second)
+        return ClientTimeouts(self.header_timeout_seconds, self.stall_seconds, self.min_bytes_per_second)
 
     @property
     def rates(self) -> Rates:
@@ -124,11 +124,11 @@ class Settings(BaseModel):
 
     @property
     def ssl_mode(self) -> SslMode:
-        """DB_SSL_MODE, or the default: verified where it matters, what the server offers where it does not."""
+        """DATABASE_SSL_MODE, or the default: verified where it matters, what the server offers where it does not."""
         url = _database_url(self)
         remote = url is not None and not is_local(url)
         verified = self.database_ca is not None or (self.production and remote)
-        return self.db_ssl_mode or ("verify-full" if verified else "prefer")
+        return self.database_ssl_mode or ("verify-full" if verified else "prefer")
 
     @property
     def blobs(self) -> tuple[str, ...]:
@@ -181,6 +181,9 @@ def _unknown(given: Mapping[str, Given], known: set[str]) -> list[str]:
     key_variables = sources.key_variables(given["PORTAL_KEY_URLS"].value if "PORTAL_KEY_URLS" in given else "")
     problems = []
     for name in sorted(set(given) - known - set(key_variables)):
+        if name in sources.RENAMED:
+            problems.append(f"{name} is now {sources.RENAMED[name]}: rename it in {given[name].source}")
+            continue
         meant = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
         hint = f"did you mean {meant[0]}?" if meant else "see docs/configuration.md"
         problems.append(f"{name} is not a setting, but {given[name].source} sets it: {hint}")
@@ -248,7 +251,7 @@ def _production_problems(settings: Settings) -> list[str]:
         "PORTAL_DATABASE_URL is SQLite: set PORTAL_ALLOW_SQLITE=true to run one machine on it": (
             sqlite and not settings.allow_sqlite
         ),
-        "PORTAL_DB_SSL_MODE must be verify-full or verify-ca towards a database on another machine": unsafe_wire,
+        "PORTAL_DATABASE_SSL_MODE must be verify-full or verify-ca towards a database on another machine": unsafe_wire,
         "PORTAL_RATE_LIMIT_URL must be rediss: towards a Redis on another machine": _plain_redis_elsewhere(settings),
         "PORTAL_TRUSTED_PROXIES must not trust every address in production": any(
             ip_network(text).prefixlen == 0 for text in settings.trusted_proxies if _is_network(text)

@@ -21,6 +21,15 @@ ENVIRONMENT = "the environment"
 ENV_FILE_VARIABLE = "_PORTAL_ENV_FILE"  # carries --env-file to the processes that `serve` starts
 _NO_SECRETS = {"PORTAL_LOG_FILE"}  # its name ends like a file of a secret, and is none
 _PATHS = {"PORTAL_DATA_DIR", "PORTAL_LOG_FILE", "PORTAL_DATABASE_CA", "PORTAL_RATE_LIMIT_CA"}
+RENAMED = {
+    "PORTAL_HEAD_SECONDS": "PORTAL_HEADER_TIMEOUT_SECONDS",
+    "PORTAL_BYTES_PER_SECOND": "PORTAL_MIN_BYTES_PER_SECOND",
+    "PORTAL_ROW_BYTES": "PORTAL_INLINE_MAX_BYTES",
+    "PORTAL_TRANSFERS": "PORTAL_MAX_TRANSFERS",
+    "PORTAL_TRANSFERS_PER_CALLER": "PORTAL_MAX_TRANSFERS_PER_CALLER",
+    "PORTAL_DB_SSL_MODE": "PORTAL_DATABASE_SSL_MODE",
+}
+"""Names that settings had, with those they have: an old one that is still set stops the start."""
 _Layer = tuple[str, Mapping[str, str]]
 
 

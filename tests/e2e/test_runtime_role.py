@@ -27,7 +27,9 @@ def owned(postgres: URL) -> Iterator[tuple[URL, str]]:
 def portal(owned: tuple[URL, str], make_portal: MakePortal) -> Served:
     """Made by the owner without a key, then `init` and `serve` as the role."""
     url, role = owned
-    made = make_portal(DATABASE_URL=url.set(username=role).render_as_string(hide_password=False), DB_SSL_MODE="disable")
+    made = make_portal(
+        DATABASE_URL=url.set(username=role).render_as_string(hide_password=False), DATABASE_SSL_MODE="disable"
+    )
     owner = {"PORTAL_DATABASE_URL": url.render_as_string(hide_password=False)}
     keyless = {name: value for name, value in made.environment.items() if not name.endswith("_KEY")}
     served = Served(made.folder, {**keyless, **owner})

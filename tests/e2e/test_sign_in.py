@@ -299,7 +299,7 @@ def test_a_missing_grant_type_is_an_invalid_request(portal: Served) -> None:
 async def test_a_name_with_a_nul_is_nobodys_on_a_database_that_takes_none(
     make_portal: MakePortal, database_url: URL
 ) -> None:
-    portal = make_portal(DATABASE_URL=database_url.render_as_string(hide_password=False), DB_SSL_MODE="disable")
+    portal = make_portal(DATABASE_URL=database_url.render_as_string(hide_password=False), DATABASE_SSL_MODE="disable")
     portal.prepare()
     portal.start()
     refused = token(portal, grant_type="password", username="a\0b", password="a password")

@@ -13,7 +13,7 @@ from .raw import FORM, Wire, bearer, chunk, head, length, part
 from .seen import eventually, kept, known, outcomes, problem, statuses
 
 RATE = 1 << 12
-IMPATIENT = {"HEAD_SECONDS": "2", "STALL_SECONDS": "1", "BYTES_PER_SECOND": str(RATE)}
+IMPATIENT = {"HEADER_TIMEOUT_SECONDS": "2", "STALL_SECONDS": "1", "MIN_BYTES_PER_SECOND": str(RATE)}
 BIG = secrets.token_bytes(24 << 20)  # more than the kernel takes for a reader that does not read
 TOKEN_IN_CHUNKS = head(
     "POST", "/api/v1/auth/token", "Content-Type: application/x-www-form-urlencoded", "Transfer-Encoding: chunked"

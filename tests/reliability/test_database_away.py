@@ -55,7 +55,7 @@ class SlowDownload:
 
 
 def served(make_portal: MakePortal, postgres: OwnPostgres) -> Served:
-    portal = make_portal(DATABASE_URL=postgres.url, DB_SSL_MODE="disable")
+    portal = make_portal(DATABASE_URL=postgres.url, DATABASE_SSL_MODE="disable")
     portal.prepare(analyst="analyst")
     portal.start()
     return portal

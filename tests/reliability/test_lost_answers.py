@@ -60,7 +60,7 @@ def test_an_upload_whose_commit_was_not_answered_is_one_file(
     times, acknowledged, answers = amount("LOST_ANSWERS"), dict[str, str](), Counter[int]()
     with between(own_postgres.socket) as wire:
         url = f"postgresql://postgres@127.0.0.1:{wire.port}/{own_postgres.database}"
-        portal = make_portal(DATABASE_URL=url, DB_SSL_MODE="disable")
+        portal = make_portal(DATABASE_URL=url, DATABASE_SSL_MODE="disable")
         portal.prepare(analyst="analyst")
         portal.start()
         with portal.client("analyst") as client:

@@ -24,8 +24,8 @@ from . import invariants
 from .amounts import amount
 from .conftest import Figures
 
-PATIENCE = {"HEAD_SECONDS": "20", "STALL_SECONDS": "20", "BYTES_PER_SECOND": "1024"}
-PLACES = {"TRANSFERS": "10000", "TRANSFERS_PER_CALLER": "10000"}  # what is slow, not what is many
+PATIENCE = {"HEADER_TIMEOUT_SECONDS": "20", "STALL_SECONDS": "20", "MIN_BYTES_PER_SECOND": "1024"}
+PLACES = {"MAX_TRANSFERS": "10000", "MAX_TRANSFERS_PER_CALLER": "10000"}  # what is slow, not what is many
 BIG = 16 << 20  # more than the kernel takes for a reader that does not read
 CLIENTS, ROUNDS = 4, 15
 DRIP_SECONDS = 0.3

@@ -51,7 +51,7 @@ def release(
     url = server.set(database=name)
     _run(_fill(server, url, tmp_path / "portal-0" / "var" / "portal.db", told["revision"]))
     (tmp_path / "portal-0" / "var" / "portal.db").unlink()
-    settings = {"DATABASE_URL": url.render_as_string(hide_password=False), "DB_SSL_MODE": "disable"}
+    settings = {"DATABASE_URL": url.render_as_string(hide_password=False), "DATABASE_SSL_MODE": "disable"}
     yield Release(make_portal(**told["settings"], **settings), told)
     _run(administer(server, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
