@@ -1,1 +1,1 @@
-"""Ground: words every other room uses (errors, ids, time, secrets, log, principal). Knows nothing of the rest."""
+"""The lowest layer: errors, ids, time, secrets, logs, principals. Every other package imports it; it imports none."""

@@ -1,4 +1,4 @@
-"""Giving a finished file its name. Comes in: a file that is whole and synced. Leaves: the same under its final name."""
+"""The atomic rename of a complete, synced temporary file to its final name."""
 
 import errno
 from pathlib import Path
@@ -7,9 +7,10 @@ _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 
 
 def rename_new(temporary: Path, target: Path) -> None:
-    """Rename, but never over a file that appeared meanwhile: raises FileExistsError.
+    """Rename `temporary` to `target` without replacing an existing file. Raises FileExistsError where `target` exists.
 
-    Where a file system knows no hard links (FAT, some network mounts) the check and the rename are two steps.
+    On a file system without hard links (FAT, some network mounts) the check and the rename are two separate steps:
+    there, a file that appears between the two is replaced.
     """
     try:
         target.hardlink_to(temporary)

@@ -1,3 +1,5 @@
-"""What holds bytes, for those who only read them. A view may be of memory that its owner uses again: its giver says."""
+"""The type of read-only byte arguments. A memoryview may show memory that its producer reuses: the function that
+returns the view documents how long it stays valid.
+"""
 
 Buffer = bytes | bytearray | memoryview

@@ -1,6 +1,7 @@
-"""Cursors: where the next page of a listing begins, opaque and bound to the filters it was made for.
+"""Pagination cursors: opaque texts that say where the next page of a listing begins.
 
-Comes in: a place in the order and the filters. Leaves: a text that only we can make. Raises InvalidInput for another.
+A cursor carries a MAC over the position and the filters of its listing. A client can neither forge one nor use it with
+other filters.
 """
 
 import base64
@@ -22,7 +23,7 @@ _MAC = 16
 
 
 class Cursors:
-    """Signs with the newest key, reads with all."""
+    """Signs cursors with the newest SECRET_KEY and accepts those signed with any of the configured ones."""
 
     def __init__(self, secret_keys: Sequence[Secret]) -> None:
         self._keys = purpose_keys(secret_keys, "list cursor")
@@ -32,7 +33,7 @@ class Cursors:
     @overload
     def write(self, after: None, filters: str) -> None: ...
     def write(self, after: After | None, filters: str) -> str | None:
-        """None at the end of a listing."""
+        """The cursor of the page that begins behind `after`; None where `after` is None: the listing has ended."""
         if after is None:
             return None
         body = json.dumps([rfc3339(after[0]), after[1].hex]).encode()
@@ -43,7 +44,10 @@ class Cursors:
     @overload
     def read(self, cursor: None, filters: str) -> None: ...
     def read(self, cursor: str | None, filters: str) -> After | None:
-        """None without a cursor. Raises InvalidInput for one that was changed, made up, or made for other filters."""
+        """The position in `cursor`; None without a cursor (the first page).
+
+        Raises InvalidInput for a cursor that was changed, forged, or issued for other filters.
+        """
         if cursor is None:
             return None
         try:

@@ -1,4 +1,4 @@
-"""Ids: UUIDv7 (RFC 9562 §5.7), so that they sort by birth and need no coordination."""
+"""Ids: UUIDv7 (RFC 9562 §5.7), so that they sort by creation time and need no coordination."""
 
 from uuid import UUID
 
@@ -6,10 +6,10 @@ from uuid_utils.compat import uuid7
 
 
 def new_id() -> UUID:
-    """A fresh id: 48 bits of milliseconds, then 74 random bits. Not a secret."""
+    """A new id: 48 bits of Unix time in milliseconds, then 74 random bits. An id is not a secret."""
     return uuid7()
 
 
 def text_of(id_: UUID | None) -> str | None:
-    """The id as an audit event says it."""
+    """The id as text for an audit event; None stays None."""
     return None if id_ is None else str(id_)

@@ -1,7 +1,7 @@
-"""Structured logs: one JSON object a line, on standard error or in a rotated file; words at a terminal.
+"""Structured logs: one JSON object per line, on standard error or in a rotated file; readable text at a terminal.
 
-Comes in: events with plain values. Leaves: lines without plaintext, secrets or tokens: callers log ids and codes, and
-what a library says passes through `_redact`. Next: the operator's collector.
+Log lines contain no plaintext, secrets or tokens: callers log ids and codes, and every message, also from a library,
+passes through `_redact`. The operator's log collector reads the lines.
 """
 
 import logging
@@ -26,13 +26,16 @@ _CREDENTIAL = re.compile(r"(?i)\b(bearer|basic)\s+[^\s\"']+|://[^/\s:@]*:[^@\s/]
 
 
 def configure(level: int = logging.INFO, file: Path | None = None) -> None:
-    """Send every logger of the process through one JSON renderer. Call once a process."""
+    """Send every logger of the process through one JSON renderer. Call it once per process.
+
+    `file` is rotated at 64 MiB; ten old files are stored. Without it, lines go to standard error.
+    """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        # Local variables may hold anything: they are never shown.
+        # Local variables may hold plaintext or secrets, so tracebacks are logged without them.
         structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
         _redact,
     ]
@@ -55,26 +58,26 @@ def configure(level: int = logging.INFO, file: Path | None = None) -> None:
     logging.root.handlers = [handler]
     logging.root.setLevel(level)
     for chatty in ("aiosqlite", "alembic", "asyncio", "python_multipart", "sqlalchemy"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)  # their debug lines hold statements and form data
+        logging.getLogger(chatty).setLevel(logging.WARNING)  # their debug lines contain statements and form data
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
-    """The logger of one room."""
+    """The logger of one module; pass `__name__`."""
     return structlog.stdlib.get_logger(name)
 
 
 def bound(**values: str) -> AbstractContextManager[None]:
-    """Every line that this task and its children log inside the block carries `values`."""
+    """Within the block, every log line of this task and its child tasks carries `values`."""
     return structlog.contextvars.bound_contextvars(**values)
 
 
 def silence(name: str, kind: type[BaseException]) -> None:
-    """Drop what the logger `name` says of exceptions of `kind`: they are on record already."""
+    """Drop log lines of the logger `name` for exceptions of `kind`: those are already logged elsewhere."""
     logging.getLogger(name).addFilter(lambda line: not (line.exc_info and isinstance(line.exc_info[1], kind)))
 
 
 def _for_people() -> Any:
-    """At a terminal, where nobody collects. It obeys nothing that a path holds."""
+    """The renderer for a terminal, where no collector reads. It escapes control sequences, in a path for example."""
     return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback, repr_native_str=True)
 
 

@@ -1,10 +1,10 @@
-"""Memory that was freed goes back to the system: after a rush the allocator would keep it, and look like a leak."""
+"""The return of freed memory to the system: after a peak the allocator would retain it, which looks like a leak."""
 
 import contextlib
 import ctypes
 
 
 def release_free_memory() -> None:
-    """Have glibc return its free pages; other allocators do it by themselves. Takes milliseconds: for a thread."""
+    """Make glibc return its free pages; other allocators do so by themselves. Blocks for milliseconds: use a thread."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

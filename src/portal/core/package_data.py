@@ -1,4 +1,4 @@
-"""Files that live at the top of the repository and travel inside the wheel: the migrations and `.env.example`."""
+"""Files at the top of the repository that are packaged inside the wheel: the migrations and `.env.example`."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ _REPOSITORY = _PACKAGE.parent.parent
 
 
 def migrations() -> Path:
-    """The Alembic folder: inside the installed package, else the checkout's `alembic/`."""
+    """The Alembic folder: `migrations` inside the installed package, else `alembic/` of the checkout."""
     return _first(_PACKAGE / "migrations", _REPOSITORY / "alembic")
 
 
 def env_example() -> Path:
-    """The commented template of every setting."""
+    """The template file with every setting and its explanation, from the installed package or the checkout."""
     return _first(_PACKAGE / "env.example", _REPOSITORY / ".env.example")
 
 

@@ -1,7 +1,7 @@
-"""One page of a listing, newest first: its items, and where the next page begins.
+"""One page of a listing: its items, and where the next page begins. The default order is newest first.
 
-Comes in: what a statement found that was asked for one item more than a page has. Leaves: a `Page`. Next: `cursor`
-writes down its end for a client.
+A statement fetches one item more than a page has; `page_of` makes a `Page` of the result. Next: `cursor` writes
+`next_after` as a text for the client.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 After = tuple[datetime, UUID]
-"""A place in an order (a time, an id): a page begins behind it."""
+"""A position in a listing's order, as (time, id). A page begins with the item behind it."""
 
 
 class Dated(Protocol):
-    """What listings are ordered by."""
+    """An item with the two fields that listings are ordered by."""
 
     @property
     def created_at(self) -> datetime: ...
@@ -29,14 +29,17 @@ _T = TypeVar("_T", bound=Dated)
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[_T]):
-    """`next_after` is None at the end."""
+    """The items of one page. `next_after` is None on the last page."""
 
     items: list[_T]
     next_after: After | None
 
 
 def page_of(found: list[_T], limit: int, place: Callable[[_T], After] | None = None) -> Page[_T]:
-    """The first `limit` of what was found; one more says that there is more. `place` is where an item stands."""
+    """The page of the first `limit` items of `found`. A further item in `found` means that there is a next page.
+
+    `place` returns the position of an item; by default its (created_at, id).
+    """
     items = found[:limit]
     return Page(items, (place or _by_birth)(items[-1]) if len(found) > limit else None)
 

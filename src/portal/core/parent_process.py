@@ -1,7 +1,7 @@
-"""A worker's tie to the process that started it: without it the worker would serve on for ever, and hold the port.
+"""The end of a worker process when its parent process ends.
 
-Comes in: the end of the parent, however it came (SIGKILL, out of memory). Leaves: SIGTERM to this process, which then
-stops as if it had been told to. A process that nobody started as a worker is tied to nothing.
+A worker whose parent died (SIGKILL, out of memory) would serve on for ever and occupy the port. It sends SIGTERM to
+itself instead, and shuts down as on any SIGTERM. A process that was not started by multiprocessing has no parent here.
 """
 
 import asyncio
@@ -18,7 +18,9 @@ _log = log.get(__name__)
 
 @contextmanager
 def tied_to_parent() -> Iterator[None]:
-    """The running loop is told when the parent ends: its pipe (`sentinel`) is closed by the kernel then."""
+    """Within the block, the running event loop sees when the parent ends: the kernel then closes the parent's pipe
+    (`sentinel`).
+    """
     parent = multiprocessing.parent_process()
     if parent is None:
         yield

@@ -1,9 +1,9 @@
-"""Secrets that say what they are: a mark, forty random letters and digits, and six that check them.
+"""Tokens with a prefix and a checksum: API tokens, links, link sessions, one-time tokens.
 
-Comes in: nothing, or a text that claims to be such a secret. Leaves: a new one, or the digest that it is looked up by.
-The mark lets scanners for leaked secrets recognise one, and no kind be taken for another; the check refuses a mistyped
-or made-up one without a look at the database. With 238 random bits there is nothing to guess, so one SHA-256 is enough
-(no salt, no stretching).
+A token is a prefix, 40 random letters and digits, and a checksum of 6. Example: `prt_` + 40 + 6 characters. The prefix
+lets secret scanners recognise a leaked token, and stops one kind from being accepted as another. The checksum refuses a
+mistyped or invented token without a database query. With 238 random bits a token cannot be guessed, so one SHA-256 is
+enough to store it (no salt, no stretching).
 """
 
 import hashlib
@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 
 API_TOKEN, LINK, LINK_SESSION, ONE_TIME = "prt_", "prl_", "prs_", "pinv_"
 PREFIXES = (API_TOKEN, LINK, LINK_SESSION, ONE_TIME)
-"""How the portal's own secrets begin. The log hides what begins so: a new kind is added here or cannot be made."""
+"""The prefixes of every token kind. The log redacts texts that begin with one, so a kind without a prefix in this list
+cannot be created.
+"""
 
 _LETTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _RANDOM, _CHECK = 40, 6
@@ -23,7 +25,7 @@ _RANDOM, _CHECK = 40, 6
 
 @dataclass(frozen=True, slots=True)
 class TokenKind:
-    """One kind of secret, by how it begins."""
+    """One kind of token, identified by its prefix. Raises ValueError for a prefix that is not in `PREFIXES`."""
 
     prefix: str
     _form: re.Pattern[str] = field(init=False, repr=False)
@@ -35,16 +37,16 @@ class TokenKind:
         object.__setattr__(self, "_form", form)
 
     def new(self) -> str:
-        """A new secret. Show it once and keep its digest."""
+        """A new token. Show it to its owner once, and store only its digest."""
         random = "".join(secrets.choice(_LETTERS) for _ in range(_RANDOM))
         return f"{self.prefix}{random}{_check(random)}"
 
     def matches(self, text: str) -> bool:
-        """Whether the text claims to be one."""
+        """Whether the text begins with this prefix; the checksum is not verified."""
         return text.startswith(self.prefix)
 
     def digest(self, text: str) -> bytes | None:
-        """The 32 bytes that are kept of a secret; None for a text that `make` cannot have made."""
+        """The SHA-256 (32 bytes) that is stored for a token; None for a text that `new` cannot have returned."""
         match = self._form.fullmatch(text)
         if match is None or _check(match[1]) != match[2]:
             return None

@@ -1,7 +1,6 @@
-"""How often a route may be asked for: the classes of routes, a rate for each, and the setting that says otherwise.
+"""Rate limits as data: the classes of routes, the default rate of each, and the parser of PORTAL_RATE_LIMITS.
 
-Comes in: the words of PORTAL_RATE_LIMITS. Leaves: `Rates`, which has a row for every class. Next: `web/limits` holds
-callers to it.
+Comes in: the words of the setting. Leaves: `Rates`, with one rate for every class. Next: `web/limits` enforces them.
 """
 
 import re
@@ -18,7 +17,7 @@ _RATE: Final = re.compile(r"([1-9]\d{0,8})/(second|minute|hour|day)", re.ASCII)
 
 
 class RouteClass(StrEnum):
-    """What a route is to whoever counts. `docs/limits.md` has a line for each."""
+    """The class of a route, for rate limits. `docs/limits.md` has a line for each."""
 
     SIGN_IN = "sign_in"
     REGISTER = "register"
@@ -30,12 +29,12 @@ class RouteClass(StrEnum):
 
 
 BY_ADDRESS: Final = frozenset({RouteClass.SIGN_IN, RouteClass.REGISTER, RouteClass.REDEEM})
-"""Counted by the client's address whoever asks: what is guessed there is a secret."""
+"""Classes that are always counted by client address, even with a credential: requests to them may guess a secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many requests in a `unit` of time."""
+    """A limit of `amount` requests per `unit`: second, minute, hour or day."""
 
     amount: int
     unit: str
@@ -49,7 +48,7 @@ class Rate:
 
 
 Rates = Mapping[RouteClass, Rate | None]
-"""None is a class without a limit."""
+"""The rate of every class; None for a class without a limit."""
 
 DEFAULTS: Final[Rates] = MappingProxyType(
     {
@@ -65,7 +64,10 @@ DEFAULTS: Final[Rates] = MappingProxyType(
 
 
 def parse_rates(words: Iterable[str]) -> Rates:
-    """The defaults, with what `words` (`upload=50/minute`, `read=off`) say instead. Raises ConfigError."""
+    """The default rates, overridden by `words` (`upload=50/minute`, `read=off`).
+
+    Raises ConfigError with every problem: an unknown or repeated class, or a rate that cannot be parsed.
+    """
     said: dict[RouteClass, Rate | None] = {}
     problems = []
     for word in words:

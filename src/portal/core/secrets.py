@@ -1,6 +1,6 @@
-"""Secrets at rest in this process: parsing key texts, and deriving one key for each purpose from SECRET_KEY.
+"""Secrets in the memory of this process: a parser of key texts, and keys derived from SECRET_KEY, one per purpose.
 
-Comes in: what an operator configured. Leaves: `Secret` values that print as `***`, and 32-byte purpose keys.
+Comes in: configured key texts. Leaves: `Secret` values that print as `***`, and 32-byte purpose keys.
 """
 
 import base64
@@ -16,7 +16,7 @@ _HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class Secret:
-    """Bytes that show themselves only to `reveal()`: their repr, str and f-string are `***`."""
+    """Secret bytes. Only `reveal()` returns them: repr, str and f-strings show `***`. Compares in constant time."""
 
     __slots__ = ("_value",)
 
@@ -37,7 +37,7 @@ class Secret:
 
 
 def parse_key(text: str) -> Secret | None:
-    """A 32-byte key from 64 hex digits or 44 characters of base64; None for anything else."""
+    """A 32-byte key from 64 hex digits or from 44 characters of base64; None for any other text."""
     text = text.strip()
     if _HEX_KEY.fullmatch(text):
         return Secret(bytes.fromhex(text))
@@ -50,16 +50,17 @@ def parse_key(text: str) -> Secret | None:
 
 @dataclass(frozen=True, slots=True)
 class PurposeKey:
-    """A key for one purpose; `kid` says which SECRET_KEY entry it came from and gives nothing away."""
+    """A key for one purpose. `kid` identifies the SECRET_KEY value it was derived from, and reveals nothing of it."""
 
     kid: str
     key: Secret
 
 
 def purpose_keys(secret_keys: Sequence[Secret], purpose: str) -> tuple[PurposeKey, ...]:
-    """One key per SECRET_KEY entry, newest first: the first signs, all verify.
+    """One key per SECRET_KEY value, newest first: sign with the first, verify with all of them.
 
-    HKDF-SHA256 of one 32-byte block (RFC 5869 with an empty salt), written with hmac so that `core` needs no library.
+    Derived by HKDF-SHA256 with one 32-byte block (RFC 5869, empty salt). It is written with hmac so that `core` needs
+    no library.
     """
     return tuple(
         PurposeKey(

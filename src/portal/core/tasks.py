@@ -1,7 +1,7 @@
-"""Work that outlives whoever asked for it: what must come to its end (settling rows, writing outcomes), what need not.
+"""Background tasks that outlive the request that started them.
 
-Comes in: a coroutine. Leaves: its result, or a cancelled caller while the work goes on. Next: the lifespan `drain`s
-what is left before it closes the database.
+Some must run to their end (updates of rows, records of outcomes): `shielded`, `spawn_to_end`. Others may be cancelled
+at shutdown: `spawn`. Next: the app's lifespan calls `drain` before it closes the database.
 """
 
 import asyncio
@@ -17,12 +17,18 @@ _cancellable: set[asyncio.Task[Any]] = set()
 
 
 async def shielded(work: Coroutine[Any, Any, _T]) -> _T:
-    """Await `work`; a cancelled caller leaves it running."""
+    """The result of `work`. If the caller is cancelled, `work` runs on in the background, and `drain` waits for it."""
     return await asyncio.shield(_start(work, _running))
 
 
 async def acquire_or_release(work: Coroutine[Any, Any, _T], let_go: Callable[[_T], Awaitable[None]]) -> _T:
-    """What `work` gives. It cannot be stopped midway: for a caller that is cancelled, `let_go` has what it gave."""
+    """The result of `work`, which acquires something that must be released.
+
+    `work` is never cancelled. If the caller is cancelled, `work` runs to its end, and `let_go(result)` releases its
+    result; only then is CancelledError raised in the caller. A PortalError or OSError of either is dropped then.
+    Example: `writer = await acquire_or_release(self._begin(key), _LocalWriter.abort)`. An upload that is cancelled
+    while its temporary file is being created leaves no such file behind.
+    """
     task = asyncio.create_task(work)
     try:
         return await asyncio.shield(task)
@@ -32,24 +38,27 @@ async def acquire_or_release(work: Coroutine[Any, Any, _T], let_go: Callable[[_T
 
 
 def spawn(work: Coroutine[Any, Any, None]) -> None:
-    """Begin `work` that nobody waits for: `drain` cancels it. What of it must come to its end is `uninterrupted`."""
+    """Start `work` in the background; no caller awaits it, and `drain` cancels it.
+
+    A part of it that must run to its end goes through `shielded`.
+    """
     _start(work, _cancellable)
 
 
 def spawn_to_end(work: Coroutine[Any, Any, None]) -> None:
-    """Begin `work` that nobody waits for and that must come to its end all the same: `drain` waits for it."""
+    """Start `work` in the background; no caller awaits it, but it must run to its end: `drain` waits for it."""
     _start(work, _running)
 
 
 def track_current_task() -> None:
-    """Have `drain` wait for the current task too: a request that is cut off still has its end to record."""
+    """Make `drain` wait for the current task too: a request that was cut off still has to record its outcome."""
     task = asyncio.current_task()
     if task is not None:
         _track(task, _running)
 
 
 async def drain() -> None:
-    """Wait for everything still running, and for what that begins."""
+    """Cancel what `spawn` started; wait for every running task, and for the tasks these start meanwhile."""
     while others := (_running | _cancellable) - {asyncio.current_task()}:
         for task in _cancellable:
             task.cancel()
@@ -76,4 +85,4 @@ def _settled(task: asyncio.Task[Any]) -> None:
     _running.discard(task)
     _cancellable.discard(task)
     if not task.cancelled():
-        task.exception()  # looked at: whoever still waits gets it, nobody else needs to hear of it
+        task.exception()  # marked as retrieved: a caller that still waits gets it, asyncio need not log it

@@ -1,12 +1,15 @@
-"""How long the portal waits for a client, as one frozen word that settings make and the web floor obeys."""
+"""The timeouts for slow clients, as one frozen value: `config` creates it, `web` enforces it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class ClientTimeouts:
-    """A head has `head_seconds` to arrive. Whoever sends a body or reads an answer moves `bytes_per_second` on average:
-    the least of what `stall_seconds` should bring has come when they are over, or the client is cut off.
+    """How slow a client may be.
+
+    A request head must arrive within `head_seconds`. A body (sent) or a response (read) must move at least
+    `stall_bytes` in every `stall_seconds`, or the connection is cut. Example: 60 s and 1,000 bytes/s cut off a client
+    that moves less than 60,000 bytes in 60 s.
     """
 
     head_seconds: int
@@ -15,5 +18,5 @@ class ClientTimeouts:
 
     @property
     def stall_bytes(self) -> int:
-        """What moves in `stall_seconds` at the least."""
+        """The minimum of bytes that must move in `stall_seconds`."""
         return self.stall_seconds * self.bytes_per_second

@@ -1,7 +1,6 @@
-"""Whom a TLS connection of ours believes: the system's authorities, or only those of one file.
+"""The trust store of outgoing TLS connections: the system's certificate authorities, or only those of one PEM file.
 
-Comes in: a PEM file, and the setting that names it. Leaves: a context that verifies certificates and names. Next:
-`db.engine` and `web.counters` connect with it.
+Next: `db.engine` and `web.counters` connect with the context.
 """
 
 import ssl
@@ -11,9 +10,12 @@ from portal.core.errors import ConfigError
 
 
 def verifying_context(setting: str, authorities: Path | None) -> ssl.SSLContext:
-    """Raises ConfigError where the file cannot be read."""
+    """A context that verifies certificates and host names; `authorities` None means the system's trust store.
+
+    `setting` is the name of the setting, for the error message. Raises ConfigError for a file that cannot be read.
+    """
     try:
         return ssl.create_default_context(cafile=authorities)
-    except OSError as error:  # ssl's own errors are some, too
+    except OSError as error:  # SSLError is an OSError too
         why = "it holds no PEM certificate" if isinstance(error, ssl.SSLError) else error.strerror
         raise ConfigError(f"{setting}: {authorities} cannot be read ({why})") from None

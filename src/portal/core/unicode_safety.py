@@ -1,17 +1,17 @@
-"""Letters that nobody sees, or that make a text read differently than it is: no part of a name that people judge by.
+"""Invisible and bidirectional characters, which make a name look different from what it is.
 
-Comes in: one character. Leaves: yes or no. Next: names of files as they are offered, names of users.
+Names of files (as offered for download) and of users must not contain them.
 """
 
 import unicodedata
 
 import regex
 
-_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # Cf holds the bidirectional overrides
-# What Unicode itself calls ignorable (Hangul fillers, variation selectors, joiners), and the Braille cell without dots.
+_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # Cf includes the bidirectional overrides
+# Unicode's default-ignorable characters (Hangul fillers, variation selectors, joiners), and the blank Braille cell.
 _IGNORABLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}\u2800]")
 
 
 def is_invisible(character: str) -> bool:
-    """Whether `character` shows nothing, shows differently everywhere, or turns others around. Spaces do not count."""
+    """Whether `character` is invisible, a control, unassigned, private, or reorders others. A space is not invisible."""
     return unicodedata.category(character) in _CATEGORIES or _IGNORABLE.fullmatch(character) is not None
