@@ -1,6 +1,7 @@
-"""A blob: a head in front of a stream that is bound to it (`docs/format.md` 2).
+"""A blob: a head, followed by a stream that is bound to it (`docs/format.md` 2).
 
-Comes in: a place, a file key, plaintext segments. Leaves: the bytes to store, and back. Next: `strongbox`.
+Comes in: a `BlobContext`, a file key, plaintext segments. Leaves: the bytes to store; and the way back. Next:
+`strongbox`.
 """
 
 from portal.core.buffer import Buffer
@@ -10,11 +11,11 @@ from portal.crypto.format import BOUND_SIZE, HEAD_SIZE, BlobContext, bound_head,
 from portal.crypto.layout import SALT_SIZE, STREAM_HEADER_SIZE, Layout
 from portal.crypto.stream import StreamOpener, StreamSealer
 
-PREAMBLE_SIZE = HEAD_SIZE + STREAM_HEADER_SIZE  # everything in front of segment 0
+PREAMBLE_SIZE = HEAD_SIZE + STREAM_HEADER_SIZE  # bytes before segment 0
 
 
 class BlobSealer:
-    """Seals one blob: write `preamble`, then every `seal()`; keep `commitment` for the file record."""
+    """Seals one blob. Write `preamble`, then the result of every `seal()`; `commitment` goes into the file record."""
 
     __slots__ = ("_stream", "commitment", "preamble")
 
@@ -38,12 +39,14 @@ class BlobSealer:
 
 
 class BlobOpener:
-    """Opens one blob's segments, after its preamble proved to be exactly the one of `place` under `file_key`."""
+    """Opens the segments of one blob, in any order. The constructor verifies the preamble against `place` and
+    `file_key`.
+    """
 
     __slots__ = ("_stream", "commitment")
 
     def __init__(self, preamble: bytes, place: BlobContext, file_key: bytes, layout: Layout, plain: int) -> None:
-        """`plain` is the plaintext length the blob must have, in bytes. Raises IntegrityError."""
+        """`plain` is the expected plaintext length in bytes. Raises IntegrityError for any other preamble."""
         if len(preamble) != PREAMBLE_SIZE:
             raise IntegrityError
         head, header = preamble[:HEAD_SIZE], preamble[HEAD_SIZE:]
@@ -52,7 +55,7 @@ class BlobOpener:
 
     @property
     def last(self) -> int:
-        """Index of the final segment."""
+        """The index of the final segment."""
         return self._stream.last
 
     def sealed_length(self, index: int) -> int:
@@ -65,16 +68,19 @@ class BlobOpener:
 
 
 def stored_length(layout: Layout, plain: int) -> int:
-    """Bytes of a blob that holds `plain` bytes. Raises TooLarge over 16 TiB."""
+    """The size in bytes of a blob with `plain` bytes of plaintext. Raises TooLarge over 16 TiB."""
     return HEAD_SIZE + layout.stream_length(plain)
 
 
 def plain_length(layout: Layout, stored: int) -> int:
-    """Inverse of `stored_length`. Raises IntegrityError for a length that no blob has."""
+    """The plaintext length of a blob of `stored` bytes: the inverse of `stored_length`.
+
+    Raises IntegrityError for a length that no blob has.
+    """
     return layout.plain_length(stored - HEAD_SIZE)
 
 
 def segment_range(layout: Layout, index: int, plain: int) -> tuple[int, int]:
-    """(offset in the blob, length) of segment `index`'s ciphertext."""
+    """(offset in the blob, length) of the ciphertext of segment `index`, in bytes; `plain` is the file's length."""
     start, length = layout.segment_range(index, plain)
     return HEAD_SIZE + start, length

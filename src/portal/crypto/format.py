@@ -1,7 +1,7 @@
-"""A blob's head: 128 bytes that say what the blob is and commit to its key (`docs/format.md` 2).
+"""The head of a blob: 128 bytes that identify the blob and commit to its key (`docs/format.md` 2).
 
-Comes in: the coordinates of a blob. Leaves: its head, or `IntegrityError` for a head that is not exactly right.
-Next: `blob` puts it in front of a stream.
+Comes in: the `BlobContext` of a blob. Leaves: its head; or `IntegrityError` for a head that differs in any byte.
+Next: `blob` writes it before a stream.
 """
 
 import hmac
@@ -16,7 +16,7 @@ MAGIC = b"SFP1"
 VERSION = 1
 SUITE = 1  # Tink AES256_GCM_HKDF, SHA-256
 HEAD_SIZE = 128
-BOUND_SIZE = 96  # what the commitment and the stream key are bound to
+BOUND_SIZE = 96  # bytes of the head that the commitment and the stream key are bound to
 MAX_PARTS = 10_000
 
 _BOUND = struct.Struct(">4sBBBB16s16sII48x")
@@ -24,7 +24,10 @@ _BOUND = struct.Struct(">4sBBBB16s16sII48x")
 
 @dataclass(frozen=True, slots=True)
 class BlobContext:
-    """Where a blob belongs: the coordinates that its head, its wrapped key and its record are bound to."""
+    """The identity of a blob: its head, its wrapped key and its file record are bound to these values.
+
+    `part` counts from 0; `key_generation` counts from 1.
+    """
 
     file_id: UUID
     blob_id: UUID
@@ -32,13 +35,13 @@ class BlobContext:
     key_generation: int = 1
 
     def __post_init__(self) -> None:
-        """Raises IntegrityError: coordinates outside these bounds come from an edited row or a forged head."""
+        """Raises IntegrityError for values out of bounds: they come from an edited row or a forged head."""
         if not (0 <= self.part < MAX_PARTS and 1 <= self.key_generation < 1 << 32):
             raise IntegrityError
 
 
 def bound_head(place: BlobContext, segment: int) -> bytes:
-    """head[0:96]: the associated data of the stream. `segment` is a power of two, in bytes."""
+    """head[0:96], the associated data of the stream. `segment` is the segment size in bytes, a power of two."""
     return _BOUND.pack(
         MAGIC,
         VERSION,
@@ -53,9 +56,10 @@ def bound_head(place: BlobContext, segment: int) -> bytes:
 
 
 def read_place(head: bytes, segment: int) -> BlobContext:
-    """The coordinates a head claims, for a reader that has nothing else (rescue).
+    """The `BlobContext` that a head claims, for a reader without database rows (rescue). The claim is not verified:
+    the commitment needs the file key.
 
-    Raises IntegrityError unless every other byte is the only one allowed.
+    Raises IntegrityError unless every other bound byte has the one value that the format allows.
     """
     if len(head) != HEAD_SIZE:
         raise IntegrityError
@@ -67,9 +71,9 @@ def read_place(head: bytes, segment: int) -> BlobContext:
 
 
 def check_head(head: bytes, place: BlobContext, segment: int, file_key: bytes, salt: bytes) -> bytes:
-    """Refuse a head that is not the one of `place` under `file_key`; returns the commitment.
+    """Verify that `head` is the head of `place` under `file_key`; returns the commitment (32 bytes).
 
-    Constant time in the commitment. Raises IntegrityError.
+    `segment` is the segment size in bytes. The comparison takes constant time. Raises IntegrityError for another head.
     """
     bound = bound_head(place, segment)
     commitment = derive.commitment(file_key, salt, bound)

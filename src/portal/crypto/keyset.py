@@ -1,7 +1,7 @@
 """A file key as a cleartext Tink JSON keyset, so that any Tink runtime opens an exported stream.
 
-Comes in: a file key. Leaves: JSON whose key is an AesGcmHkdfStreamingKey message (Tink's aes_gcm_hkdf_streaming.proto),
-written field by field: it has five of them.
+The key in the JSON is an AesGcmHkdfStreamingKey message (Tink's aes_gcm_hkdf_streaming.proto). Its protobuf encoding is
+written field by field here: it has only five fields.
 """
 
 import base64
@@ -16,7 +16,7 @@ _KEY_ID = 1
 
 
 def keyset_json(file_key: bytes, layout: Layout) -> str:
-    """One enabled, raw key: it opens `part-N.tink` with `aad-N.bin` as associated data."""
+    """The keyset with one enabled, raw key. It opens the exported `part-N.tink` with `aad-N.bin` as associated data."""
     params = _number(1, layout.segment) + _number(2, KEY_SIZE) + _number(3, _SHA256)
     value = _bytes(2, params) + _bytes(3, file_key)
     key = {

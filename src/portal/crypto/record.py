@@ -1,6 +1,7 @@
 """The file record: a MAC that binds a file's ordered parts, size and digest to its scope (`docs/format.md` 3).
 
-Comes in: what the rows say. Leaves: 33 bytes to keep beside them, or `IntegrityError` where they do not match.
+Comes in: the values of the file's rows. Leaves: 33 bytes to store with them; or `IntegrityError` where a stored record
+does not match the rows.
 """
 
 import hmac
@@ -24,7 +25,7 @@ DIGEST_SIZE = 32
 
 @dataclass(frozen=True, slots=True)
 class PartClaim:
-    """What the record says of one part, in order."""
+    """The fields of one part that the file record authenticates. `plain_length` is bytes."""
 
     blob_id: UUID
     key_generation: int
@@ -34,7 +35,7 @@ class PartClaim:
 
 @dataclass(frozen=True, slots=True)
 class FileClaim:
-    """What the record says of a file."""
+    """The fields of a file that the file record authenticates. `parts` are in order; `size` is bytes."""
 
     file_id: UUID
     data_key_id: UUID
@@ -45,14 +46,18 @@ class FileClaim:
 
 
 def make(data_key: bytes, claim: FileClaim) -> bytes:
-    """The record of `claim`. Raises RuntimeError for a claim that cannot stand: a bug, never an input."""
+    """The file record of `claim`: a version byte and an HMAC-SHA256, 33 bytes.
+
+    Raises RuntimeError for an inconsistent claim (parts whose lengths do not add up to `size`, for example): that is a
+    bug of the caller, never an input.
+    """
     if not _stands(claim):
         raise RuntimeError("a file record was asked for parts that do not add up")
     return _VERSION + hmac.digest(derive.file_record(data_key), _message(claim), sha256)
 
 
 def check(record: bytes, data_key: bytes, claim: FileClaim) -> None:
-    """Raises IntegrityError unless `record` is the one made for exactly this claim."""
+    """Verify `record` in constant time. Raises IntegrityError unless it is the file record of exactly this claim."""
     if not _stands(claim):
         raise IntegrityError
     if not hmac.compare_digest(record, make(data_key, claim)):

@@ -1,6 +1,7 @@
-"""A box: a small secret that rests in a row, sealed for that row alone (AES-256-GCM, a random nonce).
+"""Encryption of a small secret that is stored in a database row (AES-256-GCM with a random nonce).
 
-Comes in: a key of its own purpose, the place, the secret. Leaves: bytes, and back. Next: `features/identity`.
+`place` names the row and is the associated data: a ciphertext copied into another row does not open. The key is one
+derived for this purpose alone. Next: `features/identity`.
 """
 
 import os
@@ -14,12 +15,13 @@ _NONCE = 12
 
 
 def seal(key: bytes, place: bytes, secret: bytes) -> bytes:
+    """The nonce (12 bytes), the ciphertext and the tag (16 bytes)."""
     nonce = os.urandom(_NONCE)
     return nonce + AESGCM(key).encrypt(nonce, secret, place)
 
 
 def unseal(key: bytes, place: bytes, sealed: bytes) -> bytes:
-    """Raises IntegrityError unless `sealed` was made for exactly this place under this key."""
+    """The secret. Raises IntegrityError unless `sealed` was made for exactly this place under this key."""
     try:
         return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], place)
     except (InvalidTag, ValueError):

@@ -1,8 +1,9 @@
 """A sealed stream: Google Tink's AES-GCM-HKDF streaming AEAD, byte for byte (`docs/format.md` 2).
 
-Comes in: plaintext segments cut by `SegmentCutter`, a key, associated data. Leaves: ciphertext segments, and back.
-`StreamSealer` takes no salt or prefix from its caller and never seals an index twice; `StreamOpener` releases nothing
-before its tag verified. Each is for one thread at a time; AES-GCM itself releases the GIL. Next: `blob`.
+Comes in: plaintext segments cut by `SegmentCutter`, a key, associated data. Leaves: ciphertext segments; and the way
+back. `StreamSealer` draws its own salt and nonce prefix, and never seals an index twice. `StreamOpener` returns no
+plaintext before its tag is verified. Use each object from one thread at a time; AES-GCM itself releases the GIL.
+Next: `blob`.
 """
 
 import os
@@ -21,7 +22,10 @@ _NONCE_TAIL = struct.Struct(">IB")
 
 
 class StreamSealer:
-    """Seals one stream under one fresh key. Make a new one for every attempt, retries included."""
+    """Seals one stream, in order, under a fresh stream key. Create a new sealer for every attempt, retries included.
+
+    `header` (40 bytes) is stored before segment 0.
+    """
 
     __slots__ = ("_aead", "_layout", "_next", "_prefix", "header", "salt")
 
@@ -33,19 +37,26 @@ class StreamSealer:
         self._next: int | None = 0
 
     def seal(self, plain: Buffer, *, last: bool) -> bytes:
-        """The next ciphertext segment, or several of them: all but the last are full, and that is never empty, but for
-        the empty file. Raises RuntimeError for a caller that breaks this: a bug, never an input.
+        """The ciphertext of the next run of segments; `plain` is cut into segments in order.
+
+        With `last=False`, `plain` must be exactly one or more full segments (`Layout.segment_plain`). With `last=True`,
+        its final segment may be shorter, and ends the stream; it may be empty only if the whole file is empty. No call
+        may follow it. Raises RuntimeError for a caller that breaks these rules: a bug, never an input.
+        Example, for 2.5 segments: `seal(two_full, last=False)`, then `seal(half, last=True)`.
         """
         sealed = bytearray(self.sealed_length(len(plain)))
         self.seal_into(plain, sealed, last=last)
         return bytes(sealed)
 
     def sealed_length(self, plain: int) -> int:
-        """Bytes that `plain` bytes will have when they are sealed next."""
+        """The ciphertext length of the next `seal` of `plain` bytes: one tag of 16 bytes is added per segment."""
         return plain + TAG_SIZE * self._layout.segments(plain - (STREAM_HEADER_SIZE if self._next else 0))
 
     def seal_into(self, plain: Buffer, room: bytearray | memoryview, *, last: bool) -> None:
-        """`seal`, into memory of exactly `sealed_length`."""
+        """As `seal`, but writes the ciphertext into `room`, a buffer of exactly `sealed_length(len(plain))` bytes.
+
+        Raises RuntimeError for a buffer of another size, and as `seal`.
+        """
         if len(room) != self.sealed_length(len(plain)):
             raise RuntimeError("room of the wrong size")
         left, free = memoryview(plain), memoryview(room)
@@ -60,7 +71,7 @@ class StreamSealer:
     def _seal_one(self, plain: memoryview, room: memoryview, *, last: bool) -> None:
         if self._next is None or not self._fits(len(plain), self._next, last=last):
             raise RuntimeError("segment out of order or of the wrong size")
-        index, self._next = self._next, None if last else self._next + 1  # used up, whatever comes of it
+        index, self._next = self._next, None if last else self._next + 1  # first: no index is used twice, even on error
         self._aead.encrypt_into(_nonce(self._prefix, index, last=last), plain, None, room)
 
     def _fits(self, size: int, index: int, *, last: bool) -> bool:
@@ -69,12 +80,15 @@ class StreamSealer:
 
 
 class StreamOpener:
-    """Opens the segments of one stream of known plaintext length, in any order."""
+    """Opens the segments of one stream, in any order. The plaintext length of the stream must be known."""
 
     __slots__ = ("_aead", "_layout", "_plain", "_prefix")
 
     def __init__(self, header: bytes, key: bytes, associated_data: bytes, layout: Layout, plain: int) -> None:
-        """Raises IntegrityError for a header that is none."""
+        """`header` is the stream's first 40 bytes, `plain` its plaintext length in bytes.
+
+        Raises IntegrityError for a header of the wrong length or with a wrong first byte.
+        """
         if len(header) != STREAM_HEADER_SIZE or header[0] != STREAM_HEADER_SIZE:
             raise IntegrityError
         self._aead = AESGCM(derive.stream_key(key, header[1 : 1 + SALT_SIZE], associated_data))
@@ -84,15 +98,18 @@ class StreamOpener:
 
     @property
     def last(self) -> int:
-        """Index of the final segment, the one whose tag proves the stream's end."""
+        """The index of the final segment, whose tag proves the end of the stream."""
         return self._layout.segments(self._plain) - 1
 
     def sealed_length(self, index: int) -> int:
-        """Bytes of segment `index`, tag included."""
+        """The ciphertext length of segment `index` in bytes, tag included."""
         return self._layout.segment_range(index, self._plain)[1]
 
     def open(self, index: int, sealed: Buffer) -> bytes:
-        """The plaintext of segment `index`. Raises IntegrityError for a wrong size, place or bit."""
+        """The plaintext of segment `index`.
+
+        Raises IntegrityError if `sealed` has the wrong length, belongs to another index or stream, or is changed.
+        """
         if len(sealed) != self.sealed_length(index):
             raise IntegrityError
         try:
@@ -102,22 +119,28 @@ class StreamOpener:
 
 
 class SegmentCutter:
-    """Gathers chunks of any size into runs of full plaintext segments, holding the last run back until `finish()`.
+    """Cuts chunks of any size into runs of full plaintext segments. `finish()` returns the last run.
 
-    A run is given out as a view of one of two buffers that take turns: it is good until the next but one. Of a small
-    file only its own bytes are held.
+    Every run is a memoryview of one of two buffers, which are used in turn: run N+2 overwrites run N. So run N may be
+    sealed while run N+1 is filled, but that must have ended before the iterator is advanced past run N+1. Example:
+
+        for run in cutter.feed(chunk):
+            await sealing                             # of the run before
+            sealing = asyncio.create_task(seal(run))  # goes on while the next run is filled
+
+    The first buffer grows with the file, so a small file takes only as much memory as it has bytes.
     """
 
     __slots__ = ("_buffer", "_filled", "_layout", "_run", "_size", "_spare")
 
     def __init__(self, layout: Layout, run: int = 1) -> None:
-        """`run` is how many segments are given out together."""
+        """`run` is the number of segments per run."""
         self._layout, self._run = layout, run
         self._buffer, self._spare = bytearray(), bytearray()
         self._filled, self._size = 0, layout.segment_plain(0) + (run - 1) * layout.segment_plain(1)
 
     def feed(self, chunk: Buffer) -> Iterator[memoryview]:
-        """The runs that are now full and known not to be the last."""
+        """The runs that became full and are known not to be the last: a full run waits until another byte arrives."""
         left = memoryview(chunk)
         while left:
             if self._filled == self._size:
@@ -127,7 +150,7 @@ class SegmentCutter:
             left = left[len(piece) :]
 
     def finish(self) -> memoryview:
-        """The last run: full if the length is an exact multiple, empty only for the empty file."""
+        """The last run. It is full if the file fills its runs exactly, and empty only for the empty file."""
         return memoryview(self._buffer)[: self._filled]
 
     def _full(self) -> memoryview:
@@ -140,7 +163,7 @@ class SegmentCutter:
 
     def _put(self, piece: memoryview) -> None:
         if len(self._buffer) == self._filled:
-            self._buffer += piece  # the first run: it grows with the file
+            self._buffer += piece  # the first run: the buffer grows with the file
         else:
             memoryview(self._buffer)[self._filled : self._filled + len(piece)] = piece
         self._filled += len(piece)

@@ -1,7 +1,7 @@
 """Wrapped keys: a file key under a data key, a data key under a master key (`docs/format.md` 1).
 
-Comes in: a key and the place it belongs to. Leaves: bytes that open in that place only. Every wrap draws its own salt
-and nonce, so two wraps of one key differ.
+A wrapped key is bound to its context (the blob, or the data key's id and scope) and opens in that context only. Every
+wrap draws its own salt and nonce, so two wraps of one key differ.
 """
 
 import os
@@ -32,6 +32,10 @@ def new_key() -> bytes:
 
 
 def wrap_file_key(file_key: bytes, data_key: bytes, data_key_id: UUID, place: BlobContext) -> bytes:
+    """`file_key` (32 bytes), wrapped under `data_key` and bound to `place` and `data_key_id`.
+
+    Returns `FILE_KEY_WRAP_SIZE` bytes. Raises RuntimeError for a file key of another length: a bug, never an input.
+    """
     if len(file_key) != KEY_SIZE:
         raise RuntimeError("a file key of the wrong length")
     salt, nonce = os.urandom(_SALT), os.urandom(_NONCE)
@@ -40,7 +44,7 @@ def wrap_file_key(file_key: bytes, data_key: bytes, data_key_id: UUID, place: Bl
 
 
 def unwrap_file_key(wrapped: bytes, data_key: bytes, data_key_id: UUID, place: BlobContext) -> bytes:
-    """Raises IntegrityError unless `wrapped` was made for exactly this place under this data key."""
+    """The file key. Raises IntegrityError unless `wrapped` was made for exactly this place under this data key."""
     if len(wrapped) != FILE_KEY_WRAP_SIZE or wrapped[:1] != _VERSION:
         raise IntegrityError
     salt, nonce, sealed = wrapped[1 : 1 + _SALT], wrapped[1 + _SALT : -_SEALED_KEY], wrapped[-_SEALED_KEY:]
@@ -51,28 +55,37 @@ def unwrap_file_key(wrapped: bytes, data_key: bytes, data_key_id: UUID, place: B
 
 
 def data_key_context(kid: bytes, data_key_id: UUID, scope: str) -> bytes:
-    """What every provider must bind a wrapped data key to. Raises IntegrityError for a scope that is none."""
+    """The associated data that every key provider must bind a wrapped data key to.
+
+    Raises IntegrityError for a malformed scope.
+    """
     if not is_scope(scope):
         raise IntegrityError
     return b"SFP1 data-key" + _VERSION + kid + data_key_id.bytes + scope.encode("ascii")
 
 
 def wrap_data_key(data_key: bytes, master_key: bytes, context: bytes) -> bytes:
-    """The wrap of a provider that holds the master key itself (`env:`). `context` comes from `data_key_context`."""
+    """`data_key`, wrapped as a provider that has the master key itself does (`env:`).
+
+    `context` comes from `data_key_context`.
+    """
     salt, nonce = os.urandom(_SALT), os.urandom(_NONCE)
     sealed = AESGCM(derive.data_key_wrap(master_key, salt)).encrypt(nonce, data_key, context)
     return _VERSION + derive.master_key_id(master_key) + salt + nonce + sealed
 
 
 def wrapped_under(wrapped: bytes) -> bytes:
-    """The `kid` a wrapped data key names. Raises IntegrityError for bytes that are no such wrap."""
+    """The `kid` (8 bytes) of the master key that wrapped a data key; it is not authenticated here.
+
+    Raises IntegrityError for bytes that are not such a wrapped key.
+    """
     if len(wrapped) != DATA_KEY_WRAP_SIZE or wrapped[:1] != _VERSION:
         raise IntegrityError
     return wrapped[1 : 1 + KID_SIZE]
 
 
 def unwrap_data_key(wrapped: bytes, master_key: bytes, context: bytes) -> bytes:
-    """Raises IntegrityError for another master key, another context or a changed bit."""
+    """The data key. Raises IntegrityError for another master key, another context or changed bytes."""
     if wrapped_under(wrapped) != derive.master_key_id(master_key):
         raise IntegrityError
     body = wrapped[1 + KID_SIZE :]
