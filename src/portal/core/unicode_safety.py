@@ -13,5 +13,5 @@ _IGNORABLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}\u2800]")
 
 
 def is_invisible(character: str) -> bool:
-    """Whether `character` is invisible, a control, unassigned or private, or reorders others. A space is none of them."""
+    """Whether `character` is invisible, a control, unassigned or private, or reorders others. A space is not."""
     return unicodedata.category(character) in _CATEGORIES or _IGNORABLE.fullmatch(character) is not None

@@ -1,4 +1,4 @@
-"""The database: an engine for either dialect and the unit of work every repository is handed.
+"""The database: an engine for SQLite or Postgres, and the unit of work that repositories run in.
 
-Tables belong to the rooms that own them; `alembic/` holds the migrations. The only door to SQLAlchemy's engines.
+Each feature declares its own tables; the migrations are in `alembic/`. Only this package creates SQLAlchemy engines.
 """

@@ -1,6 +1,7 @@
-"""One engine per process, for SQLite or Postgres, set up so that an acknowledged write is on disk.
+"""One engine per process, for SQLite or Postgres, configured so that an acknowledged write is on disk.
 
-Comes in: a database URL (it may hold a password: a secret everywhere). Leaves: an `AsyncEngine`. Next: `unit_of_work`.
+Comes in: a database URL. It may contain a password, so it is a secret: it appears in no log and no error.
+Leaves: an `AsyncEngine`. Next: `unit_of_work`.
 """
 
 import os
@@ -28,7 +29,7 @@ _DRIVERS: Final = {
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_OPTIONS: Final = {"host"}  # a socket's folder; everything else is a setting
+_OPTIONS: Final = {"host"}  # the folder of a Unix socket; any other option is a setting of the portal
 _BUSY_SECONDS = 10
 _POOL_SIZE = 10
 _POOL_WAIT_SECONDS = 5
@@ -37,7 +38,11 @@ _CONNECT_SECONDS = 5
 
 
 def parse_url(text: str) -> URL:
-    """The URL with the driver the portal uses. Raises ConfigError (never echoing it) for what it does not know."""
+    """The URL with the driver that the portal uses.
+
+    Raises ConfigError for a malformed URL, an unknown scheme or option, or SQLite without a file. The error never
+    contains the URL.
+    """
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
@@ -54,7 +59,7 @@ def parse_url(text: str) -> URL:
 
 
 def is_local(url: URL) -> bool:
-    """Whether the database is a file, a socket or this very machine, so that no wire needs TLS."""
+    """Whether the database is a file, a Unix socket or on the loopback, so that the connection needs no TLS."""
     hosts = url.query.get("host", url.host or "localhost")
     return url.get_backend_name() == "sqlite" or all(
         host.startswith("/") or host in LOCAL_HOSTS for host in ((hosts,) if isinstance(hosts, str) else hosts)
@@ -62,13 +67,17 @@ def is_local(url: URL) -> bool:
 
 
 def make_engine(url: URL, ssl_mode: SslMode, authorities: Path | None = None) -> AsyncEngine:
-    """An engine that has not connected yet. `authorities`, where named, are the only ones. Raises ConfigError."""
+    """An engine that has not connected yet.
+
+    `authorities`, if given, is a PEM file that replaces the system's certificate authorities. Raises ConfigError where
+    it cannot be read.
+    """
     if url.get_backend_name() == "sqlite":
         return _sqlite(url)
     return create_async_engine(
         url,
-        isolation_level="READ COMMITTED",  # what statements are written for, whatever the database's own default is
-        hide_parameters=True,  # they hold names and hashes, and errors go to the log
+        isolation_level="READ COMMITTED",  # the statements rely on it, whatever the default of the database is
+        hide_parameters=True,  # parameters contain names and hashes, and errors go to the log
         pool_pre_ping=True,
         pool_recycle=300,
         pool_size=_POOL_SIZE,
@@ -83,7 +92,7 @@ def make_engine(url: URL, ssl_mode: SslMode, authorities: Path | None = None) ->
 
 
 def _sqlite(url: URL) -> AsyncEngine:
-    # Listeners of the pool alone: one of the engine's or the dialect's would be looked for at every statement.
+    # Only pool events: a listener on the engine or the dialect would cost time at every statement.
     file = SameFileGuard(Path(url.database or ""))
     engine = create_async_engine(
         url,
@@ -92,7 +101,7 @@ def _sqlite(url: URL) -> AsyncEngine:
         pool_size=_POOL_SIZE,
         max_overflow=0,
         pool_timeout=_POOL_WAIT_SECONDS,
-        pool_use_lifo=True,  # what wrote last has the pages that the next one needs
+        pool_use_lifo=True,  # the connection that was used last has the pages in its cache that the next user needs
     )
     event.listen(engine.sync_engine, "connect", file.connected)
     event.listen(engine.sync_engine, "checkout", file.checkout)
@@ -100,10 +109,10 @@ def _sqlite(url: URL) -> AsyncEngine:
 
 
 class SameFileGuard:
-    """Keeps an engine at the file that it found first, or made.
+    """Ensures that every SQLite connection of an engine uses the file that its path names now.
 
-    Left alone, SQLite goes on writing to a file that was moved away or removed, and makes an empty one in its place for
-    every connection that comes later: what is acknowledged then is lost. So the database is away until a file is back.
+    Without it, SQLite goes on writing to a file that was moved away or removed, and a later connection creates an empty
+    file in its place: writes acknowledged then are lost. With it, the database is unavailable until a file is back.
     """
 
     def __init__(self, path: Path) -> None:
@@ -111,17 +120,21 @@ class SameFileGuard:
         self._found = False
 
     def connect(self, path: str, **options: Any) -> sqlite.SqliteConnection:
-        """Raises FileNotFoundError where there was a file and is none."""
+        """A new connection; the first one may create the file.
+
+        Raises FileNotFoundError if there was a file before and is none now.
+        """
         if self._found:
             self._path.stat()
         return sqlite.connect(path, _pragmas(), **options)
 
     def connected(self, _: DBAPIConnection, entry: Any) -> None:
+        """Remember which file (device and inode) the new connection opened."""
         entry.info["file"] = self._path.stat()
         self._found = True
 
     def checkout(self, _: DBAPIConnection, entry: Any, __: Any) -> None:
-        """Raises DisconnectionError, which gives a new connection, for one whose file is not there any more."""
+        """Raises DisconnectionError for a connection whose file is no longer at the path: the pool replaces it."""
         try:
             same = os.path.samestat(os.stat(self._path), entry.info["file"])  # noqa: PTH116  # for every transaction
         except OSError:

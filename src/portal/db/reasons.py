@@ -1,7 +1,8 @@
-"""Why a database, or another part, did not do what it was asked: for operators, never for callers.
+"""Short reasons for the failure of a database or another part: for operators, never for callers of the API.
 
-Comes in: an exception. Leaves: a few words without a secret, for the log and the command line. They are ours, or the
-system's for an error number: what a library says may hold a URL, a statement or a name.
+Comes in: an exception. Leaves: a few words without secrets, for the log and the command line. They come from the tables
+below, or are the system's text for an error number. A library's own message is not used: it may contain a URL, a
+statement or a name.
 """
 
 import socket
@@ -17,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from portal.core.errors import ConfigError, PortalError
 from portal.db.unit_of_work import DatabaseAway, translate
 
-_STATES: Final = {  # SQLSTATE: what it means, and whether only an operator can mend it
+_STATES: Final = {  # SQLSTATE: (its meaning, whether only an operator can fix it)
     "28P01": ("the user or the password is wrong", True),
     "28000": ("the server refuses this user, or this user from this address", True),
     "3D000": ("the server has no database of that name", True),
@@ -39,15 +40,16 @@ _SQLITE: Final = {
 
 
 def reason(error: BaseException) -> str:
-    """Why: from the error that was there first, as far as its kind is known."""
+    """The reason of an error: taken from its root cause, in known words where the kind of error is known."""
     return _judged(_root(error))[0]
 
 
 @contextmanager
 def explained(url: URL) -> Iterator[None]:
-    """For a command: a database that cannot be used is told with its place and the reason.
+    """For the command line: within the block, a database error becomes a message with the database's location and the
+    reason.
 
-    Raises ConfigError where only other settings or rights help, DatabaseAway where a later try may.
+    Raises ConfigError where only an operator can fix it (settings, rights), DatabaseAway where a later try may succeed.
     """
     try:
         yield
@@ -60,7 +62,7 @@ def explained(url: URL) -> Iterator[None]:
 
 
 def place(url: URL) -> str:
-    """Where a database is, without user and password."""
+    """The location of a database, without user and password: a path, or a name with host and port."""
     if url.get_backend_name() == "sqlite":
         return str(url.database)
     host = url.query.get("host") or url.host or "localhost"
@@ -69,7 +71,7 @@ def place(url: URL) -> str:
 
 
 def _root(error: BaseException) -> BaseException:
-    """What our errors and SQLAlchemy's are wrapped around."""
+    """The root cause: the exception below the portal's own errors and SQLAlchemy's wrappers."""
     while isinstance(error, PortalError | DBAPIError):
         below = error.orig if isinstance(error, DBAPIError) else error.__cause__
         if below is None:
@@ -79,7 +81,7 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _judged(error: BaseException) -> tuple[str, bool]:
-    """The reason, and whether only an operator can mend it."""
+    """(reason, whether only an operator can fix it)."""
     state = getattr(error, "sqlstate", None)
     if state:
         return _STATES.get(str(state), (f"SQLSTATE {state}", False))
@@ -94,7 +96,7 @@ def _judged(error: BaseException) -> tuple[str, bool]:
 
 def _of_system(error: OSError) -> tuple[str, bool]:
     if isinstance(error, socket.gaierror):
-        return "no host of that name is known", False  # or its name server is away
+        return "no host of that name is known", False  # or the name server is unavailable
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens there (connection refused)", False
     if isinstance(error, ConnectionError) and "rejected SSL" in str(error):

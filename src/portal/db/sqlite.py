@@ -1,8 +1,8 @@
-"""SQLite: its dialect and its connections, with one call into their thread for each statement. The only door to
+"""The SQLite dialect and its connections: one call into the connection's thread per statement. Only this module imports
 `aiosqlite`.
 
-Comes in: a database file. Leaves: what SQLAlchemy takes for a dialect. Waking a thread costs more than most statements:
-so rows are fetched where they were found, and BEGIN goes along with the first statement. Next: `engine`.
+Waking a thread costs more than most statements. So the rows are fetched in the same call that executes the statement,
+and BEGIN is sent with the first statement of a transaction. Next: `engine`.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 DRIVER: Final = "sqlite+portal"
 _BEGIN_TO_READ: Final = "BEGIN"
-# A deferred transaction that turns into a writer fails at once with "database is locked": writers say so first.
+# A deferred transaction that becomes a writer can fail at once with "database is locked": writers lock at the start.
 _BEGIN_TO_WRITE: Final = "BEGIN IMMEDIATE"
 
 
 class Dialect(SQLiteDialect_aiosqlite):
-    """SQLAlchemy's own, where every transaction is begun as one that writes unless `only_reads` is said of it."""
+    """SQLAlchemy's dialect, in which every transaction begins as a writer unless `read_only` is called for it."""
 
     supports_statement_cache = True
 
@@ -31,10 +31,11 @@ class Dialect(SQLiteDialect_aiosqlite):
         dbapi_connection.driver_connection.begin_with(_BEGIN_TO_WRITE)
 
     def is_disconnect(self, e: Any, connection: Any, cursor: Any) -> bool:
-        """What SQLite could not open for writing it opened for reading: then the next one who asks gets a new one.
+        """Whether the pool must replace the connection after the error `e`.
 
-        After any other error the connection stays: one that lost an fsync writes the same place again at its next
-        commit, while a new one would believe what was written there and build on it.
+        True for SQLITE_READONLY: SQLite opened the file for reading because it could not open it for writing.
+        False after other SQLite errors: a connection whose fsync failed writes the same pages again at its next commit,
+        while a new connection would trust the unsynced pages and build on them.
         """
         code = getattr(e, "sqlite_errorcode", sqlite3.SQLITE_OK)
         return code & 0xFF == sqlite3.SQLITE_READONLY or super().is_disconnect(e, connection, cursor)
@@ -44,18 +45,18 @@ registry.register(DRIVER.replace("+", "."), __name__, Dialect.__name__)
 
 
 def read_only(connection: AsyncConnection) -> None:
-    """Let the transaction that was just begun take no write lock."""
+    """Make the transaction that was just begun a reader, which takes no write lock. Call it before a statement."""
     driver: Any = connection.sync_connection.connection.driver_connection  # type: ignore[union-attr]  # it is begun
     driver.begin_with(_BEGIN_TO_READ)
 
 
 def connect(path: str, pragmas: Sequence[str], **options: Any) -> "SqliteConnection":
-    """A connection that opens when it is awaited. `options` are sqlite3's."""
+    """A connection that opens when it is awaited. `options` are those of `sqlite3.connect`."""
     return SqliteConnection(partial(_opened, path, pragmas, options), iter_chunk_size=1)
 
 
 def _opened(path: str, pragmas: Sequence[str], options: dict[str, Any]) -> sqlite3.Connection:
-    connection: sqlite3.Connection = sqlite3.connect(path, **options, isolation_level=None)  # we say BEGIN ourselves
+    connection: sqlite3.Connection = sqlite3.connect(path, **options, isolation_level=None)  # BEGIN is sent explicitly
     try:
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}").close()
@@ -66,12 +67,12 @@ def _opened(path: str, pragmas: Sequence[str], options: dict[str, Any]) -> sqlit
 
 
 class SqliteConnection(aiosqlite.Connection):
-    """One transaction at a time, as SQLAlchemy uses it."""
+    """A connection with one transaction at a time, as SQLAlchemy uses it."""
 
     def __init__(self, opened: Callable[[], sqlite3.Connection], iter_chunk_size: int) -> None:
         super().__init__(opened, iter_chunk_size)
         self._thread.daemon = True
-        self._beginning: str | None = None  # said when there is something to do
+        self._beginning: str | None = None  # the BEGIN that the next statement sends first
         self._reads = False
         self._stopped: asyncio.Future[Any] | None = None
 
@@ -80,7 +81,9 @@ class SqliteConnection(aiosqlite.Connection):
         return self._stopped
 
     async def _connect(self) -> "SqliteConnection":
-        """Of a file that cannot be opened the thread has ended, too: later it would find no loop to tell so."""
+        """Open the connection; if that fails, wait until its thread has ended. A thread that ends later may find no
+        running event loop to report to.
+        """
         try:
             await super()._connect()
         except BaseException:
@@ -90,14 +93,17 @@ class SqliteConnection(aiosqlite.Connection):
         return self
 
     def begin_with(self, beginning: str) -> None:
-        """A transaction begins, with the first statement."""
+        """Begin a transaction; the BEGIN is sent with the first statement."""
         self._beginning, self._reads = beginning, beginning == _BEGIN_TO_READ
 
     def cursor(self) -> "Cursor":  # type: ignore[override]  # no call into the thread, and it is its own context manager
         return Cursor(self)
 
     async def run(self, operation: str, parameters: Any, *, many: bool = False) -> "Result":
-        """Execute, with what must be said before, and fetch. Raises what sqlite3 raises."""
+        """Execute `operation`, after the pending BEGIN if there is one, and fetch its rows: one call into the thread.
+
+        Raises the errors of sqlite3.
+        """
         beginning, self._beginning = self._beginning, None
         execute: Callable[..., Awaitable[Result]] = self._execute
         return await execute(_run, self._conn, beginning, operation, parameters, many)
@@ -106,7 +112,7 @@ class SqliteConnection(aiosqlite.Connection):
         if self._is_over():
             return
         if self._reads:
-            self._conn.commit()  # nothing is written: it only lets go
+            self._conn.commit()  # on this thread: nothing is written, only the read lock is released
         else:
             await super().commit()
 
@@ -120,7 +126,7 @@ class SqliteConnection(aiosqlite.Connection):
 
 
 class Result:
-    """What one statement left."""
+    """The result of one statement: its rows, and the attributes of a DB-API cursor."""
 
     __slots__ = ("description", "lastrowid", "rowcount", "rows")
 
@@ -133,7 +139,7 @@ NOTHING = Result([], None, -1, None)
 
 
 class Cursor:
-    """As much of a cursor as SQLAlchemy asks for."""
+    """The part of a DB-API cursor that SQLAlchemy uses. All rows are fetched already; nothing stays open."""
 
     def __init__(self, connection: SqliteConnection) -> None:
         self._connection = connection
@@ -183,4 +189,4 @@ def _run(connection: sqlite3.Connection, beginning: str | None, operation: str, 
         rows = cursor.fetchall() if cursor.description else []
         return Result(rows, cursor.description, cursor.rowcount, cursor.lastrowid)
     finally:
-        cursor.close()  # as long as a statement is left, SQLite keeps its files open
+        cursor.close()  # SQLite does not close its files while a statement is open

@@ -1,6 +1,7 @@
-"""Statements that both dialects spell alike but keep in different places.
+"""Statements that both dialects support, but that SQLAlchemy has in a separate module for each.
 
-A statement is made once, values come with each call: building one anew costs as much as SQLite takes to answer it.
+A statement is built once and cached, and its values come with each call: building one takes as long as SQLite needs to
+execute it.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,10 @@ _HOLD = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 async def insert_unless_taken(
     connection: AsyncConnection, table: Any, values: dict[str, Any], *, unique: Sequence[str] | None = None
 ) -> bool:
-    """Insert one row; False where a unique constraint (`unique` columns, or any) has its place taken already."""
+    """Insert one row. False if a row with the same unique columns exists; nothing is changed then.
+
+    `unique` names the columns of the constraint; without it, any unique constraint counts.
+    """
     statement = _insert(connection.dialect.name, table, tuple(unique or ()))
     return (await connection.execute(statement, values)).rowcount == 1
 
@@ -25,18 +29,18 @@ async def insert_unless_taken(
 async def insert_or_lock(
     connection: AsyncConnection, table: Any, values: dict[str, Any], *, unique: Sequence[str]
 ) -> RowMapping:
-    """The row that has these `unique` columns, new or as it was; nobody else changes it until the transaction ends.
+    """The row with these `unique` columns: inserted, or as it was. It is locked until the transaction ends.
 
-    To insert, then to look with a lock, would find nothing where the row is deleted in between.
+    One statement does both. An INSERT followed by a SELECT FOR UPDATE finds nothing if the row is deleted in between.
     """
     statement = _insert_or_touch(connection.dialect.name, table, tuple(unique))
     return (await connection.execute(statement, values)).mappings().one()
 
 
 async def hold_alone(connection: AsyncConnection, name: str) -> None:
-    """Wait for every other transaction that holds this name, and hold it until this one ends.
+    """Take the exclusive lock with this name (a Postgres advisory lock), until the transaction ends. Waits for it.
 
-    On SQLite a transaction that may write is alone from its first statement on.
+    On SQLite this does nothing: a writing transaction is alone from its first statement on.
     """
     if connection.dialect.name == "postgresql":
         await connection.execute(_HOLD, {"name": name})

@@ -1,6 +1,7 @@
-"""Column types that both dialects agree on, for the tables the rooms declare.
+"""Column types that mean the same on both dialects, for the tables that the features declare.
 
-Times need none: SQLModel maps `datetime` to TIMESTAMPTZ on Postgres and to aware UTC on SQLite, and refuses naive ones.
+Times need no type here: SQLModel maps `datetime` to TIMESTAMPTZ on Postgres and to aware UTC on SQLite, and refuses
+naive ones.
 """
 
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Integer, LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
-# Constraints with names can be altered later, on SQLite too. Set before any table is declared.
+# Named constraints can be altered by later migrations, on SQLite too. Must be set before the first table is declared.
 SQLModel.metadata.naming_convention = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -20,15 +21,15 @@ BIG_SERIAL = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows
 
 
 def binary(**options: Any) -> Any:
-    """A field of bytes."""
+    """A column of bytes."""
     return Field(sa_type=LargeBinary, **options)
 
 
 def long_text(**options: Any) -> Any:
-    """A field of unbounded text."""
+    """A column of text without a length limit."""
     return Field(sa_type=Text, **options)
 
 
 def big_integer(**options: Any) -> Any:
-    """A field of 64-bit numbers: lengths and sizes."""
+    """A column of 64-bit integers, for lengths and sizes in bytes."""
     return Field(sa_type=BigInteger, **options)

@@ -1,7 +1,7 @@
-"""The unit of work: one short transaction, never open while bytes flow.
+"""The unit of work: one short transaction, never open while file bytes are transferred.
 
-Comes in: an engine. Leaves: connections for repositories, `Unavailable` when the database is away. The service that
-opens a unit of work owns it; repositories are handed its connection and never commit.
+Comes in: an engine. Leaves: connections for repositories; `Unavailable` while the database is unavailable. The service
+that opens a unit of work owns it. Repositories receive its connection and never commit.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from portal.core.errors import StorageFull, Unavailable
 from portal.db import sqlite
 
-# SQLSTATE classes that a later try may not meet: connection, rollback, resources, state, intervention, system.
+# SQLSTATE classes of transient errors: connection, rollback, resources, object state, operator intervention, system.
 _PASSING = {"08", "40", "53", "55", "57", "58"}
 _DISK_FULL = "53100"
 _TURN_SECONDS = 10
@@ -25,13 +25,13 @@ _after_commit: WeakKeyDictionary[AsyncConnection, list[Callable[[], None]]] = We
 
 
 class DatabaseAway(Unavailable):
-    """The database could not be reached, or left in the middle: whether a commit took effect may be unknown."""
+    """The database is unreachable, or its connection broke off: then it is unknown whether a commit took effect."""
 
     code, title = "database_away", "The database is away; try again."
 
 
 class Database:
-    """The portal's one way to its database."""
+    """The portal's access to its database: transactions on an engine. Safe for concurrent tasks of one event loop."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
@@ -40,9 +40,9 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that commits when the block ends and rolls back when it raises. Raises DatabaseAway.
+        """A transaction that commits at the end of the block, and rolls back if the block raises.
 
-        SQLite's write lock is taken with the first statement.
+        On SQLite, the write lock is taken with the first statement. Raises DatabaseAway, StorageFull.
         """
         async with map_errors(), self._writer_slot():
             calls: list[Callable[[], None]] = []
@@ -54,7 +54,7 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction for reading, which takes no write lock. Raises DatabaseAway."""
+        """A transaction for reading. On SQLite, it takes no write lock. Raises DatabaseAway."""
         async with map_errors(), self.engine.begin() as connection:
             if self._is_sqlite:
                 sqlite.read_only(connection)
@@ -71,7 +71,10 @@ class Database:
 
     @asynccontextmanager
     async def _writer_slot(self) -> AsyncIterator[None]:
-        """SQLite has one writer at a time, and who waits for it looks now and then, in no order: we queue instead."""
+        """The turn of this writer; writers of this process wait in order, for at most 10 seconds. SQLite only.
+
+        SQLite allows one writer at a time. Its own waiting polls, in no order, so a writer could starve.
+        """
         if not self._is_sqlite:
             yield
             return
@@ -91,7 +94,9 @@ def after_commit(connection: AsyncConnection, call: Callable[[], None]) -> None:
 
 @asynccontextmanager
 async def map_errors() -> AsyncIterator[None]:
-    """Tell a database that is away, restarting, full or too busy from a statement that is wrong."""
+    """Within the block, raise DatabaseAway for a database that is unreachable, restarting or too busy, and StorageFull
+    for one that is full. An error in a statement is raised as it is.
+    """
     try:
         yield
     except (TimeoutError, PoolTimeoutError, OSError, DBAPIError) as error:
@@ -102,14 +107,14 @@ async def map_errors() -> AsyncIterator[None]:
 
 
 def translate(error: BaseException) -> DatabaseAway | StorageFull | None:
-    """What it means; None for a statement that is wrong, which is a bug or a right that is missing."""
+    """The portal's error for a database error; None for a wrong statement, which is a bug or a missing right."""
     if not isinstance(error, DBAPIError):
         return DatabaseAway()
     state = str(getattr(error.orig, "sqlstate", "") or "")
-    if state == _DISK_FULL or "database or disk is full" in str(error.orig):  # SQLite's words
+    if state == _DISK_FULL or "database or disk is full" in str(error.orig):  # SQLite's message
         return StorageFull()
-    unread = "disk image is malformed" in str(error.orig)  # its words for a page that the disk did not give, too
-    # Without a statement it failed while connecting.
+    unread = "disk image is malformed" in str(error.orig)  # SQLite's message also for a page that could not be read
+    # An error without a statement happened while connecting.
     passing = state[:2] in _PASSING
     away = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
     return DatabaseAway() if away or unread or error.statement is None or passing else None
