@@ -1,1 +1,1 @@
-"""Cases: what files are handed in to, who works in them, and who else looked."""
+"""Cases: the cases that files are uploaded to, their members, and the log of break-glass access."""

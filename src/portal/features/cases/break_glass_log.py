@@ -1,6 +1,6 @@
-"""Broken glass as the audit log has it: it stays there when the file and the case are gone.
+"""Break-glass access, read from the audit log. It remains there after the file and the case are deleted.
 
-Comes in: the caller's connection. Leaves: `Glass`, newest first, with when the file was read since.
+Comes in: the caller's connection. Leaves: `Glass` values, newest first, with the times at which the file was read.
 """
 
 import json
@@ -29,7 +29,10 @@ _BROKEN = select(_audit.c.id, _audit.c.at, _audit.c.actor, _audit.c.subject, _au
 async def page(
     connection: AsyncConnection, after: After | None, limit: int, case_id: UUID | None = None
 ) -> list[Glass]:
-    """Of one case, or of all that there are and were."""
+    """Break-glass accesses of one case, or of all cases, deleted ones included. Newest first, starting after `after`.
+
+    Raises IntegrityError for an edited row.
+    """
     asked = _BROKEN if case_id is None else _BROKEN.where(_of_case(case_id))
     if after is not None:
         asked = asked.where(tuple_(_audit.c.at, _audit.c.id) < tuple_(*after))
@@ -43,7 +46,7 @@ def _of_case(case_id: UUID) -> ColumnElement[bool]:
 
 
 async def _with_reads(connection: AsyncConnection, found: list[Glass]) -> list[Glass]:
-    """With the first and last download that began while the right lasted."""
+    """Add the first and the last download of each that began while the right was valid."""
     asked = select(_audit.c.actor, _audit.c.subject, _audit.c.at).where(
         _audit.c.event == EventKind.FILE_DOWNLOAD_STARTED.value,
         _audit.c.subject.in_({str(glass.file_id) for glass in found}),
@@ -64,7 +67,7 @@ def _lasted(glass: Glass, at: datetime) -> bool:
 
 
 def _glass(row: Any) -> Glass:
-    """Raises IntegrityError for a record that was edited."""
+    """The view of an audit row. Raises IntegrityError for a row that was edited."""
     try:
         said = json.loads(row.body)["details"]
         return Glass(

@@ -1,7 +1,7 @@
-"""The register: open, list, read, change and delete cases.
+"""The case catalog: open, list, read, update and delete cases.
 
-Comes in: a principal and what it wants. Leaves: `CaseView`s. A change holds the case still, names the version it read,
-and is on record with before and after.
+Comes in: a principal and a request. Leaves: `CaseView`s. A change locks the case, expects the version that the client
+read, and is in the audit log with the values before and after.
 """
 
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ from portal.features.cases.repository import CaseFilters
 from portal.features.cases.views import CaseView, Glass, Member, Severity
 
 ANY_VERSION = None  # If-Match: *
-MOST_GLASS = 1_000  # of one case in one list, the newest
+MOST_GLASS = 1_000  # break-glass accesses in one list of a case: the newest
 
 
 class CaseNotEmpty(Conflict):
@@ -39,7 +39,7 @@ class StatusRefused(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class NewCase:
-    """What a client says of a case that it opens."""
+    """The fields of a new case."""
 
     title: str
     description: str = ""
@@ -49,7 +49,7 @@ class NewCase:
 
 @dataclass(frozen=True, slots=True)
 class CaseChanges:
-    """What a client may change; None leaves a field as it is."""
+    """The fields of a case that can change. None leaves a field as it is."""
 
     title: str | None = None
     description: str | None = None
@@ -59,13 +59,13 @@ class CaseChanges:
 
 
 class CaseCatalog:
-    """Safe for concurrent use."""
+    """The cases of one portal. Safe for concurrent use."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def open(self, principal: Principal, new: NewCase, origin: Origin) -> CaseView:
-        """A new case, whose lead is who opened it. Raises Forbidden."""
+        """Open a case. The principal becomes its lead. Raises Forbidden."""
         policy.require(principal, Action.CASE_CREATE)
         now = clock.now()
         lead = Member(principal.user_id, "", CaseRole.LEAD, principal.user_id, now)
@@ -90,7 +90,10 @@ class CaseCatalog:
         return case
 
     async def broken_glass(self, principal: Principal, case_id: UUID) -> list[Glass]:
-        """Which administrators could read what of the case, and why they said they must. Raises NotFound, Forbidden."""
+        """Break-glass accesses to files of the case: administrator, file, reason, times. The newest MOST_GLASS.
+
+        Raises NotFound, Forbidden.
+        """
         async with self._database.read() as connection:
             _, relation = await found(connection, principal, case_id)
             policy.require_on(principal, Action.GLASS_LIST, relation)
@@ -99,7 +102,7 @@ class CaseCatalog:
     async def all_broken_glass(
         self, principal: Principal, case_id: UUID | None, after: After | None, limit: int
     ) -> Page[Glass]:
-        """The same across cases, those that are gone included. Raises Forbidden."""
+        """One page of break-glass accesses to all cases, deleted ones included, or to one. Raises Forbidden."""
         policy.require(principal, Action.GLASS_LIST)
         async with self._database.read() as connection:
             found = await break_glass_log.page(connection, after, limit + 1, case_id)
@@ -108,7 +111,10 @@ class CaseCatalog:
     async def list(
         self, principal: Principal, status: CaseStatus | None, after: After | None, limit: int
     ) -> Page[CaseView]:
-        """The cases that the principal is a member of; for an auditor or administrator everybody's."""
+        """One page of the cases that the principal is a member of, newest first. Auditors and administrators see all.
+
+        Raises Forbidden.
+        """
         policy.require(principal, Action.CASE_LIST)
         member = None if sees_every_case(principal) else principal.user_id
         filters = CaseFilters(member, status, only=principal.case_id)
@@ -117,7 +123,7 @@ class CaseCatalog:
         return page_of(found, limit)
 
     async def get(self, principal: Principal, case_id: UUID) -> CaseView:
-        """Raises NotFound."""
+        """The case of that id. Raises NotFound, Forbidden."""
         async with self._database.read() as connection:
             case, relation = await found(connection, principal, case_id)
         policy.require_on(principal, Action.CASE_READ, relation)
@@ -126,7 +132,10 @@ class CaseCatalog:
     async def update(
         self, principal: Principal, case_id: UUID, version: int | None, changes: CaseChanges, origin: Origin
     ) -> CaseView:
-        """Raises NotFound, Forbidden, CaseReadOnly, StatusRefused, PreconditionFailed."""
+        """Update a case. `version` is the expected one; ANY_VERSION expects none.
+
+        Raises NotFound, Forbidden, CaseReadOnly, StatusRefused, PreconditionFailed.
+        """
         new = {name: value for name, value in asdict(changes).items() if value is not None}
         async with self._database.write() as connection:
             await relations.lock_case(connection, case_id, exclusive=True)
@@ -141,7 +150,10 @@ class CaseCatalog:
             return (await found(connection, principal, case_id))[0]
 
     async def delete(self, principal: Principal, case_id: UUID, version: int | None, origin: Origin) -> None:
-        """Raises NotFound, Forbidden, CaseReadOnly, PreconditionFailed; CaseNotEmpty while any file is in it."""
+        """Delete an empty case. `version` is the expected one; ANY_VERSION expects none.
+
+        Raises NotFound, Forbidden, CaseReadOnly, PreconditionFailed, and CaseNotEmpty while a file is in the case.
+        """
         async with self._database.write() as connection:
             await relations.lock_case(connection, case_id, exclusive=True)
             case, relation = await found(connection, principal, case_id)
@@ -154,7 +166,10 @@ class CaseCatalog:
 
 
 async def found(connection: AsyncConnection, principal: Principal, case_id: UUID) -> tuple[CaseView, Relation]:
-    """A case and how the principal stands to it. Raises NotFound where there is none: who may know is not judged."""
+    """A case and the principal's relation to it. Raises NotFound where no case has that id.
+
+    It checks no permission: the caller must pass the relation to the policy.
+    """
     case = await repository.find(connection, case_id)
     relation = await relations.find(connection, case_id, principal.user_id)
     if case is None or relation is None:
@@ -174,7 +189,7 @@ async def _put_on_record(
 
 
 def _asked(new: dict[str, object]) -> list[Action]:
-    """What a change of these fields asks for; one of none asks for what the others do."""
+    """The actions that a change of these fields needs. A change of no field needs CASE_UPDATE."""
     asked = [Action.CASE_STATUS] if "status" in new else []
     return asked if set(new) == {"status"} else [*asked, Action.CASE_UPDATE]
 

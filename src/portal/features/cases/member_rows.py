@@ -1,4 +1,4 @@
-"""Statements on `case_members` and `break_glass`. Comes in: the caller's connection. Leaves: frozen views."""
+"""Statements on `case_members` and `break_glass`, in the caller's transaction. Rows are returned as frozen views."""
 
 from typing import Any
 from uuid import UUID
@@ -32,13 +32,13 @@ _LIST = (
 
 
 async def add(connection: AsyncConnection, case_id: UUID, member: Member) -> bool:
-    """False where they are a member already."""
+    """Add a member. False where the account is a member already."""
     values = {name: getattr(member, name) for name in ("user_id", "role", "added_by", "added_at")}
     return await insert_unless_taken(connection, _members, {**values, "case_id": case_id})
 
 
 async def everyone(connection: AsyncConnection, case_id: UUID) -> list[Member]:
-    """In the order they came."""
+    """The members of a case, in the order in which they were added."""
     found = await connection.execute(_LIST.where(_members.c.case_id == case_id))
     return [_member(row._mapping) for row in found]  # noqa: SLF001  # SQLAlchemy's public name for it
 
@@ -50,7 +50,10 @@ async def member(connection: AsyncConnection, case_id: UUID, user_id: UUID) -> M
 
 
 async def other_leads(connection: AsyncConnection, case_id: UUID, user_id: UUID) -> int:
-    """How many leads a case has beside one, whose accounts can lead. True for as long as the case is held alone."""
+    """The number of leads beside `user_id` whose accounts are enabled and may lead.
+
+    The number stays true only while the case is locked exclusively.
+    """
     leads = (_members.c.case_id == case_id, _members.c.role == CaseRole.LEAD.value, _members.c.user_id != user_id)
     able = (_users.c.disabled_at.is_(None), _users.c.role.in_(_ABLE))
     counted = select(func.count()).select_from(_members.join(_users, _users.c.id == _members.c.user_id))

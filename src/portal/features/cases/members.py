@@ -1,7 +1,7 @@
-"""Who works in a case: add, change, remove, leave; a case never loses its last lead.
+"""Members of a case: list, add, change role, remove, leave. A case never loses its last lead.
 
-Comes in: a principal and whom they mean. Leaves: `Member`s. A change holds the case still, so that of two leads that
-remove each other one stays; uploads and downloads under way are judged again and see it.
+Comes in: a principal and an account. Leaves: `Member`s. A change locks the case exclusively: of two leads that remove
+each other concurrently, one stays. Running uploads and downloads are checked again and see the change.
 """
 
 from uuid import UUID
@@ -26,7 +26,7 @@ from portal.features.identity.revocation import Revocations, Revoked
 
 
 class MemberRefused(Unprocessable):
-    """One answer for who is not there, disabled, or of another kind: leads are told no more of accounts."""
+    """An account that does not exist, is disabled, or has the wrong role: one error, so that leads learn no more."""
 
     code, title = "member_refused", "There is no account of that name that could have that role in a case."
 
@@ -40,20 +40,20 @@ class LastLead(Conflict):
 
 
 class Members:
-    """Safe for concurrent use."""
+    """The members of cases. Safe for concurrent use."""
 
     def __init__(self, database: Database, revocations: Revocations) -> None:
         self._database = database
         self._revocations = revocations
 
     async def list(self, principal: Principal, case_id: UUID) -> list[Member]:
-        """In the order they came. Raises NotFound, Forbidden."""
+        """The members of a case, in the order in which they were added. Raises NotFound, Forbidden."""
         async with self._database.read() as connection:
             await _judge(connection, principal, Action.MEMBER_LIST, case_id)
             return await member_rows.everyone(connection, case_id)
 
     async def add(self, principal: Principal, case_id: UUID, name: str, role: CaseRole, origin: Origin) -> Member:
-        """Raises NotFound, Forbidden, CaseReadOnly, MemberRefused, AlreadyMember."""
+        """Add the account called `name`. Raises NotFound, Forbidden, CaseReadOnly, MemberRefused, AlreadyMember."""
         async with self._database.write() as connection:
             await relations.lock_case(connection, case_id, exclusive=True)
             await _judge(connection, principal, Action.MEMBER_SET, case_id)
@@ -68,7 +68,10 @@ class Members:
     async def set_role(
         self, principal: Principal, case_id: UUID, user_id: UUID, role: CaseRole, origin: Origin
     ) -> Member:
-        """Raises NotFound, Forbidden, CaseReadOnly, MemberRefused, LastLead."""
+        """Change a member's role. What the member may no longer give, such as links into the case, ends.
+
+        Raises NotFound, Forbidden, CaseReadOnly, MemberRefused, LastLead.
+        """
         async with self._database.write() as connection:
             await relations.lock_case(connection, case_id, exclusive=True)
             await _judge(connection, principal, Action.MEMBER_SET, case_id)
@@ -84,7 +87,10 @@ class Members:
         return after
 
     async def remove(self, principal: Principal, case_id: UUID, user_id: UUID, origin: Origin) -> None:
-        """Another, or oneself. Raises NotFound, Forbidden, LastLead."""
+        """Remove a member, or leave the case. What the member may no longer give, such as links into the case, ends.
+
+        Raises NotFound, Forbidden, LastLead.
+        """
         action = Action.MEMBER_LEAVE if user_id == principal.user_id else Action.MEMBER_REMOVE
         async with self._database.write() as connection:
             await relations.lock_case(connection, case_id, exclusive=True)
@@ -102,7 +108,10 @@ async def _judge(connection: AsyncConnection, principal: Principal, action: Acti
 
 
 def _somebody_else(principal: Principal, user_id: UUID) -> None:
-    """An administrator who could let themselves in would need no reason to read."""
+    """Raises Forbidden for the caller's own account.
+
+    An administrator who could join a case could read its files without break glass, which asks for a reason.
+    """
     if user_id == principal.user_id:
         raise Forbidden("Nobody gives themselves a role in a case.")
 

@@ -10,7 +10,7 @@ from portal.db.types import long_text
 
 
 class CaseRow(SQLModel, table=True):
-    """`version` counts changes of the entry: the ETag of PATCH and DELETE."""
+    """A case. `version` counts changes of its metadata: the ETag of PATCH and DELETE."""
 
     __tablename__ = "cases"
     __table_args__ = (Index("ix_cases_created", "created_at", "id"),)
@@ -28,7 +28,7 @@ class CaseRow(SQLModel, table=True):
 
 
 class MemberRow(SQLModel, table=True):
-    """One account in one case."""
+    """The membership of one account in one case."""
 
     __tablename__ = "case_members"
 
@@ -40,7 +40,7 @@ class MemberRow(SQLModel, table=True):
 
 
 class NumberRow(SQLModel, table=True):
-    """The last number given in a year: never given again, whatever becomes of its case."""
+    """The last case number of a year. A number is never reused, even if its case is deleted."""
 
     __tablename__ = "case_numbers"
 
@@ -49,7 +49,10 @@ class NumberRow(SQLModel, table=True):
 
 
 class GlassRow(SQLModel, table=True):
-    """An administrator's right to read one file of a case for a while, and why. It ends where the file leaves."""
+    """An administrator's temporary break-glass right to read one file of a case, with its reason.
+
+    It ends when the file leaves the case.
+    """
 
     __tablename__ = "break_glass"
     __table_args__ = (Index("ix_break_glass_file", "file_id", "user_id"),)

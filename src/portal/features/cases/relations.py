@@ -1,6 +1,6 @@
-"""How callers stand to cases, for every statement that asks: columns to select, and a case held still for a change.
+"""Relations of callers to cases: the columns and joins that statements of any feature need, and the lock on a case.
 
-Comes in: the caller's connection, or a table to join. Leaves: an `CaseContext`, a `Standing`. Next: the policy judges.
+Comes in: the caller's connection, or a table to join. Leaves: a `CaseContext` or a `Relation`, for the policy.
 """
 
 from typing import Any
@@ -27,18 +27,18 @@ COLUMNS = (
 
 
 def joined(table: Any, case_id: Any) -> Any:
-    """`table` with the case that its column `case_id` names, if it does, and the membership of `:caller` in it."""
+    """`table`, left-joined with the case that its column `case_id` names and the membership of `:caller` in it."""
     return with_membership(table.outerjoin(_cases, _cases.c.id == case_id), case_id)
 
 
 def with_membership(table: Any, case_id: Any) -> Any:
-    """`table` with the membership of `:caller`, where there is one."""
+    """`table`, left-joined with the membership of `:caller` in the case `case_id`."""
     mine = and_(_members.c.case_id == case_id, _members.c.user_id == bindparam("caller"))
     return table.outerjoin(_members, mine)
 
 
 def broke_glass(file_id: Any, case_id: Any) -> Exists:
-    """Whether `:caller` may read a file of a case at `:moment`, for a reason that they gave."""
+    """The condition that `:caller` has a break-glass right to the file of that case at `:moment`."""
     return exists().where(
         _glass.c.file_id == file_id,
         _glass.c.case_id == case_id,
@@ -48,7 +48,7 @@ def broke_glass(file_id: Any, case_id: Any) -> Exists:
 
 
 def in_case(row: RowMapping) -> CaseContext | None:
-    """What `COLUMNS` say; None outside of a case. Raises IntegrityError for words that were edited."""
+    """The case context of a row with `COLUMNS`; None outside of a case. Raises IntegrityError for an edited row."""
     if row["case_status"] is None:
         return None
     try:
@@ -64,15 +64,17 @@ _LOCKS = {True: _LOCK.with_for_update(), False: _LOCK.with_for_update(read=True)
 
 
 async def find(connection: AsyncConnection, case_id: UUID, user_id: UUID) -> Relation | None:
-    """How a user stands to a case; None where there is none."""
+    """The relation of a user to a case. None where there is no such case. Raises IntegrityError for an edited row."""
     row = (await connection.execute(_FIND, {"case": case_id, "caller": user_id})).one_or_none()
     return None if row is None else Relation(is_owner=True, case=in_case(row._mapping), about=case_id)  # noqa: SLF001  # its public name
 
 
 async def lock_case(connection: AsyncConnection, case_id: UUID, *, exclusive: bool = False) -> None:
-    """Until the transaction ends nobody changes the case or its members; nor, `alone`, puts a file in or takes one out.
+    """Lock a case until the transaction ends.
 
-    Read only afterwards: what a statement saw while it waited is stale. SQLite has one writer anyhow.
+    Shared: no other transaction changes the case or its members. `exclusive`: none adds or removes a file either.
+    Read the case after this call, not before: the lock may have waited for a change. On SQLite this does nothing,
+    because a write transaction is the only writer.
     """
     if connection.dialect.name == "postgresql":
         await connection.execute(_LOCKS[exclusive], {"case": case_id})

@@ -1,4 +1,4 @@
-"""Statements on `cases` and `case_numbers`. Comes in: the caller's connection. Leaves: frozen views."""
+"""Statements on `cases` and `case_numbers`, in the caller's transaction. Rows are returned as frozen views."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -27,7 +27,7 @@ _FIND = select(*_columns).where(_cases.c.id == bindparam("case"))
 
 @dataclass(frozen=True, slots=True)
 class CaseFilters:
-    """What a listing is narrowed to."""
+    """Filters of a listing. None does not filter. `member`: a user of the case; `only`: one case."""
 
     member: UUID | None = None
     status: CaseStatus | None = None
@@ -35,7 +35,7 @@ class CaseFilters:
 
 
 async def next_number(connection: AsyncConnection, year: int) -> str:
-    """A number that nobody else gets, whatever becomes of its case: `2026-0001`."""
+    """The next unique case number of a year, such as `2026-0001`. It is never reused, even if the case is deleted."""
     counted = await connection.execute(_count(connection.dialect.name), {"year": year, "last": 1})
     return f"{year}-{counted.scalar_one():04d}"
 
@@ -52,7 +52,7 @@ async def find(connection: AsyncConnection, case_id: UUID) -> CaseView | None:
 async def list_page(
     connection: AsyncConnection, filters: CaseFilters, after: After | None, limit: int
 ) -> list[CaseView]:
-    """Newest first, from behind `after`."""
+    """Cases, newest first, starting after `after`."""
     statement = select(*_columns)
     if filters.member is not None:
         mine = select(_members.c.case_id).where(_members.c.user_id == filters.member)
@@ -68,19 +68,22 @@ async def list_page(
 
 
 async def change(connection: AsyncConnection, case_id: UUID, version: int, values: dict[str, Any]) -> bool:
-    """False where `version` is not the current one."""
+    """Change a case by compare-and-set on `version`. False where `version` is not the current one."""
     expected = (_cases.c.id == case_id, _cases.c.version == version)
     done = await connection.execute(update(_cases).where(*expected).values(**values, version=version + 1))
     return done.rowcount == 1
 
 
 async def remove(connection: AsyncConnection, case_id: UUID) -> bool:
-    """Forget a case, its members and who broke glass in it. False, and the transaction over, while a file is in it."""
+    """Delete a case, its members and its break-glass rights.
+
+    False while a file is in the case. The transaction has then failed: the caller must roll it back.
+    """
     for rows in (_glass, _members):
         await connection.execute(delete(rows).where(rows.c.case_id == case_id))
     try:
         await connection.execute(delete(_cases).where(_cases.c.id == case_id))
-    except ConstraintError:  # the one judge that no upload is too fast for
+    except ConstraintError:  # the foreign key decides: no concurrent upload can slip past it
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""The cases services, built once a process. Comes in: resources. Leaves: what deps and other features are handed."""
+"""The case services, built once per process from the resources. Used by `deps` and other features."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from portal.resources import Resources
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """Everything that can be done with cases."""
+    """The case services of one portal."""
 
     register: CaseCatalog
     members: Members
@@ -19,6 +19,6 @@ class Cases:
 
 
 def build(resources: Resources, revocations: Revocations) -> Cases:
-    """The services over one set of resources."""
+    """Build the services over one set of resources."""
     database = resources.database
     return Cases(CaseCatalog(database), Members(database, revocations), Cursors(resources.secret_keys))

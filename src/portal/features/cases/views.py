@@ -1,4 +1,4 @@
-"""What the services of this feature hand to each other and to the doors: frozen, no rows, no schemas."""
+"""The values that case services exchange with each other and with the routes: frozen; neither rows nor API schemas."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from portal.features.authz.relation import CaseRole, CaseStatus, Tlp
 
 
 class Severity(StrEnum):
-    """How bad it is."""
+    """The severity of a case."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -19,7 +19,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CaseView:
-    """A case's entry."""
+    """A case's metadata. `version` counts its changes."""
 
     id: UUID
     number: str
@@ -35,7 +35,7 @@ class CaseView:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An account in a case. `name` is the account's."""
+    """A member of a case. `name` and `disabled` are the account's."""
 
     user_id: UUID
     name: str
@@ -47,7 +47,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Glass:
-    """That an administrator read, or could have read, a file of the case, until when, and why."""
+    """One break-glass access: an administrator's right to read a file from `created_at` until `expires_at`, and why.
+
+    The read times are None where the right was not used.
+    """
 
     id: UUID
     case_id: UUID

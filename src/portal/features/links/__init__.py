@@ -1,1 +1,1 @@
-"""Links: files go out to, or come in from, people without an account."""
+"""Links: downloads and uploads for people without an account."""

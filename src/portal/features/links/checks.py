@@ -1,6 +1,6 @@
-"""Whether a link may lead where it leads: asked when it is made, and again with everything that is done with it.
+"""Checks of a link's target and its creator's right to it: when the link is created, and again with every use.
 
-Comes in: the caller's connection, a principal, what a link is for. Leaves: nothing, or an error.
+Comes in: the caller's connection, a principal, the kind of link. Leaves: nothing, or an error.
 """
 
 from datetime import timedelta
@@ -25,7 +25,10 @@ OVERTIME = timedelta(days=1)
 async def require_place(
     connection: AsyncConnection, principal: Principal, kind: LinkKind, case_id: UUID | None
 ) -> None:
-    """Raises NotFound, Forbidden, CaseReadOnly, TlpForbidsLinks."""
+    """Check the creator's right and the case's TLP. `case_id` None is the creator's inbox.
+
+    Raises NotFound, Forbidden, CaseReadOnly, TlpForbidsLinks.
+    """
     relation = await require_right(connection, principal, kind, case_id)
     policy.require_links(principal, ACTIONS[kind], relation)
 
@@ -33,7 +36,10 @@ async def require_place(
 async def require_right(
     connection: AsyncConnection, principal: Principal, kind: LinkKind, case_id: UUID | None
 ) -> Relation:
-    """What an account must be allowed to, whatever the colour of the case. Raises NotFound, Forbidden, CaseReadOnly."""
+    """Check the creator's right, whatever the TLP of the case, and return the relation to the case.
+
+    Raises NotFound, Forbidden, CaseReadOnly.
+    """
     if kind is LinkKind.UPLOAD:
         policy.require(principal, Action.FILE_CREATE)
     relation = INBOX if case_id is None else await relations.find(connection, case_id, principal.user_id)
@@ -44,7 +50,7 @@ async def require_right(
 
 
 async def principal_of(connection: AsyncConnection, live: LiveLink) -> Principal:
-    """Whoever holds the link. Raises NotSignedIn where its maker could not make it any more: then it is dead."""
+    """The principal of a link. Raises NotSignedIn where its creator could not create it now: then it is invalid."""
     principal = live.link.principal(live.role)
     try:
         await require_place(connection, principal, live.link.kind, live.link.case_id)
@@ -54,9 +60,10 @@ async def principal_of(connection: AsyncConnection, live: LiveLink) -> Principal
 
 
 async def again(connection: AsyncConnection, link_id: UUID, *, begun: bool = True) -> Principal:
-    """The same for a link that was good when something was `begun` by it, else now. Raises NotSignedIn.
+    """The principal of a link as of now. Raises NotSignedIn where the link or its creator's right has ended.
 
-    What began in time may outlast the link, for a day at most.
+    With `begun`, for a transfer that is running, the link may have expired up to OVERTIME (a day) ago. Otherwise it
+    must not have expired.
     """
     moment = clock.now() - (OVERTIME if begun else timedelta())
     live = await repository.live_by_id(connection, link_id, moment)

@@ -1,9 +1,9 @@
-"""What a download by a link costs: a use that is counted before its first byte, and never for nothing.
+"""Counting downloads by a link: a use is counted before the first byte, and given back if no byte was sent.
 
-Comes in: a link's session, and the part of a file that `files.downloads.delivery` is about to send, in its transaction.
-Leaves: what delivery tells when the download has ended. A use of which nothing was sent is given back. One that broke
-off stays its visitor's: they begin again or go on where they were, by another token too, until three times the file's
-bytes have gone out. While a download runs, nobody else goes on with its use: of fifty at once one has it.
+Comes in: a link session, and the byte range that `files.downloads.delivery` is about to send, in its transaction.
+Leaves: an allowance, which delivery tells when the download has ended. An interrupted download keeps its use: the
+recipient may begin again or resume, with another link session too, until three times the file's size was sent. While a
+download runs, no other request takes over its use: of fifty concurrent requests, one gets it.
 """
 
 from contextlib import AbstractAsyncContextManager
@@ -31,7 +31,10 @@ class NothingToResume(Conflict):
 
 
 class WholeDownload:
-    """A download of the whole file by a use that is its own while it runs."""
+    """The allowance for a whole file. Its use is exclusive while the download runs.
+
+    `fresh`: the use is new, and is given back if nothing is sent.
+    """
 
     def __init__(self, database: Database, use: LinkUse, *, fresh: bool) -> None:
         self._database, self._use, self._fresh = database, use, fresh
@@ -50,7 +53,7 @@ class WholeDownload:
 
 
 class PartialDownload:
-    """A range, out of what a use has left."""
+    """The allowance for a range of a file, charged to the bytes that a use has left."""
 
     def __init__(self, database: Database, use: LinkUse, extent: ByteRange) -> None:
         self._database, self._use, self._extent = database, use, extent
@@ -66,7 +69,11 @@ class PartialDownload:
 async def counted(
     database: Database, session: LinkSession, connection: AsyncConnection, file: FileView, extent: ByteRange
 ) -> WholeDownload | PartialDownload:
-    """Raises NotSignedIn, LinkUsedUp, NothingToResume."""
+    """Count a download in the caller's transaction, before its first byte.
+
+    A whole file takes an interrupted use, else a new one. A range is charged to a use that began before.
+    Raises NotSignedIn, LinkUsedUp, NothingToResume.
+    """
     await checks.again(connection, session.link.id, begun=False)
     if extent == ByteRange(0, file.size or 0):
         begun = await _again(connection, session, file)
@@ -75,7 +82,7 @@ async def counted(
 
 
 async def _again(connection: AsyncConnection, session: LinkSession, file: FileView) -> LinkUse | None:
-    """A use that broke off, and now begins again."""
+    """An interrupted use of the file, now running again for the whole file; None without one."""
     now, length = clock.now(), file.size or 0
     use = await use_rows.idle(connection, session.link.id, file.id, session.session_id, length, now)
     if use is None or not await use_rows.take(connection, use, session.session_id, length, now, now + LEASE):
@@ -84,7 +91,10 @@ async def _again(connection: AsyncConnection, session: LinkSession, file: FileVi
 
 
 async def _begun(connection: AsyncConnection, session: LinkSession, file: FileView) -> LinkUse:
-    """A new use. The link's row is held by counting it: only then is it known how often this file was."""
+    """A new use. Raises NotSignedIn for a late session, LinkUsedUp.
+
+    `repository.use` locks the link's row: only after it is the number of this file's uses certain.
+    """
     if session.late:
         raise NotSignedIn
     link, now = session.link, clock.now()
@@ -98,7 +108,10 @@ async def _begun(connection: AsyncConnection, session: LinkSession, file: FileVi
 
 
 async def _part(connection: AsyncConnection, session: LinkSession, file: FileView, length: int) -> LinkUse:
-    """The use that a range goes by: of this session; else one that broke off in another, which has it no longer."""
+    """The use that a range is charged to: this session's, else an interrupted one, taken over from another session.
+
+    Raises NothingToResume.
+    """
     own = await use_rows.own(connection, session.link.id, file.id, session.session_id, length)
     if own is not None and await use_rows.draw(connection, own, length):
         return own

@@ -1,7 +1,7 @@
-"""The end of an account's links: for good, in the transaction in which their maker lost what allowed them.
+"""Revocation of an account's links, in the transaction in which the account loses the right to them.
 
-Comes in: an account whose rights changed, or all of whose credentials are to end. Leaves: links that are revoked, each
-with its reason and on record: no right that comes back later brings a link back.
+Comes in: an account whose rights changed, or all of whose credentials are to end. Leaves: revoked links, each with its
+reason and an audit event. The revocation is permanent: regaining the right does not restore a link.
 """
 
 from uuid import UUID
@@ -24,9 +24,10 @@ _ALL = LinkStatus.CREATOR_REVOKED_ALL
 async def end_of_account(
     connection: AsyncConnection, user_id: UUID, *, actor: str, origin: Origin = NOWHERE, everything: bool = True
 ) -> int:
-    """End an account's links, `everything` or those that it could not make now; how many.
+    """Revoke an account's links, and return their number.
 
-    Those too whose time has just come: by them a transfer may still run.
+    With `everything`, all of them; otherwise those that the account could not create now. Links that expired less than
+    OVERTIME ago are included: a transfer that began with one may still be running.
     """
     now, ended = clock.now(), 0
     for link, role, disabled in await repository.unended_of(connection, user_id, now - OVERTIME):
@@ -40,7 +41,7 @@ async def end_of_account(
 
 
 async def end_links_of(connection: AsyncConnection, revoked: Revoked) -> int:
-    """The same, for `identity.revocation`."""
+    """`end_of_account` in the form that `identity.revocation` calls."""
     everything = revoked.everything
     return await end_of_account(
         connection, revoked.user_id, actor=revoked.actor, origin=revoked.origin, everything=everything
@@ -48,7 +49,10 @@ async def end_links_of(connection: AsyncConnection, revoked: Revoked) -> int:
 
 
 async def _reason(connection: AsyncConnection, link: Link, role: Role, *, disabled: bool) -> LinkStatus | None:
-    """What the maker lost; None where it is the case that takes nothing just now: that may change again."""
+    """The reason why the creator could not create the link now, or None.
+
+    Also None where only the case refuses, for example while it is closed: that may change again.
+    """
     if disabled:
         return LinkStatus.CREATOR_DISABLED
     maker = Principal(actor=f"user:{link.made_by}", role=role, user_id=link.made_by, credential_id=link.id)

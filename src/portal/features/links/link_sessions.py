@@ -1,8 +1,8 @@
-"""Redeeming: a link's secret, and its password where it has one, for a token that is good for minutes.
+"""Link sessions: a link's secret, and its password if it has one, are redeemed for a token that lives for minutes.
 
-Comes in: what a stranger sent. Leaves: a token; for a token the `Principal` that its link stands for, or a `Visit`. One
-answer for a link that is unknown, over, used up or dead, and for a wrong password. Guesses at a password are counted on
-the link, and make everybody who tries it wait, fifteen minutes at most.
+Comes in: a secret or a token from a caller without an account. Leaves: a token for the secret; for a token, the
+`Principal` of its link or a `LinkSession`. A link that is unknown, expired, used up or revoked gets the same refusal as
+a wrong password. Wrong passwords are counted on the link and delay every caller who tries it, by at most 15 minutes.
 """
 
 import math
@@ -27,7 +27,7 @@ from portal.features.links.views import Link, LinkKind, LinkSession, Redeemed
 
 SESSION_TOKEN = TokenKind(LINK_SESSION)
 LIFETIME = timedelta(minutes=15)
-FREE = 5  # wrong passwords that cost no waiting
+FREE = 5  # wrong passwords without a delay
 LONGEST = timedelta(minutes=15)
 KEPT_WHEN_OVER = timedelta(days=90)
 
@@ -37,14 +37,17 @@ class LinkRefused(Forbidden):
 
 
 class LinkSessions:
-    """The sessions of links: a kind of `Credentials`. Safe for concurrent use."""
+    """The link sessions of one portal. Implements `identity.authenticators.Authenticator`. Safe for concurrent use."""
 
     def __init__(self, database: Database, hasher: PasswordHasher) -> None:
         self._database = database
         self._hasher = hasher
 
     async def redeem(self, secret: str, password: str | None, origin: Origin) -> Redeemed:
-        """Uses nothing up. Raises LinkRefused, TooManyAttempts, Unprocessable, Unavailable."""
+        """Start a link session, and return its token. It counts as no use of the link.
+
+        Raises LinkRefused, TooManyAttempts, Unprocessable, Unavailable.
+        """
         digest = LINK_TOKEN.digest(secret)
         found = await self._look(digest, password, origin)
         try:
@@ -55,7 +58,10 @@ class LinkSessions:
             raise
 
     async def session(self, token: str, *, late: bool = False) -> LinkSession:
-        """Who holds a token; `late` also one that ended: to go on with a download, for a day. Raises NotSignedIn."""
+        """The link session of a token. Raises NotSignedIn.
+
+        With `late`, also one that expired less than OVERTIME (a day) ago: it may only continue counted downloads.
+        """
         digest = SESSION_TOKEN.digest(token)
         if digest is None:
             raise NotSignedIn
@@ -72,15 +78,18 @@ class LinkSessions:
         return SESSION_TOKEN.matches(credential)
 
     async def resolve(self, credential: str, _: Origin) -> Principal:
-        """Raises NotSignedIn."""
+        """The principal of a link session's token. Raises NotSignedIn."""
         return (await self.session(credential)).principal
 
     async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
-        """The link's principal as of now: what was begun in time may take longer than its token. Raises NotSignedIn."""
+        """The link's principal as of now, also after its token expired.
+
+        A transfer that began in time may take longer than the token. Raises NotSignedIn where the link was revoked.
+        """
         return await checks.again(connection, principal.credential_id)
 
     async def sweep(self) -> None:
-        """Forget sessions that are over, and links that have long been; give back what dead uploads had."""
+        """Delete expired sessions and links that ended long ago. Give back the uses of uploads whose process died."""
         now = clock.now()
         async with self._database.write() as connection:
             await session_rows.forget_over(connection, now - checks.OVERTIME)
@@ -88,7 +97,10 @@ class LinkSessions:
         await uploads.sweep(self._database)
 
     async def _look(self, digest: bytes | None, password: str | None, origin: Origin) -> Redeemable | None:
-        """The link, if it is good; a guess at its password is counted as wrong until it was right."""
+        """The valid link of a secret, or None. A password attempt is charged as wrong until it is found right.
+
+        Raises TooManyAttempts.
+        """
         wait = 0
         async with self._database.write() as connection:
             found = await _good(connection, digest)
@@ -99,7 +111,7 @@ class LinkSessions:
         return found
 
     async def _require_password(self, found: Redeemable | None, password: str | None, origin: Origin) -> None:
-        """The same work for a link that is there and for one that is not.
+        """Check the password. A link that does not exist costs the same work as one that does.
 
         Raises LinkRefused, Unprocessable, Unavailable.
         """
@@ -115,13 +127,13 @@ class LinkSessions:
             raise
 
     async def _give_back(self, link: Link) -> None:
-        """Too many waited to be judged: that was no wrong password."""
+        """Undo the charge: the hashing queue was full, so the password was not checked."""
         async with self._database.write() as connection:
             await repository.forgive_one(connection, link.id)
 
     async def _settle(self, digest: bytes | None, found: Redeemable | None, origin: Origin) -> Redeemed:
         async with self._database.write() as connection:
-            now = await _good(connection, digest)  # it may have ended while the password was judged
+            now = await _good(connection, digest)  # it may have ended while the password was checked
             if found is None or now is None or now.password_hash != found.password_hash:
                 raise LinkRefused
             return await _begin(connection, now, origin)
@@ -144,12 +156,15 @@ async def _good(connection: AsyncConnection, digest: bytes | None) -> Redeemable
 
 
 async def _worth(connection: AsyncConnection, link: Link) -> bool:
-    """Whether a token of the link is good for anything: where it is used up, for what began, or to see what arrived."""
+    """Whether a session of the link could do anything.
+
+    With a used-up link it could only continue an unfinished download, or list what was uploaded.
+    """
     return not link.used_up or link.kind is LinkKind.UPLOAD or await use_rows.any_unfinished(connection, link.id)
 
 
 async def _charge(connection: AsyncConnection, found: Redeemable, origin: Origin) -> int:
-    """Seconds to wait; 0 for who may try."""
+    """The seconds to wait. 0: the attempt may go on, and is charged as a wrong password."""
     now, link = clock.now(), found.live.link
     wait = _left(found.failures, found.failed_at, now)
     if wait:
@@ -172,7 +187,10 @@ async def _begin(connection: AsyncConnection, found: Redeemable, origin: Origin)
 
 
 def _left(failures: int, last: datetime | None, now: datetime) -> int:
-    """Seconds that are left of the delay after so many failures: one, and twice as much with each."""
+    """The remaining seconds of the delay after so many failures.
+
+    The delay is 1 s at FREE failures and doubles with each further one, up to LONGEST.
+    """
     if failures < FREE or last is None:
         return 0
     delay = min(timedelta(seconds=1 << min(failures - FREE, 16)), LONGEST)

@@ -1,7 +1,8 @@
-"""Links as their makers see them: made, listed, revoked.
+"""Link management: create, list and revoke links.
 
-Comes in: a signed-in principal's wish. Leaves: a link that is shown with its secret once, or the live ones without.
-Nobody makes a link to what they may not give away themselves, and every live one is shown to whoever answers for it.
+Comes in: a signed-in principal's request. Leaves: a new link with its secret, which is shown once; or links without
+their secrets. A principal can link only to files that the principal may give away. Every live link is listed for its
+creator, for the leads of its case, for auditors and for administrators.
 """
 
 from uuid import UUID
@@ -31,7 +32,7 @@ from portal.features.links.checks import require_place
 from portal.features.links.views import NEEDED, CreatedLink, Link, LinkKind, LinkStatus, NewLink, details_of
 
 LINK_TOKEN = TokenKind(LINK)
-MOST_LINKS = 500  # live ones of one account
+MOST_LINKS = 500  # live links of one account
 
 
 class TooManyLinks(Conflict):
@@ -39,7 +40,7 @@ class TooManyLinks(Conflict):
 
 
 class LinkService:
-    """Safe for concurrent use."""
+    """The links of one portal. Safe for concurrent use."""
 
     def __init__(
         self,
@@ -48,14 +49,16 @@ class LinkService:
         authenticators: Authenticators,
         roles: frozenset[Role] = frozenset(Role),
     ) -> None:
-        """`roles` of accounts that may make links."""
+        """`roles`: the account roles that may create links."""
         self._database = database
         self._hasher = hasher
         self._authenticators = authenticators
         self._roles = roles
 
     async def create(self, principal: Principal, wanted: NewLink, origin: Origin) -> CreatedLink:
-        """Raises NotSignedIn, InsufficientScope, NotFound, Forbidden, CaseReadOnly, TlpForbidsLinks, TooManyLinks,
+        """Create a link.
+
+        Raises NotSignedIn, InsufficientScope, NotFound, Forbidden, CaseReadOnly, TlpForbidsLinks, TooManyLinks,
         Quarantined, Unprocessable, Unavailable.
         """
         policy.require_permissions(principal, {NEEDED[wanted.kind]})
@@ -77,9 +80,9 @@ class LinkService:
         return CreatedLink(link, secret)
 
     async def _require_maker(self, connection: AsyncConnection, principal: Principal) -> None:
-        """That the account is what it was, and stays it until the link is there: else nothing would end the link.
+        """Lock the creator's account, and check that its role is unchanged and its number of links below the limit.
 
-        Raises NotSignedIn, TooManyLinks.
+        Without the lock, a concurrent revocation could miss the new link. Raises NotSignedIn, TooManyLinks.
         """
         if (await self._authenticators.held(connection, principal)).role is not principal.role:
             raise NotSignedIn
@@ -87,14 +90,17 @@ class LinkService:
             raise TooManyLinks
 
     async def of_case(self, principal: Principal, case_id: UUID, after: After | None, limit: int) -> Page[Link]:
-        """The links that lead into a case and were not revoked, newest first. Raises NotFound, Forbidden."""
+        """One page of the links of a case that no user revoked, newest first. Raises NotFound, Forbidden."""
         async with self._database.read() as connection:
             await _judge(connection, principal, Action.CASE_LINK_LIST, case_id)
             found = await repository.listed(connection, clock.now(), after, limit + 1, case_id=case_id)
         return page_of(found, limit)
 
     async def list(self, principal: Principal, after: After | None, limit: int) -> Page[Link]:
-        """The links that the principal made and that were not revoked; for an auditor or administrator everybody's."""
+        """One page of the principal's links that no user revoked, newest first. Auditors and administrators see all.
+
+        Raises Forbidden.
+        """
         policy.require(principal, Action.LINK_LIST)
         only = {} if sees_every_case(principal) else {"made_by": principal.user_id}
         async with self._database.read() as connection:
@@ -102,7 +108,7 @@ class LinkService:
         return page_of(found, limit)
 
     async def revoke(self, principal: Principal, link_id: UUID, origin: Origin) -> None:
-        """End a link: it is refused from the next request on, and running transfers break off. Idempotent.
+        """Revoke a link: it is refused from the next request on, and running transfers break off. Idempotent.
 
         Raises NotFound, Forbidden.
         """
@@ -117,7 +123,10 @@ class LinkService:
 
 
 async def _place(connection: AsyncConnection, principal: Principal, wanted: NewLink) -> UUID | None:
-    """The case that a link leads to. What allows it stays until the transaction ends."""
+    """The case that the new link leads to; None for the creator's inbox.
+
+    The case and the files are locked: what allows the link cannot change before the transaction ends.
+    """
     case_id = wanted.case_id
     if wanted.kind is LinkKind.FILES:
         case_id = await _place_of(connection, principal, wanted.file_ids)
@@ -147,7 +156,7 @@ async def _judge(connection: AsyncConnection, principal: Principal, action: Acti
 
 
 async def _may_revoke(connection: AsyncConnection, principal: Principal, link: Link) -> None:
-    """Its maker and administrators may, and who leads the case."""
+    """The creator, an administrator, or a lead of the case may revoke a link. Raises Forbidden, NotFound."""
     try:
         policy.require_of(principal, Action.LINK_REVOKE, link.made_by)
     except (Forbidden, NotFound):

@@ -10,12 +10,12 @@ from portal.db.types import big_integer, binary, long_text
 
 
 class LinkRow(SQLModel, table=True):
-    """What somebody without an account may do, how often, until when. Of the secret only its digest is kept.
+    """A link: what a person without an account may do, how often, until when. Only the secret's digest is stored.
 
-    `kinds` are words with spaces between them: the kinds of files that are taken, all where there are none. `most` is
-    of each file that goes out; `most_in_all` of everything that comes in, or of all files that were chosen together.
-    `failures` counts wrong passwords since the last right one; `ended_by` says why a link was revoked. A case that is
-    gone leaves its links behind: they open nothing.
+    `kinds` are words with spaces between them: the kinds of file that an upload link accepts; empty accepts all. `most`
+    is the number of downloads of each file; `most_in_all` is that of all chosen files together, or the number of
+    uploads. `failures` counts wrong passwords since the last right one. `ended_by` is the reason of a revocation. The
+    links of a deleted case remain, and open nothing.
     """
 
     __tablename__ = "links"
@@ -48,7 +48,7 @@ class LinkRow(SQLModel, table=True):
 
 
 class LinkFileRow(SQLModel, table=True):
-    """A file that a link offers."""
+    """A file chosen for a link."""
 
     __tablename__ = "link_files"
 
@@ -57,7 +57,7 @@ class LinkFileRow(SQLModel, table=True):
 
 
 class LinkSessionRow(SQLModel, table=True):
-    """A link that was redeemed: good for minutes, by a token of which only the digest is kept."""
+    """A link session: a redeemed link. It lives for minutes. Only the digest of its token is stored."""
 
     __tablename__ = "link_sessions"
 
@@ -69,10 +69,10 @@ class LinkSessionRow(SQLModel, table=True):
 
 
 class LinkUseRow(SQLModel, table=True):
-    """One use of a link: a file that goes out, or one that comes in (it has no id before it is there).
+    """One use of a link: a download, or an upload (its `file_id` is NULL until it is done).
 
-    `size` is the file's; of an upload under way what it may bring. `sent` is what was handed out of it so far, and what
-    a download that runs may yet hand out. A row that is `running` says until when somebody is at it.
+    `size` is the file's size in bytes; for a running upload, the bytes reserved for it. `sent` is the number of bytes
+    sent so far, and those that a running download may still send. `lease_until` is the end of a `running` row's lease.
     """
 
     __tablename__ = "link_uses"

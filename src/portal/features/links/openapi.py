@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the shared routes beyond their signatures: who refuses what, and the form."""
+"""OpenAPI additions for the shared routes, beyond their signatures: their errors, and the upload form."""
 
 from portal.core import errors
 from portal.core.errors import PortalError

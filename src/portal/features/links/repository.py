@@ -1,6 +1,7 @@
-"""Statements on `links` and `link_files`. Comes in: the caller's connection. Leaves: frozen views.
+"""Statements on `links` and `link_files`, in the caller's transaction. Rows are returned as frozen views.
 
-What is used up is counted by compare-and-set: of two that race for the last use, one has it.
+A link is *live* while it is not revoked, has not expired, and its creator's account is enabled. Uses and bytes are
+counted by compare-and-set: of two requests that race for the last use, one gets it.
 """
 
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ _USE = (
 
 @dataclass(frozen=True, slots=True)
 class LiveLink:
-    """A link that is good, and what its maker is now."""
+    """A link and its creator's role as of now."""
 
     link: Link
     role: Role
@@ -62,7 +63,10 @@ class LiveLink:
 
 @dataclass(frozen=True, slots=True)
 class Redeemable:
-    """The same, with what its password is judged by. Nobody else redeems it until the transaction ends."""
+    """A live link with its password hash and its count of wrong passwords.
+
+    The row is locked: no other request redeems the link until the transaction ends.
+    """
 
     live: LiveLink
     password_hash: str | None = field(repr=False)
@@ -81,7 +85,7 @@ async def offer(connection: AsyncConnection, link_id: UUID, file_ids: frozenset[
 
 
 async def offered(connection: AsyncConnection, link_id: UUID) -> list[UUID]:
-    """The files that were chosen, oldest first."""
+    """The files chosen for a link, oldest first."""
     asked = select(_offered.c.file_id).where(_offered.c.link_id == link_id).order_by(_offered.c.file_id)
     return list((await connection.execute(asked)).scalars())
 
@@ -97,7 +101,7 @@ async def live_by_id(connection: AsyncConnection, link_id: UUID, moment: datetim
 
 
 async def count_live(connection: AsyncConnection, user_id: UUID, moment: datetime) -> int:
-    """How many of a user's links are good for something."""
+    """The number of a user's links that are neither revoked, expired nor used up."""
     left = or_(_links.c.most_in_all.is_(None), _links.c.used < _links.c.most_in_all)
     good = (_links.c.revoked_at.is_(None), _links.c.expires_at > moment, left)
     asked = select(func.count()).select_from(_links).where(_links.c.made_by == user_id, *good)
@@ -110,13 +114,13 @@ async def to_redeem(connection: AsyncConnection, digest: bytes, moment: datetime
 
 
 async def count_failures(connection: AsyncConnection, link_id: UUID, failures: int, moment: datetime | None) -> None:
-    """`moment` is when the last of them was."""
+    """Store the number of wrong passwords, and `moment`, the time of the last one."""
     values = {"failures": failures, "failed_at": moment}
     await connection.execute(update(_links).where(_links.c.id == link_id).values(values))
 
 
 async def forgive_one(connection: AsyncConnection, link_id: UUID) -> None:
-    """A try that nobody judged was no failure; when the last one was stays as it is."""
+    """Undo the charge of an attempt that was not checked. The time of the last failure stays as it is."""
     statement = update(_links).where(_links.c.id == link_id, _links.c.failures > 0)
     await connection.execute(statement.values(failures=_links.c.failures - 1))
 
@@ -128,9 +132,9 @@ async def listed(
     limit: int | None = None,
     **only: UUID,
 ) -> list[Link]:
-    """Those whose time is not over and that nobody revoked by hand: what ended by itself is shown, too.
+    """Unexpired links that no user revoked; links that ended for another reason are included.
 
-    Newest first, from behind `after`; `only` those whose columns say so.
+    Newest first, starting after `after`. `only` filters by columns: `made_by=user_id`, for example.
     """
     statement = _FIND.where(*_SHOWN, *(_links.c[name] == value for name, value in only.items()))
     if after is not None:
@@ -140,20 +144,24 @@ async def listed(
 
 
 async def use(connection: AsyncConnection, link_id: UUID, moment: datetime, size: int = 0) -> bool:
-    """Count one use, of `size` bytes where they are counted; False where that is more than is left, or it is over."""
+    """Count one use and `size` bytes.
+
+    False where fewer are left, or the link is revoked or expired at `moment`. The row is locked until the transaction
+    ends.
+    """
     done = await connection.execute(_USE, {"link": link_id, "moment": moment, "size": size})
     return done.rowcount == 1
 
 
 async def unended_of(connection: AsyncConnection, user_id: UUID, moment: datetime) -> list[tuple[Link, Role, bool]]:
-    """A user's links that are not over, with what the account is now and whether it is disabled."""
+    """A user's links that are neither revoked nor expired, with the account's role and whether it is disabled."""
     asked = _FIND.where(_links.c.made_by == user_id, _links.c.revoked_at.is_(None), _links.c.expires_at > moment)
-    found = list(await connection.execute(asked.order_by(_links.c.id)))  # of two who end them none wait crosswise
+    found = list(await connection.execute(asked.order_by(_links.c.id)))  # one order: no deadlock of two revocations
     return [(good.link, good.role, row.maker_disabled_at is not None) for row in found for good in [live(row)]]
 
 
 async def settle_bytes(connection: AsyncConnection, link_id: UUID, reserved: int, came: int) -> bool:
-    """An upload that had `reserved` bytes brought `came`. False where that is more than the link takes."""
+    """Replace the `reserved` bytes of an upload by the `came` bytes that arrived. False where the link has no room."""
     after = _links.c.used_bytes - reserved + came
     fits = or_(_links.c.most_bytes.is_(None), after <= _links.c.most_bytes)
     done = await connection.execute(update(_links).where(_links.c.id == link_id, fits).values(used_bytes=after))
@@ -161,7 +169,7 @@ async def settle_bytes(connection: AsyncConnection, link_id: UUID, reserved: int
 
 
 async def give_back(connection: AsyncConnection, link_id: UUID, size: int = 0, *, failed: bool = False) -> None:
-    """A use that nothing came of, and the bytes that it had; `failed` is counted where an upload did."""
+    """Give back one use and its `size` reserved bytes. `failed` counts a failed upload."""
     values = {"used": _links.c.used - 1, "used_bytes": _links.c.used_bytes - size}
     if failed:
         values["failed_uploads"] = _links.c.failed_uploads + 1
@@ -169,7 +177,10 @@ async def give_back(connection: AsyncConnection, link_id: UUID, size: int = 0, *
 
 
 async def revoke(connection: AsyncConnection, link_id: UUID, moment: datetime, why: LinkStatus) -> bool:
-    """False where it was before: by hand, or for another reason than by hand."""
+    """Revoke a link with a reason. False where it was revoked before.
+
+    A revocation by a user (LinkStatus.REVOKED) also replaces another reason, and keeps the earlier time.
+    """
     open_to: list[ColumnElement[bool]] = [_links.c.revoked_at.is_(None)]
     if why is LinkStatus.REVOKED:
         open_to.append(_links.c.ended_by != LinkStatus.REVOKED.value)
@@ -179,7 +190,10 @@ async def revoke(connection: AsyncConnection, link_id: UUID, moment: datetime, w
 
 
 async def forget_over(connection: AsyncConnection, before: datetime) -> None:
-    """Drop what has been over since before `before`, and has no session any more: the record remembers it."""
+    """Delete links that expired or were revoked before `before`, with their uses. The audit log still has them.
+
+    Their link sessions must be deleted already: `session_rows.forget_over` comes first, and sessions live for minutes.
+    """
     over = select(_links.c.id).where(or_(_links.c.expires_at < before, _links.c.revoked_at < before))
     await connection.execute(delete(_offered).where(_offered.c.link_id.in_(over)))
     await connection.execute(delete(_uses).where(_uses.c.link_id.in_(over)))
@@ -187,7 +201,7 @@ async def forget_over(connection: AsyncConnection, before: datetime) -> None:
 
 
 def live(row: Any) -> LiveLink:
-    """Raises IntegrityError for words that were edited."""
+    """The link of a row with `COLUMNS`. Raises IntegrityError for an edited row."""
     said = row._mapping  # noqa: SLF001  # SQLAlchemy's public name for it
     values = {name: said[name] for name in Link.__slots__}
     try:
@@ -205,5 +219,5 @@ def _ended_by(said: Any) -> LinkStatus | None:
     if said["ended_by"] is not None:
         return LinkStatus(said["ended_by"])
     if said["revoked_at"] is not None:
-        return LinkStatus.REVOKED  # before reasons were kept
+        return LinkStatus.REVOKED  # revoked before reasons were stored
     return None if said["maker_disabled_at"] is None else LinkStatus.CREATOR_DISABLED

@@ -1,4 +1,4 @@
-"""The links services, built once a process. Comes in: resources, identity, files. Leaves: what deps use."""
+"""The link services, built once per process from the resources and the services of identity and files."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from portal.resources import Resources
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Everything that can be done with links."""
+    """The link services of one portal."""
 
     links: LinkService
     sessions: LinkSessions
@@ -23,7 +23,7 @@ class Links:
 
 
 def build(resources: Resources, identity: Identity, files: Files, roles: frozenset[Role]) -> Links:
-    """The services over one set of resources."""
+    """Build the services over one set of resources. `roles`: the account roles that may create links."""
     database = resources.database
     return Links(
         links=LinkService(database, identity.hasher, identity.authenticators, roles),

@@ -1,4 +1,4 @@
-"""Statements on `link_sessions`. Comes in: the caller's connection. Leaves: plain values."""
+"""Statements on `link_sessions`, in the caller's transaction. Plain values are returned."""
 
 from datetime import datetime
 from uuid import UUID
@@ -13,7 +13,7 @@ from portal.features.links.repository import LiveLink
 
 _links = table(LinkRow)
 _sessions = table(LinkSessionRow)
-_LIVE = (  # asked with every request of a stranger: made once
+_LIVE = (  # runs with every request by a link, so it is built once
     select(*repository.COLUMNS, _sessions.c.id.label("session_id"), _sessions.c.expires_at.label("session_ends"))
     .select_from(repository.WITH_MAKER.join(_sessions, _sessions.c.link_id == _links.c.id))
     .where(
@@ -23,7 +23,7 @@ _LIVE = (  # asked with every request of a stranger: made once
 
 
 async def add(connection: AsyncConnection, link_id: UUID, session_id: UUID, digest: bytes, *times: datetime) -> None:
-    """`times`: when it begins and ends."""
+    """Store a link session. `times` are its creation and its expiry."""
     created_at, expires_at = times
     values = {"id": session_id, "link_id": link_id, "digest": digest}
     await connection.execute(insert(_sessions).values({**values, "created_at": created_at, "expires_at": expires_at}))
@@ -32,12 +32,15 @@ async def add(connection: AsyncConnection, link_id: UUID, session_id: UUID, dige
 async def live_by_digest(
     connection: AsyncConnection, digest: bytes, moment: datetime, ends_after: datetime
 ) -> tuple[UUID, datetime, LiveLink] | None:
-    """A session, when it ends, and its link, which is good."""
+    """A session's id, its expiry and its live link, for a token's digest.
+
+    None for an unknown digest, where the link is not live at `moment`, or where the session expired by `ends_after`.
+    """
     asked = {"digest": digest, "moment": moment, "ends_after": ends_after}
     row = (await connection.execute(_LIVE, asked)).one_or_none()
     return None if row is None else (row.session_id, row.session_ends, repository.live(row))
 
 
 async def forget_over(connection: AsyncConnection, moment: datetime) -> None:
-    """Drop sessions that ended before `moment`. A transfer that still runs does not need its."""
+    """Delete sessions that expired before `moment`. A running transfer does not need its session's row."""
     await connection.execute(delete(_sessions).where(_sessions.c.expires_at < moment))

@@ -1,7 +1,7 @@
-"""What a link's holder gets: the offer, the right to one more download, room for one more file.
+"""Access by a link: the files that it offers, the allowance for a download, the slot for an upload.
 
-Comes in: a `LinkSession`. Leaves: what the link offers; and what `files.downloads.delivery` and `files.uploads.intake`
-await in their own transactions, so that nothing goes out or comes in that was not counted. Next: the shared routes.
+Comes in: a `LinkSession`. Leaves: the offered files; and the callbacks that `files.downloads.delivery` and
+`files.uploads.intake` await in their own transactions, so that every transfer is counted. Next: the shared routes.
 """
 
 from contextlib import AbstractAsyncContextManager
@@ -29,9 +29,9 @@ PAGE = 200
 
 @dataclass(frozen=True, slots=True)
 class SharedFiles:
-    """What can be downloaded, how often each was, and what came in by this session.
+    """The files that a link offers, the number of uses of each, and the files that this session uploaded.
 
-    `next_after` is where the next page begins, None at the end.
+    `next_after` is the cursor of the next page, None at the end.
     """
 
     files: list[FileView]
@@ -41,14 +41,17 @@ class SharedFiles:
 
 
 class SharedAccess:
-    """Safe for concurrent use."""
+    """The link sessions' access to files. Safe for concurrent use."""
 
     def __init__(self, database: Database, catalog: FileCatalog) -> None:
         self._database = database
         self._catalog = catalog
 
     async def offer(self, session: LinkSession, after: After | None) -> SharedFiles:
-        """The files that the link offers now; of an upload link what this session brought, and no more."""
+        """The files that the link offers now. An upload link offers none, and lists what this session uploaded.
+
+        Only `Status.READY` files are offered. Raises NotFound, Forbidden.
+        """
         if session.link.kind is LinkKind.UPLOAD:
             return SharedFiles([], received=await self._received(session))
         following = None
@@ -62,21 +65,27 @@ class SharedAccess:
         return SharedFiles(files, following, used)
 
     async def require_offered(self, session: LinkSession, file_id: UUID) -> None:
-        """That the link offers the file, if it is there at all. Raises NotFound."""
+        """Raises NotFound where the file is not among those chosen for the link.
+
+        A link to a case has no chosen files: the policy confines it to its case.
+        """
         if session.link.kind is LinkKind.CASE:
-            return  # the policy lets it go nowhere else
+            return  # the policy confines it to its case
         async with self._database.read() as connection:
             if file_id not in await repository.offered(connection, session.link.id):
                 raise NotFound
 
     def count_download(self, session: LinkSession) -> delivery.OnDownloadStarted:
-        """Counts a download of the whole file; a part of one goes with a download that was counted."""
+        """The callback that counts a download. A range is charged to a download that was counted before."""
         return partial(downloads.counted, self._database, session)
 
     def upload_slot(
         self, session: LinkSession, content_length: int | None, most: int, key: str | None = None
     ) -> AbstractAsyncContextManager[UploadSlot]:
-        """A use for an upload, held while it comes in. Raises NotSignedIn, LinkUsedUp."""
+        """A context that holds one use of the link during an upload of at most `most` bytes (`uploads.upload_slot`).
+
+        Entering it raises NotSignedIn, LinkUsedUp.
+        """
         return uploads.upload_slot(self._database, session, content_length, most, key)
 
     async def _chosen(self, session: LinkSession) -> list[FileView]:

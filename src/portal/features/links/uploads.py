@@ -1,7 +1,7 @@
-"""Room for one more file by a link: a use and its bytes, reserved when an upload begins, given back where it fails.
+"""Upload slots: one use of a link and its bytes, reserved when an upload begins, and given back if it fails.
 
-Comes in: a visit, the length that was announced, an Idempotency-Key. Leaves: a `Box` for the time of one upload. What
-arrived is the link's last word: a request that brings it again with its key has its receipt, whatever is left.
+Comes in: a link session, the announced length, an Idempotency-Key. Leaves: an `UploadSlot` for one upload. A repeated
+upload with the key of one that arrived gets its receipt again, even where the link is used up.
 """
 
 import hashlib
@@ -24,23 +24,29 @@ from portal.features.links.use_lease import renewed_lease
 from portal.features.links.use_rows import LinkUse, UseState
 from portal.features.links.views import Link, LinkSession, LinkUsedUp
 
-FAILURES = 100  # uploads that may fail by a link, beyond as many as it takes
+FAILURES = 100  # failed uploads that a link allows, beyond its number of uses
 
 _log = log.get(__name__)
 
 
 @dataclass(slots=True)
 class UploadSlot:
-    """Where one upload goes in: so many bytes, once, under the link's own form of the client's key."""
+    """The slot for one upload of at most `remaining_bytes`. `settled` is True once the upload was counted.
+
+    `key` is the client's Idempotency-Key in its link-specific form (`_own_key`).
+    """
 
     session: LinkSession
     remaining_bytes: int
     key: str | None
-    use: LinkUse | None = field(default=None)  # None: it brings only what is there already
+    use: LinkUse | None = field(default=None)  # None: a repetition of a stored upload
     settled: bool = False
 
     async def counted(self, connection: AsyncConnection, file: FileView) -> None:
-        """For `files.uploads.intake`, in its last transaction. Raises NotSignedIn, LinkUsedUp."""
+        """Count the uploaded file. `files.uploads.intake` calls this in its last transaction.
+
+        Raises NotSignedIn where the link ended meanwhile, LinkUsedUp.
+        """
         link = self.session.link
         await checks.again(connection, link.id)
         if self.use is None:
@@ -48,7 +54,7 @@ class UploadSlot:
         size = file.size or 0
         if await use_rows.finish(connection, self.use.id, file.id, size):
             fits = await repository.settle_bytes(connection, link.id, self.use.size, size)
-        else:  # it was given back: nobody was known to be at it
+        else:  # the lease expired and the sweep gave the use back: count a new one
             fits = await repository.use(connection, link.id, clock.now() - checks.OVERTIME, size)
             use = LinkUse(new_id(), link.id, self.session.session_id, file.id, size)
             await use_rows.add(connection, use, clock.now(), UseState.DONE)
@@ -61,7 +67,11 @@ class UploadSlot:
 async def upload_slot(
     database: Database, session: LinkSession, content_length: int | None, most: int, key: str | None
 ) -> AsyncIterator[UploadSlot]:
-    """Holds a use while an upload of at most `most` bytes comes in. Raises NotSignedIn, LinkUsedUp."""
+    """Hold one use of the link during an upload of at most `most` bytes. Its lease is renewed meanwhile.
+
+    On exit, a use that was not counted is given back. An error counts as a failed upload of the link, except for
+    Unavailable and StorageFull. Entering raises NotSignedIn, LinkUsedUp.
+    """
     key = None if key is None else _own_key(session.link, key)
     async with database.write() as connection:
         opened = await _opened(connection, session, content_length, most, key)
@@ -75,12 +85,12 @@ async def upload_slot(
         ours = isinstance(error, Unavailable | StorageFull)
         await shielded(_give_back(database, opened.use, failed=not ours))
         raise
-    if not opened.settled:  # it was there already
+    if not opened.settled:  # a repetition: the file was stored already
         await shielded(_give_back(database, opened.use, failed=False))
 
 
 async def sweep(database: Database) -> None:
-    """Give back what uploads had whose process died."""
+    """Give back the uses and bytes of uploads whose process died (their lease expired)."""
     async with database.read() as connection:
         lapsed = await use_rows.lapsed_uploads(connection, clock.now())
     for use in lapsed:
@@ -100,7 +110,7 @@ async def _opened(
         return UploadSlot(session, max(earlier.size or 0, link.remaining_bytes(most)), key)
     remaining_bytes = link.remaining_bytes(most)
     if (content_length or 0) > remaining_bytes and await use_rows.any_running(connection, link.id):
-        raise LinkUsedUp(running=True)  # what they have may be given back
+        raise LinkUsedUp(running=True)  # running uploads may give bytes back
     counted = (
         0
         if link.most_bytes is None
@@ -112,7 +122,7 @@ async def _opened(
 
 
 async def _reserve(connection: AsyncConnection, link: Link, use: LinkUse) -> None:
-    """Raises LinkUsedUp."""
+    """Reserve a use and its bytes, with a lease. Raises LinkUsedUp."""
     if link.failed_uploads >= FAILURES + link.most:
         raise LinkUsedUp("Too many uploads by this link failed.")
     now = clock.now()
@@ -122,7 +132,10 @@ async def _reserve(connection: AsyncConnection, link: Link, use: LinkUse) -> Non
 
 
 async def _give_back(database: Database, use: LinkUse, *, failed: bool) -> None:
-    """Unless the file is there: the row decides. Where the database is away, the sweep does."""
+    """Give the use and its bytes back, unless the upload is done: the row decides.
+
+    While the database is unavailable this does nothing; a later sweep gives them back.
+    """
     try:
         async with database.write() as connection:
             if await use_rows.remove(connection, use.id):
@@ -132,5 +145,5 @@ async def _give_back(database: Database, use: LinkUse, *, failed: bool) -> None:
 
 
 def _own_key(link: Link, key: str) -> str:
-    """The key as the file's row has it: of this link alone, however it was chosen."""
+    """The Idempotency-Key as it is stored with the file: unique to this link, so that keys of two links never meet."""
     return f"link:{link.id.hex}:{hashlib.sha256(key.encode()).hexdigest()}"

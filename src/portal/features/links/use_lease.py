@@ -1,6 +1,6 @@
-"""The lease of a use of a link: the use belongs to the transfer that goes by it, so that only a dead one's is free.
+"""The lease on a use of a link. A running transfer renews it, so that it expires only if the process died.
 
-Comes in: the id of a use. Leaves: nothing; the row says so. Next: `downloads`, `uploads`.
+Comes in: the id of a use. Leaves: nothing; the lease is in the row. Next: `downloads`, `uploads`.
 """
 
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from portal.features.links import use_rows
 
 @asynccontextmanager
 async def renewed_lease(database: Database, use_id: UUID) -> AsyncIterator[None]:
-    """Renews the lease meanwhile."""
+    """Renew the lease of a use until the context exits (`db.lease.renewed`)."""
 
     async def renew(connection: AsyncConnection, until: datetime) -> bool:
         return await use_rows.renew(connection, use_id, until)

@@ -1,6 +1,11 @@
-"""Statements on `link_uses`. Comes in: the caller's connection. Leaves: frozen views, or whether a row was as expected.
+"""Statements on `link_uses`, in the caller's transaction. They return frozen views, or whether a row was as expected.
 
-Every change is a compare-and-set: of two that race for one use, one has it.
+Every change is a compare-and-set: of two requests that race for one use, one gets it.
+
+A *use* is one download of a file, or one upload. `sent` counts the bytes sent by a use, and those that a running
+download may still send; it is at most TIMES times the file's size. For example, of a file of 10 bytes a use may send
+30: a download that broke off after 4 bytes (`sent` 4) may begin again (`sent` 14) or fetch the missing range (`sent`
+10).
 """
 
 from dataclasses import dataclass
@@ -16,7 +21,7 @@ from portal.db.lease import expired
 from portal.db.tables import table
 from portal.features.links.models import LinkUseRow
 
-TIMES = 3  # as often as its size may one use give a file's bytes: a broken download begins again, or goes on
+TIMES = 3  # a use may send a file's size this many times: a broken download may begin again, or resume
 
 _uses = table(LinkUseRow)
 _LAPSED = expired(_uses.c.lease_until, bindparam("moment"))
@@ -30,16 +35,16 @@ _OWN_OF_FILE = _OF_FILE.where(_MINE).order_by(_uses.c.id.desc()).limit(1)
 
 
 class UseState(StrEnum):
-    """Where a use is. One that nothing came of has no row."""
+    """The state of a use. A use without a result, such as a failed upload, has no row."""
 
     RUNNING = "running"
-    BROKEN = "broken"  # a download of which something was sent: it may begin again, or go on
+    BROKEN = "broken"  # an interrupted download: it may begin again, or resume
     DONE = "done"
 
 
 @dataclass(frozen=True, slots=True)
 class LinkUse:
-    """One use of a link."""
+    """One use of a link: a download or an upload. An upload has no `file_id` before it is done; `size` is in bytes."""
 
     id: UUID
     link_id: UUID
@@ -57,7 +62,10 @@ async def add(connection: AsyncConnection, use: LinkUse, until: datetime, state:
 async def idle(
     connection: AsyncConnection, link_id: UUID, file_id: UUID, session_id: UUID, length: int, moment: datetime
 ) -> LinkUse | None:
-    """A use of that file that broke off and has `length` bytes left: of this session, else of any."""
+    """An interrupted use of the file with at least `length` bytes left: of this session if there is one, else of any.
+
+    Also a running use whose lease has expired. None where there is none.
+    """
     asked = {"link": link_id, "file": file_id, "session": session_id, "length": length, "moment": moment}
     return _use((await connection.execute(_IDLE_OF_FILE, asked)).one_or_none())
 
@@ -65,7 +73,7 @@ async def idle(
 async def own(
     connection: AsyncConnection, link_id: UUID, file_id: UUID, session_id: UUID, length: int
 ) -> LinkUse | None:
-    """The latest use of that file by this session that has `length` bytes left."""
+    """This session's latest use of the file, in any state, with at least `length` bytes left. None without one."""
     asked = {"link": link_id, "file": file_id, "session": session_id, "length": length}
     return _use((await connection.execute(_OWN_OF_FILE, asked)).one_or_none())
 
@@ -73,9 +81,10 @@ async def own(
 async def take(
     connection: AsyncConnection, use: LinkUse, session_id: UUID, length: int, moment: datetime, until: datetime | None
 ) -> bool:
-    """Go on with an idle use, in this session and by `length` bytes: the whole again `until`, or a part of it.
+    """Take over an idle use for this session, and charge `length` bytes to it.
 
-    False where somebody else did.
+    With `until`, the end of the new lease, it is running: the whole file is sent again. Without, a range is sent and it
+    stays broken. False where another request took it first.
     """
     begun: dict[str, Any] = {"session_id": session_id, "sent": _uses.c.sent + length}
     begun["state"] = UseState.BROKEN.value if until is None else UseState.RUNNING.value
@@ -85,26 +94,26 @@ async def take(
 
 
 async def draw(connection: AsyncConnection, use: LinkUse, length: int) -> bool:
-    """Bytes of a use, for a part of the file. False where so many are not left any more."""
+    """Charge `length` bytes to a use, for a range of the file. False where fewer are left."""
     statement = update(_uses).where(_uses.c.id == use.id, _ROOM).values(sent=_uses.c.sent + length)
     return (await connection.execute(statement, {"length": length})).rowcount == 1
 
 
 async def any_running(connection: AsyncConnection, link_id: UUID, file_id: UUID | None = None) -> bool:
-    """Of that file; of an upload where none is named."""
+    """Whether a download of the file is running; without `file_id`, whether an upload is."""
     there = exists().where(_uses.c.link_id == link_id, _uses.c.file_id == file_id, _uses.c.state == "running")
     return bool((await connection.execute(select(there))).scalar())
 
 
 async def any_unfinished(connection: AsyncConnection, link_id: UUID) -> bool:
-    """Whether a download began that has not come to its end, and may."""
+    """Whether an unfinished download by the link has enough bytes left to begin again."""
     open_ = (_uses.c.state != UseState.DONE.value, _uses.c.file_id.is_not(None))
     there = exists().where(_uses.c.link_id == link_id, *open_, _uses.c.sent <= (TIMES - 1) * _uses.c.size)
     return bool((await connection.execute(select(there))).scalar())
 
 
 async def count(connection: AsyncConnection, link_id: UUID, file_id: UUID) -> int:
-    """How often a file was used."""
+    """The number of uses of one file."""
     asked = select(func.count()).where(_uses.c.link_id == link_id, _uses.c.file_id == file_id)
     return int((await connection.execute(asked)).scalar_one())
 
@@ -115,7 +124,7 @@ async def counts(connection: AsyncConnection, link_id: UUID, file_ids: list[UUID
 
 
 async def of_session(connection: AsyncConnection, session_id: UUID, link_id: UUID, limit: int) -> list[UUID]:
-    """The files that came in, newest first."""
+    """The files that the session uploaded, newest first, at most `limit`."""
     asked = select(_uses.c.file_id).where(
         _uses.c.link_id == link_id, _uses.c.session_id == session_id, _uses.c.file_id.is_not(None)
     )
@@ -129,13 +138,16 @@ async def renew(connection: AsyncConnection, use_id: UUID, until: datetime) -> b
 
 
 async def put_down(connection: AsyncConnection, use_id: UUID, state: UseState, unsent: int) -> None:
-    """A download by a use has ended."""
+    """Store the end of a whole download: its new state, and `unsent` bytes less."""
     values = {"state": state.value, "sent": _uses.c.sent - unsent}
     await connection.execute(update(_uses).where(_uses.c.id == use_id).values(values))
 
 
 async def put_part_down(connection: AsyncConnection, use_id: UUID, unsent: int, *, last: bool) -> None:
-    """A part has gone out; where it was the `last` of the file, and all of it was sent by now, the use is done."""
+    """Store the end of a range download, and `unsent` bytes less.
+
+    Where the range was the `last` of the file, and the whole size was sent by now, an interrupted use becomes done.
+    """
     whole = (_uses.c.state == "broken") & (_uses.c.sent - unsent >= _uses.c.size)
     values = {"sent": _uses.c.sent - unsent}
     if last:
@@ -144,21 +156,24 @@ async def put_part_down(connection: AsyncConnection, use_id: UUID, unsent: int, 
 
 
 async def finish(connection: AsyncConnection, use_id: UUID, file_id: UUID, size: int) -> bool:
-    """An upload's use is done. False where it was given back."""
+    """Mark an upload's use as done. False where it was given back before."""
     statement = update(_uses).where(_uses.c.id == use_id, _uses.c.state == "running")
     done = statement.values(state=UseState.DONE.value, file_id=file_id, size=size)
     return (await connection.execute(done)).rowcount == 1
 
 
 async def remove(connection: AsyncConnection, use_id: UUID) -> bool:
-    """A use that nothing came of. False where something did, or it is gone already: also a part beside the whole."""
+    """Delete a running use without a result.
+
+    False where it is not running any more, was deleted, or another range was charged to it meanwhile.
+    """
     nothing = (_uses.c.state == "running") & (_uses.c.sent <= _uses.c.size)
     statement = delete(_uses).where(_uses.c.id == use_id, nothing)
     return (await connection.execute(statement)).rowcount == 1
 
 
 async def lapsed_uploads(connection: AsyncConnection, moment: datetime) -> list[LinkUse]:
-    """Uploads that nobody is at any more."""
+    """Running uploads whose lease has expired: their process died."""
     asked = select(*_COLUMNS).where(_uses.c.state == "running", _uses.c.file_id.is_(None), _LAPSED)
     found = [_use(row) for row in await connection.execute(asked, {"moment": moment})]
     return [use for use in found if use is not None]

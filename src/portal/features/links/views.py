@@ -1,4 +1,4 @@
-"""What the services of this feature hand to each other and to the doors: frozen, no rows, no schemas."""
+"""The values that link services exchange with each other and with the routes: frozen; neither rows nor API schemas."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ class LinkUsedUp(Conflict):
     code, title = "link_used_up", "The link was made for no more than it has been used for."
 
     def __init__(self, detail: str | None = None, *, running: bool = False) -> None:
-        """`running`: something by it is under way that may yet give its use back."""
+        """`running`: a transfer by the link is running and may still give its use back, so a retry may succeed."""
         super().__init__(detail or (f"{self.title} A transfer by it is still running." if running else None))
         self.retry_after = _ASK_AGAIN if running else None
 
@@ -31,26 +31,26 @@ class KindRefused(Unprocessable):
 
 
 class LinkKind(StrEnum):
-    """What a link is for."""
+    """The purpose of a link."""
 
-    FILES = "files"  # to download the files that were chosen
-    CASE = "case"  # to download whatever lies in the case
-    UPLOAD = "upload"  # to hand in, and nothing else
+    FILES = "files"  # download the chosen files
+    CASE = "case"  # download any file of the case
+    UPLOAD = "upload"  # upload only
 
 
 class LinkStatus(StrEnum):
-    """Whether a link is good, as far as its own row says; the rest are the reasons why it ended, for good."""
+    """The status of a link, from its row alone. Those after `USED_UP` are the reasons why it ended permanently."""
 
     LIVE = "live"
     USED_UP = "used_up"
-    REVOKED = "revoked"  # by its maker, a lead or an administrator
+    REVOKED = "revoked"  # by its creator, a lead or an administrator
     CREATOR_DISABLED = "creator_disabled"
-    CREATOR_LOST_RIGHT = "creator_lost_right"  # no member of the case any more, or of a role that makes no such link
-    CREATOR_REVOKED_ALL = "creator_revoked_all"  # everything of the maker's account was ended
+    CREATOR_LOST_RIGHT = "creator_lost_right"  # no longer a member of the case, or a role that may not create the link
+    CREATOR_REVOKED_ALL = "creator_revoked_all"  # all credentials of the creator's account were revoked
 
 
 ACTIONS = {LinkKind.FILES: Action.LINK_FILES, LinkKind.CASE: Action.LINK_CASE, LinkKind.UPLOAD: Action.LINK_UPLOAD}
-"""What a link's maker must be allowed to do where it leads: when it is made, and for as long as it is used."""
+"""The action that the creator must be allowed on the target: when the link is created, and whenever it is used."""
 
 
 NEEDED = {
@@ -58,12 +58,15 @@ NEEDED = {
     LinkKind.CASE: Permission.DOWNLOAD_RAW,
     LinkKind.UPLOAD: Permission.FILES_UPLOAD,
 }
-"""What the maker's own session must be good for: a link gives nobody more."""
+"""The permission that the creator's own session needs: a link never grants more than that session has."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewLink:
-    """A link to be made. Files are of one place; no case is the maker's inbox; no kinds are all kinds."""
+    """The fields of a new link. Its files lie in one case or inbox. `case_id` None is the creator's inbox.
+
+    `most` is the number of uses of each file; `most_bytes` bounds an upload link. Empty `kinds` accepts all kinds.
+    """
 
     kind: LinkKind
     lifetime: timedelta
@@ -77,13 +80,13 @@ class NewLink:
 
     @property
     def most_in_all(self) -> int | None:
-        """Uses of all files together; None where nobody knows the files beforehand."""
+        """The number of uses of all files together. None for a link to a case, whose files are not known beforehand."""
         return None if self.kind is LinkKind.CASE else self.most * max(len(self.file_ids), 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link as those may see it who could revoke it: everything but its secret and its password's hash."""
+    """A link's metadata, without its secret and password hash. The fields are those of `LinkRow`."""
 
     id: UUID
     kind: LinkKind
@@ -105,7 +108,7 @@ class Link:
 
     @property
     def bytes_left(self) -> int | None:
-        """None where they are not counted."""
+        """The bytes that may still be uploaded. None where the link has no limit of bytes."""
         return None if self.most_bytes is None else self.most_bytes - self.used_bytes
 
     @property
@@ -117,16 +120,19 @@ class Link:
         return self.bytes_left == 0 or (self.most_in_all is not None and self.used >= self.most_in_all)
 
     def remaining_bytes(self, most: int) -> int:
-        """How many bytes may come, of `most`."""
+        """The bytes that one upload may have: `most`, or fewer where the link has fewer left."""
         return most if self.bytes_left is None else min(most, self.bytes_left)
 
     def require_kind(self, kind: Kind) -> None:
-        """Raises KindRefused."""
+        """Raises KindRefused for a file of a kind that the link does not accept."""
         if self.kinds and kind not in self.kinds:
             raise KindRefused(f"The link takes files of kind: {', '.join(sorted(self.kinds))}.")
 
     def principal(self, role: Role) -> Principal:
-        """Whoever holds the link, worth what its maker is: `role` is theirs as of now."""
+        """The principal of the link's sessions. It acts with the creator's id and current `role`.
+
+        Its only permission is that of its link: download or upload.
+        """
         uploads = self.kind is LinkKind.UPLOAD
         return Principal(
             actor=f"link:{self.id}",
@@ -141,7 +147,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class CreatedLink:
-    """A new link, and the only time that its secret is there."""
+    """A new link with its secret. The secret is not stored: it is shown this once."""
 
     link: Link
     secret: str = field(repr=False)
@@ -149,7 +155,7 @@ class CreatedLink:
 
 @dataclass(frozen=True, slots=True)
 class Redeemed:
-    """A token for a link's secret."""
+    """The result of redeeming a link: the token of a link session, and its expiry."""
 
     link: Link
     expires_at: datetime
@@ -158,7 +164,7 @@ class Redeemed:
 
 @dataclass(frozen=True, slots=True)
 class LinkSession:
-    """A request by somebody who holds a link's token; a `late` one has ended, and goes on with a download at most."""
+    """A link session, as of one request. A `late` one has expired: it may only continue downloads already counted."""
 
     link: Link
     session_id: UUID
@@ -167,7 +173,7 @@ class LinkSession:
 
 
 class FileForLink:
-    """An arrival that goes where the link leads, if it is of a kind that the link takes."""
+    """An incoming file with the link's case as its target. It refuses a kind that the link does not accept."""
 
     def __init__(self, arrival: IncomingFile, link: Link) -> None:
         self._arrival, self._link = arrival, link
@@ -178,14 +184,14 @@ class FileForLink:
         self.chunks = arrival.chunks
 
     async def details(self) -> Details:
-        """Raises KindRefused, and what the arrival raises."""
+        """The details of the incoming file. Raises KindRefused, and the errors of the file's own `details`."""
         details = await self._arrival.details()
         self._link.require_kind(details.kind)
         return details
 
 
 def details_of(link: Link) -> dict[str, Detail]:
-    """For the record."""
+    """The details of a link's audit events."""
     return {
         "kind": link.kind.value,
         "case_id": text_of(link.case_id),

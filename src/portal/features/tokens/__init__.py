@@ -1,1 +1,1 @@
-"""API tokens: credentials for scripts and services, each with less than its owner's rights and an end."""
+"""API tokens: credentials for scripts and services. Each has fewer rights than its owner, and expires."""

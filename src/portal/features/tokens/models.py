@@ -9,10 +9,10 @@ from portal.db.types import binary, long_text
 
 
 class ApiTokenRow(SQLModel, table=True):
-    """A credential of a service. Of the token only its digest is kept.
+    """An API token. Only the digest of its secret is stored.
 
-    `permissions` and `networks` are words with spaces between them; no networks are all networks. `case_id` need not be
-    a case that its owner knows of: then the token opens nothing.
+    `permissions` and `networks` are words with spaces between them; an empty `networks` allows all networks. `case_id`
+    may be a case that the owner can no longer see: then the token opens nothing.
     """
 
     __tablename__ = "api_tokens"

@@ -1,4 +1,7 @@
-"""Statements on `api_tokens`. Comes in: the caller's connection. Leaves: frozen views."""
+"""Statements on `api_tokens`, in the caller's transaction. Rows are returned as frozen views.
+
+A token is *unended* while it is not revoked and its owner is enabled, and *live* while it also has not expired.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +26,7 @@ _UNENDED = (
     .where(_tokens.c.revoked_at.is_(None), _users.c.disabled_at.is_(None))
 )
 _UNENDED_BY_ID = _UNENDED.where(_tokens.c.id == bindparam("token"))
-_LIVE_BY_DIGEST = _UNENDED.where(  # asked with every request of a service: made once
+_LIVE_BY_DIGEST = _UNENDED.where(  # runs with every request of a service, so it is built once
     _tokens.c.digest == bindparam("digest"), _tokens.c.expires_at > bindparam("moment")
 )
 
@@ -32,7 +35,7 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """A token as its owner may see it: everything but itself."""
+    """An API token's metadata, without its secret. Without `networks`, all networks are allowed."""
 
     id: UUID
     user_id: UUID
@@ -48,7 +51,7 @@ class ApiToken:
 
 @dataclass(frozen=True, slots=True)
 class LiveToken:
-    """A token that is good, and what its owner is now."""
+    """A live or unended token, and its owner's role and second factor as of now."""
 
     token: ApiToken
     role: Role
@@ -75,12 +78,12 @@ async def live_by_digest(connection: AsyncConnection, digest: bytes, moment: dat
 
 
 async def unended_by_id(connection: AsyncConnection, token_id: UUID) -> LiveToken | None:
-    """One that nobody ended, whatever the time is."""
+    """The unended token of that id, expired or not; None otherwise."""
     return _live((await connection.execute(_UNENDED_BY_ID, {"token": token_id})).one_or_none())
 
 
 async def of_user(connection: AsyncConnection, user_id: UUID, after: After | None, limit: int) -> list[ApiToken]:
-    """Newest first, from behind `after`; those that are over too."""
+    """A user's tokens, newest first, starting after `after`. Expired and revoked ones are included."""
     statement = select(_tokens).where(_tokens.c.user_id == user_id)
     if after is not None:
         statement = statement.where(tuple_(_tokens.c.created_at, _tokens.c.id) < tuple_(*after))
@@ -99,13 +102,16 @@ async def count_live(connection: AsyncConnection, user_id: UUID, moment: datetim
 
 
 async def revoke(connection: AsyncConnection, token_id: UUID, moment: datetime) -> bool:
-    """False where it was revoked before."""
+    """Revoke a token. False where it was revoked before."""
     statement = update(_tokens).where(_tokens.c.id == token_id, _tokens.c.revoked_at.is_(None))
     return (await connection.execute(statement.values(revoked_at=moment))).rowcount == 1
 
 
 async def revoke_all(connection: AsyncConnection, user_id: UUID, moment: datetime) -> int:
-    """Every one of a user: how many were live. By one whose time is over a transfer may still run."""
+    """Revoke every token of a user, and return the number of live ones.
+
+    Expired tokens are revoked too: a transfer that began with one may still be running.
+    """
     live = await count_live(connection, user_id, moment)
     unended = (_tokens.c.user_id == user_id, _tokens.c.revoked_at.is_(None))
     await connection.execute(update(_tokens).where(*unended).values(revoked_at=moment))
@@ -113,19 +119,19 @@ async def revoke_all(connection: AsyncConnection, user_id: UUID, moment: datetim
 
 
 async def note_use(connection: AsyncConnection, token_id: UUID, moment: datetime, unless_after: datetime) -> None:
-    """Remember that the token was used, where the use on record is older than `unless_after`."""
+    """Store a use of the token, where the stored one is older than `unless_after`."""
     stale = or_(_tokens.c.last_used_at.is_(None), _tokens.c.last_used_at < unless_after)
     await connection.execute(update(_tokens).where(_tokens.c.id == token_id, stale).values(last_used_at=moment))
 
 
 async def forget_over(connection: AsyncConnection, before: datetime) -> None:
-    """Drop what has been over since before `before`: the record remembers it."""
+    """Delete tokens that expired or were revoked before `before`. The audit log still has them."""
     over = or_(_tokens.c.expires_at < before, _tokens.c.revoked_at < before)
     await connection.execute(_tokens.delete().where(over))
 
 
 async def forget_most_over(connection: AsyncConnection, user_id: UUID, moment: datetime, *, kept: int) -> None:
-    """Drop what is over of a user's, but the newest: the record remembers it."""
+    """Delete a user's expired and revoked tokens, except for the newest `kept`. The audit log still has them."""
     over = (_tokens.c.user_id == user_id) & (_tokens.c.revoked_at.is_not(None) | (_tokens.c.expires_at <= moment))
     rest = select(_tokens.c.id).where(over).order_by(_tokens.c.created_at.desc(), _tokens.c.id.desc())
     oldest = (await connection.execute(rest.offset(kept))).scalars().all()

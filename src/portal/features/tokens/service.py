@@ -1,8 +1,8 @@
-"""API tokens: made by their owner, good for less than their owner may, and over at once when either is.
+"""API tokens: created by their owner, with fewer rights than the owner, and ended with the owner's account.
 
-Comes in: a signed-in principal's wish, or the text of a token with an origin. Leaves: a token that is shown once, or
-the `Principal` that a token stands for. A token never makes another: what it leaked can do ends with it. A change of
-its owner's role ends it for good, and so does disabling the owner (`identity/endings`).
+Comes in: a signed-in principal's request, or the text of a token with an origin. Leaves: a token, whose secret is shown
+once; or the `Principal` of a token. A token cannot create another token: the harm of a leaked one ends with its
+revocation. A change of the owner's role, or disabling the owner, revokes it permanently (`identity/revocation`).
 """
 
 from collections.abc import Awaitable, Callable
@@ -32,12 +32,12 @@ from portal.features.tokens import repository
 from portal.features.tokens.repository import ApiToken, LiveToken, Network
 
 API_TOKEN_KIND = TokenKind(API_TOKEN)
-MOST_TOKENS = 100  # live ones of one user
-MOST_OVER = 100  # of one user's that are over, kept to be looked at
+MOST_TOKENS = 100  # live tokens of one user
+MOST_OVER = 100  # expired and revoked tokens of one user that stay listed
 KEPT_WHEN_OVER = timedelta(days=90)
 
 KnownCase = Callable[[AsyncConnection, Principal, UUID], Awaitable[None]]
-"""Raises NotFound for a case that is not there, or not the principal's to know of."""
+"""Raises NotFound for a case that does not exist, or that the principal may not know of."""
 
 
 class TooManyTokens(Conflict):
@@ -46,7 +46,7 @@ class TooManyTokens(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class NewApiToken:
-    """A token to be made. No networks are all networks."""
+    """The fields of a new token. Without `networks`, all networks are allowed."""
 
     name: str
     permissions: frozenset[Permission]
@@ -57,14 +57,14 @@ class NewApiToken:
 
 @dataclass(frozen=True, slots=True)
 class CreatedApiToken:
-    """A new token, and the only time that its secret is there."""
+    """A new token with its secret. The secret is not stored: it is shown this once."""
 
     token: ApiToken
     secret: str = field(repr=False)
 
 
 class ApiTokens:
-    """The API tokens of one portal. Safe for concurrent use."""
+    """The API tokens of one portal. Safe for concurrent use. Implements `Authenticator`."""
 
     def __init__(
         self,
@@ -81,8 +81,10 @@ class ApiTokens:
         self._uses = LastUse(database, repository.note_use)
 
     async def create(self, principal: Principal, wanted: NewApiToken, origin: Origin) -> CreatedApiToken:
-        """Raises Unprocessable for permissions that no token has, InsufficientScope for those that the session has not,
-        NotFound for a case, TooManyTokens.
+        """Create a token.
+
+        Raises Unprocessable for a permission that no token can have, InsufficientScope for one that the session lacks,
+        NotFound for an unknown case, NotSignedIn where the session ended meanwhile, TooManyTokens.
         """
         if not wanted.permissions or not wanted.permissions <= policy.GRANTABLE:
             raise Unprocessable("Name at least one permission that a token can have.")
@@ -112,15 +114,17 @@ class ApiTokens:
     async def of_user(
         self, principal: Principal, user_id: UUID, after: After | None = None, limit: int = 200
     ) -> Page[ApiToken]:
-        """A user's tokens, newest first. Raises NotFound where they are not the principal's to know of."""
+        """One page of a user's tokens, newest first. Raises Forbidden, InsufficientScope, and NotFound where the
+        principal may not know of them.
+        """
         policy.require_of(principal, Action.TOKEN_LIST, user_id)
         async with self._database.read() as connection:
             return page_of(await repository.of_user(connection, user_id, after, limit + 1), limit)
 
     async def revoke(self, principal: Principal, token_id: UUID, origin: Origin) -> None:
-        """End a token: it is refused from the next request on, and running transfers break off. Idempotent.
+        """Revoke a token: it is refused from the next request on, and running transfers break off. Idempotent.
 
-        Raises NotFound.
+        Raises NotFound, Forbidden, InsufficientScope.
         """
         async with self._database.write() as connection:
             token = await repository.find(connection, token_id)
@@ -134,7 +138,11 @@ class ApiTokens:
         return API_TOKEN_KIND.matches(credential)
 
     async def resolve(self, credential: str, origin: Origin) -> Principal:
-        """Whom a token stands for. Raises NotSignedIn for one that is unknown, over, or used from elsewhere."""
+        """The principal of a token.
+
+        Raises NotSignedIn for a token that is unknown, expired, revoked, or used outside its networks.
+        Raises TotpEnrolmentRequired.
+        """
         digest, now = _digest(credential), clock.now()
         async with self._database.read() as connection:
             live = await repository.live_by_digest(connection, digest, now)
@@ -145,9 +153,10 @@ class ApiTokens:
         return _principal(live)
 
     async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
-        """The token's principal as of now: what was begun in time may take longer than the token.
+        """The token's principal as of now, also after the token expired.
 
-        Raises NotSignedIn where somebody ended it, TotpEnrolmentRequired.
+        A transfer that began in time may take longer than the token. Raises NotSignedIn where the token was revoked or
+        its owner disabled, TotpEnrolmentRequired.
         """
         unended = await repository.unended_by_id(connection, principal.credential_id)
         if unended is None:
@@ -156,25 +165,28 @@ class ApiTokens:
         return _principal(unended)
 
     async def sweep(self) -> None:
-        """Forget tokens that have long been over."""
+        """Delete tokens that expired or were revoked more than KEPT_WHEN_OVER ago."""
         async with self._database.write() as connection:
             await repository.forget_over(connection, clock.now() - KEPT_WHEN_OVER)
 
     def _require_factor(self, live: LiveToken) -> None:
-        """What a session of its owner's would need, a token needs too."""
+        """Raises TotpEnrolmentRequired where a session of the owner would need a second factor."""
         if self._require_admin_totp and live.role is Role.ADMIN and not live.owner_has_totp:
             raise TotpEnrolmentRequired
 
 
 async def end_tokens_of(connection: AsyncConnection, revoked: Revoked) -> int:
-    """Every one, where the account is of another kind now, or everything ends: for good."""
+    """Revoke every token of an account permanently, where its role changed, it was disabled, or everything ends.
+
+    For `identity.revocation`. Returns the number of live ones.
+    """
     if not (revoked.everything or revoked.account):
         return 0
     return await repository.revoke_all(connection, revoked.user_id, clock.now())
 
 
 def _digest(credential: str) -> bytes:
-    """Raises NotSignedIn for what cannot be a token."""
+    """The digest of a token. Raises NotSignedIn for a text that has not the form of one."""
     digest = API_TOKEN_KIND.digest(credential)
     if digest is None:
         raise NotSignedIn
@@ -195,7 +207,10 @@ def _principal(live: LiveToken) -> Principal:
 
 
 def _within(networks: tuple[Network, ...], address: str | None) -> bool:
-    """Whether a token for `networks` may be used from `address`. Fails closed where that is no address."""
+    """Whether a token for `networks` may be used from `address`. False where that is no IP address (fail closed).
+
+    An IPv4-mapped IPv6 address counts as its IPv4 address.
+    """
     if not networks:
         return True
     try:
