@@ -463,6 +463,7 @@ def test_settings_do_not_change() -> None:
         settings.debug = True  # type: ignore[misc]  # the claim
 
 
+QUARANTINE = {"SCANNER_AWAY": "quarantine"}
 UNKNOWN = {
     "KEY_URLS": ["vault:transit", "MASTER_KEY", ","],
     "BLOB_URLS": ["s3://bucket", "file://host/blobs", "file:blobs", "/srv/blobs"],
@@ -480,6 +481,15 @@ def test_a_uri_that_nothing_knows_stops_the_start_in_one_line(tmp_path: Path, na
     (problem,) = caught.value.problems
     assert problem.startswith(f"PORTAL_{name}")
     assert "\n" not in problem
+
+
+@pytest.mark.parametrize(("said", "required"), [({}, True), ({"SCANNER_AWAY": "refuse"}, True), (QUARANTINE, False)])
+def test_what_a_scanner_that_is_away_means_is_a_setting(
+    tmp_path: Path, said: dict[str, str], *, required: bool
+) -> None:
+    given = {**KEYS, **said, "DATA_DIR": str(tmp_path)}
+    settings, variables = config.load({f"PORTAL_{k}": v for k, v in given.items()}, NO_DOTENV)
+    assert open_resources(settings, variables).scan_required is required
 
 
 def test_a_master_key_named_twice_stops_the_start(tmp_path: Path) -> None:

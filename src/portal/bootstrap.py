@@ -90,6 +90,7 @@ def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resource
         row_bytes=settings.inline_max_bytes,
         transfers_per_caller=settings.max_transfers_per_caller,
         transfers=settings.max_transfers,
+        scan_required=settings.scanner_away == "refuse",
     )
 
 

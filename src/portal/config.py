@@ -63,6 +63,9 @@ class Settings(BaseModel):
     master_key: SecretStr = Field(SecretStr(""), description="32 bytes, hex or base64, for env:PORTAL_MASTER_KEY")
     secret_key: SecretStr = Field(SecretStr(""), description="32-byte signing keys, comma-separated, newest first")
     scanner_urls: Words = Field(("none:",), description="malware scanners; the worst verdict stands")
+    scanner_away: Literal["refuse", "quarantine"] = Field(
+        "refuse", description="what becomes of an upload while a scanner is away"
+    )
     allowed_hosts: Words = Field(("localhost", "127.0.0.1", "[::1]"), description="Host headers that are answered")
     cors_origins: Words = Field((), description="origins whose pages may call the API")
     trusted_proxies: Words = Field((), description="addresses or networks whose X-Forwarded-For is believed")

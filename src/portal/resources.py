@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from portal.backends.scanners.base import Scanner
+from portal.backends.scanners.base import FEED_SECONDS, Scanner, ScannerAway
 from portal.core.secrets import Secret
+from portal.core.tasks import in_time
 from portal.db.unit_of_work import Database
 from portal.keyring.keyring import Keyring
 from portal.stores.stores import Stores
@@ -14,7 +15,8 @@ from portal.strongbox.strongbox import Strongbox
 @dataclass(frozen=True, slots=True)
 class Resources:
     """`journal` is where audit outcomes wait while the database is away; `max_upload_bytes` caps one file; up to
-    `row_bytes` it lies in the database. So many `transfers` at once has this process, and each of its callers.
+    `row_bytes` it lies in the database. So many `transfers` at once has this process, and each of its callers. Where
+    a scan is not required, an upload is quarantined while a scanner is away.
     """
 
     database: Database
@@ -28,12 +30,13 @@ class Resources:
     row_bytes: int
     transfers_per_caller: int = 64
     transfers: int = 128
+    scan_required: bool = True
 
     async def check(self) -> None:
         """Raises the first PortalError of a part that is away. Wants a current database."""
         await self.stores.check()
         for scanner in self.scanners:
-            await scanner.check()
+            await in_time(scanner.check(), FEED_SECONDS, ScannerAway)
         await self.database.check()
         await self.keyring.check()
 

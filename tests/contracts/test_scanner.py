@@ -1,5 +1,7 @@
-"""What every scanner promises. A new scanner is one line in SCANNERS."""
+"""What every scanner promises: a verdict, or that it is away. A new scanner is one line in SCANNERS."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise, permutations
 
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.backends.scanners.base import Outcome, Scanner, Verdict, worst
+from portal.backends.scanners.base import Outcome, Scanner, ScannerAway, Verdict, worst
 from portal.backends.scanners.memory import MemoryScanner
 from portal.backends.scanners.none import NoScanner
 from portal.backends.scanners.registry import open_scanners
@@ -40,6 +42,7 @@ async def scanned(scanner: Scanner, *chunks: bytes) -> Verdict:
 async def test_every_scan_ends_in_a_verdict(scanner: Scanner, chunks: list[bytes]) -> None:
     verdict = await scanned(scanner, *chunks)
     assert isinstance(verdict.outcome, Outcome)
+    assert verdict.outcome is not Outcome.SCANNER_AWAY  # a scanner raises it
     assert len(verdict.detail) <= 200
 
 
@@ -75,6 +78,24 @@ async def test_abort_is_idempotent_and_leaves_other_scans_alone(scanner: Scanner
     await left.abort()
     assert await right.finish() == expected
     assert await scanned(scanner, *CHUNKS) == expected
+
+
+async def test_a_scan_that_is_cut_off_can_be_aborted_and_leaves_other_scans_alone(scanner: Scanner) -> None:
+    """As one is that does not answer in time: the call is cancelled, `abort` follows."""
+    expected = await scanned(scanner, *CHUNKS)
+    cut_off, other = scanner.open(), scanner.open()
+    await other.feed(b"".join(CHUNKS))
+    for call in (cut_off.feed(MARKER.encode()), cut_off.finish()):
+        with contextlib.suppress(asyncio.CancelledError, ScannerAway):
+            task = asyncio.ensure_future(call)
+            task.cancel()
+            await task
+    await cut_off.abort()
+    assert await other.finish() == expected
+
+
+def test_without_a_verdict_nothing_was_scanned() -> None:
+    assert worst([]) == Verdict(Outcome.NOT_SCANNED)
 
 
 async def test_abort_before_the_first_byte_and_after_the_verdict_is_harmless(scanner: Scanner) -> None:
@@ -127,15 +148,15 @@ async def test_clean_means_that_the_marker_is_not_there(chunks: list[bytes], mar
     assert verdict.outcome is (Outcome.INFECTED if infected else Outcome.CLEAN)
 
 
-ORDER = [Outcome.CLEAN, Outcome.NOT_SCANNED, Outcome.UNSCANNABLE, Outcome.INFECTED]
+ORDER = [Outcome.CLEAN, Outcome.NOT_SCANNED, Outcome.SCANNER_AWAY, Outcome.UNSCANNABLE, Outcome.INFECTED]
 
 
 def test_the_outcomes_and_their_order() -> None:
     assert list(Outcome) == ORDER
-    assert [outcome.value for outcome in ORDER] == ["clean", "not_scanned", "unscannable", "infected"]
+    assert [outcome.value for outcome in ORDER] == ["clean", "not_scanned", "scanner_away", "unscannable", "infected"]
 
 
-@pytest.mark.parametrize("outcomes", [subset for size in (1, 2, 3, 4) for subset in permutations(ORDER, size)])
+@pytest.mark.parametrize("outcomes", [subset for size in (1, 2, 3) for subset in permutations(ORDER, size)])
 def test_the_worst_verdict_stands(outcomes: tuple[Outcome, ...]) -> None:
     verdicts = [Verdict(outcome, f"by {outcome}") for outcome in outcomes]
     stands = max(outcomes, key=ORDER.index)

@@ -126,7 +126,7 @@ class Driver:
         )
         upload = UploadAttempt(self._principal, arrival, NOWHERE, place, clock.now())
         await intake._begin(upload)
-        await intake._seal(upload, asyncio.Event())
+        await intake._seal(upload, arrival.chunks())
         return {}
 
     async def strand_delete(self, file_id: str) -> Answer:

@@ -22,7 +22,7 @@ from portal.strongbox.model import SealedFile, SealedPart
 
 from ..e2e.conftest import Served
 from ..e2e.seen import rows
-from ..strongbox.sealing import agree, source
+from ..strongbox.sealing import seal_part
 
 
 def hand_in(portal: Served, owner: str, *parts: bytes) -> str:
@@ -56,7 +56,7 @@ async def _begin(opened: Portal, owner_id: UUID, places: list[BlobContext]) -> N
 
 
 async def _sealed(opened: Portal, place: BlobContext, plain: bytes) -> SealedPart:
-    part, _ = await opened.resources.strongbox.seal(place, NO_CASE, source(plain), limit=len(plain), approve=agree)
+    part, _ = await seal_part(opened.resources.strongbox, plain, at=place, scope=NO_CASE)
     return part
 
 

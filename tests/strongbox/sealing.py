@@ -39,14 +39,27 @@ async def source(*chunks: bytes) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def agree(_: Findings) -> None:
-    """To everything."""
+async def seal(
+    box: Strongbox,
+    chunks: AsyncIterator[bytes],
+    *,
+    at: BlobContext | None = None,
+    scope: str = NO_CASE,
+    limit: int = NO_LIMIT,
+    inline: bool = False,
+) -> tuple[SealedPart, Findings]:
+    """One blob, committed whatever was found."""
+    async with box.sealing(at or place(), scope, limit=limit, inline=inline) as sealing:
+        async for chunk in chunks:
+            await sealing.write(chunk)
+        findings = await sealing.finish()
+        return await sealing.commit(), findings
 
 
 async def seal_part(
-    box: Strongbox, *chunks: bytes, at: BlobContext | None = None, scope: str = NO_CASE
+    box: Strongbox, *chunks: bytes, at: BlobContext | None = None, scope: str = NO_CASE, inline: bool = False
 ) -> tuple[SealedPart, Findings]:
-    return await box.seal(at or place(), scope, source(*chunks), limit=NO_LIMIT, approve=agree)
+    return await seal(box, source(*chunks), at=at, scope=scope, inline=inline)
 
 
 async def seal_file(box: Strongbox, *parts: bytes, scope: str = NO_CASE, generation: int = 1) -> SealedFile:

@@ -41,6 +41,7 @@ from .sealing import (
     read,
     recipe,
     seal_file,
+    seal_part,
     with_part,
 )
 
@@ -494,18 +495,9 @@ async def test_parts_reordered_repeated_or_dropped_are_refused(memory_box: Stron
 async def test_an_abandoned_attempt_at_the_same_part_is_refused(memory_box: Strongbox) -> None:
     file = await seal_file(memory_box, WHOLE, WHOLE)
     at = replace(file.parts[1].place, blob_id=new_id())
-    abandoned, _ = await memory_box.seal(at, file.scope, chunks(WHOLE), limit=1_000, approve=nod)
+    abandoned, _ = await seal_part(memory_box, WHOLE, at=at, scope=file.scope)
     with pytest.raises(IntegrityError):
         await memory_box.open(with_part(file, abandoned, 1))
-
-
-async def chunks(*all_of_them: bytes) -> AsyncGenerator[bytes, None]:
-    for chunk in all_of_them:
-        yield chunk
-
-
-async def nod(_: object) -> None:
-    """Agreed."""
 
 
 async def test_a_blob_under_another_commitment_than_its_record_says_is_refused(memory_box: Strongbox) -> None:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from hashlib import sha256
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,14 +17,13 @@ from portal.backends.keys.local import LocalKeyProvider
 from portal.backends.scanners.base import Outcome, Verdict
 from portal.backends.scanners.memory import MemoryScanner
 from portal.backends.scanners.none import NoScanner
-from portal.core.buffer import Buffer
-from portal.core.errors import Forbidden, StorageFull, TooLarge, Unavailable
+from portal.core.errors import Forbidden, StorageFull, TooLarge
 from portal.crypto.blob import stored_length
 from portal.crypto.layout import PRODUCTION
 from portal.db.unit_of_work import Database
 from portal.keyring.keyring import Keyring
 from portal.stores.stores import Stores
-from portal.strongbox.model import Findings, SealedFile
+from portal.strongbox.model import SealedFile
 from portal.strongbox.strongbox import Strongbox
 
 from .sealing import (
@@ -33,17 +31,18 @@ from .sealing import (
     LAYOUT,
     NO_LIMIT,
     OTHER_CASE,
-    agree,
     holds_nothing,
     place,
     read,
     recipe,
+    seal,
     seal_file,
     seal_part,
     source,
 )
 
 Attempt = Callable[[Strongbox, AsyncIterator[bytes]], Awaitable[object]]
+INLINE = pytest.mark.parametrize("inline", [False, True], ids=["in a store", "inline"])
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -113,31 +112,15 @@ async def test_every_scope_has_a_data_key_of_its_own(memory_box: Strongbox) -> N
     assert len(set(names)) == 3
 
 
-@pytest.mark.parametrize("size", [0, 1, 500, 5_000])
-async def test_what_is_sealed_whole_lies_in_the_part_and_reads_back(box: Strongbox, size: int) -> None:
-    part, findings = await box.seal_whole(place(), "none", recipe(size))
+@pytest.mark.parametrize("size", [0, 1, 500, 5_000, 100_000])
+async def test_an_inline_blob_lies_in_its_part_and_reads_back(box: Strongbox, size: int) -> None:
+    part, findings = await seal_part(box, recipe(size), inline=True)
     assert part.content is not None
-    assert len(part.content) == part.stored_length
+    assert (part.store, len(part.content)) == ("row", part.stored_length)
     assert (findings.size, findings.sha256) == (size, sha256(recipe(size)).digest())
     assert await holds_nothing(box.stores.first)
     unbound = SealedFile(part.place.file_id, "none", part.data_key_id, size, findings.sha256, b"", (part,))
     assert await read(box, replace(unbound, record=await box.record(unbound))) == recipe(size)
-
-
-async def test_what_is_not_scanned_to_its_end_is_not_sealed_and_no_scan_stays_open(memory_box: Strongbox) -> None:
-    ended: list[str] = []
-
-    class Failing:
-        async def feed(self, _: bytes) -> None:
-            raise Unavailable
-
-        async def abort(self) -> None:
-            ended.append("aborted")
-
-    memory_box._scanners = [SimpleNamespace(open=Failing)]  # as much of one as is asked for
-    with pytest.raises(Unavailable):
-        await memory_box.seal_whole(place(), "none", b"content")
-    assert ended == ["aborted"]
 
 
 async def test_many_seals_at_once_do_not_mix(box: Strongbox) -> None:
@@ -156,15 +139,25 @@ async def test_a_place_is_sealed_once(box: Strongbox) -> None:
     assert [key async for key in box.stores.first.list()] == [part.key]
 
 
-async def test_approve_is_asked_once_after_the_last_byte_and_before_anything_is_visible(box: Strongbox) -> None:
-    asked: list[tuple[Findings, int]] = []
+async def test_findings_are_known_before_anything_is_visible(box: Strongbox) -> None:
+    async with box.sealing(place(), "none", limit=NO_LIMIT) as sealing:
+        await sealing.write(recipe(600))
+        await sealing.write(b"end")
+        findings = await sealing.finish()
+        assert [key async for key in box.stores.first.list()] == []
+        part = await sealing.commit()
+        assert [key async for key in box.stores.first.list()] == [part.key]
+    assert (findings.size, findings.sha256) == (603, sha256(recipe(600) + b"end").digest())
+    assert [key async for key in box.stores.first.list()] == [part.key]
 
-    async def approve(findings: Findings) -> None:
-        asked.append((findings, len([key async for key in box.stores.first.list()])))
 
-    _, findings = await box.seal(place(), "none", source(recipe(600), b"end"), limit=NO_LIMIT, approve=approve)
-    assert asked == [(findings, 0)]
-    assert findings.size == 603
+@INLINE
+async def test_nothing_is_committed_before_its_findings_are_known(box: Strongbox, *, inline: bool) -> None:
+    async with box.sealing(place(), "none", limit=NO_LIMIT, inline=inline) as sealing:
+        await sealing.write(b"half")
+        with pytest.raises(RuntimeError):
+            await sealing.commit()
+    assert await holds_nothing(box.stores.first)
 
 
 async def failing_source(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
@@ -174,20 +167,37 @@ async def failing_source(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
         raise ConnectionError("the client left")
 
     with pytest.raises(ConnectionError):
-        await box.seal(place(), "none", broken(), limit=NO_LIMIT, approve=agree)
+        await seal(box, broken())
+
+
+async def left_half(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
+    async with box.sealing(place(), "none", limit=NO_LIMIT) as sealing:
+        async for chunk in chunks:
+            await sealing.write(chunk)
+
+
+async def left_uncommitted(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
+    async with box.sealing(place(), "none", limit=NO_LIMIT) as sealing:
+        async for chunk in chunks:
+            await sealing.write(chunk)
+        await sealing.finish()
 
 
 async def refused(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
-    async def refuse(_: Findings) -> None:
-        raise Forbidden
+    async def refuse() -> None:
+        async with box.sealing(place(), "none", limit=NO_LIMIT) as sealing:
+            async for chunk in chunks:
+                await sealing.write(chunk)
+            await sealing.finish()
+            raise Forbidden
 
     with pytest.raises(Forbidden):
-        await box.seal(place(), "none", chunks, limit=NO_LIMIT, approve=refuse)
+        await refuse()
 
 
 async def too_large(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
     with pytest.raises(TooLarge):
-        await box.seal(place(), "none", chunks, limit=1_499, approve=agree)
+        await seal(box, chunks, limit=1_499)
 
 
 async def cancelled_in_the_source(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
@@ -199,19 +209,23 @@ async def cancelled_in_the_source(box: Strongbox, chunks: AsyncIterator[bytes]) 
         waiting.set()
         await asyncio.Event().wait()
 
-    task = asyncio.ensure_future(box.seal(place(), "none", silent(), limit=NO_LIMIT, approve=agree))
+    task = asyncio.ensure_future(seal(box, silent()))
     await waiting.wait()
     await cancel(task)
 
 
-async def cancelled_in_approve(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
+async def cancelled_while_it_is_decided(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
     waiting = asyncio.Event()
 
-    async def ponder(_: Findings) -> None:
-        waiting.set()
-        await asyncio.Event().wait()
+    async def ponder() -> None:
+        async with box.sealing(place(), "none", limit=NO_LIMIT) as sealing:
+            async for chunk in chunks:
+                await sealing.write(chunk)
+            await sealing.finish()
+            waiting.set()
+            await asyncio.Event().wait()
 
-    task = asyncio.ensure_future(box.seal(place(), "none", chunks, limit=NO_LIMIT, approve=ponder))
+    task = asyncio.ensure_future(ponder())
     await waiting.wait()
     await cancel(task)
 
@@ -222,7 +236,15 @@ async def cancel(task: asyncio.Future[Any]) -> None:
         await task
 
 
-ATTEMPTS: list[Attempt] = [failing_source, refused, too_large, cancelled_in_the_source, cancelled_in_approve]
+ATTEMPTS: list[Attempt] = [
+    failing_source,
+    left_half,
+    left_uncommitted,
+    refused,
+    too_large,
+    cancelled_in_the_source,
+    cancelled_while_it_is_decided,
+]
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.__name__)
@@ -238,13 +260,17 @@ async def test_an_attempt_cancelled_before_its_first_byte_leaves_nothing(box: St
     assert await holds_nothing(box.stores.first)
 
 
+@INLINE
 @pytest.mark.parametrize(("limit", "length"), [(0, 0), (1, 1), (447, 447), (448, 447)])
-async def test_a_file_may_be_exactly_as_large_as_the_limit(box: Strongbox, limit: int, length: int) -> None:
-    _, findings = await box.seal(place(), "none", source(recipe(length)), limit=limit, approve=agree)
+async def test_a_file_may_be_exactly_as_large_as_the_limit(
+    box: Strongbox, limit: int, length: int, *, inline: bool
+) -> None:
+    _, findings = await seal(box, source(recipe(length)), limit=limit, inline=inline)
     assert findings.size == length
 
 
-async def test_over_the_limit_no_further_chunk_is_asked_for(memory_box: Strongbox) -> None:
+@INLINE
+async def test_over_the_limit_no_further_chunk_is_asked_for(memory_box: Strongbox, *, inline: bool) -> None:
     given_out: list[int] = []
 
     async def endless() -> AsyncIterator[bytes]:
@@ -253,7 +279,7 @@ async def test_over_the_limit_no_further_chunk_is_asked_for(memory_box: Strongbo
             yield bytes(100)
 
     with pytest.raises(TooLarge):
-        await memory_box.seal(place(), "none", endless(), limit=1_000, approve=agree)
+        await seal(memory_box, endless(), limit=1_000, inline=inline)
     assert sum(given_out) == 1_100
 
 
@@ -307,63 +333,9 @@ async def test_without_a_key_nothing_is_begun_and_nothing_is_read(
     provider, chunks = LocalKeyProvider.random(), source(b"unread")
     monkeypatch.setattr(provider, "wrap", away)
     with pytest.raises(KeyProviderError):
-        await Strongbox(Stores([store]), Keyring(database, [provider]), [NoScanner()], LAYOUT).seal(
-            place(), "none", chunks, limit=NO_LIMIT, approve=agree
-        )
+        await seal(Strongbox(Stores([store]), Keyring(database, [provider]), [NoScanner()], LAYOUT), chunks)
     assert await holds_nothing(store)
     assert await anext(chunks) == b"unread"
-
-
-class Listener:
-    """A scanner that writes down what it hears."""
-
-    warning = None
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-
-    def open(self) -> "Listener":
-        self.heard.append("open")
-        return self
-
-    async def feed(self, chunk: Buffer) -> None:
-        self.heard.append(f"feed {len(chunk)}")
-
-    async def finish(self) -> Verdict:
-        self.heard.append("finish")
-        return Verdict(Outcome.CLEAN)
-
-    async def abort(self) -> None:
-        self.heard.append("abort")
-
-    async def check(self) -> None:
-        """Always there."""
-
-    async def aclose(self) -> None:
-        """Nothing to let go of."""
-
-
-async def test_a_scanner_sees_every_byte_once_and_is_asked_before_approve(keyring: Keyring) -> None:
-    listener = Listener()
-
-    async def approve(_: Findings) -> None:
-        listener.heard.append("approve")
-
-    box = Strongbox(Stores([MemoryStore()]), keyring, [listener], LAYOUT)
-    await box.seal(place(), "none", source(recipe(300), recipe(147)), limit=NO_LIMIT, approve=approve)
-    assert listener.heard == ["open", "feed 440", "feed 7", "finish", "approve"]
-
-
-async def test_a_scan_of_a_broken_upload_is_aborted(keyring: Keyring) -> None:
-    listener = Listener()
-    await failing_source(Strongbox(Stores([MemoryStore()]), keyring, [listener], LAYOUT), source(recipe(500)))
-    assert listener.heard == ["open", "feed 440", "abort"]
-
-
-async def test_a_scan_that_gave_its_verdict_is_not_aborted_too(keyring: Keyring) -> None:
-    listener = Listener()
-    await refused(Strongbox(Stores([MemoryStore()]), keyring, [listener], LAYOUT), source(recipe(300)))
-    assert listener.heard == ["open", "feed 300", "finish"]
 
 
 async def test_destroy_removes_a_blob_and_is_idempotent(box: Strongbox) -> None:

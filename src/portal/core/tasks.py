@@ -37,6 +37,15 @@ async def acquire_or_release(work: Coroutine[Any, Any, _T], let_go: Callable[[_T
         raise
 
 
+async def in_time(answer: Awaitable[_T], seconds: float, late: type[PortalError]) -> _T:
+    """What a backend answers. Raises `late` where it does not answer in time, and what the backend raises."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await answer
+    except TimeoutError:
+        raise late from None
+
+
 def spawn(work: Coroutine[Any, Any, None]) -> None:
     """Start `work` in the background; no caller awaits it, and `drain` cancels it.
 

@@ -20,6 +20,7 @@ from portal.core import clock
 from portal.core.errors import IntegrityError
 from portal.core.ids import new_id
 from portal.core.principal import NO_CASE
+from portal.core.tasks import in_time
 from portal.crypto import derive, wrap
 from portal.db.unit_of_work import Database
 from portal.keyring import repository
@@ -198,8 +199,4 @@ class Keyring:
 
 async def _in_time(answer: Awaitable[_T]) -> _T:
     """What a provider answers. Raises KeyProviderError where it does not, or not in time."""
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return await answer
-    except TimeoutError:
-        raise KeyProviderError from None
+    return await in_time(answer, ANSWER_SECONDS, KeyProviderError)

@@ -1,14 +1,42 @@
-"""The bytes that came with a part's row, read as a store is read.
+"""The bytes that come with a part's row, written and read as a store's are.
 
-Comes in: a part. Leaves: where its bytes are. Next: `reader`.
+Comes in: a part. Leaves: where its bytes are. Next: `sealing` writes, `reader` reads.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from portal.backends.blobs.base import BlobSource, BlobStat, ByteSpan, T
+from portal.backends.blobs.base import BlobSource, BlobStat, ByteSpan, FillBuffer, T
 from portal.core.errors import IntegrityError
+from portal.crypto.blob import PREAMBLE_SIZE
 from portal.stores.stores import Stores
 from portal.strongbox.model import IN_ROW, SealedPart
+
+
+class InlineWriter:
+    """See `BlobWriter`: gathers one small blob in memory. It is as durable as the row that takes `content`."""
+
+    def __init__(self) -> None:
+        self._gathered = bytearray()
+
+    @property
+    def content(self) -> bytes:
+        """What was written."""
+        return bytes(self._gathered)
+
+    async def write(self, size: int, make: FillBuffer) -> None:
+        room = bytearray(size)
+        if size <= PREAMBLE_SIZE:
+            make(memoryview(room))  # waking a thread would take longer
+        else:
+            await asyncio.to_thread(make, memoryview(room))
+        self._gathered += room
+
+    async def commit(self) -> None:
+        """The row's transaction is the commit."""
+
+    async def abort(self) -> None:
+        self._gathered.clear()
 
 
 class InlineBlob:

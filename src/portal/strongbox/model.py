@@ -13,12 +13,16 @@ IN_ROW = "row"  # the store of blobs that lie in their own rows
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What one pass over the plaintext found. `size` is in bytes, `sha256` is the raw digest."""
+    """What one pass over the plaintext found. `size` is in bytes, `sha256` is the raw digest.
+
+    `labels` say what kind of content it is; no observer finds any yet.
+    """
 
     size: int
     sha256: bytes
     detected_type: str
     verdict: Verdict
+    labels: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

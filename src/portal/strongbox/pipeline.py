@@ -7,30 +7,21 @@ one run is on the line its caller fills the next: SHA-256, AES-GCM and the disk 
 import asyncio
 from collections.abc import Awaitable
 from functools import partial
-from typing import Self
 
-from portal.backends.blobs.base import BlobWriter
-from portal.core.tasks import shielded
+from portal.backends.blobs.base import BlobWriter, FillBuffer
 from portal.crypto.blob import BlobSealer
 from portal.strongbox.observers import Observers
 
 SEGMENTS_PER_BATCH = 2  # segments: what a thread is woken for takes far longer than waking it
-_INLINE = 1 << 16  # bytes: so few are sealed where they stand
+_FEW = 1 << 16  # bytes: so few are digested and sealed in one go
 
 
 class SealPipeline:
-    """For one upload and one task. Leaving the `with` block waits for what is on the line: no thread goes on."""
+    """For one upload and one task. `settle` ends it: no thread goes on."""
 
     def __init__(self, sealer: BlobSealer, observers: Observers, writer: BlobWriter) -> None:
         self._sealer, self._observers, self._writer = sealer, observers, writer
         self._busy: list[asyncio.Future[None]] = []
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._busy:
-            await shielded(self._settle())
 
     def check(self) -> None:
         """Raises what went wrong with the run that is on the line, as soon as it is known."""
@@ -41,13 +32,12 @@ class SealPipeline:
     async def take(self, run: memoryview, *, last: bool = False) -> None:
         """Put `run` on the line when the one before is through. It must not change until the next is taken."""
         await self._through()
-        if len(run) <= _INLINE:
-            self._observers.feed(run, last=last)
+        if len(run) <= _FEW:
             await self._observers.scan(run)
-            await self._seal(run, last=last)
+            await self._write(run, partial(self._digest_and_seal, run, last=last))
             return
         self._busy = [
-            asyncio.ensure_future(self._seal(run, last=last)),
+            asyncio.ensure_future(self._write(run, partial(self._sealer.seal_into, run, last=last))),
             asyncio.ensure_future(self._observers.scan(run)),
             asyncio.get_running_loop().run_in_executor(None, partial(self._observers.feed, run, last=last)),
         ]
@@ -55,14 +45,19 @@ class SealPipeline:
         if last:
             await self._through()
 
-    def _seal(self, run: memoryview, *, last: bool) -> Awaitable[None]:
-        seal = partial(self._sealer.seal_into, run, last=last)
-        return self._writer.write(self._sealer.sealed_length(len(run)), seal)
+    async def settle(self) -> None:
+        """Wait for what is on the line. Never raises; what went wrong was raised by `take` or `check`, or is late."""
+        if self._busy:
+            for work in (await asyncio.wait(self._busy))[0]:
+                if not work.cancelled():
+                    work.exception()  # looked at: asyncio reports an exception that nobody looked at
 
-    async def _settle(self) -> None:
-        for work in (await asyncio.wait(self._busy))[0]:
-            if not work.cancelled():
-                work.exception()  # looked at: the first that was found has been raised
+    def _write(self, run: memoryview, make: FillBuffer) -> Awaitable[None]:
+        return self._writer.write(self._sealer.sealed_length(len(run)), make)
+
+    def _digest_and_seal(self, run: memoryview, room: memoryview, *, last: bool) -> None:
+        self._observers.feed(run, last=last)
+        self._sealer.seal_into(run, room, last=last)
 
     async def _through(self) -> None:
         if self._busy:

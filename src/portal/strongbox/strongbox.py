@@ -1,32 +1,25 @@
 """Seal, record, rewrap, open, export, destroy: the strongbox's verbs, over the stores, one keyring and the scanners.
 
 Comes in: chunks and a `Place`, or a `SealedFile` from the rows. Leaves: a blob in the store, or verified plaintext.
-Nothing is visible in the store before `approve` agreed and the blob was committed.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from portal.backends.blobs.base import BlobWriter, copy_of
 from portal.backends.scanners.base import Scanner
-from portal.core.buffer import Buffer
-from portal.core.errors import TooLarge
 from portal.core.tasks import shielded
-from portal.crypto import blob, record, wrap
+from portal.crypto import record, wrap
 from portal.crypto.format import BOUND_SIZE, HEAD_SIZE, BlobContext
 from portal.crypto.keyset import keyset_json
 from portal.crypto.layout import PRODUCTION, Layout
-from portal.crypto.stream import SegmentCutter
-from portal.keyring.keyring import DataKey, Keyring
+from portal.keyring.keyring import Keyring
 from portal.stores.stores import Stores
-from portal.strongbox.inline_blob import blob_source
-from portal.strongbox.model import IN_ROW, Findings, SealedFile, SealedPart, TinkPart
+from portal.strongbox.inline_blob import InlineWriter, blob_source
+from portal.strongbox.model import SealedFile, SealedPart, TinkPart
 from portal.strongbox.observers import Observers
-from portal.strongbox.pipeline import SEGMENTS_PER_BATCH, SealPipeline
 from portal.strongbox.reader import Reader
-
-Approve = Callable[[Findings], Awaitable[None]]
+from portal.strongbox.sealing import Sealing
 
 
 class Strongbox:
@@ -40,49 +33,38 @@ class Strongbox:
         self._scanners = scanners
         self._layout = layout
 
-    async def seal(
-        self, place: BlobContext, scope: str, chunks: AsyncIterator[Buffer], *, limit: int, approve: Approve
-    ) -> tuple[SealedPart, Findings]:
-        """Seal `chunks` into one blob in one pass. `place.blob_id` is fresh: never sealed under before.
+    @asynccontextmanager
+    async def sealing(
+        self,
+        place: BlobContext,
+        scope: str,
+        *,
+        limit: int,
+        inline: bool = False,
+        scanners: Sequence[Scanner] | None = None,
+        scan_required: bool = True,
+    ) -> AsyncIterator[Sealing]:
+        """Seal one blob of at most `limit` plaintext bytes; leaving the block without `commit` keeps nothing of it.
 
-        `approve` is asked when every byte has been seen and nothing is visible yet; what it raises ends the attempt.
-        Raises TooLarge over `limit` plaintext bytes, StorageFull, Unavailable and whatever `chunks` raises. Nothing of
-        it is visible then, and `destroy` removes what a commit that was cut off may have left.
+        `place.blob_id` is fresh: never sealed under before. An `inline` blob is gathered in memory and lies in its
+        part. The portal's scanners scan it unless others are given. Raises StorageFull, Unavailable.
+
+            async with strongbox.sealing(place, scope, limit=limit) as sealing:
+                async for chunk in chunks:
+                    await sealing.write(chunk)
+                findings = await sealing.finish()
+                part = await sealing.commit()  # if the findings allow it
         """
         data_key = await self._keyring.active(scope)
-        file_key = wrap.new_key()
-        sealer = blob.BlobSealer(place, file_key, self._layout)
-        writer = await self.stores.first.create(place.blob_id.hex)
-        observers = Observers(self._scanners)
+        writer = InlineWriter() if inline else await self.stores.first.create(place.blob_id.hex)
+        observers = Observers(self._scanners if scanners is None else scanners, scan_required=scan_required)
+        sealing = Sealing(place, data_key, self._layout, writer, self.store_id, observers, limit)
         try:
-            await writer.write(len(sealer.preamble), copy_of(sealer.preamble))
-            await self._pass(chunks, sealer, observers, writer, limit)
-            findings = await observers.finish()
-            await approve(findings)
-            await writer.commit()
-        except BaseException:
-            await shielded(_abandon(writer, observers))
-            raise
-        return self._sealed(place, data_key, file_key, sealer.commitment, findings.size), findings
-
-    async def seal_whole(self, place: BlobContext, scope: str, content: Buffer) -> tuple[SealedPart, Findings]:
-        """Seal what is in memory into the part itself: the store has nothing of it. For small files.
-
-        Raises Unavailable.
-        """
-        data_key = await self._keyring.active(scope)
-        file_key = wrap.new_key()
-        sealer = blob.BlobSealer(place, file_key, self._layout)
-        observers = Observers(self._scanners)
-        try:
-            sealed = await asyncio.to_thread(_observed_and_sealed, content, observers, sealer)
-            await observers.scan(content)
-            findings = await observers.finish()
-        except BaseException:
-            await shielded(observers.abort())
-            raise
-        part = self._sealed(place, data_key, file_key, sealer.commitment, findings.size)
-        return replace(part, content=sealed, store=IN_ROW), findings
+            await sealing.begin()
+            yield sealing
+        finally:
+            if not sealing.committed:
+                await shielded(sealing.abort())
 
     @property
     def store_id(self) -> str:
@@ -135,32 +117,6 @@ class Strongbox:
         """Remove a blob and whatever an unfinished attempt at it left. Idempotent. Raises StoreAway."""
         await self.stores.of(store_id).delete(blob_key)
 
-    async def _pass(
-        self,
-        chunks: AsyncIterator[Buffer],
-        sealer: blob.BlobSealer,
-        observers: Observers,
-        writer: BlobWriter,
-        limit: int,
-    ) -> None:
-        cutter, size = SegmentCutter(self._layout, SEGMENTS_PER_BATCH), 0
-        async with SealPipeline(sealer, observers, writer) as line:
-            async for chunk in chunks:
-                line.check()
-                size += len(chunk)
-                if size > limit:
-                    raise TooLarge
-                for segment in cutter.feed(chunk):
-                    await line.take(segment)
-            await line.take(cutter.finish(), last=True)
-
-    def _sealed(
-        self, place: BlobContext, data_key: DataKey, file_key: bytes, commitment: bytes, plain_length: int
-    ) -> SealedPart:
-        wrapped = wrap.wrap_file_key(file_key, data_key.key, data_key.id, place)
-        stored_length = blob.stored_length(self._layout, plain_length)
-        return SealedPart(place, data_key.id, wrapped, commitment, plain_length, stored_length, self.store_id)
-
     async def _file_key(self, file: SealedFile, part: SealedPart) -> bytes:
         data_key = await self._keyring.get(part.data_key_id, file.scope)
         return wrap.unwrap_file_key(part.wrapped_key, data_key.key, data_key.id, part.place)
@@ -177,13 +133,3 @@ class Strongbox:
             length=length,
             blob=part.content,
         )
-
-
-def _observed_and_sealed(content: Buffer, observers: Observers, sealer: blob.BlobSealer) -> bytes:
-    observers.feed(content, last=True)
-    return sealer.preamble + sealer.seal(content, last=True)
-
-
-async def _abandon(writer: BlobWriter, observers: Observers) -> None:
-    await writer.abort()
-    await observers.abort()

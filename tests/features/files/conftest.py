@@ -18,14 +18,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from portal.backends.blobs.base import BlobStat, BlobWriter, ByteSpan, FillBuffer, StoreAway, T
 from portal.backends.blobs.memory import MemoryStore
 from portal.backends.keys.local import LocalKeyProvider
+from portal.backends.scanners.base import Scan, Verdict
 from portal.backends.scanners.memory import MemoryScanner
 from portal.core import clock, tasks
+from portal.core.buffer import Buffer
 from portal.core.ids import new_id
 from portal.core.principal import Origin, Principal, Role
 from portal.core.secrets import Secret
 from portal.crypto.layout import Layout
 from portal.db.unit_of_work import Database, DatabaseAway
+from portal.features.audit import record
 from portal.features.audit import service as audit_service
+from portal.features.audit.events import Event
 from portal.features.audit.record import Recorder
 from portal.features.audit.service import Audit
 from portal.features.authz.relation import CaseRole
@@ -40,6 +44,7 @@ from portal.features.files.downloads.delivery import Deliveries, Delivery
 from portal.features.files.maintenance import Maintenance
 from portal.features.files.rights.grants import end_grants_of
 from portal.features.files.service import Files
+from portal.features.files.uploads.decision import ContentPolicy
 from portal.features.files.uploads.intake import Intake
 from portal.features.files.views import Details, FileView
 from portal.features.identity import repository as accounts
@@ -162,6 +167,37 @@ class _ShakyWriter:
         await self._inner.abort()
 
 
+class ShakyScanner(MemoryScanner):
+    """A scanner whose scans fail when told to: `failing` maps feed and finish to errors."""
+
+    def __init__(self) -> None:
+        super().__init__(MARKER)
+        self.failing: dict[str, Exception] = {}
+        self.aborted = 0
+
+    def open(self) -> Any:
+        return _ShakyScan(self, super().open())
+
+
+class _ShakyScan:
+    def __init__(self, scanner: ShakyScanner, inner: Scan) -> None:
+        self._scanner, self._inner = scanner, inner
+
+    async def feed(self, chunk: Buffer) -> None:
+        if "feed" in self._scanner.failing:
+            raise self._scanner.failing["feed"]
+        await self._inner.feed(chunk)
+
+    async def finish(self) -> Verdict:
+        if "finish" in self._scanner.failing:
+            raise self._scanner.failing["finish"]
+        return await self._inner.finish()
+
+    async def abort(self) -> None:
+        self._scanner.aborted += 1
+        await self._inner.abort()
+
+
 async def nothing() -> None:
     """Happens meanwhile."""
 
@@ -198,11 +234,14 @@ class House:
 
     database: ShakyDatabase
     store: ShakyStore
+    scanner: ShakyScanner
     strongbox: Strongbox
     audit: Audit
     identity: Identity
     files: Files
     cases: Cases
+    announces: bool = False
+    """Whether what is handed in says its length, and lies in its row where that is small."""
 
     @property
     def sessions(self) -> Sessions:
@@ -262,9 +301,21 @@ class House:
         assert account is not None
         await self.cases.members.add(lead, case_id, account.name, role, ORIGIN)
 
+    def intake_with(self, *, row_bytes: int = ROW_BYTES, **policy: Any) -> Intake:
+        """An intake of which something else is asked, over the same database and store."""
+        return Intake(
+            self.database,
+            self.strongbox,
+            self.identity.authenticators,
+            max_bytes=MAX_BYTES,
+            row_bytes=row_bytes,
+            content_policy=ContentPolicy(**policy),
+        )
+
     async def hand_in(
         self, principal: Principal, content: bytes = CONTENT, *, key: str | None = None, **said: Any
     ) -> FileView:
+        said = {"announced": len(content) if self.announces else None} | said
         return await self.intake.receive(principal, Bytes(content, **said), ORIGIN, idempotency_key=key)
 
     async def fetch(self, principal: Principal, file_id: UUID) -> bytes:
@@ -297,17 +348,40 @@ class House:
 
     async def assert_nothing_is_kept(self, reason: str | None = None) -> None:
         """One attempt was made, and is over: no bytes, no keys, nothing listed, the reason on record."""
-        assert self.store.blobs == {}
-        assert await self.rows("blobs") == []
+        assert await self.kept() == 0
         assert await self.statuses() == ["failed"]
         (failed,) = await self.record()
         assert failed["event"] == "file.upload_failed"
         assert reason is None or failed["details"] == {"reason": reason}
 
+    async def kept(self) -> int:
+        """How many blobs there are, in rows and in the store; each row names one, and each in the store has a row."""
+        rows = await self.rows("blobs")
+        stored = {UUID(str(row["id"])).hex for row in rows if row["content"] is None}
+        assert stored == set(self.store.blobs)
+        return len(rows)
+
     def connections(self) -> int:
         """How many connections of the pool are in use."""
         checked_out: int = self.database.engine.sync_engine.pool.checkedout()  # type: ignore[attr-defined]
         return checked_out
+
+
+async def away_meanwhile(house: House) -> None:
+    """The database leaves."""
+    house.database.away = True
+
+
+def refuse_events(monkeypatch: pytest.MonkeyPatch, error: Exception, *kinds: str) -> None:
+    """The record refuses these kinds of event."""
+    real = record.write
+
+    async def write(connection: AsyncConnection, event: Event) -> None:
+        if event.kind in kinds:
+            raise error
+        await real(connection, event)
+
+    monkeypatch.setattr(record, "write", write)
 
 
 async def drink(delivery: Delivery, into: bytearray) -> None:
@@ -350,14 +424,14 @@ def _drop(_logger: Any, _method: str, _event: Any) -> Any:
 
 @pytest.fixture
 def house(engine: AsyncEngine, tmp_path: Path) -> House:
-    database, store, scanners = ShakyDatabase(engine), ShakyStore(), (MemoryScanner(MARKER),)
+    database, store, scanner = ShakyDatabase(engine), ShakyStore(), ShakyScanner()
     keyring = Keyring(database, [LocalKeyProvider.random()])
-    strongbox = Strongbox(Stores([store]), keyring, scanners, LAYOUT)
+    strongbox = Strongbox(Stores([store]), keyring, [scanner], LAYOUT)
     resources = Resources(
         database=database,
         stores=Stores([store]),
         keyring=keyring,
-        scanners=scanners,
+        scanners=(scanner,),
         strongbox=strongbox,
         secret_keys=(Secret(bytes(range(32))),),
         journal=tmp_path / "journal.jsonl",
@@ -368,7 +442,7 @@ def house(engine: AsyncEngine, tmp_path: Path) -> House:
     identity = identity_service.build(resources, PasswordHasher(memory_kib=8, passes=1, lanes=1))
     files, cases = files_service.build(resources, identity, audit), cases_service.build(resources, identity.revocations)
     identity.revocations.add("grants", end_grants_of)
-    return House(database, store, strongbox, audit, identity, files, cases)
+    return House(database, store, scanner, strongbox, audit, identity, files, cases)
 
 
 @pytest.fixture

@@ -1,4 +1,9 @@
-"""The port of scanners. Next: `strongbox` feeds a scan in the pass that seals; `features/files` acts on verdicts."""
+"""The port of scanners. Next: `strongbox` feeds a scan in the pass that seals; `features/files` acts on verdicts.
+
+A scan has three ends. A **verdict** on every byte. **Unscannable**, a verdict too: the scanner works, and this file
+cannot be scanned whole (encrypted, over its limits); another try ends the same. **Away**, `ScannerAway`: the scanner
+did not answer, or not in time; a later try may pass. What away means for an upload is `PORTAL_SCANNER_AWAY`.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,9 +13,12 @@ from typing import Protocol
 from portal.core.buffer import Buffer
 from portal.core.errors import Unavailable
 
+FEED_SECONDS = 30.0  # a call of `feed` or `abort` that takes longer is ended: the scanner is away
+VERDICT_SECONDS = 300.0  # the same of `finish`: some scanners begin only when they have all of it
+
 
 class ScannerAway(Unavailable):
-    """The scanner did not answer. Nothing becomes clean by a scanner's absence."""
+    """The scanner did not answer, or not in time. Nothing becomes clean by a scanner's absence."""
 
     code, title = "scanner_away", "The scanner is away; try again."
 
@@ -20,7 +28,8 @@ class Outcome(StrEnum):
 
     CLEAN = "clean"  # every byte was scanned
     NOT_SCANNED = "not_scanned"  # no scanner is configured
-    UNSCANNABLE = "unscannable"  # encrypted, over a limit, broken off, or the scanner failed
+    SCANNER_AWAY = "scanner_away"  # said by the strongbox, never by a scanner, which raises ScannerAway
+    UNSCANNABLE = "unscannable"  # encrypted, over a limit: the scanner cannot scan the whole of it
     INFECTED = "infected"
 
 
@@ -33,16 +42,21 @@ class Verdict:
 
 
 class Scan(Protocol):
-    """One file being scanned. Exactly one of `finish` and `abort` ends it."""
+    """One file being scanned. `finish` or `abort` ends it; `abort` also follows a call that raised or was cancelled."""
 
     async def feed(self, chunk: Buffer) -> None:
-        """The next bytes. Never raises: a scanner that failed says so in its verdict."""
+        """The next bytes, which are good until this returns. Cancelled after FEED_SECONDS. Raises ScannerAway alone:
+        what the scanner cannot scan is in its verdict.
+        """
 
     async def finish(self) -> Verdict:
-        """The verdict on exactly the bytes fed. Never raises: what could not be scanned whole is UNSCANNABLE."""
+        """The verdict on exactly the bytes fed; UNSCANNABLE where they could not be scanned whole.
+
+        Cancelled after VERDICT_SECONDS. Raises ScannerAway alone.
+        """
 
     async def abort(self) -> None:
-        """Forget the scan. Never raises; idempotent."""
+        """Forget the scan. Cancelled after FEED_SECONDS. Never raises; idempotent; harmless after `finish`."""
 
 
 class Scanner(Protocol):
@@ -63,6 +77,6 @@ class Scanner(Protocol):
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """Several scanners' verdicts as one: the worst outcome stands."""
+    """Several scanners' verdicts as one: the worst outcome stands; without any, nothing was scanned."""
     order = list(Outcome)
-    return max(verdicts, key=lambda verdict: order.index(verdict.outcome))
+    return max(verdicts, key=lambda verdict: order.index(verdict.outcome), default=Verdict(Outcome.NOT_SCANNED))

@@ -47,6 +47,7 @@ class EventKind(StrEnum):
     LINK_THROTTLED = "link.throttled"
     FILE_UPLOADED = "file.uploaded"
     FILE_UPLOAD_FAILED = "file.upload_failed"
+    FILE_REJECTED = "file.rejected"
     FILE_DOWNLOAD_STARTED = "file.download_started"
     FILE_DOWNLOAD_ENDED = "file.download_ended"
     FILE_UPDATED = "file.updated"

@@ -20,7 +20,7 @@ class Status(StrEnum):
     PENDING = "pending"  # bytes are flowing; a lease says that someone is at it
     READY = "ready"
     QUARANTINED = "quarantined"  # kept, not delivered
-    REJECTED = "rejected"  # refused by a rule about content, which none is yet; nothing is kept
+    REJECTED = "rejected"  # refused for what it contains; nothing is kept
     FAILED = "failed"  # the upload did not end well; nothing is kept
     DELETING = "deleting"  # keys destroyed, bytes not yet
     DELETED = "deleted"

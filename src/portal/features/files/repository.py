@@ -43,7 +43,7 @@ _VIEW_TYPES = {column.name: column.type.python_type for column in COLUMNS}
 _PART_TYPES = {column.name: column.type.python_type for column in _blobs.c} | {"file_record": bytes}
 _KNOWN = ("data_key_id", "wrapped_key", "commitment", "plain_length", "stored_length")  # of a blob that was sealed
 _COMPLETE = [_blobs.c[name].is_not(None) for name in _KNOWN]
-FAILED = {"status": Status.FAILED.value, "lease_until": None, "idempotency_key": None, "case_id": None}
+GIVEN_UP = {"lease_until": None, "idempotency_key": None, "case_id": None}
 _NEW = {"kind": Kind.OTHER.value, "description": "", "status": Status.PENDING.value, "version": 1}
 _STANDING_TYPES = _VIEW_TYPES | dict.fromkeys(("case_status", "case_tlp", "case_role"), str)
 _STANDING_TYPES |= {"in_case_id": UUID, "broke_glass": bool, "granted": bool}
@@ -82,8 +82,7 @@ class FileMoved(Unavailable):
 
 async def add(connection: AsyncConnection, values: Mapping[str, Any]) -> bool:
     """A file's row, pending unless `values` say more; False where its id or the owner's idempotency key is taken."""
-    row = {**_NEW, **values, "name_folded": folded(values["name"])}
-    return await insert_unless_taken(connection, _files, row)
+    return await insert_unless_taken(connection, _files, {**_NEW, **values, "name_folded": folded(values["name"])})
 
 
 def view_of(values: Mapping[str, Any]) -> FileView:
@@ -118,8 +117,8 @@ async def find_for(connection: AsyncConnection, file_id: UUID, user_id: UUID) ->
 
 
 async def find_by_idempotency_key(connection: AsyncConnection, owner_id: UUID, key: str) -> FileView | None:
-    statement = select(*COLUMNS).where(_files.c.owner_id == owner_id, _files.c.idempotency_key == key)
-    return _first(await connection.execute(statement))
+    of_key = (_files.c.owner_id == owner_id) & (_files.c.idempotency_key == key)
+    return _first(await connection.execute(select(*COLUMNS).where(of_key)))
 
 
 async def parts(connection: AsyncConnection, file: FileView) -> tuple[SealedPart, ...]:
@@ -159,10 +158,12 @@ async def finish(connection: AsyncConnection, file_id: UUID, values: dict[str, A
     return _first(await connection.execute(_FINISH, said))
 
 
-async def fail(connection: AsyncConnection, file_id: UUID, *, lease_before: datetime | None = None) -> bool:
+async def fail(
+    connection: AsyncConnection, file_id: UUID, status: Status = Status.FAILED, *, lease_before: datetime | None = None
+) -> bool:
     """Give a pending file up; its idempotency key is free again. False where its lease lasts beyond `lease_before`."""
     died = [] if lease_before is None else [expired(_files.c.lease_until, lease_before)]
-    return await _change(connection, file_id, Status.PENDING, FAILED, *died)
+    return await _change(connection, file_id, Status.PENDING, GIVEN_UP | {"status": status.value}, *died)
 
 
 async def update_details(connection: AsyncConnection, file_id: UUID, version: int, changes: dict[str, Any]) -> bool:
@@ -211,8 +212,8 @@ async def unsettled(
 
 async def stored_blobs(connection: AsyncConnection, file_id: UUID) -> list[tuple[str, str]]:
     """Store and key of each blob, `IN_ROW` for one whose row says that it has the bytes itself."""
-    stored = select(_blobs.c.store, _blobs.c.id).where(_blobs.c.file_id == file_id)
-    return [(row.store, row.id.hex) for row in await connection.execute(stored)]
+    found = await connection.execute(select(_blobs.c.store, _blobs.c.id).where(_blobs.c.file_id == file_id))
+    return [(row.store, row.id.hex) for row in found]
 
 
 async def forget_blobs(connection: AsyncConnection, file_id: UUID) -> None:
@@ -226,8 +227,7 @@ async def blob_known(connection: AsyncConnection, blob_id: UUID) -> bool:
 
 
 async def count_listed(connection: AsyncConnection) -> int:
-    statement = select(func.count()).select_from(_files).where(_files.c.status.in_(LISTED))
-    return int((await connection.execute(statement)).scalar_one())
+    return int((await connection.execute(select(func.count()).where(_files.c.status.in_(LISTED)))).scalar_one())
 
 
 async def listed_ids(
@@ -267,8 +267,8 @@ async def _change(
     connection: AsyncConnection, file_id: UUID, expected: Status, values: dict[str, Any], *more: ColumnElement[bool]
 ) -> bool:
     statement = _CHANGE.where(*more) if more else _CHANGE
-    done = await connection.execute(statement, {"file": file_id, "expected": expected.value, **values})
-    return done.rowcount == 1
+    said = {"file": file_id, "expected": expected.value, **values}
+    return (await connection.execute(statement, said)).rowcount == 1
 
 
 def _first(found: Result[Any]) -> FileView | None:

@@ -15,6 +15,7 @@ from portal.features.files.move import FileMover
 from portal.features.files.rights.break_glass import BreakGlass
 from portal.features.files.rights.grants import Grants
 from portal.features.files.transfers import Transfers
+from portal.features.files.uploads.decision import ContentPolicy
 from portal.features.files.uploads.intake import Intake
 from portal.features.identity.service import Identity
 from portal.resources import Resources
@@ -33,7 +34,6 @@ class Files:
     inboxes: Inboxes
     maintenance: Maintenance
     cursors: Cursors
-    max_upload_bytes: int
 
 
 def build(resources: Resources, identity: Identity, audit: Audit) -> Files:
@@ -48,6 +48,7 @@ def build(resources: Resources, identity: Identity, audit: Audit) -> Files:
             transfers,
             max_bytes=resources.max_upload_bytes,
             row_bytes=resources.row_bytes,
+            content_policy=ContentPolicy(scan_required=resources.scan_required),
         ),
         deliveries=Deliveries(database, strongbox, identity.authenticators, audit.recorder, transfers),
         catalog=FileCatalog(database, strongbox),
@@ -57,5 +58,4 @@ def build(resources: Resources, identity: Identity, audit: Audit) -> Files:
         inboxes=Inboxes(database, identity.authenticators),
         maintenance=Maintenance(database, strongbox),
         cursors=Cursors(resources.secret_keys),
-        max_upload_bytes=resources.max_upload_bytes,
     )

@@ -6,6 +6,7 @@ from portal.features.authz.policy import CaseReadOnly
 from portal.features.files.http import openapi
 from portal.features.files.transfers import TooManyTransfers, WorkerBusy
 from portal.features.files.uploads.attempt import KeyReused, UploadGone
+from portal.features.files.uploads.decision import ContentRejected
 from portal.features.files.uploads.intake import InFlight
 from portal.features.files.uploads.lease import UploadLost
 from portal.features.links.views import KindRefused, LinkUsedUp
@@ -28,6 +29,7 @@ UPLOAD: list[type[PortalError]] = [
     UploadGone,
     errors.TooLarge,
     errors.Unprocessable,
+    ContentRejected,
     KindRefused,
     errors.Unavailable,
     UploadLost,

@@ -124,10 +124,8 @@ async def upload_shared_file(
     idempotency_key: IdempotencyKey = None,
 ) -> ReceiptOut:
     """multipart/form-data with one `file`; the other fields may stand before or after it. Never overwrites."""
-    content_length = announced_length(request)
-    async with links.shared_access.upload_slot(
-        session, content_length, files.max_upload_bytes, idempotency_key
-    ) as slot:
+    limit = files.intake.limit_for(session.principal, session.link.case_id)
+    async with links.shared_access.upload_slot(session, announced_length(request), limit, idempotency_key) as slot:
         arrival = FileForLink(
             await MultipartFile.begin(request, slot.remaining_bytes, FORM_FIELDS - {"case_id"}), session.link
         )
@@ -156,10 +154,8 @@ async def upload_shared_raw(
 ) -> ReceiptOut:
     """The body is the file: `curl -T disk.img …/shared/upload/`. Each call makes a new file, whatever its name."""
     session.link.require_kind(query.kind)  # before the first byte, where it is known
-    content_length = announced_length(request)
-    async with links.shared_access.upload_slot(
-        session, content_length, files.max_upload_bytes, idempotency_key
-    ) as slot:
+    limit = files.intake.limit_for(session.principal, session.link.case_id)
+    async with links.shared_access.upload_slot(session, announced_length(request), limit, idempotency_key) as slot:
         arrival = FileForLink(
             RawFile(request, query, slot.remaining_bytes, session.link.case_id, below=UPLOADS), session.link
         )

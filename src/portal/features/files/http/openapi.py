@@ -9,6 +9,7 @@ from portal.features.files.http.schemas import MAX_DESCRIPTION
 from portal.features.files.repository import FileMoved
 from portal.features.files.transfers import TooManyTransfers, WorkerBusy
 from portal.features.files.uploads.attempt import KeyReused, UploadGone
+from portal.features.files.uploads.decision import ContentRejected
 from portal.features.files.uploads.intake import InFlight
 from portal.features.files.uploads.lease import UploadLost
 from portal.web.docs_pages import BINARY
@@ -36,6 +37,7 @@ UPLOAD: list[type[PortalError]] = [
     CaseReadOnly,
     errors.TooLarge,
     errors.Unprocessable,
+    ContentRejected,
     KeyReused,
     errors.Unavailable,
     UploadLost,

@@ -83,7 +83,8 @@ async def upload_file(
     idempotency_key: IdempotencyKey = None,
 ) -> FileOut:
     """multipart/form-data with one `file`; fields stand before or after it. `case_id` is best in the query."""
-    arrival = await MultipartFile.begin(request, files.max_upload_bytes, case_id=query.case_id)
+    limit = files.intake.limit_for(principal, query.case_id)
+    arrival = await MultipartFile.begin(request, limit, case_id=query.case_id)
     view = await files.intake.receive(principal, arrival, origin, idempotency_key=idempotency_key)
     return _created(await account_names.named(principal, FileOut.of(view)))  # type: ignore[return-value]  # a response of exactly that model
 
@@ -108,7 +109,7 @@ async def upload_raw(
     idempotency_key: IdempotencyKey = None,
 ) -> FileOut:
     """The body is the file: `curl -T disk.img …/upload/`. Each call makes a new file, whatever its name."""
-    arrival = RawFile(request, query, files.max_upload_bytes, query.case_id)
+    arrival = RawFile(request, query, files.intake.limit_for(principal, query.case_id), query.case_id)
     view = await files.intake.receive(principal, arrival, origin, idempotency_key=idempotency_key)
     return _created(await account_names.named(principal, FileOut.of(view)))  # type: ignore[return-value]
 

@@ -14,17 +14,14 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.backends.scanners.base import Outcome
 from portal.core.errors import Conflict, DigestMismatch, PortalError, Unprocessable
 from portal.core.ids import text_of
 from portal.core.principal import CredentialKind, Origin, Principal, Scope, scope_of
 from portal.crypto.format import BlobContext
-from portal.features.audit.events import Event, EventKind
-from portal.features.files.models import Status
+from portal.features.audit.events import Detail, Event, EventKind
+from portal.features.files.uploads.decision import ContentRejected, Decision
 from portal.features.files.views import Details, FileView, IncomingFile
 from portal.strongbox.model import Findings, SealedFile
-
-_DELIVERABLE = {Outcome.CLEAN, Outcome.NOT_SCANNED}
 
 OnUploadCommitted = Callable[[AsyncConnection, FileView], Awaitable[None]]
 """Awaited in the transaction that makes the file READY; what it raises leaves nothing."""
@@ -50,7 +47,7 @@ class UploadAttempt:
     asked_at: datetime
     idempotency_key: str | None = None
     counted: OnUploadCommitted | None = None
-    at_once: bool = False  # one transaction takes all of it in: before it there is no row
+    inline: bool = False  # its bytes lie in its row, which one transaction writes: before it there is no row
 
     @property
     def scope(self) -> Scope:
@@ -93,30 +90,34 @@ class UploadAttempt:
 
     def failed(self, error: BaseException) -> Event:
         """For the record."""
+        if isinstance(error, ContentRejected):
+            return self._ended(EventKind.FILE_REJECTED, error.found | {"case_id": text_of(self.arrival.case_id)})
         reason = error.code if isinstance(error, PortalError) else type(error).__name__
-        subject = str(self.place.file_id)
-        return Event(EventKind.FILE_UPLOAD_FAILED, self.principal.actor, subject, self.origin, {"reason": reason})
+        return self._ended(EventKind.FILE_UPLOAD_FAILED, {"reason": reason})
+
+    def _ended(self, kind: EventKind, details: dict[str, Detail]) -> Event:
+        return Event(kind, self.principal.actor, str(self.place.file_id), self.origin, details)
 
 
 @dataclass(frozen=True, slots=True)
 class SealedContent:
-    """What is known of an upload's content when all of it was seen."""
+    """What is known of an upload's content when all of it was seen and decided on."""
 
     sealed: SealedFile
     findings: Findings
     details: Details
+    decision: Decision
 
     def row(self, arrival: IncomingFile) -> dict[str, Any]:
         """What makes a row READY, or QUARANTINED."""
         sealed, findings, details = self.sealed, self.findings, self.details
-        deliverable = findings.verdict.outcome in _DELIVERABLE
         return {
             "kind": details.kind.value,
             "description": details.description,
             "detected_type": findings.detected_type,
             "size": sealed.size,
             "sha256": sealed.sha256.hex(),
-            "status": (Status.READY if deliverable else Status.QUARANTINED).value,
+            "status": self.decision.status.value,
             "verdict": findings.verdict.outcome.value,
             "verdict_detail": findings.verdict.detail or None,
             "data_key_id": sealed.data_key_id,

@@ -14,14 +14,16 @@ from portal.core.tasks import shielded, spawn
 from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
-from portal.features.audit.events import Event
+from portal.features.audit.events import Event, EventKind
 from portal.features.files import repository
+from portal.features.files.models import Status
 from portal.features.files.removal import remove_bytes
 from portal.features.files.uploads.attempt import UploadAttempt
 from portal.strongbox.strongbox import Strongbox
 
 _RETRY_SECONDS = 1.0  # how often a database that is away is asked what became of an upload
 _RETRIES = int(LEASE.total_seconds() / _RETRY_SECONDS)  # from then on the row is anybody's to settle
+_ENDS = {EventKind.FILE_UPLOAD_FAILED: Status.FAILED, EventKind.FILE_REJECTED: Status.REJECTED}
 
 _log = log.get(__name__)
 
@@ -65,25 +67,25 @@ class FailedUploads:
         """Fail what is still pending, on record, and remove its bytes; a file that stands is left alone."""
         place = upload.place
         async with self._database.write() as connection:
-            if await _failed(connection, upload):
+            if await _failed(connection, upload, _ENDS[event.kind]):
                 await record.write(connection, event)
             else:
                 now = await repository.find(connection, place.file_id)
                 if now is None or now.listed:
                     return  # transaction 1 did not take effect, or the last one did: the file stands
-        if upload.at_once:
+        if upload.inline:
             return  # its bytes would have come with its row
         # also where a sweep forgot its row before it was there
         await self._strongbox.destroy(self._strongbox.store_id, place.blob_id.hex)
         await remove_bytes(self._database, self._strongbox, place.file_id)
 
 
-async def _failed(connection: AsyncConnection, upload: UploadAttempt) -> bool:
+async def _failed(connection: AsyncConnection, upload: UploadAttempt, status: Status) -> bool:
     """Whether it has failed now, and had not before.
 
-    What is taken in at once has no row before its only transaction. A row in its place waits for that one where it is
-    still under way, and keeps it out where it comes later.
+    An inline upload has no row before its only transaction. A row in its place waits for that one where it is still
+    under way, and keeps it out where it comes later.
     """
-    if upload.at_once:
-        return await repository.add(connection, upload.new_row() | repository.FAILED)
-    return await repository.fail(connection, upload.place.file_id)
+    if upload.inline:
+        return await repository.add(connection, upload.new_row() | repository.GIVEN_UP | {"status": status.value})
+    return await repository.fail(connection, upload.place.file_id, status)

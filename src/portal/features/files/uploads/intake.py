@@ -2,13 +2,14 @@
 
 Comes in: a principal and an `IncomingFile` (bytes and what the client says of them). Leaves: a `FileView`. A large one
 takes two transactions: the first writes the row PENDING under a lease, none is open while bytes flow, the second makes
-it READY or QUARANTINED with its record and its audit row. A small one is gathered and sealed in memory: one transaction
-writes rows, bytes and record. `cleanup` settles what fails, `maintenance` what a crash leaves.
+it READY or QUARANTINED with its record and its audit row. A small one is sealed in memory: one transaction writes rows,
+bytes and record. Between the last byte and the commit of the blob, `decision` says what the content makes of it.
+`cleanup` settles what fails, `maintenance` what a crash leaves.
 """
 
-import asyncio
 import hashlib
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -16,7 +17,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
-from portal.core.errors import Conflict, NotFound, TooLarge
+from portal.core.buffer import Buffer
+from portal.core.errors import Conflict, NotFound
 from portal.core.ids import new_id
 from portal.core.principal import Origin, Principal
 from portal.core.tasks import shielded
@@ -42,10 +44,12 @@ from portal.features.files.uploads.attempt import (
     require_same,
 )
 from portal.features.files.uploads.cleanup import FailedUploads
+from portal.features.files.uploads.decision import ContentPolicy, decide, rejection
 from portal.features.files.uploads.lease import UploadLost, leased, until
-from portal.features.files.views import Details, FileView, IncomingFile
+from portal.features.files.views import FileView, IncomingFile
 from portal.features.identity.authenticators import Authenticators
-from portal.strongbox.model import Findings, SealedFile, SealedPart
+from portal.strongbox.model import SealedFile
+from portal.strongbox.sealing import Sealing
 from portal.strongbox.strongbox import Strongbox
 
 
@@ -66,15 +70,21 @@ class Intake:
         *,
         max_bytes: int,
         row_bytes: int,
+        content_policy: ContentPolicy,
     ) -> None:
-        """Up to `row_bytes` a body is taken in at once, where its length is announced."""
+        """Up to `row_bytes` a body comes in by one transaction, where its length is announced."""
         self._database = database
         self._strongbox = strongbox
         self._authenticators = authenticators
         self._transfers = transfers
         self._max_bytes = max_bytes
         self._row_bytes = row_bytes
+        self._content_policy = content_policy
         self._failed_uploads = FailedUploads(database, strongbox)
+
+    def limit_for(self, principal: Principal, case_id: UUID | None) -> int:  # noqa: ARG002  # one limit for all, today
+        """The most bytes of one file that the principal may upload there; nothing else knows a limit."""
+        return self._max_bytes
 
     async def receive(
         self,
@@ -87,16 +97,15 @@ class Intake:
     ) -> FileView:
         """Take one file in, or give the one that this idempotency key already brought.
 
-        Raises Forbidden, NotSignedIn, TooLarge, DigestMismatch, ClientGone, StorageFull, Unavailable, InFlight,
-        KeyReused, and what `counted` raises; then nothing is kept.
+        Raises Forbidden, NotSignedIn, TooLarge, DigestMismatch, ContentRejected, ClientGone, StorageFull, Unavailable,
+        InFlight, KeyReused, and what `counted` raises; then nothing is kept.
         """
         policy.require(principal, Action.FILE_CREATE)
-        place, at_once = BlobContext(file_id=new_id(), blob_id=new_id()), self._is_small(arrival)
-        upload = UploadAttempt(principal, arrival, origin, place, clock.now(), idempotency_key, counted, at_once)
-        if at_once:
+        place, inline = BlobContext(file_id=new_id(), blob_id=new_id()), self._is_small(arrival)
+        upload = UploadAttempt(principal, arrival, origin, place, clock.now(), idempotency_key, counted, inline)
+        if inline:
             await self._require_place(principal, arrival.case_id)
-        if at_once:
-            return await self._settled(upload, self._take_at_once(upload))
+            return await self._settled(upload, self._take_inline(upload))
         with self._transfers.place(principal):
             return await self._settled(upload, self._take_in_pieces(upload))
 
@@ -125,20 +134,12 @@ class Intake:
         async with self._database.read() as connection:
             await require_in_case(connection, principal, Action.FILE_CREATE, case_id)
 
-    async def _take_at_once(self, upload: UploadAttempt) -> FileView:
-        content = bytearray()
-        async for chunk in upload.arrival.chunks():
-            content += chunk
-            if len(content) > min(self._max_bytes, self._row_bytes):
-                raise TooLarge
-        details = await upload.arrival.details()
-        part, findings = await self._strongbox.seal_whole(upload.place, upload.scope, content)
-        compare(details, findings.sha256)
-        known = await self._known(upload, part, findings, details)
+    async def _take_inline(self, upload: UploadAttempt) -> FileView:
+        known = await self._seal(upload, upload.arrival.chunks())
         return await shielded(self._keep(upload, known))
 
     async def _keep(self, upload: UploadAttempt, known: SealedContent) -> FileView:
-        """The one transaction of an upload that is taken in at once."""
+        """The one transaction of an inline upload."""
         row = upload.new_row() | known.row(upload.arrival)
         async with self._database.write() as connection:
             await self._judge_again(connection, upload)
@@ -156,7 +157,7 @@ class Intake:
         if earlier is not None:
             return await _repeat(earlier, upload.arrival)
         async with leased(self._database, upload.place.file_id) as lost:
-            known = await self._seal(upload, lost)
+            known = await self._seal(upload, until(lost, upload.arrival.chunks()))
             return await shielded(self._settle(upload, known))
 
     async def _begin(self, upload: UploadAttempt) -> FileView | None:
@@ -169,26 +170,31 @@ class Intake:
                 await repository.add_blob(connection, upload.place, self._strongbox.store_id)
             return earlier
 
-    async def _seal(self, upload: UploadAttempt, lost: asyncio.Event) -> SealedContent:
-        """What is between the two transactions."""
-        said: list[Details] = []
+    async def _seal(self, upload: UploadAttempt, chunks: AsyncIterator[Buffer]) -> SealedContent:
+        """Every byte, then what the client says of them, then what is decided; the blob is committed last."""
+        async with self._sealing(upload) as sealing:
+            async for chunk in chunks:
+                await sealing.write(chunk)
+            findings = await sealing.finish()
+            details = await upload.arrival.details()
+            compare(details, findings.sha256)
+            decision = decide(findings, self._content_policy)
+            if decision.status is Status.REJECTED:
+                raise rejection(decision, findings)
+            part = await sealing.commit()
+        place, scope = part.place, upload.scope
+        file = SealedFile(place.file_id, scope, part.data_key_id, findings.size, findings.sha256, b"", (part,))
+        return SealedContent(replace(file, record=await self._strongbox.record(file)), findings, details, decision)
 
-        async def approve(findings: Findings) -> None:
-            said.append(await upload.arrival.details())
-            compare(said[0], findings.sha256)
-
-        chunks = until(lost, upload.arrival.chunks())
-        part, findings = await self._strongbox.seal(
-            upload.place, upload.scope, chunks, limit=self._max_bytes, approve=approve
+    def _sealing(self, upload: UploadAttempt) -> AbstractAsyncContextManager[Sealing]:
+        limit = self.limit_for(upload.principal, upload.arrival.case_id)
+        return self._strongbox.sealing(
+            upload.place,
+            upload.scope,
+            limit=min(limit, self._row_bytes) if upload.inline else limit,
+            inline=upload.inline,
+            scan_required=self._content_policy.scan_required,
         )
-        return await self._known(upload, part, findings, said[0])
-
-    async def _known(
-        self, upload: UploadAttempt, part: SealedPart, findings: Findings, details: Details
-    ) -> SealedContent:
-        file_id, key_id = part.place.file_id, part.data_key_id
-        unbound = SealedFile(file_id, upload.scope, key_id, findings.size, findings.sha256, b"", (part,))
-        return SealedContent(replace(unbound, record=await self._strongbox.record(unbound)), findings, details)
 
     async def _settle(self, upload: UploadAttempt, known: SealedContent) -> FileView:
         """Transaction 2: judged again, settled, on record, committed."""

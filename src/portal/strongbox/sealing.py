@@ -1,0 +1,94 @@
+"""Sealing: one blob in two phases. Every byte is observed and sealed; then the caller decides, and commits or leaves.
+
+Comes in: chunks of plaintext. Leaves: `Findings` when all of them were seen; a `SealedPart` when the blob is durable.
+Nothing is visible in the store before `commit`. Next: `features/files` decides between the two.
+"""
+
+from portal.backends.blobs.base import BlobWriter, copy_of
+from portal.core.buffer import Buffer
+from portal.core.errors import TooLarge
+from portal.crypto import wrap
+from portal.crypto.blob import BlobSealer, stored_length
+from portal.crypto.format import BlobContext
+from portal.crypto.layout import Layout
+from portal.crypto.stream import SegmentCutter
+from portal.keyring.keyring import DataKey
+from portal.strongbox.inline_blob import InlineWriter
+from portal.strongbox.model import IN_ROW, Findings, SealedPart
+from portal.strongbox.observers import Observers
+from portal.strongbox.pipeline import SEGMENTS_PER_BATCH, SealPipeline
+
+
+class Sealing:
+    """For one upload and one task: any number of `write`, then `finish`, then `commit`. See `Strongbox.sealing`."""
+
+    def __init__(
+        self,
+        place: BlobContext,
+        data_key: DataKey,
+        layout: Layout,
+        writer: BlobWriter,
+        store_id: str,
+        observers: Observers,
+        limit: int,
+    ) -> None:
+        self._place, self._data_key, self._layout = place, data_key, layout
+        self._writer, self._store_id, self._observers = writer, store_id, observers
+        self._file_key = wrap.new_key()
+        self._sealer = BlobSealer(place, self._file_key, layout)
+        self._cutter = SegmentCutter(layout, SEGMENTS_PER_BATCH)
+        self._line = SealPipeline(self._sealer, observers, writer)
+        self._limit, self._size = limit, 0
+        self._finished = False
+        self.committed = False
+
+    async def begin(self) -> None:
+        """Write what stands in front of the first segment. Raises StorageFull, StoreAway."""
+        await self._writer.write(len(self._sealer.preamble), copy_of(self._sealer.preamble))
+
+    async def write(self, chunk: Buffer) -> None:
+        """The next bytes; the chunk is free again when this returns.
+
+        Raises TooLarge over the limit, StorageFull, StoreAway, ScannerAway where a scan is required: as soon as it is
+        known. Then only leaving may follow.
+        """
+        self._line.check()
+        self._size += len(chunk)
+        if self._size > self._limit:
+            raise TooLarge
+        for run in self._cutter.feed(chunk):
+            await self._line.take(run)
+
+    async def finish(self) -> Findings:
+        """After the last byte: what was found. Raises as `write` does."""
+        await self._line.take(self._cutter.finish(), last=True)
+        findings = await self._observers.finish()
+        self._finished = True
+        return findings
+
+    async def commit(self) -> SealedPart:
+        """Make the blob durable and visible, whole, in one step. Raises StorageFull, StoreAway.
+
+        When it raised or was cancelled the blob may or may not be there: `Strongbox.destroy` settles it.
+        """
+        if not self._finished:
+            raise RuntimeError("a blob is committed after its findings are known")
+        await self._writer.commit()
+        self.committed = True
+        content = self._writer.content if isinstance(self._writer, InlineWriter) else None
+        return SealedPart(
+            place=self._place,
+            data_key_id=self._data_key.id,
+            wrapped_key=wrap.wrap_file_key(self._file_key, self._data_key.key, self._data_key.id, self._place),
+            commitment=self._sealer.commitment,
+            plain_length=self._size,
+            stored_length=stored_length(self._layout, self._size),
+            store=self._store_id if content is None else IN_ROW,
+            content=content,
+        )
+
+    async def abort(self) -> None:
+        """Wait for the threads at work, then forget everything. Never raises; for what was not committed."""
+        await self._line.settle()
+        await self._writer.abort()
+        await self._observers.abort()

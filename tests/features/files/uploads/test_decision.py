@@ -1,0 +1,36 @@
+"""What becomes of a file by what it contains: one table."""
+
+import pytest
+
+from portal.backends.scanners.base import Outcome, Verdict
+from portal.features.files.models import Status
+from portal.features.files.uploads.decision import ContentPolicy, decide
+from portal.strongbox.model import Findings
+
+READY, QUARANTINED, REJECTED = Status.READY, Status.QUARANTINED, Status.REJECTED
+DEFAULT = ContentPolicy()
+STRICT = ContentPolicy(infected=REJECTED, unscannable=REJECTED)
+OF_SAMPLES = ContentPolicy(infected=READY, scan_required=False)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "default", "strict", "of_samples"),
+    [
+        (Outcome.CLEAN, READY, READY, READY),
+        (Outcome.NOT_SCANNED, READY, READY, READY),
+        (Outcome.SCANNER_AWAY, QUARANTINED, QUARANTINED, QUARANTINED),
+        (Outcome.UNSCANNABLE, QUARANTINED, REJECTED, QUARANTINED),
+        (Outcome.INFECTED, QUARANTINED, REJECTED, READY),
+    ],
+)
+def test_each_outcome_under_each_policy(outcome: Outcome, default: Status, strict: Status, of_samples: Status) -> None:
+    findings = Findings(1, bytes(32), "text/plain", Verdict(outcome, "detail"), frozenset({"secret"}))
+    for policy, status in ((DEFAULT, default), (STRICT, strict), (OF_SAMPLES, of_samples)):
+        decision = decide(findings, policy)
+        assert (decision.status, decision.reason) == (status, outcome.value)
+        assert decision.labels == {"secret"}
+
+
+def test_the_table_has_every_outcome() -> None:
+    for outcome in Outcome:
+        assert decide(Findings(0, bytes(32), "", Verdict(outcome)), DEFAULT).status in {READY, QUARANTINED}
