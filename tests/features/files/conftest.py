@@ -315,7 +315,7 @@ class House:
     async def hand_in(
         self, principal: Principal, content: bytes = CONTENT, *, key: str | None = None, **said: Any
     ) -> FileView:
-        said = {"announced": len(content) if self.announces else None} | said
+        said = {"content_length": len(content) if self.announces else None} | said
         return await self.intake.receive(principal, Bytes(content, **said), ORIGIN, idempotency_key=key)
 
     async def fetch(self, principal: Principal, file_id: UUID) -> bytes:

@@ -109,8 +109,8 @@ ARRIVALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "the client left": ({"fails": ClientGone()}, ClientGone, "client_gone"),
     "the client left at once": ({"content": b"", "fails": ClientGone()}, ClientGone, "client_gone"),
     "the door counted too much": ({"fails": TooLarge()}, TooLarge, "too_large"),
-    "a byte over the limit": ({"content": bytes(MAX_BYTES + 1), "announced": None}, TooLarge, "too_large"),
-    "more than was announced": ({"content": bytes(ROW_BYTES + 1), "announced": 1}, TooLarge, "too_large"),
+    "a byte over the limit": ({"content": bytes(MAX_BYTES + 1), "content_length": None}, TooLarge, "too_large"),
+    "more than was announced": ({"content": bytes(ROW_BYTES + 1), "content_length": 1}, TooLarge, "too_large"),
     "the form broke off": ({"fails": InvalidInput()}, InvalidInput, "invalid_input"),
     "another digest": ({"said": Details(sha256=bytes(32))}, DigestMismatch, "digest_mismatch"),
     "a bug": ({"fails": ZeroDivisionError()}, ZeroDivisionError, "ZeroDivisionError"),
@@ -207,7 +207,7 @@ async def test_an_upload_that_cannot_be_put_on_record_did_not_happen(
 async def test_once_the_database_is_back_what_is_over_is_given_up_and_its_key_is_free(
     house: House, analyst: Principal, fails: Exception | None, monkeypatch: Patch
 ) -> None:
-    monkeypatch.setattr(cleanup, "_ASK_SECONDS", 0)
+    monkeypatch.setattr(cleanup, "_RETRY_SECONDS", 0)
     error, reason = (DatabaseAway, "database_away") if fails is None else (ClientGone, "client_gone")
     with pytest.raises(error):
         await house.hand_in(analyst, key="once", meanwhile=lambda: away_meanwhile(house), fails=fails)

@@ -35,7 +35,7 @@ Later = Callable[[timedelta], None]
 Patch = pytest.MonkeyPatch
 
 
-@pytest.mark.parametrize("announced", [None, ROW_BYTES + 1, MAX_BYTES])
+@pytest.mark.parametrize("content_length", [None, ROW_BYTES + 1, MAX_BYTES])
 async def test_what_is_not_known_to_be_small_lies_in_the_store(
     house: House, analyst: Principal, content_length: int | None
 ) -> None:
@@ -144,7 +144,7 @@ async def test_a_beginning_whose_commit_was_not_answered_is_given_up(house: Hous
 async def test_a_database_that_stays_away_is_not_asked_for_ever(
     house: House, analyst: Principal, later: Later, monkeypatch: Patch
 ) -> None:
-    monkeypatch.setattr(cleanup, "_ASK_SECONDS", 0)
+    monkeypatch.setattr(cleanup, "_RETRY_SECONDS", 0)
     with pytest.raises(DatabaseAway):
         await house.hand_in(analyst, meanwhile=lambda: away_meanwhile(house))
     await found_out()
