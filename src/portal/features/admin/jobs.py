@@ -19,7 +19,6 @@ from portal.features.authz import policy
 from portal.features.authz.actions import Action
 from portal.features.identity.accounts import Actor
 from portal.features.identity.authenticators import Authenticators
-from portal.features.jobs import service
 from portal.features.jobs.service import Jobs
 from portal.features.jobs.views import Job, JobFilters
 from portal.resources import Resources
@@ -48,11 +47,11 @@ class JobControl:
 
     async def cancel(self, by: Actor, job_id: UUID, origin: Origin) -> Job:
         """Raises Forbidden, NotFound, JobStateRefused."""
-        return await self._change(by, job_id, origin, service.cancel, EventKind.JOB_CANCELLED)
+        return await self._change(by, job_id, origin, self.jobs.cancel, EventKind.JOB_CANCELLED)
 
     async def retry(self, by: Actor, job_id: UUID, origin: Origin) -> Job:
         """Raises Forbidden, NotFound, JobStateRefused."""
-        return await self._change(by, job_id, origin, service.retry, EventKind.JOB_RETRIED)
+        return await self._change(by, job_id, origin, self.jobs.retry, EventKind.JOB_RETRIED)
 
     async def _change(self, by: Actor, job_id: UUID, origin: Origin, change: _Change, kind: EventKind) -> Job:
         _require(by)

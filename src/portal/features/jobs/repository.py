@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, or_, select, text, tuple_, update
+from sqlalchemy import bindparam, delete, func, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError as ConstraintViolated
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.pagination import After
 from portal.db.lease import expired
-from portal.db.statements import insert_unless_taken
+from portal.db.statements import hold_alone, insert_unless_taken
 from portal.db.tables import table
 from portal.features.jobs.models import JobRow
 from portal.features.jobs.views import UNFINISHED, Job, JobFilters, JobStatus, job_of
@@ -47,8 +47,6 @@ _ALIVE = (
     .where(_RUNNING, _jobs.c.kind == bindparam("of_kind"), _jobs.c.lease_until > bindparam("moment"))
 )
 _MINE = update(_jobs).where(_jobs.c.id == bindparam("job"), _RUNNING, _jobs.c.claim_id == bindparam("claim"))
-_LOCK_KIND = text("SELECT pg_advisory_xact_lock(:room, hashtext(:kind))")
-_LOCKS_OF_KINDS = 0x6A6F6273  # the first half of our advisory locks: "jobs"
 
 
 async def add(connection: AsyncConnection, values: dict[str, Any]) -> bool:
@@ -95,8 +93,7 @@ async def take_next(connection: AsyncConnection, kind: str, moment: datetime) ->
 
 async def count_alive(connection: AsyncConnection, kind: str, moment: datetime) -> int:
     """How many of a kind run, counted by one transaction at a time."""
-    if connection.dialect.name == "postgresql":
-        await connection.execute(_LOCK_KIND, {"room": _LOCKS_OF_KINDS, "kind": kind})
+    await hold_alone(connection, f"jobs of {kind}")
     return int((await connection.execute(_ALIVE, {"of_kind": kind, "moment": moment})).scalar_one())
 
 

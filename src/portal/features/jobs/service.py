@@ -17,7 +17,6 @@ from portal.core.pagination import After, Page, page_of
 from portal.db.unit_of_work import Database, after_commit
 from portal.features.jobs import repository, wakeup
 from portal.features.jobs.kinds import JobKind
-from portal.features.jobs.queue import PERIODIC
 from portal.features.jobs.repository import FREE
 from portal.features.jobs.runner import JobRunner
 from portal.features.jobs.views import Job, JobFilters, JobStatus
@@ -51,30 +50,28 @@ class Jobs:
         async with self.database.read() as connection:
             return _there(await repository.find(connection, job_id))
 
+    async def cancel(self, connection: AsyncConnection, job_id: UUID) -> Job:
+        """End a queued job now, a running one at its next heartbeat. Raises NotFound, JobStateRefused."""
+        job = _there(await repository.find_to_change(connection, job_id))
+        if job.status is JobStatus.RUNNING:
+            return await _changed(connection, job, {"cancel_requested": True})
+        if job.status is not JobStatus.QUEUED:
+            raise JobStateRefused("The job has ended already.")
+        if any(kind.name == job.kind and kind.every is not None for kind in self.kinds):
+            raise JobStateRefused("The job comes again by itself: it can be cancelled only while it runs.")
+        return await _changed(connection, job, {"status": JobStatus.CANCELLED.value, "finished_at": clock.now()})
 
-async def cancel(connection: AsyncConnection, job_id: UUID) -> Job:
-    """End a queued job now, a running one at the next heartbeat of its process. Raises NotFound, JobStateRefused."""
-    job = _there(await repository.find_to_change(connection, job_id))
-    if job.status is JobStatus.RUNNING:
-        return await _changed(connection, job, {"cancel_requested": True})
-    if job.status is not JobStatus.QUEUED:
-        raise JobStateRefused("The job has ended already.")
-    if job.unique_key == PERIODIC:
-        raise JobStateRefused("The job comes again by itself: it can be cancelled only while it runs.")
-    return await _changed(connection, job, {"status": JobStatus.CANCELLED.value, "finished_at": clock.now()})
-
-
-async def retry(connection: AsyncConnection, job_id: UUID) -> Job:
-    """Have a job that failed, was cancelled or still waits done now. Raises NotFound, JobStateRefused."""
-    job = _there(await repository.find_to_change(connection, job_id))
-    if job.status is not JobStatus.QUEUED and job.status not in _OVER:
-        raise JobStateRefused(f"The job is {job.status.value}.")
-    again: dict[str, Any] = {"status": JobStatus.QUEUED.value, "run_after": clock.now(), "attempts": 0}
-    again |= FREE | {"cancel_requested": False, "finished_at": None}
-    if not await repository.requeue(connection, job.id, again):
-        raise JobStateRefused("Another job with the same key waits or runs.")
-    after_commit(connection, wakeup.ring)
-    return _there(await repository.find(connection, job.id))
+    async def retry(self, connection: AsyncConnection, job_id: UUID) -> Job:
+        """Have a job that failed, was cancelled or still waits done now. Raises NotFound, JobStateRefused."""
+        job = _there(await repository.find_to_change(connection, job_id))
+        if job.status is not JobStatus.QUEUED and job.status not in _OVER:
+            raise JobStateRefused(f"The job is {job.status.value}.")
+        again: dict[str, Any] = {"status": JobStatus.QUEUED.value, "run_after": clock.now(), "attempts": 0}
+        again |= FREE | {"cancel_requested": False, "finished_at": None}
+        if not await repository.requeue(connection, job.id, again):
+            raise JobStateRefused("Another job with the same key waits or runs.")
+        after_commit(connection, wakeup.ring)
+        return _there(await repository.find(connection, job.id))
 
 
 async def forget_finished(database: Database) -> int:
