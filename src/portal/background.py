@@ -1,7 +1,7 @@
-"""What runs beside the door of every process: jobs, and the upkeep of what only this process holds.
+"""Background work of a process: jobs, and the upkeep of events that only this process or this machine holds.
 
-Comes in: an open portal. Leaves: nothing; when the block ends, jobs have ended or are released, and what was held in
-memory is written. Next: `app` serves inside it, `portal worker` only waits.
+Comes in: an open portal. Leaves: nothing; when the block ends, jobs have ended or are released, and events that were
+held in memory are written. Next: `app` serves inside it, `portal worker` only waits.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ async def background(portal: Portal, *, jobs_at_once: int) -> AsyncIterator[None
         await tasks.drain()
         with contextlib.suppress(PortalError):
             await portal.audit.refusals.close_round()
-            await portal.audit.recorder.replay()  # what is still held would be lost now
+            await portal.audit.recorder.replay()  # events that are still held would be lost now
 
 
 async def _upkeep_forever(portal: Portal) -> None:
-    """Write what this process or this machine holds; a failure is told and tried again."""
+    """Write the events that this process or this machine holds; after a failure the next round tries again."""
     while True:
         for work in (portal.audit.recorder.replay, portal.audit.refusals.close_round):
             try:

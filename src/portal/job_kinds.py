@@ -1,6 +1,6 @@
-"""The kinds of jobs: a row for each, with what does the work and its bounds.
+"""The kinds of jobs: a row for each, with its handler and its bounds.
 
-Comes in: the services. Leaves: what every runner knows. A name stands in the rows of databases: it never changes.
+Comes in: the services. Leaves: the kinds that every runner knows. A name stands in databases: it never changes.
 """
 
 from collections.abc import Awaitable, Callable

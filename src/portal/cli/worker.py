@@ -25,7 +25,7 @@ def worker(
 ) -> None:
     """Run jobs until told to stop, and serve nothing. Any number may run, on any machine.
 
-    What runs at a stop (SIGTERM) has a moment to end; then another process goes on with it.
+    At a stop (SIGTERM) running jobs have a moment to end; then other processes go on with them.
     """
     settings, variables = config.load()
     log.configure(settings.log_level)

@@ -1,6 +1,7 @@
 """The runner: what is due is run, by one process, whatever happens meanwhile."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.jobs import runner, wakeup
@@ -176,3 +178,33 @@ async def test_an_idle_runner_only_reads(plant: Plant) -> None:
     made.stop()
     await task
     assert wakeup._listening == set()
+
+
+async def test_a_job_outlives_the_connections_to_its_database(plant: Plant) -> None:
+    """On Postgres: the server ends every one while the job runs."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def waits(job: RunningJob) -> None:
+        begun.set()
+        await go_on.wait()
+        for _ in range(2):
+            with contextlib.suppress(DatabaseAway):  # its connections were ended: the first use finds that out
+                await job.save(done=1)
+
+    job_id = await plant.add()
+    async with plant.running(kind_of(waits)):
+        await begun.wait()
+        if plant.database.engine.dialect.name == "postgresql":
+            await _end_connections(plant.database)
+        go_on.set()
+        with wakeup.listening() as woken:
+            while (await plant.get(job_id)).status is not JobStatus.DONE:
+                await woken.wait()
+                woken.clear()
+
+
+async def _end_connections(database: Database) -> None:
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    others += "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    async with database.read() as connection:
+        await connection.execute(text(others))

@@ -1,4 +1,4 @@
-"""Looking after jobs: which there are; cancelling one, or having one tried again, on record.
+"""Jobs for administrators and the command line: list, read; cancel and retry, on record.
 
 Comes in: a principal, or the command line's name. Leaves: `Job`s, and an audit row for each change. Next: `jobs`.
 """

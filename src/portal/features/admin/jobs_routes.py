@@ -46,7 +46,7 @@ Listing = Annotated[JobQuery, Query()]
 )
 @rated(RouteClass.READ)
 async def list_jobs(principal: Administers, jobs: JobsDep, query: Listing) -> JobPage:
-    """Work that waits, runs or has ended. What ended is kept for a week."""
+    """Work that waits, runs or has ended. Jobs that ended are kept for a week."""
     bound_to = "jobs" + query.model_dump_json(exclude={"cursor", "limit"}) + str(principal.user_id)
     after = jobs.cursors.read(query.cursor, bound_to)
     page = await jobs.page(principal, JobFilters(query.kind, query.status), after, query.limit)

@@ -1,4 +1,4 @@
-"""What the routes of jobs say and take, as JSON."""
+"""The JSON of the routes for jobs."""
 
 from typing import Any
 from uuid import UUID
@@ -40,7 +40,7 @@ class JobOut(BaseModel):
     kind: str
     status: JobStatus
     cancel_requested: bool = Field(description="It stops at its next heartbeat.")
-    payload: dict[str, Any] = Field(description="What it works on: ids and numbers.")
+    payload: dict[str, Any] = Field(description="The objects of the work: ids and numbers.")
     unique_key: str | None = Field(description="Of a kind and key one job is unfinished; `periodic` comes again.")
     created_at: Moment
     created_by: str = Field(description="The actor, as in the audit log.")

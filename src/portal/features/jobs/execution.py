@@ -1,4 +1,4 @@
-"""One run of a job: its handler, under a lease and within its time, and what the row says afterwards.
+"""One run of a job: its handler, under a lease and within its time, and the outcome in its row.
 
 Comes in: a claimed job. Leaves: a row that is done, due again, failed, cancelled, or free for another process.
 """
@@ -21,10 +21,10 @@ from portal.features.jobs.repository import FREE
 from portal.features.jobs.running import JobLost, RunningJob
 from portal.features.jobs.views import JobStatus
 
-FINISH_SECONDS: Final = 5
-"""What a running job has to end by itself when its process is told to stop."""
-CANCEL_SECONDS: Final = 5
-"""What a handler that was cancelled has to let go."""
+FINISH_SECONDS: Final = 3
+"""The time that a running job has to end by itself when its process is told to stop."""
+CANCEL_SECONDS: Final = 2
+"""The time that a cancelled handler has to clean up."""
 _SETTLE_TIMES: Final = int(LEASE.total_seconds())
 _SETTLE_SECONDS: Final = 1.0
 _LONGEST_ERROR: Final = 200

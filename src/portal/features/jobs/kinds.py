@@ -1,6 +1,6 @@
-"""Kinds of jobs: what does the work, and within which bounds.
+"""Kinds of jobs: the handler that does the work, and its bounds.
 
-Comes in: a row in `portal/job_kinds.py` for each kind. Leaves: what the runner asks. Next: `execution`.
+Comes in: a row in `portal/job_kinds.py` for each kind. Leaves: `JobKind`s for the runner. Next: `execution`.
 """
 
 import random
@@ -11,8 +11,8 @@ from datetime import timedelta
 from portal.features.jobs.running import RunningJob
 
 JobHandler = Callable[[RunningJob], Awaitable[object]]
-"""Does the work. It may begin again after a crash: what it did before is its own to recognise, by `checkpoint` or by
-the rows it changes.
+"""Does the work. It may run again after a crash, and then recognises the part that is done: by `checkpoint`, or by the
+rows that it changes.
 """
 
 

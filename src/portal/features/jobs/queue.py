@@ -84,7 +84,7 @@ async def _claimed(connection: AsyncConnection, database: Database, job: Job, wo
 
 
 def _end_of_dead(job: Job, kind: JobKind, now: datetime) -> dict[str, Any] | None:
-    """How a job ends whose process died; None for one that is to run (again)."""
+    """The end of a job that its process left behind; None where the job is to run (again)."""
     if job.status is not JobStatus.RUNNING:
         return None
     if job.cancel_requested:
@@ -95,7 +95,7 @@ def _end_of_dead(job: Job, kind: JobKind, now: datetime) -> dict[str, Any] | Non
 
 
 def ended(kind: JobKind, now: datetime, status: JobStatus) -> dict[str, Any]:
-    """What a row says of a job that has ended; a periodic one is due again later."""
+    """The columns of a job that has ended; a periodic one is due again later."""
     if kind.every is None:
         return {"status": status.value, "finished_at": now}
     blank = dict.fromkeys(("progress_done", "progress_total", "checkpoint"))

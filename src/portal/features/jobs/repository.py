@@ -122,6 +122,6 @@ async def requeue(connection: AsyncConnection, job_id: UUID, values: dict[str, A
 
 
 async def forget_finished(connection: AsyncConnection, before: datetime) -> int:
-    """Remove what ended before then; how many."""
+    """Remove jobs that ended before then; how many."""
     over = delete(_jobs).where(_jobs.c.status.not_in(UNFINISHED), _jobs.c.finished_at < before)
     return (await connection.execute(over)).rowcount

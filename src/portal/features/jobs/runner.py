@@ -39,7 +39,7 @@ class JobRunner:
         self._knows_periodic = False
 
     async def run(self) -> None:
-        """Until `stop`. Then what runs ends within a moment or is released for other processes."""
+        """Until `stop`. Running jobs then end within a moment, or are released for other processes."""
         with wakeup.listening() as woken:
             while not self._stopping.is_set():
                 woken.clear()

@@ -1,4 +1,4 @@
-"""A job that runs, as its handler sees it: what to do, where it was cut off, how far it is.
+"""A running job, as its handler sees it: its payload, its checkpoint, its progress.
 
 Comes in: a claimed row. Leaves: progress in that row, as long as the claim holds. Next: handlers.
 """

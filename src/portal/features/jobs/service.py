@@ -1,6 +1,6 @@
-"""Jobs, for those who look after them: which there are, cancelling one, having one tried again.
+"""Jobs for operators: list, read, cancel, retry.
 
-Comes in: ids and filters. Leaves: `Job`s. Who may, and the audit log, are the caller's. Next: `features/admin`.
+Comes in: ids and filters. Leaves: `Job`s. The right to it and the audit log are the caller's. Next: `features/admin`.
 """
 
 from collections.abc import Sequence

@@ -49,7 +49,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobFilters:
-    """What a listing is narrowed to."""
+    """The filters of a listing."""
 
     kind: str | None = None
     status: JobStatus | None = None
@@ -69,5 +69,5 @@ def job_of(row: Mapping[Any, Any]) -> Job:
 
 
 def as_text(value: Any) -> str:
-    """JSON as a row has it. Raises TypeError or ValueError for what is none."""
+    """JSON as a row has it. Raises TypeError or ValueError for a value that JSON does not know."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
