@@ -7,6 +7,7 @@ from portal import config
 from portal.app import create_app
 
 from .conftest import NO_DOTENV
+from .openapi_document import parameters_of
 
 
 def test_the_example_of_a_page_is_one() -> None:
@@ -18,8 +19,9 @@ def test_the_example_of_a_page_is_one() -> None:
 
 def said(path: str, method: str) -> dict[str, Any]:
     keys = {f"PORTAL_{name}": sha256(name.encode()).hexdigest() for name in ("MASTER_KEY", "SECRET_KEY")}
-    operation: dict[str, Any] = create_app(*config.load(keys, NO_DOTENV)).openapi()["paths"][path][method]
-    return operation
+    document = create_app(*config.load(keys, NO_DOTENV)).openapi()
+    operation: dict[str, Any] = document["paths"][path][method]
+    return operation | {"parameters": parameters_of(operation, document)}
 
 
 def test_a_form_as_the_documents_fill_it_in_is_taken() -> None:

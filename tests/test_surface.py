@@ -260,7 +260,7 @@ def references(node: Any) -> Iterator[str]:
 
 def test_every_reference_leads_somewhere_and_every_schema_is_used(document: dict[str, Any]) -> None:
     used = {reference.removeprefix("#/components/") for reference in references(document)}
-    kinds = ("schemas", "responses", "headers", "examples")
+    kinds = ("schemas", "parameters", "responses", "headers", "examples")
     assert used == {f"{kind}/{name}" for kind in kinds for name in document["components"][kind]}
 
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from ..openapi_document import parameters_of
 from .conftest import Served
 from .seen import problem
 
@@ -61,7 +62,7 @@ def test_what_is_new_or_gone_in_the_meantime_moves_no_other_file(analyst: httpx.
 def test_a_page_may_have_two_hundred_files_and_has_fifty_at_first(analyst: httpx.Client) -> None:
     assert analyst.get("/files", params={"limit": "200"}).status_code == 200
     document = httpx.get(str(analyst.base_url).replace("/api/v1/", "/openapi.json")).json()
-    parameters = document["paths"]["/api/v1/files"]["get"]["parameters"]
+    parameters = parameters_of(document["paths"]["/api/v1/files"]["get"], document)
     (limit,) = [parameter["schema"] for parameter in parameters if parameter["name"] == "limit"]
     assert (limit["default"], limit["minimum"], limit["maximum"]) == (50, 1, 200)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ..openapi_document import parameters_of
 from .matrix_asks import app, question, routes, written
 from .matrix_table import ROWS
 from .matrix_world import Objects, World, opened
@@ -43,8 +44,9 @@ def bodies() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def queries() -> Iterator[str]:
     """Every operation that reads a query, or says that it takes none."""
-    for said in (said for verbs in app().openapi()["paths"].values() for said in verbs.values()):
-        if any(parameter["in"] == "query" for parameter in said.get("parameters", [])):
+    document = app().openapi()
+    for said in (said for verbs in document["paths"].values() for said in verbs.values()):
+        if any(parameter["in"] == "query" for parameter in parameters_of(said, document)):
             yield said["operationId"]
     yield "upload_shared_file"
 

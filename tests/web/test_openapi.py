@@ -16,6 +16,8 @@ from portal.features.authz import policy
 from portal.features.tokens.schemas import TokenPermission
 from portal.web.components import share
 
+from ..openapi_document import parameters_of
+
 KEYS = {f"PORTAL_{name}": sha256(name.encode()).hexdigest() for name in ("MASTER_KEY", "SECRET_KEY")}
 METHODS = ("get", "head", "post", "put", "patch", "delete")
 BOUNDS = {"enum", "const", "pattern", "maxLength", "$ref"}
@@ -34,7 +36,7 @@ def operations(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def parameters(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    found = [(said["operationId"], one) for said in operations(document) for one in said.get("parameters", ())]
+    found = [(said["operationId"], one) for said in operations(document) for one in parameters_of(said, document)]
     assert len(found) > 60
     return found
 

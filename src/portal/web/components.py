@@ -1,23 +1,41 @@
-"""What an OpenAPI document says more than once, said once: headers, examples and answers move to `components`.
+"""What an OpenAPI document says more than once, said once: parameters, headers, examples and answers move to
+`components`.
 
 Comes in: a complete document. Leaves: the same one with references, a third as long.
 """
 
 import json
+from collections import Counter
 from typing import Any
 
 
 def share(document: dict[str, Any]) -> None:
-    """Every header and example, and the answers that refuse something; what succeeds stays with its operation."""
-    shelves = {kind: _Shelf(kind) for kind in ("headers", "examples", "responses")}
-    for methods in document["paths"].values():
-        for operation in methods.values():
-            for status, answer in operation["responses"].items():
-                _share_headers(answer, shelves["headers"])
-                if status >= "400":
-                    operation["responses"][status] = _shared_answer(answer, shelves)
+    """Every header and example, the answers that refuse something, and the parameters of more than one operation.
+
+    An answer that succeeds stays with its operation.
+    """
+    shelves = {kind: _Shelf(kind) for kind in ("headers", "examples", "responses", "parameters")}
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    _share_parameters(operations, shelves["parameters"])
+    for operation in operations:
+        for status, answer in operation["responses"].items():
+            _share_headers(answer, shelves["headers"])
+            if status >= "400":
+                operation["responses"][status] = _shared_answer(answer, shelves)
     for kind, shelf in shelves.items():
         document["components"][kind] = dict(sorted(shelf.things.items()))
+
+
+def _share_parameters(operations: list[dict[str, Any]], shelf: "_Shelf") -> None:
+    said = Counter(_written(one) for operation in operations for one in operation.get("parameters", ()))
+    for operation in operations:
+        for place, one in enumerate(operation.get("parameters", ())):
+            if said[_written(one)] > 1:
+                operation["parameters"][place] = shelf.put(one["name"], one)
+
+
+def _written(thing: dict[str, Any]) -> str:
+    return json.dumps(thing, sort_keys=True)
 
 
 class _Shelf:
@@ -30,7 +48,7 @@ class _Shelf:
 
     def put(self, name: str, thing: dict[str, Any]) -> dict[str, Any]:
         """The reference to it."""
-        written = name + json.dumps(thing, sort_keys=True)
+        written = name + _written(thing)
         if written not in self._names:
             numbered = (name if n == 1 else f"{name}-{n}" for n in range(1, len(self.things) + 2))
             self._names[written] = next(free for free in numbered if free not in self.things)

@@ -18,7 +18,7 @@ _JOB: JsonDict = {
     "payload": {},
     "unique_key": "periodic",
     "created_at": "2026-11-21T12:00:00.000000Z",
-    "created_by": "system:jobs",
+    "actor": "system:jobs",
     "run_after": "2026-11-21T12:05:00.000000Z",
     "attempts": 2,
     "worker": "portal-1/4711",
@@ -43,7 +43,7 @@ class JobOut(BaseModel):
     payload: dict[str, Any] = Field(description="The objects of the work: ids and numbers.")
     unique_key: str | None = Field(description="Of a kind and key one job is unfinished; `periodic` comes again.")
     created_at: Moment
-    created_by: str = Field(description="The actor, as in the audit log.")
+    actor: str = Field(description="Enqueued it: `user:<id>` or `system:<part>`, as in the audit log.")
     run_after: Moment = Field(description="When it is due.")
     attempts: int
     worker: str | None = Field(description="Host and process that run it.")
@@ -56,8 +56,8 @@ class JobOut(BaseModel):
 
     @classmethod
     def of(cls, job: Job) -> "JobOut":
-        values = {name: getattr(job, name) for name in cls.model_fields}
-        return cls(**values | {"payload": dict(job.payload)})
+        values = {name: getattr(job, name) for name in cls.model_fields if name != "actor"}
+        return cls(**values | {"payload": dict(job.payload), "actor": job.created_by})
 
 
 class JobPage(ItemPage[JobOut]):

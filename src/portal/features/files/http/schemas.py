@@ -1,6 +1,7 @@
 """What the files routes say and take, as JSON. Never a key, a path or a salt."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, ClassVar, Self
 from uuid import UUID
 
@@ -41,6 +42,13 @@ _EXAMPLE: JsonDict = {
 }
 
 
+class FileStatus(StrEnum):
+    """What a client can see of a file's life: the states that lists show."""
+
+    READY = Status.READY
+    QUARANTINED = Status.QUARANTINED
+
+
 class FileOut(BaseModel):
     """A file's catalogue entry."""
 
@@ -55,7 +63,7 @@ class FileOut(BaseModel):
     detected_content_type: str | None = Field(description="What the first bytes look like; never trusted.")
     kind: Kind
     description: str
-    status: Status
+    status: FileStatus
     scan_verdict: Outcome
     owner_id: UUID = Field(description="Who handed it in, or made the link that it came by.")
     case_id: UUID | None = Field(description="The case it belongs to; null in its owner's inbox.")
@@ -78,7 +86,7 @@ class FileOut(BaseModel):
             detected_content_type=file.detected_type,
             kind=file.kind,
             description=file.description,
-            status=file.status,
+            status=FileStatus(file.status),
             scan_verdict=Outcome(file.verdict or Outcome.NOT_SCANNED),
             owner_id=file.owner_id,
             case_id=file.case_id,
