@@ -1,4 +1,4 @@
-"""What the cases routes say and take, as JSON."""
+"""The JSON bodies and queries of the case routes."""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
@@ -53,7 +53,7 @@ _GLASS: JsonDict = {
 
 
 class CaseOut(BaseModel):
-    """A case's entry."""
+    """A case's metadata."""
 
     model_config = ConfigDict(json_schema_extra={"example": _CASE})
     NAMED: ClassVar[Mapping[str, str]] = {"created_by_name": "created_by"}
@@ -93,7 +93,7 @@ class CaseCreate(BaseModel):
 
 
 class CaseUpdate(BaseModel):
-    """What may be changed. Fields left out stay as they are."""
+    """The fields of a case to change. Omitted fields stay as they are."""
 
     model_config = _STRICT | ConfigDict(json_schema_extra={"example": {"status": "closed"}})
 
@@ -105,13 +105,13 @@ class CaseUpdate(BaseModel):
 
 
 class CaseQuery(PageQuery):
-    """How to narrow a listing."""
+    """The filters and the page of a listing of cases."""
 
     status: CaseStatus | None = None
 
 
 class MemberOut(BaseModel):
-    """An account in a case."""
+    """A member of a case."""
 
     model_config = ConfigDict(json_schema_extra={"example": _MEMBER})
     NAMED: ClassVar[Mapping[str, str]] = {"created_by_name": "created_by"}
@@ -132,13 +132,13 @@ class MemberOut(BaseModel):
 
 
 class MemberPage(ItemPage[MemberOut]):
-    """Everybody in a case."""
+    """All members of a case."""
 
     model_config = page_example(_MEMBER)
 
 
 class MemberCreate(BaseModel):
-    """Whom to let in, as what."""
+    """The account to add to a case, and its role there."""
 
     model_config = _STRICT | ConfigDict(json_schema_extra={"example": {"name": "bob", "role": "reader"}})
 
@@ -147,7 +147,7 @@ class MemberCreate(BaseModel):
 
 
 class MemberUpdate(BaseModel):
-    """What a member is from now on."""
+    """A member's new role."""
 
     model_config = _STRICT | ConfigDict(json_schema_extra={"example": {"role": "contributor"}})
 
@@ -155,7 +155,7 @@ class MemberUpdate(BaseModel):
 
 
 class BreakGlassOut(BaseModel):
-    """That an administrator may read, or might have read, a file of the case."""
+    """One break-glass access: an administrator's right to read a file of the case, and whether it was used."""
 
     model_config = ConfigDict(json_schema_extra={"example": _GLASS})
     NAMED: ClassVar[Mapping[str, str]] = {"user_name": "user_id"}
@@ -176,12 +176,12 @@ class BreakGlassOut(BaseModel):
 
 
 class BreakGlassPage(ItemPage[BreakGlassOut]):
-    """One page of broken glass, newest first."""
+    """One page of break-glass accesses, newest first."""
 
     model_config = page_example(_GLASS)
 
 
 class BreakGlassQuery(PageQuery):
-    """How to narrow a listing of broken glass."""
+    """The filters and the page of a listing of break-glass accesses."""
 
     case_id: UUID | None = Field(None, description="Of this case alone, even if it is gone.")

@@ -1,4 +1,4 @@
-"""What identity's routes say and take, as JSON."""
+"""The JSON bodies and queries of the identity routes."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -18,13 +18,13 @@ _ID = "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d"
 _AT = "2026-11-21T12:00:00.000000Z"
 _SECRET = "pinv_Jx0…"  # noqa: S105  # an example
 _PASSWORD = "correct horse battery"  # noqa: S105  # the same
-_LONGEST = 1024  # characters: no password of more can be right, and longer text is not worth reading
+_LONGEST = 1024  # characters: no valid password is longer, so longer text is refused unread
 
 Password = Annotated[str, Field(max_length=_LONGEST, json_schema_extra={"format": "password"})]
 Code = Annotated[str, Field(min_length=6, max_length=64, description="Six digits, or a recovery code.")]
 RevokeAll = Annotated[bool, Field(description="Revoke the account's API tokens, links, grants and invitations, too.")]
 GivenName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, description="No spaces, no invisible letters.")]
-GivenRole = Annotated[Role, Field(strict=False)]  # JSON has texts
+GivenRole = Annotated[Role, Field(strict=False)]  # JSON has no enums: text is converted
 
 
 _ME: JsonDict = {"id": _ID, "name": "alice", "role": "analyst", "created_at": _AT}
@@ -83,25 +83,25 @@ class UserPage(ItemPage[UserOut]):
 
 
 class UserQuery(PageQuery):
-    """How to narrow a listing."""
+    """The filters and the page of a listing of accounts."""
 
     role: Role | None = None
     disabled: bool | None = None
 
 
 class ResetQuery(BaseModel):
-    """What is ended besides."""
+    """The extent of a password reset."""
 
     model_config = ConfigDict(extra="forbid")
 
     revoke_all: bool = Field(
-        True,  # a reset answers a stolen password more often than a forgotten one
+        True,  # a stolen password is the more frequent reason for a reset
         description="Revoke every API token, link, grant and invitation of the account, too; false keeps them.",
     )
 
 
 class SecretOut(BaseModel):
-    """A one-time secret with which a password is set. It is shown this once."""
+    """A one-time secret for setting a password. It is shown this once."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"secret": _SECRET, "expires_at": _AT}})
 
@@ -110,7 +110,7 @@ class SecretOut(BaseModel):
 
 
 class UserCreated(BaseModel):
-    """A new account, and the secret with which its owner sets a password. It is shown this once."""
+    """A new account, and the one-time secret for its owner to set a password. The secret is shown this once."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"user": _USER, "secret": _SECRET, "expires_at": _AT}})
 
@@ -120,7 +120,7 @@ class UserCreated(BaseModel):
 
 
 class InvitationOut(BaseModel):
-    """An invitation that nobody took up yet; never its secret."""
+    """A valid, unused invitation, without its secret."""
 
     model_config = ConfigDict(json_schema_extra={"example": _INVITATION})
 
@@ -142,7 +142,7 @@ class InvitationOut(BaseModel):
 
 
 class InvitationPage(ItemPage[InvitationOut]):
-    """Every invitation that is good, newest first."""
+    """The valid invitations, newest first."""
 
     model_config = page_example(_INVITATION)
 
@@ -161,7 +161,7 @@ class InvitationCreated(BaseModel):
 
 
 class TotpCreated(BaseModel):
-    """What an authenticator is given. It is shown this once, and counts for nothing until it is confirmed."""
+    """The secret for an authenticator app. It is shown this once, and has no effect until it is confirmed."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"secret": "JBSWY3DP…", "uri": "otpauth://totp/portal:alice?secret=JBSWY3DP…"}}
@@ -172,7 +172,7 @@ class TotpCreated(BaseModel):
 
 
 class RecoveryCodesOut(BaseModel):
-    """Each is good for one sign-in in the place of a code. They are shown this once."""
+    """Recovery codes. Each replaces an authenticator's code once. They are shown this once."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"recovery_codes": ["7k2mp-…"]}})
 
@@ -180,7 +180,7 @@ class RecoveryCodesOut(BaseModel):
 
 
 class _Given(BaseModel):
-    """What a client says: nothing that is not asked for, and nothing that has to be guessed at."""
+    """The base of request bodies: unknown fields are refused, values are not converted, errors do not echo input."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -195,7 +195,7 @@ class UserCreate(_Given):
 
 
 class UserUpdate(_Given):
-    """What may be changed. Fields left out stay as they are."""
+    """The fields of an account to change. Omitted fields stay as they are."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"role": "auditor", "disabled": False}})
 
@@ -204,7 +204,7 @@ class UserUpdate(_Given):
 
 
 class InvitationCreate(_Given):
-    """For whom, and for how long."""
+    """The role that the new account will have, and the invitation's lifetime."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"role": "analyst", "expires_in_hours": 72}})
 
@@ -217,7 +217,7 @@ class InvitationCreate(_Given):
 
 
 class RegisterRequest(_Given):
-    """A new account for who asks."""
+    """The registration of a new account by its owner."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"name": "alice", "password": _PASSWORD, "invitation": _SECRET}}
@@ -229,7 +229,7 @@ class RegisterRequest(_Given):
 
 
 class SetPasswordRequest(_Given):
-    """A password for who was given a secret."""
+    """A new password, set with a one-time secret."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"secret": _SECRET, "password": _PASSWORD}})
 
@@ -239,7 +239,7 @@ class SetPasswordRequest(_Given):
 
 
 class PasswordUpdate(_Given):
-    """Another password for who knows the present one."""
+    """A new password, set with the current one."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"current_password": _PASSWORD, "new_password": "paper boat in winter"}}
@@ -252,7 +252,7 @@ class PasswordUpdate(_Given):
 
 
 class TotpCreate(_Given):
-    """The password, once more."""
+    """The account's password, as a confirmation."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"password": _PASSWORD}})
 
@@ -260,7 +260,7 @@ class TotpCreate(_Given):
 
 
 class ConfirmRequest(_Given):
-    """The password once more, and a code where the account has an authenticator."""
+    """The account's password as a confirmation, and a code where the account has an authenticator."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"password": _PASSWORD}})
 
@@ -269,7 +269,7 @@ class ConfirmRequest(_Given):
 
 
 class TotpRequest(_Given):
-    """The password and a code, once more."""
+    """The account's password and a code, as a confirmation."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"password": _PASSWORD, "totp": "492039"}})
 

@@ -1,4 +1,4 @@
-"""What the session routes say, as JSON: never a token, nor a digest of one."""
+"""The JSON bodies and queries of the session routes. None contains a token or a digest of one."""
 
 from uuid import UUID
 
@@ -22,7 +22,7 @@ _COUNTS: JsonDict = {"sessions": 3, "api_tokens": 2, "links": 1, "grants": 0, "i
 
 
 class SessionOut(BaseModel):
-    """A sign-in that is good."""
+    """A live session."""
 
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
@@ -54,13 +54,13 @@ class SessionPage(ItemPage[SessionOut]):
 
 
 class SessionQuery(PageQuery):
-    """Whose sessions, and which page of them."""
+    """The account and the page of a listing of sessions."""
 
     owner_id: UUID | None = Field(None, description="Another user's, for administrators and auditors.")
 
 
 class RevokedOut(BaseModel):
-    """How many of each kind were revoked."""
+    """The number of revoked credentials and rights, by kind."""
 
     model_config = ConfigDict(json_schema_extra={"example": _COUNTS})
 

@@ -1,4 +1,4 @@
-"""What the token endpoint takes, for the document, and what it says."""
+"""The request form and the response of the token endpoint. The form's schema is for the OpenAPI document only."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What the link routes say and take, as JSON. A secret is in one answer, once; a password's hash in none."""
+"""The JSON bodies of the link routes. Only the response to a creation contains a secret; none has a password hash."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -47,7 +47,7 @@ Password = Annotated[
 
 
 class DownloadLinkCreate(BaseModel):
-    """A link to be made: to files of one place (`file_ids`), or to whatever lies in a case (`case_id`)."""
+    """A new download link: to chosen files of one case or inbox (`file_ids`), or to all files of a case (`case_id`)."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -93,7 +93,7 @@ class DownloadLinkCreate(BaseModel):
 
 
 class UploadLinkCreate(BaseModel):
-    """A link to be made: to hand in, and nothing else."""
+    """A new upload link. It allows uploads only."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -157,7 +157,7 @@ class LinkOut(BaseModel):
 
 
 class LinkCreated(LinkOut):
-    """A link that was just made."""
+    """A new link with its secret, which is shown this once."""
 
     model_config = ConfigDict(json_schema_extra={"example": {**_LINK, "secret": "prl_7h1s1sn0t0ne…"}})
 

@@ -1,4 +1,7 @@
-"""What whoever holds a link says and is told, as JSON: no id but of what can be downloaded, no name of anybody."""
+"""The JSON bodies and queries of the shared routes, for callers without an account.
+
+They contain no id except those of downloadable files, and no name of a person.
+"""
 
 from uuid import UUID
 
@@ -36,7 +39,7 @@ class RedeemRequest(BaseModel):
 
 
 class LinkTokenOut(BaseModel):
-    """A token for the shared routes."""
+    """A link session's token, for the shared routes."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -50,7 +53,7 @@ class LinkTokenOut(BaseModel):
 
 
 class SharedFileOut(BaseModel):
-    """A file that can be downloaded."""
+    """A file that the link offers for download."""
 
     model_config = ConfigDict(json_schema_extra={"example": _FILE})
 
@@ -67,7 +70,7 @@ class SharedFileOut(BaseModel):
 
 
 class ReceiptOut(BaseModel):
-    """What arrived. It can be shown to whoever asked for it."""
+    """The receipt of an upload, for the sender to show to the link's creator."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -91,7 +94,7 @@ class ReceiptOut(BaseModel):
 
 
 class SharedOut(BaseModel):
-    """What a link offers."""
+    """The files that a link offers, and the uploads of this link session."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -137,7 +140,7 @@ class SharedOut(BaseModel):
 
 
 class SharedQuery(BaseModel):
-    """Which page of what is offered."""
+    """The page of the offered files."""
 
     model_config = ConfigDict(extra="forbid")
 

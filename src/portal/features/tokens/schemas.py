@@ -1,4 +1,4 @@
-"""What the token routes say and take, as JSON. A secret is in one answer, once."""
+"""The JSON bodies and queries of the API token routes. Only the response to a creation contains a secret."""
 
 import re
 from enum import StrEnum
@@ -15,7 +15,7 @@ from portal.web.fields import Moment, Readable
 from portal.web.pages import ItemPage, PageQuery, page_example
 
 MAX_HOURS = 366 * 24
-_MAPPED_BITS = 96  # of ::ffff:0:0/96, behind which an address of IPv4 is written
+_MAPPED_BITS = 96  # the prefix length of ::ffff:0:0/96, the IPv4-mapped addresses
 _EXAMPLE: JsonDict = {
     "id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
     "name": "collector on FIN-7",
@@ -34,8 +34,8 @@ _WRITTEN = re.compile(r"[0-9A-Fa-f.:]{2,45}(/[0-9.]{1,15})?", re.ASCII)
 
 
 def _network(value: object) -> IPv4Network | IPv6Network:
-    if not isinstance(value, str):  # the library would take a number, or false, for an address
-        raise ValueError("write the network as text: 192.0.2.0/24")  # noqa: TRY004  # what pydantic takes for a refusal
+    if not isinstance(value, str):  # ip_network accepts numbers, and even False
+        raise ValueError("write the network as text: 192.0.2.0/24")  # noqa: TRY004  # pydantic expects it
     try:
         network = ip_network(value if _WRITTEN.fullmatch(value) else "", strict=False)
     except ValueError:
@@ -46,7 +46,7 @@ def _network(value: object) -> IPv4Network | IPv6Network:
 
 
 def _plain(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
-    """Addresses of IPv4 are judged as such, however they are written: so are networks of them."""
+    """An IPv4-mapped IPv6 network as its IPv4 network: callers' addresses are compared in that form."""
     mapped = None if isinstance(network, IPv4Network) else network.network_address.ipv4_mapped
     bits = network.prefixlen - _MAPPED_BITS
     return network if mapped is None or bits < 0 else IPv4Network((mapped, bits))
@@ -61,7 +61,7 @@ Network = Annotated[
 
 
 class TokenPermission(StrEnum):
-    """What an API token may be used for: every permission but those that a sign-in alone has."""
+    """A permission of an API token. The permissions that only a sign-in can have are missing."""
 
     FILES_READ = Permission.FILES_READ
     FILES_UPLOAD = Permission.FILES_UPLOAD
@@ -73,7 +73,7 @@ class TokenPermission(StrEnum):
 
 
 class ApiTokenCreate(BaseModel):
-    """A token to be made."""
+    """A new API token."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -103,7 +103,7 @@ class ApiTokenCreate(BaseModel):
 
 
 class ApiTokenOut(BaseModel):
-    """A token, without its secret."""
+    """An API token, without its secret."""
 
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
@@ -124,7 +124,7 @@ class ApiTokenOut(BaseModel):
 
 
 class ApiTokenCreated(ApiTokenOut):
-    """A token that was just made."""
+    """A new API token with its secret, which is shown this once."""
 
     model_config = ConfigDict(json_schema_extra={"example": {**_EXAMPLE, "token": "prt_7h1s1sn0t0ne…"}})
 
@@ -136,13 +136,13 @@ class ApiTokenCreated(ApiTokenOut):
 
 
 class ApiTokenPage(ItemPage[ApiTokenOut]):
-    """One page of a user's tokens, newest first."""
+    """One page of a user's API tokens, newest first."""
 
     model_config = page_example(_EXAMPLE)
 
 
 class ApiTokenQuery(PageQuery):
-    """Whose tokens, and which page of them."""
+    """The account and the page of a listing of API tokens."""
 
     owner_id: UUID | None = Field(None, description="Another user's, for administrators and auditors.")
 
