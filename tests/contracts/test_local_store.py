@@ -1,8 +1,11 @@
-"""What only files have: modes, links, full disks, the order of fsyncs, descriptors."""
+"""What only files have: modes, links, limits, identity, descriptors.
+
+What the system may do to them (calls that fail, disks that are full, power cuts, the order of fsync and rename) is
+proven at the system call: `reliability/test_io_faults`, `test_full_disk`, `test_short_writes`, `test_crash_states` and
+`test_order`.
+"""
 
 import asyncio
-import errno
-import fcntl
 import os
 import resource
 import shutil
@@ -11,23 +14,19 @@ import socket
 import stat
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any
 
-import aiofiles.os
 import anyio
 import pytest
 
-from portal.backends.blobs import local
 from portal.backends.blobs.base import BlobMissing, StoreAway
-from portal.backends.blobs.blockfile import BlockFile
 from portal.backends.blobs.local import LocalStore
 from portal.core import tasks
-from portal.core.errors import PortalError, StorageFull
+from portal.core.errors import StorageFull
 from portal.core.ids import new_id
 
 from .pieces import write
@@ -81,13 +80,6 @@ def open_descriptors() -> int:
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
-
-
-def failing(number: int) -> Callable[..., NoReturn]:
-    def fail(*_: object, **__: object) -> NoReturn:
-        raise OSError(number, os.strerror(number))
-
-    return fail
 
 
 async def test_every_folder_is_the_owners_alone(store: LocalStore, root: Root) -> None:
@@ -221,57 +213,6 @@ async def test_files_that_are_no_keys_are_not_listed(store: LocalStore, root: Ro
     assert [key async for key in store.list()] == [KEY]
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-async def test_no_room_for_a_new_file(store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    monkeypatch.setattr(local, "BlockFile", failing(number))
-    with pytest.raises(StorageFull):
-        await store.create(KEY)
-
-
-@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EROFS, errno.EMFILE, errno.ENOENT])
-async def test_a_store_that_takes_no_files(store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    monkeypatch.setattr(local, "BlockFile", failing(number))
-    with pytest.raises(StoreAway):
-        await store.create(KEY)
-
-
-class FullFile(BlockFile):
-    """Its descriptor is that of the kernel's full device."""
-
-    def __init__(self, path: Path, piece: int) -> None:
-        super().__init__(path, piece)
-        device = os.open("/dev/full", os.O_WRONLY)
-        os.dup2(device, self._descriptor, inheritable=False)
-        os.close(device)
-
-
-@pytest.fixture
-def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every new file is the kernel's full device, under a name in the store."""
-    monkeypatch.setattr(local, "BlockFile", FullFile)
-
-
-@pytest.mark.usefixtures("full_disk")
-async def test_a_disk_that_is_full_at_a_write(store: LocalStore, root: Root) -> None:
-    writer = await store.create(KEY)
-    with pytest.raises(StorageFull):
-        await write(writer, BIG)
-    await writer.abort()
-    assert root.leftovers() == []
-    assert not await is_visible(store)
-
-
-@pytest.mark.usefixtures("full_disk")
-async def test_a_disk_that_is_full_at_the_commit(store: LocalStore, root: Root) -> None:
-    writer = await store.create(KEY)
-    await write(writer, b"held in a buffer until then")
-    with pytest.raises(StorageFull):
-        await writer.commit()
-    assert not await is_visible(store)
-    await store.delete(KEY)
-    assert root.leftovers() == []
-
-
 @pytest.fixture
 def small_files_only() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -291,40 +232,6 @@ async def test_a_file_over_the_systems_limit(store: LocalStore, root: Root) -> N
         assert root.leftovers() == []
     await put(store, bytes(100_000))
     assert await fetch(store) == bytes(100_000)
-
-
-async def test_a_read_that_fails_in_the_middle(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    await put(store)
-    monkeypatch.setattr(local, "_open_regular", lambda *_: os.open("/proc/self/mem", os.O_RDONLY))  # its page 0 is EIO
-    with pytest.raises(StoreAway):
-        await fetch(store)
-
-
-@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EMFILE, errno.ESTALE])
-async def test_a_store_that_gives_no_files(store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    await put(store)
-    monkeypatch.setattr(local, "_open_regular", failing(number))
-    with pytest.raises(StoreAway):
-        await fetch(store)
-
-
-async def test_a_store_that_tells_nothing(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    await put(store)
-    for name in ("stat", "listdir"):
-        monkeypatch.setattr(aiofiles.os, name, failing(errno.EIO))
-    with pytest.raises(StoreAway):
-        await store.stat(KEY)
-    with pytest.raises(StoreAway):
-        [key async for key in store.list()]
-
-
-async def test_a_store_that_deletes_nothing(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    await put(store)
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", failing(errno.EROFS))
-        with pytest.raises(StoreAway):
-            await store.delete(KEY)
-    assert await fetch(store) == b"whole"
 
 
 async def test_a_store_without_its_folder_is_away(store: LocalStore, root: Root, tmp_path: Path) -> None:
@@ -398,211 +305,12 @@ async def test_a_store_whose_folder_cannot_be_made_is_away(tmp_path: Path) -> No
         await LocalStore(tmp_path / "file" / "store").found(new_id())
 
 
-class Disk:
-    """Tells what reaches the disk, in order; fsync fails for what `broken` names."""
-
-    def __init__(self, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.told: list[str] = []
-        self.broken: set[str] = set()
-        self._root = root
-        really_fsync, really_rename, really_unlink = os.fsync, Path.rename, Path.unlink
-
-        def fsync(descriptor: int) -> None:
-            name = self._name(Path(f"/proc/self/fd/{descriptor}").readlink())
-            self.told.append(f"fsync {name}")
-            if name in self.broken:
-                raise OSError(errno.EIO, "some pages were lost")
-            really_fsync(descriptor)
-
-        def rename(source: Path, target: Path) -> Path:
-            self.told.append(f"rename {self._name(source)} {self._name(target)}")
-            return really_rename(source, target)
-
-        def unlink(path: Path, *, missing_ok: bool = False) -> None:
-            really_unlink(path, missing_ok=missing_ok)
-            self.told.append(f"unlink {self._name(path)}")
-
-        monkeypatch.setattr(os, "fsync", fsync)
-        monkeypatch.setattr(Path, "rename", rename)
-        monkeypatch.setattr(Path, "unlink", unlink)
-
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self._root.path.parent).as_posix().replace(KEY, "KEY")
-
-
-@pytest.fixture
-def disk(store: LocalStore, root: Root, monkeypatch: pytest.MonkeyPatch) -> Disk:
-    """Told of nothing that `store` did before."""
-    del store
-    return Disk(root, monkeypatch)
-
-
-async def test_a_blob_is_on_disk_before_its_name_and_its_name_before_commit_returns(
-    store: LocalStore, disk: Disk
-) -> None:
-    await put(store)
-    assert disk.told == [
-        "fsync store/tmp/KEY",
-        "rename store/tmp/KEY store/blobs/ef/KEY",
-        "fsync store/blobs/ef",
-        "fsync store/tmp",
-    ]
-
-
-async def test_everything_written_has_reached_the_file_when_it_is_synced(
-    store: LocalStore, root: Root, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sizes = []
-    monkeypatch.setattr(
-        os, "fsync", lambda descriptor: sizes.append((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size))
-    )
-    writer = await store.create(KEY)
-    number = root.unfinished.stat().st_ino
-    await write(writer, BIG)
-    await write(writer, b"and a little that a buffer may hold")
-    await writer.commit()
-    assert sizes[0] == (number, len(BIG) + 35)
-
-
-async def test_a_deleted_name_is_gone_from_the_disk_too(store: LocalStore, root: Root, disk: Disk) -> None:
-    await put(store)
-    root.unfinished.touch()
-    disk.told.clear()
-    await store.delete(KEY)
-    assert disk.told == [
-        "unlink store/tmp/KEY",
-        "fsync store/tmp",
-        "unlink store/blobs/ef/KEY",
-        "fsync store/blobs/ef",
-    ]
-
-
-async def test_a_name_that_is_gone_already_is_gone_from_the_disk_too(store: LocalStore, root: Root, disk: Disk) -> None:
-    await put(store)
-    disk.broken = {"store/blobs/ef"}
-    with pytest.raises(StoreAway):
-        await store.delete(KEY)
-    assert not root.blob.exists()
-    disk.broken = set()
-    disk.told.clear()
-    await store.delete(KEY)
-    assert [told for told in disk.told if told.startswith("fsync")] == ["fsync store/tmp", "fsync store/blobs/ef"]
-
-
 async def test_a_store_without_its_folder_has_deleted_nothing(store: LocalStore, root: Root, tmp_path: Path) -> None:
     await put(store)
     root.path.rename(tmp_path / "unmounted")
     with pytest.raises(StoreAway):
         await store.delete(KEY)
     (tmp_path / "unmounted").rename(root.path)
-    assert await fetch(store) == b"whole"
-
-
-async def test_new_folders_are_on_disk_before_the_first_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = Root(tmp_path / "other")
-    disk = Disk(root, monkeypatch)
-    await LocalStore(root.path).found(new_id())
-    synced = [told for told in disk.told if told.startswith("fsync")]
-    assert set(synced) >= {"fsync other/blobs", "fsync other", "fsync ."}
-    assert synced[-1] == "fsync other"  # its id
-
-
-async def test_a_failed_fsync_gives_the_blob_up_and_is_not_tried_again(
-    store: LocalStore, root: Root, disk: Disk
-) -> None:
-    disk.broken = {"store/tmp/KEY"}
-    with pytest.raises(StoreAway):
-        await put(store)
-    assert disk.told == ["fsync store/tmp/KEY", "unlink store/tmp/KEY"]
-    assert not await is_visible(store)
-    with pytest.raises(BlobMissing):
-        await fetch(store)
-    assert root.leftovers() == []
-
-
-async def test_a_blob_whose_folder_could_not_be_synced_was_never_promised(store: LocalStore, disk: Disk) -> None:
-    disk.broken = {"store/blobs/ef"}
-    with pytest.raises(StoreAway):
-        await put(store)
-    assert disk.told[-1] == "fsync store/blobs/ef"
-    disk.broken = set()
-    await store.delete(KEY)
-    assert not await is_visible(store)
-
-
-async def fails(store: LocalStore) -> None:
-    """Every verb once; what fails, fails."""
-    writers = []
-    for _ in range(2):
-        try:
-            writer = await store.create(KEY)
-            writers.append(writer)
-            await write(writer, BIG)
-            await writer.commit()
-        except PortalError:
-            pass
-    for writer in writers:
-        await writer.abort()
-    for use in (fetch(store), store.delete(KEY), store.check()):
-        await asyncio.gather(use, return_exceptions=True)
-
-
-BREAKS: dict[str, tuple[object, str, object]] = {
-    "fstat": (local, "stat", SimpleNamespace(S_ISREG=failing(errno.EIO))),
-    "nothing": (os, "getpid", os.getpid),
-    "create": (local, "BlockFile", failing(errno.ENOSPC)),
-    "write": (local, "BlockFile", FullFile),
-    "direct": (fcntl, "fcntl", failing(errno.EIO)),
-    "fsync": (os, "fsync", failing(errno.EIO)),
-    "rename": (Path, "rename", failing(errno.EIO)),
-    "open": (local, "_open_regular", failing(errno.EIO)),
-    "read": (local, "_open_regular", lambda *_: os.open("/proc/self/mem", os.O_RDONLY)),
-    "unlink": (Path, "unlink", failing(errno.EIO)),
-}
-
-
-@pytest.mark.parametrize("broken", BREAKS)
-async def test_no_failure_leaves_a_descriptor_open(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch, broken: str
-) -> None:
-    monkeypatch.setattr(*BREAKS[broken])
-    await fails(store)
-    before = open_descriptors()
-    for _ in range(5):
-        await fails(store)
-    assert open_descriptors() == before
-
-
-class Door:
-    """Opens files only when told to."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, opener: str) -> None:
-        self._loop, self._really = asyncio.get_running_loop(), getattr(local, opener)
-        self.knocked, self.open = asyncio.Event(), threading.Event()
-        monkeypatch.setattr(local, opener, self._open)
-
-    def _open(self, *arguments: object) -> object:
-        self._loop.call_soon_threadsafe(self.knocked.set)
-        self.open.wait(30)
-        return self._really(*arguments)
-
-
-async def test_a_create_that_is_cancelled_while_its_file_is_being_opened_leaves_nothing(
-    store: LocalStore, root: Root, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await put(store)
-    await store.delete(KEY)
-    before, door = open_descriptors(), Door(monkeypatch, "BlockFile")
-    creating = asyncio.create_task(store.create(KEY))
-    await door.knocked.wait()
-    creating.cancel()
-    await asyncio.sleep(0)
-    door.open.set()
-    with pytest.raises(asyncio.CancelledError):
-        await creating
-    assert root.leftovers() == []
-    assert open_descriptors() == before
-    await put(store)
     assert await fetch(store) == b"whole"
 
 
@@ -616,21 +324,6 @@ async def test_a_create_that_is_cancelled_at_any_time_leaves_nothing(store: Loca
     if not isinstance(result, BaseException):  # it was quicker
         await result.abort()
     assert root.leftovers() == []
-
-
-async def test_a_get_that_is_cancelled_while_its_file_is_being_opened_closes_it(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await put(store)
-    before, door = open_descriptors(), Door(monkeypatch, "_open_regular")
-    getting = asyncio.create_task(fetch(store))
-    await door.knocked.wait()
-    getting.cancel()
-    await asyncio.sleep(0)
-    door.open.set()
-    with pytest.raises(asyncio.CancelledError):
-        await getting
-    assert open_descriptors() == before
 
 
 async def test_a_reader_in_a_scope_that_is_cancelled_closes_its_file(store: LocalStore) -> None:
@@ -676,6 +369,72 @@ async def test_a_reader_that_is_cancelled_leaves_the_file_to_the_thread_that_rea
     await tasks.drain()
     assert read == [b"wh", b"ole"]
     assert open_descriptors() == before
+
+
+class Door(ThreadPoolExecutor):
+    """Threads that keep what they did to themselves until the door is open."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.done, self.open = threading.Event(), threading.Event()
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        def held() -> Any:
+            result = work(*arguments, **named)
+            self.done.set()
+            self.open.wait(30)
+            return result
+
+        return super().submit(held)
+
+
+def closed_door() -> Door:
+    """What runs in a thread from now on is done, and not told."""
+    made = Door()
+    asyncio.get_running_loop().set_default_executor(made)
+    return made
+
+
+async def cancelled(work: Awaitable[object], door: Door) -> None:
+    """Begin, and be cancelled when a thread has done its part and nobody knows it yet."""
+    working = asyncio.ensure_future(work)
+    with ThreadPoolExecutor(1) as waiter:
+        await asyncio.wrap_future(waiter.submit(door.done.wait, 30))
+    working.cancel()
+    await asyncio.sleep(0)
+    door.open.set()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+
+
+async def test_a_create_that_is_cancelled_while_its_file_is_being_opened_leaves_nothing(
+    store: LocalStore, root: Root
+) -> None:
+    before = open_descriptors()
+    await cancelled(store.create(KEY), closed_door())
+    assert root.leftovers() == []
+    assert open_descriptors() == before
+    await put(store)
+    assert await fetch(store) == b"whole"
+
+
+async def test_a_get_that_is_cancelled_while_its_file_is_being_read_closes_it(store: LocalStore) -> None:
+    await put(store, BIG)
+    before = open_descriptors()
+    await cancelled(fetch(store), closed_door())
+    await tasks.drain()
+    assert open_descriptors() == before
+
+
+async def test_the_folders_of_a_new_store_are_on_disk_before_its_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(Path(f"/proc/self/fd/{number}").readlink().name))
+    await LocalStore(tmp_path / "other").found(new_id())
+    at = next(n for n, name in enumerate(synced) if name.startswith(".store.json"))
+    assert set(synced[:at]) == {"blobs", "other", tmp_path.name}
+    assert synced[at + 1 :] == ["other"]
 
 
 class Pool(ThreadPoolExecutor):

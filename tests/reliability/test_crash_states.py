@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from portal.backends.blobs import local
+from portal.backends.blobs import local_folders
 
 from ..e2e.conftest import MakePortal, Served
 from . import invariants, strace
@@ -229,6 +229,6 @@ def test_no_power_cut_after_a_kill_and_a_sweep_loses_or_leaves_anything(
 def test_a_sweep_that_syncs_no_folder_leaves_what_it_removed(
     portal: Served, recording: Recording, sweeping: list[Step], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_sync_folder", lambda _: None)
+    monkeypatch.setattr(local_folders, "sync_folder", lambda _: None)
     with pytest.raises(AssertionError):
         list(after_kills(portal, recording, sweeping))

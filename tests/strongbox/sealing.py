@@ -131,7 +131,7 @@ class LyingStore(MemoryStore):
 
 async def holds_nothing(store: BlobStore) -> bool:
     """No blob, and no beginning of one."""
-    unfinished = list((store._root / "tmp").iterdir()) if isinstance(store, LocalStore) else []
+    unfinished = list((store.folders.root / "tmp").iterdir()) if isinstance(store, LocalStore) else []
     return unfinished == [] and [key async for key in store.list()] == []
 
 

@@ -1,0 +1,106 @@
+"""Reading spans of one file, some mebibytes for each call into a thread. Comes in: a path and spans. Leaves: results.
+
+`read` is a generator that runs in threads, one step a call; `results` takes the steps on the event loop, and closes the
+file whatever becomes of its caller.
+"""
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from portal.backends.blobs.base import BlobMissing, ByteSpan
+from portal.core.errors import IntegrityError
+from portal.core.tasks import shielded
+
+_PIECE = 2 << 20  # two segments; a call into a thread reads about as much
+_T = TypeVar("_T")
+
+
+async def results(
+    pieces: Generator[list[_T], None, list[_T]], errors: AbstractContextManager[None]
+) -> AsyncGenerator[_T, None]:
+    """What `read` yields, one result after the other. `errors` says what those mean that it raises."""
+    loop = asyncio.get_running_loop()
+    reading, more = None, True
+    with errors:
+        try:
+            while more:
+                reading = loop.run_in_executor(None, _advance, pieces)
+                used, more = await asyncio.shield(reading)
+                for piece in used:
+                    yield piece
+        finally:
+            if more:
+                await shielded(_close_behind(reading, pieces))  # a cancelled scope would cancel this too
+
+
+def read(
+    path: Path, spans: Sequence[ByteSpan], use: Callable[[memoryview], _T], size: int | None
+) -> Generator[list[_T], None, list[_T]]:
+    """What `use` makes of the pieces: a list for each call into a thread, the last one returned when all is closed."""
+    left = sum(length for _, length in spans)
+    room, used, pause = memoryview(bytearray(min(left, _PIECE))), [], left - _PIECE
+    descriptor = _open_regular(path, size)
+    try:
+        if pause > 0:
+            _read_ahead(descriptor)
+        for piece in _pieces(descriptor, spans, room):
+            used.append(use(piece))
+            left -= len(piece)
+            if 0 < left <= pause:
+                yield used
+                used, pause = [], left - _PIECE
+    finally:
+        os.close(descriptor)
+    return used
+
+
+def _pieces(descriptor: int, spans: Sequence[ByteSpan], room: memoryview) -> Iterator[memoryview]:
+    for start, length in spans:
+        at, end = start, start + length
+        while at < end and (count := os.preadv(descriptor, [room[: end - at]], at)):
+            yield room[:count]
+            at += count
+
+
+async def _close_behind(reading: "asyncio.Future[Any] | None", pieces: Generator[Any, None, Any]) -> None:
+    """Close once no thread reads any more: its descriptor's number may be another file's at once."""
+    if reading is not None:
+        await asyncio.wait([reading])
+    await asyncio.to_thread(pieces.close)
+
+
+def _advance(pieces: Generator[list[_T], None, list[_T]]) -> tuple[list[_T], bool]:
+    """The next results, and whether there is more to read: if not, the file is closed."""
+    try:
+        return next(pieces), True
+    except StopIteration as ended:
+        return ended.value, False
+
+
+def _open_regular(path: Path, size: int | None) -> int:
+    # O_NONBLOCK: a FIFO put in a blob's place must not hang its reader.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        _check_regular(os.fstat(descriptor), size)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_regular(found: os.stat_result, size: int | None) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise BlobMissing
+    if size not in {None, found.st_size}:
+        raise IntegrityError
+
+
+def _read_ahead(descriptor: int) -> None:
+    """From a disk it is far faster; for a little it would only fetch what nobody asked for."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
