@@ -1,1 +1,1 @@
-"""Data keys by scope: their rows, their cache, the providers that wrap them. Next: `strongbox` asks for keys."""
+"""Data keys by scope: their rows, a cache of unwrapped keys, the providers that wrap them. Next: `strongbox`."""

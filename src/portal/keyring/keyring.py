@@ -1,7 +1,7 @@
-"""The keyring: which data key belongs to which scope, unwrapped for at most five minutes.
+"""The keyring: the data key of each scope. Unwrapped keys are cached for at most five minutes.
 
-Comes in: a scope, or the id of a data key and the scope its file belongs to now. Leaves: a `DataKey`. A key is used
-only after its row was committed and came back from the provider once, so no file is ever sealed under a key that
+Comes in: a scope; or the id of a data key, with the scope that its file belongs to now. Leaves: a `DataKey`. A new key
+is used only after its row was committed and the provider has unwrapped it once: no file is ever sealed under a key that
 only this process knows.
 """
 
@@ -27,15 +27,15 @@ from portal.keyring import repository
 from portal.keyring.repository import WrappedDataKey
 
 CACHE_SECONDS = 300
-ROW_SECONDS = 1.0  # how long a key's row is taken for what it still says: a busy second asks once
+ROW_SECONDS = 1.0  # how long a key's row is cached: at most one query a second for each key
 CACHE_ENTRIES = 1_000
-ANSWER_SECONDS = 30  # a provider that says nothing for so long is away
-MAX_AGE = timedelta(days=365)  # an older key still opens, but seals no more
+ANSWER_SECONDS = 30  # a provider that does not answer within this time counts as unavailable
+MAX_AGE = timedelta(days=365)  # an older key still opens files, but seals no new ones
 
 
 @dataclass(frozen=True, slots=True)
 class DataKey:
-    """An unwrapped data key, for one scope."""
+    """An unwrapped data key (32 bytes) of one scope."""
 
     id: UUID
     scope: str
@@ -47,7 +47,7 @@ _CacheKey = tuple[str, str, UUID, bytes]
 
 
 class _Rows:
-    """Wrapped keys as their rows said less than a second ago, by scope or by id."""
+    """A cache of wrapped keys, by scope or by id. A row is valid for `ROW_SECONDS` after it was read."""
 
     def __init__(self) -> None:
         self._kept: dict[str | UUID, tuple[float, WrappedDataKey]] = {}
@@ -64,7 +64,10 @@ class _Rows:
 
 
 class Keyring:
-    """Safe for concurrent use by the tasks of one event loop."""
+    """Creates, unwraps and caches data keys. Safe for concurrent use by the tasks of one event loop.
+
+    The first of `providers` wraps new keys; the others unwrap keys that they wrapped earlier.
+    """
 
     def __init__(self, database: Database, providers: Sequence[KeyProvider]) -> None:
         self._database = database
@@ -75,7 +78,10 @@ class Keyring:
         self._opened_at = clock.now()
 
     async def active(self, scope: str) -> DataKey:
-        """The key that seals for `scope`, made on first use. Raises KeyProviderError, DatabaseAway."""
+        """The key that seals new files of `scope`. It is created on first use, and replaced when it is too old.
+
+        Raises KeyProviderError, DatabaseAway.
+        """
         row = self._rows.get(scope)
         if row is None:
             async with self._database.read() as connection:
@@ -86,9 +92,9 @@ class Keyring:
         return await self._unwrapped(row, scope)
 
     async def get(self, data_key_id: UUID, scope: str) -> DataKey:
-        """The key that opens. `scope` is where the file belongs now, never what the key's row says.
+        """The key with this id, to open a file. `scope` is the file's present scope, never the one in the key's row.
 
-        Raises IntegrityError where there is no such key for that scope, KeyProviderError, DatabaseAway.
+        Raises IntegrityError if there is no such key in that scope; KeyProviderError, DatabaseAway.
         """
         row = self._rows.get(data_key_id)
         if row is None:
@@ -101,22 +107,26 @@ class Keyring:
 
     @property
     def provider_key_ids(self) -> tuple[str, ...]:
-        """The master keys that are configured; the first wraps."""
+        """The ids of the configured master keys; the first one wraps new keys."""
         return tuple(self._providers)
 
     async def rewrap(self, row: WrappedDataKey) -> WrappedDataKey:
-        """The same data key, wrapped by the first provider; nothing is stored. It seals no more: a data key that was
-        ever wrapped by another may be known to a thief of that one. Raises KeyProviderError.
+        """The same data key, wrapped by the first provider. Nothing is stored.
+
+        The returned row is retired: it seals no new files, because a thief of an earlier master key may know the data
+        key. Raises KeyProviderError, also if the new wrap does not unwrap again.
         """
         data_key, provider = await self._unwrap(row, row.scope), self._sealing_provider
         wrapped = await _in_time(provider.wrap(data_key.key, Binding(row.id, row.scope)))
         retired_at = row.retired_at or clock.now()
         rewrapped = replace(row, provider_key_id=provider.key_id, wrapped=wrapped, retired_at=retired_at)
-        await self._unwrap(rewrapped, row.scope)  # it opens, or the old wrap stays
+        await self._unwrap(rewrapped, row.scope)  # the new wrap must open, or the caller keeps the old one
         return rewrapped
 
     async def check(self) -> None:
-        """Raises KeyProviderError unless every provider answers and, where there is a data key, gives it."""
+        """Raises KeyProviderError unless every provider answers, and the data key for files without a case, if there
+        is one, can be unwrapped. Raises DatabaseAway.
+        """
         for provider in self._providers.values():
             await _in_time(provider.check())
         async with self._database.read() as connection:
@@ -132,10 +142,10 @@ class Keyring:
             await provider.aclose()
 
     def _is_worn(self, row: WrappedDataKey) -> bool:
-        """Whether a key seals no more: it is too old, or wrapped under a master key that does not come first any more.
+        """Whether a key must be replaced: it is too old, or its master key is configured but no longer the first.
 
-        One made since this keyring was opened stays: it is from a process that has another master key first, and the
-        two would replace each other's for ever.
+        A key younger than this keyring is not replaced for its master key: a process with another order of master keys
+        created it, and the two processes would replace each other's keys for ever.
         """
         first = self._sealing_provider.key_id
         moved = row.provider_key_id in self._providers and row.provider_key_id != first
@@ -161,14 +171,17 @@ class Keyring:
         return active
 
     async def _unwrapped(self, row: WrappedDataKey, scope: str) -> DataKey:
-        """One call to the provider for any number of waiters; a failure is not remembered."""
+        """The unwrapped key, from the cache or the provider. Concurrent callers share one call to the provider.
+
+        A failed call is not cached.
+        """
         key = (row.provider_key_id, scope, row.id, sha256(row.wrapped).digest())
         expires, task = self._cache.get(key, (0.0, None))
         if task is None or time.monotonic() >= expires:
             task = asyncio.create_task(self._unwrap(row, scope))
             task.add_done_callback(lambda done: self._forget_failed(key, done))
             self._remember(key, task)
-        return await asyncio.shield(task)  # a waiter that leaves does not take the others' answer with it
+        return await asyncio.shield(task)  # a cancelled caller does not cancel the call for the others
 
     def _forget_failed(self, key: _CacheKey, task: asyncio.Task[DataKey]) -> None:
         failed = task.cancelled() or task.exception() is not None

@@ -12,7 +12,7 @@ _ACTIVE = text("retired_at IS NULL")
 
 
 class DataKeyRow(SQLModel, table=True):
-    """`check_value` tells a provider's wrong answer from damage to files."""
+    """A wrapped data key. `check_value` distinguishes a wrong key from the provider from damaged files."""
 
     __tablename__ = "data_keys"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""Statements on `data_keys`. Comes in: the caller's connection. Leaves: frozen rows."""
+"""Statements on the `data_keys` table. Each takes the caller's connection; reads return `WrappedDataKey` rows."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +15,7 @@ from portal.keyring.models import DataKeyRow
 
 @dataclass(frozen=True, slots=True)
 class WrappedDataKey:
-    """A data key as it rests."""
+    """A row of `data_keys`: a data key as it is stored. `retired_at` is None for a key that seals new files."""
 
     id: UUID
     scope: str
@@ -32,20 +32,23 @@ _FIND = select(_keys).where(_keys.c.id == bindparam("key"))
 
 
 async def find_active(connection: AsyncConnection, scope: str) -> WrappedDataKey | None:
+    """The key of `scope` that is not retired; None if there is none."""
     return _one(await connection.execute(_ACTIVE, {"scope_": scope}))
 
 
 async def find(connection: AsyncConnection, data_key_id: UUID) -> WrappedDataKey | None:
+    """The key with this id, retired or not; None if there is none."""
     return _one(await connection.execute(_FIND, {"key": data_key_id}))
 
 
 async def add_unless_active(connection: AsyncConnection, row: WrappedDataKey) -> None:
-    """Insert `row` unless its scope has an active key already: of two at once, one stays."""
+    """Insert `row` unless its scope has an active key. Of two concurrent inserts, one succeeds."""
     values = {name: getattr(row, name) for name in WrappedDataKey.__slots__}
     await insert_unless_taken(connection, DataKeyRow, values)
 
 
 async def retire(connection: AsyncConnection, data_key_id: UUID, moment: datetime) -> None:
+    """Mark an active key as retired; a retired key keeps its time."""
     await connection.execute(
         update(_keys).where(_keys.c.id == data_key_id, _keys.c.retired_at.is_(None)).values(retired_at=moment)
     )
@@ -54,20 +57,23 @@ async def retire(connection: AsyncConnection, data_key_id: UUID, moment: datetim
 async def wrapped_by_others(
     connection: AsyncConnection, provider_key_id: str, *, after: UUID | None, limit: int
 ) -> list[WrappedDataKey]:
-    """Keys, retired ones too, that another provider than this one wrapped, by id, from behind `after`."""
+    """Keys, also retired ones, that a provider other than `provider_key_id` wrapped: at most `limit`, ordered by id.
+
+    `after` is the last id of the batch before; None for the first batch.
+    """
     wanted = select(_keys).where(_keys.c.provider_key_id != provider_key_id).order_by(_keys.c.id).limit(limit)
     found = await connection.execute(wanted if after is None else wanted.where(_keys.c.id > after))
     return [WrappedDataKey(**row._mapping) for row in found]  # noqa: SLF001  # SQLAlchemy's public name for it
 
 
 async def count_by_provider(connection: AsyncConnection) -> dict[str, int]:
-    """How many data keys each master key wraps."""
+    """The number of data keys per master key."""
     counted = select(_keys.c.provider_key_id, func.count()).group_by(_keys.c.provider_key_id)
     return {str(name): int(count) for name, count in await connection.execute(counted)}
 
 
 async def replace_wrap(connection: AsyncConnection, old: WrappedDataKey, new: WrappedDataKey) -> bool:
-    """Whether `old` was still what its row says, and is `new` now."""
+    """Replace the wrapped key of a row by `new`. False if the row no longer contains `old`; nothing is changed then."""
     done = await connection.execute(
         update(_keys)
         .where(_keys.c.id == old.id, _keys.c.wrapped == old.wrapped)
