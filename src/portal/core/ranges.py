@@ -1,7 +1,7 @@
-"""What a reader asks of a file's bytes: conditions and one range, as a value (RFC 9110 §13 and §14).
+"""A request for file content as a value: preconditions and one byte range (RFC 9110 §13 and §14).
 
-Comes in: what `web/conditional_requests` read in headers, or nothing at all: the whole file. Leaves: a `ByteRange`,
-once the file's size and tag are known; or the refusal that RFC 9110 names.
+Comes in: headers that `web/conditional_requests` parsed, or `WHOLE_FILE`. Leaves: a `ByteRange`, once the file's size
+and ETag are known; or the error that RFC 9110 names.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from portal.core.errors import PreconditionFailed, RangeNotSatisfiable
 
 
 class NotModified(Exception):
-    """If-None-Match names what there is: the client has it already."""
+    """If-None-Match names the current ETag: the client has this content already, and the response is 304."""
 
     def __init__(self, tag: str) -> None:
         super().__init__()
@@ -20,7 +20,9 @@ class NotModified(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """Bytes [start, start + length) of a file. `partial`: a range was asked for, even where it is the whole file."""
+    """The bytes `start` to `start + length - 1` of a file. `partial` is true if a range was requested, even if that
+    range is the whole file: the response is 206 then.
+    """
 
     start: int
     length: int
@@ -29,13 +31,16 @@ class ByteRange:
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """None is a header that is absent; `*` stands among the tags as itself."""
+    """The ETags of If-Match and If-None-Match. `match` None means no If-Match header; a `*` is in the sets as `"*"`."""
 
     match: frozenset[str] | None = None
     none_match: frozenset[str] = frozenset()
 
     def judge(self, tag: str) -> None:
-        """Whether a read is answered with the bytes that have `tag`. Raises PreconditionFailed, NotModified."""
+        """Check both headers against `tag`, the current ETag. Returns if the read may go on.
+
+        Raises PreconditionFailed, NotModified.
+        """
         if self.match is not None and self.match.isdisjoint({"*", tag}):
             raise PreconditionFailed
         if not self.none_match.isdisjoint({"*", tag}):
@@ -44,9 +49,11 @@ class Preconditions:
 
 @dataclass(frozen=True, slots=True)
 class RangeRequest:
-    """`first` and `last` are positions, `suffix` counts from the end: at most one of `first` and `suffix` is set.
+    """The preconditions and the range of a request for file content. All positions are bytes.
 
-    A range counts for the bytes with the tag `if_range` alone, where it is set; for all others the whole file is meant.
+    `bytes=5-9` is `first` 5 and `last` 9, both included; `bytes=5-` has no `last`; `bytes=-9` is `suffix` 9, the last 9
+    bytes. Without `first` and `suffix`, the whole file is requested. If `if_range` is set and is not the current ETag,
+    the range is ignored: the whole file is sent.
     """
 
     preconditions: Preconditions = Preconditions()
@@ -56,7 +63,10 @@ class RangeRequest:
     if_range: str | None = None
 
     def resolve(self, size: int, tag: str) -> ByteRange:
-        """The bytes of a file of that size and tag. Raises NotModified, PreconditionFailed, RangeNotSatisfiable."""
+        """The range of a file with `size` bytes and the ETag `tag`.
+
+        Raises PreconditionFailed, NotModified; RangeNotSatisfiable if no byte of the file is in the range.
+        """
         self.preconditions.judge(tag)
         whole = self.first is None and self.suffix is None
         if whole or self.if_range not in {None, tag}:

@@ -1,7 +1,8 @@
-"""HTTP plumbing any feature may use: errors, middleware, limits, bodies, multipart, streaming, conditions, documents, …
+"""HTTP plumbing for every feature: errors, middleware, rate limits, bodies, multipart, streaming, conditional requests,
+the OpenAPI document.
 
-Knows no feature. Pure ASGI throughout: Starlette's BaseHTTPMiddleware would turn a download that broke in the middle
-into one that ended well.
+It imports no feature. All middleware is pure ASGI: with Starlette's BaseHTTPMiddleware, a download that broke off would
+look complete to the client.
 """
 
-API = "/api/v1"  # where every feature's routes stand
+API = "/api/v1"  # the prefix of every feature's routes

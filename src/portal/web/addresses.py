@@ -1,7 +1,7 @@
-"""Whose request it is, by address: the peer's, or the one that a trusted proxy tells.
+"""The client address of a request: the peer's, or the one that a trusted proxy reports.
 
-Comes in: a request's head. Leaves: an address as text, for rates, the throttle, networks of tokens and the log. Only
-X-Forwarded-For is read, and only from peers that PORTAL_TRUSTED_PROXIES names.
+Comes in: a request head. Leaves: an address as text, for rate limits, the sign-in throttle, the networks of tokens and
+the log. Only X-Forwarded-For is read, and only from peers that PORTAL_TRUSTED_PROXIES names.
 """
 
 import re
@@ -20,14 +20,14 @@ _log = log.get(__name__)
 
 
 class Addresses:
-    """Judges every request of one process, and says once that a proxy is not trusted."""
+    """The client addresses of one process's requests. Logs one warning if an untrusted peer sends X-Forwarded-For."""
 
     def __init__(self, trusted_proxies: Iterable[str]) -> None:
         self._trusted = [ip_network(text) for text in trusted_proxies]
         self._warned = False
 
     def of(self, scope: Scope) -> str | None:
-        """The caller's address; None where the peer has none."""
+        """The client's address; None if the peer has none (a Unix socket)."""
         if not self._warned and _has_forwarded(scope) and not _is_trusted(_peer(scope), self._trusted):
             self._warned = True
             text = "X-Forwarded-For is ignored: PORTAL_TRUSTED_PROXIES does not name this peer (docs/operate.md)"
@@ -36,7 +36,10 @@ class Addresses:
 
 
 def client_address(scope: Scope, trusted: list[Network]) -> str | None:
-    """The peer's address; behind a trusted proxy, the nearest address in X-Forwarded-For that is not trusted."""
+    """The peer's address; behind a trusted proxy, the last address in X-Forwarded-For that is not a trusted proxy.
+
+    A text that is no address ends the search: the address to its right counts.
+    """
     peer = _peer(scope)
     if peer is None or not _is_trusted(peer, trusted):
         return None if peer is None else str(peer)
@@ -44,7 +47,7 @@ def client_address(scope: Scope, trusted: list[Network]) -> str | None:
     for text in reversed(forwarded.split(",")):
         address = _address(_without_port(text.strip()))
         if address is None:
-            break  # what is not an address is believed of nobody
+            break  # a text that is no address is not trusted, whichever proxy sends it
         peer = address
         if not _is_trusted(address, trusted):
             break
@@ -60,7 +63,7 @@ def _has_forwarded(scope: Scope) -> bool:
 
 
 def _without_port(text: str) -> str:
-    """As some proxies write it: `203.0.113.7:51234`, `[2001:db8::7]:443`, `[2001:db8::7]`."""
+    """The address without port and brackets, which some proxies add: `203.0.113.7:51234`, `[2001:db8::7]:443`."""
     match = _FORWARDED.fullmatch(text)
     return text if match is None else match[1] or match[2]
 
@@ -71,8 +74,8 @@ def _address(text: str) -> Address | None:
     except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.scope_id is not None:
-        return None  # a zone may be any text, and means nothing to another machine
-    return getattr(address, "ipv4_mapped", None) or address  # a dual-stack socket's way to write IPv4
+        return None  # a zone id may be any text, and means nothing on another machine
+    return getattr(address, "ipv4_mapped", None) or address  # a dual-stack socket reports IPv4 as ::ffff:a.b.c.d
 
 
 def _is_trusted(address: Address | None, networks: list[Network]) -> bool:

@@ -1,6 +1,7 @@
-"""Request bodies: streamed with a cap, or parsed strictly. Never `UploadFile` or `request.form()`: they spool in clear.
+"""Request bodies: streamed with a size limit, or parsed strictly as JSON.
 
-Comes in: a request. Leaves: chunks as they arrive, or one JSON value that every reader reads the same way.
+Comes in: a request. Leaves: chunks as they arrive, or one JSON value without ambiguity. `UploadFile` and
+`request.form()` are never used: they spool plaintext to the disk.
 """
 
 import json
@@ -27,17 +28,17 @@ _STREAMS, _MODEL = "__streams_body__", "__body_model__"
 _Model = TypeVar("_Model", bound=BaseModel)
 _Callable = TypeVar("_Callable", bound=Callable[..., Any])
 Streaming = list[tuple[str, re.Pattern[str]]]
-"""Methods and paths."""
+"""(method, path pattern) of every route that streams its body."""
 
 
 def streams_body(endpoint: _Callable) -> _Callable:
-    """Declares at a route that it streams its body, with a cap of its own."""
+    """Decorator: declares that a route streams its body, and limits its size itself."""
     setattr(endpoint, _STREAMS, True)
     return endpoint
 
 
 def streaming_of(routes: Sequence[BaseRoute]) -> Streaming:
-    """The routes that stream their bodies, for `streams` to look into: an app's `state.streaming`."""
+    """The routes that stream their bodies. The app stores the result in `state.streaming`, where `streams` reads it."""
     return [
         (method, route.path_regex)
         for route in iter_route_contexts(routes)
@@ -53,7 +54,9 @@ def streams(scope: Scope) -> bool:
 
 
 def parses(model: type[BaseModel]) -> Callable[[_Callable], _Callable]:
-    """Declares of a dependency that it parses the body as `model`: FastAPI itself sees none."""
+    """Decorator: declares that a dependency parses the body as `model`, for the OpenAPI document. FastAPI itself cannot
+    see it.
+    """
 
     def mark(dependency: _Callable) -> _Callable:
         setattr(dependency, _MODEL, model)
@@ -63,7 +66,7 @@ def parses(model: type[BaseModel]) -> Callable[[_Callable], _Callable]:
 
 
 def parsed_by(dependant: Dependant) -> type[BaseModel] | None:
-    """The model of the body that a route, or what it depends on, parses."""
+    """The model of the body that a route or one of its dependencies parses; None if there is none."""
     for needed in dependant.dependencies:
         model: type[BaseModel] | None = getattr(needed.call, _MODEL, None) or parsed_by(needed)
         if model is not None:
@@ -72,21 +75,22 @@ def parsed_by(dependant: Dependant) -> type[BaseModel] | None:
 
 
 def announced_length(request: Request) -> int | None:
-    """The body's length in bytes, where it is known beforehand."""
+    """The Content-Length in bytes; None without one (a chunked body, for example)."""
     length = request.headers.get("content-length")
     return None if length is None else int(length)
 
 
 def refuse_announced(request: Request, limit: int) -> None:
-    """Judge Content-Length before the first byte is read. Raises TooLarge."""
+    """Check Content-Length before the first body byte is read. Raises TooLarge if it exceeds `limit` bytes."""
     if (announced_length(request) or 0) > limit:
         raise TooLarge
 
 
 async def body_chunks(request: Request, limit: int) -> AsyncIterator[Buffer]:
-    """The body as it comes; each chunk is good until the next. Raises TooLarge over `limit` bytes, ClientGone.
+    """The body in chunks as they arrive. A chunk is valid only until the next one is requested: its memory is reused.
 
-    A body that ends before its announced length is one whose client left, whatever the server makes of it.
+    Raises TooLarge over `limit` bytes; ClientGone if the client disconnects, or the body is not exactly as long as
+    Content-Length says.
     """
     size, more, announced = 0, True, announced_length(request)
     _offer_room(request)
@@ -105,14 +109,14 @@ async def body_chunks(request: Request, limit: int) -> AsyncIterator[Buffer]:
 
 
 def _offer_room(request: Request) -> None:
-    """Where the server can, it puts a large body straight into memory of ours."""
+    """Offer a buffer to the server, for bodies over 1 MiB: `web/direct` reads from the socket straight into it."""
     rooms = request.scope.get("extensions", {}).get(BUFFER_BYTES)
     if rooms is not None and (announced_length(request) or 0) > _ROOM_BYTES:
         rooms["view"] = memoryview(bytearray(_ROOM_BYTES))
 
 
 async def whole_body(request: Request) -> bytes:
-    """A body that `middleware` bounds, in one piece. Raises ClientGone."""
+    """The whole body in memory; `middleware.BodyLimit` limits its size. Raises ClientGone."""
     try:
         return await request.body()
     except ClientDisconnect:
@@ -120,9 +124,10 @@ async def whole_body(request: Request) -> bytes:
 
 
 async def json_body(request: Request, model: type[_Model]) -> _Model:
-    """The body as `model`: UTF-8, no key twice, no NaN, no lone surrogate. Raises InvalidInput, RequestValidationError.
+    """The JSON body as `model`: UTF-8, no repeated key, no NaN, no lone surrogate.
 
-    Called by a dependency that asked who is calling first: FastAPI itself would read the body before it.
+    Dependencies call it after they have authenticated the caller; FastAPI itself would read the body before that.
+    Raises UnsupportedMediaType, InvalidInput (not such JSON), RequestValidationError (not such a model), ClientGone.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")

@@ -1,7 +1,6 @@
-"""What an OpenAPI document says more than once, said once: parameters, headers, examples and answers move to
-`components`.
+"""Shared `components` of the OpenAPI document: repeated parameters, headers, examples and responses become references.
 
-Comes in: a complete document. Leaves: the same one with references, a third as long.
+Comes in: a complete document. Leaves: the same document with references, a third as long.
 """
 
 import json
@@ -10,9 +9,9 @@ from typing import Any
 
 
 def share(document: dict[str, Any]) -> None:
-    """Every header and example, the answers that refuse something, and the parameters of more than one operation.
+    """Move every header, every example, every error response and every repeated parameter to `components`.
 
-    An answer that succeeds stays with its operation.
+    A success response stays in its operation.
     """
     shelves = {kind: _Shelf(kind) for kind in ("headers", "examples", "responses", "parameters")}
     operations = [operation for methods in document["paths"].values() for operation in methods.values()]
@@ -39,7 +38,10 @@ def _written(thing: dict[str, Any]) -> str:
 
 
 class _Shelf:
-    """Equal things under one name; another thing that wants a name that is taken gets a number behind it."""
+    """One section of `components`. Equal values share one name; a different value under a taken name gets a number.
+
+    Example: `not_found`, then `not_found-2`.
+    """
 
     def __init__(self, kind: str) -> None:
         self.things: dict[str, Any] = {}
@@ -47,7 +49,7 @@ class _Shelf:
         self._names: dict[str, str] = {}
 
     def put(self, name: str, thing: dict[str, Any]) -> dict[str, Any]:
-        """The reference to it."""
+        """The `$ref` to `thing`, which is added under `name` if it is new."""
         written = name + _written(thing)
         if written not in self._names:
             numbered = (name if n == 1 else f"{name}-{n}" for n in range(1, len(self.things) + 2))

@@ -1,6 +1,6 @@
-"""Request headers that say "only if" and "only this part": ETags, If-Match, If-None-Match, Range, If-Range.
+"""Conditional and range requests (RFC 9110 §13, §14): ETags, If-Match, If-None-Match, Range, If-Range.
 
-Comes in: header texts. Leaves: plain values, or the error RFC 9110 names. All positions and lengths are bytes.
+Comes in: header texts. Leaves: plain values, or the error that RFC 9110 names. All positions and lengths are bytes.
 """
 
 import re
@@ -11,21 +11,25 @@ from portal.core.errors import InvalidInput, PreconditionFailed, PreconditionReq
 from portal.core.ranges import Preconditions, RangeRequest
 
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))", re.ASCII | re.IGNORECASE)
-_VERSION_TAG = re.compile(r'"(0|[1-9]\d{0,8})"', re.ASCII)  # as `version_tag` writes it: tags are compared as they are
+_VERSION_TAG = re.compile(r'"(0|[1-9]\d{0,8})"', re.ASCII)  # exactly as `version_tag` writes it
 _TAGS = re.compile(
     r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"([ \t]*,[ \t]*(W/)?"[\x21\x23-\x7e\x80-\xff]*")*'
 )  # RFC 9110 §8.8.3
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")', re.ASCII)
-_BLANK = " \t"  # RFC 9110 §5.6.3: other white space is none
+_BLANK = " \t"  # RFC 9110 §5.6.3: no other character counts as white space
 
 
 def version_tag(version: int) -> str:
-    """The strong ETag of a version of metadata."""
+    """The strong ETag of a metadata version: `"3"` for version 3, quotes included."""
     return f'"{version}"'
 
 
 def expected_version(if_match: str | None) -> int | None:
-    """The version that If-Match names; None for `*`. Raises PreconditionRequired, PreconditionFailed, InvalidInput."""
+    """The version that If-Match names; None for `*`, which matches any version.
+
+    Raises PreconditionRequired without the header, InvalidInput if it is not a list of ETags, PreconditionFailed if it
+    is not exactly one strong tag of a version.
+    """
     if if_match is None:
         raise PreconditionRequired
     given = if_match.strip(_BLANK)
@@ -40,7 +44,7 @@ def expected_version(if_match: str | None) -> int | None:
 
 
 def preconditions(headers: Headers) -> Preconditions:
-    """If-Match and If-None-Match (RFC 9110 §13.1): strong tags match, and for the second weak ones too."""
+    """The If-Match and If-None-Match headers (RFC 9110 §13.1). Weak tags count in If-None-Match only."""
     match, none_match = (", ".join(headers.getlist(name)).strip(_BLANK) for name in ("if-match", "if-none-match"))
     return Preconditions(
         _tags(match, weak=False) if "if-match" in headers else None,
@@ -55,7 +59,9 @@ def _tags(header: str, *, weak: bool) -> frozenset[str]:
 
 
 def range_request(headers: Headers) -> RangeRequest:
-    """What a GET asks for (RFC 9110 §14.2): more than one range, another unit or nonsense asks for the whole file."""
+    """The conditions and the range of a GET (RFC 9110 §14.2). Several ranges, another unit or a malformed Range header
+    mean the whole file.
+    """
     asked = preconditions(headers)
     match = _RANGE.fullmatch(headers.get("range", "").strip(_BLANK))
     if match is None:
