@@ -1,8 +1,8 @@
-"""Leases: a row that a process works on says until when it belongs to that process.
+"""Leases: a row that a process works on stores the time until which it belongs to that process.
 
-Comes in: the statement that renews one row. Leaves: an event that is set when the row belongs to another. A row whose
-lease has expired is taken by a compare-and-set on `expired`: of two that race for it, one has it. A pending upload, the
-use of a link and a running job are such rows.
+A pending upload, the use of a link and a running job are such rows. A lease lasts 60 seconds and is renewed every 20.
+Comes in: the statement that renews one row. Leaves: an event that is set when the row is lost to another process. A row
+with an expired lease is taken by a compare-and-set on `expired`: of two processes that try, one succeeds.
 """
 
 import asyncio
@@ -24,30 +24,31 @@ RENEW_SECONDS = LEASE.total_seconds() / 3
 _ATTEMPT_SECONDS: Final = LEASE.total_seconds() / 3
 
 Renew = Callable[[AsyncConnection, datetime], Awaitable[bool]]
-"""Set the lease's end. False where the row is not this process's any more."""
+"""A statement that sets the end of the lease. Returns False if the row no longer belongs to this process."""
 
 _log = log.get(__name__)
 
 
 def expired(lease_until: Any, moment: Any) -> ColumnElement[bool]:
-    """Whether a row may be taken: its process renewed it no more."""
+    """The SQL condition that a lease has expired at `moment`: another process may take the row."""
     condition: ColumnElement[bool] = lease_until <= moment
     return condition
 
 
 @asynccontextmanager
 async def renewed(database: Database, renew: Renew, row: str, *, strict: bool = False) -> AsyncIterator[asyncio.Event]:
-    """Renew the lease of a row that was just taken, as long as the block lasts; the event is set when the row is lost.
+    """Renew the lease of a row that was just taken, for as long as the block lasts.
 
-    `strict`: also before the lease ends without having been renewed, for work that must not run twice at once. `row`
-    names it in the log.
+    The yielded event is set when the row belongs to another process. With `strict`, it is also set before a lease that
+    could not be renewed ends: for work that must never run in two processes at once. `row` is a name for the log. After
+    the block, nothing is written.
     """
     lost, ended = asyncio.Event(), asyncio.Event()
     renewal = asyncio.create_task(_Renewal(database, renew, row, lost, ended, strict=strict).often())
     try:
         yield lost
     finally:
-        ended.set()  # a renewal that is under way comes to its end: nothing is written after the block
+        ended.set()  # a renewal in progress is awaited: nothing is written after the block
         await asyncio.wait([renewal])
 
 
@@ -73,7 +74,7 @@ class _Renewal:
                     self.lost.set()  # the next attempt would come too late
 
     async def _has_ended(self) -> bool:
-        """Whether the block did, while the next renewal was waited for."""
+        """Wait until the next renewal is due; true if the block ended meanwhile."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RENEW_SECONDS):
                 await self.ended.wait()

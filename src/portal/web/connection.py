@@ -1,7 +1,8 @@
-"""One HTTP/1.1 connection: uvicorn's own, with the patience and bounds that it lacks. The only door to its protocol.
+"""One HTTP/1.1 connection: uvicorn's protocol class, with the timeouts and limits that it lacks. Only this module
+imports that class.
 
-Comes in: bytes from a client. Leaves: requests for the ASGI application; or an end for a client that does not finish
-its head in time, sends a head without end, or does not read what it asked for. Next: `middleware`.
+Comes in: bytes from a client. Leaves: requests for the ASGI application. A client that does not finish its head in
+time, sends a head without end, or does not read its response is disconnected. Next: `middleware`.
 """
 
 import array
@@ -28,13 +29,15 @@ from portal.web.errors import problem
 from portal.web.lingering import LingeringTransport
 from portal.web.parser import RequestParser
 
-_MAX_PIPELINE = 100  # requests that came and wait; a read may bring thousands
+_MAX_PIPELINE = 100  # requests received and waiting for their turn; one read may contain thousands
 _log = log.get("portal.access")
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER, for no time
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 seconds: close sends a reset
 
 
 class _Flow(FlowControl):
-    """Reads nothing more while requests wait: a read may bring thousands, and each answer would let another in."""
+    """Pauses reading while pipelined requests wait: one read may contain thousands, and uvicorn would resume reading
+    after each response.
+    """
 
     def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
         super().__init__(transport)
@@ -46,15 +49,15 @@ class _Flow(FlowControl):
 
 
 class HttpConnection(HttpToolsProtocol):
-    """Overrides only what asyncio and the parser call, and how uvicorn starts a request."""
+    """Overrides only the callbacks of asyncio and of the parser, and uvicorn's start of a request."""
 
-    parser: RequestParser  # type: ignore[assignment]  # in the place of httptools' own
+    parser: RequestParser  # type: ignore[assignment]  # instead of httptools' parser
     transport: LingeringTransport
 
     def __init__(
         self, *, client_timeouts: ClientTimeouts, headers: Iterable[tuple[str, str]] = (), **given: Any
     ) -> None:
-        """`headers` stand on what is answered here, to bytes that are no request."""
+        """`headers` are added to the error responses that are written here, to bytes that are no HTTP request."""
         super().__init__(**given)
         self.parser = RequestParser(self)
         self._headers = headers
@@ -65,7 +68,7 @@ class HttpConnection(HttpToolsProtocol):
         self._app, self.app = self.app, self._serve
         self._body: DirectBody | None = None
         self._running: RequestResponseCycle
-        self._ended = False  # what comes now belongs to no request
+        self._ended = False  # after malformed bytes: no further request is read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(LingeringTransport(transport, self.loop, self._is_unfinished))
@@ -92,7 +95,7 @@ class HttpConnection(HttpToolsProtocol):
             self._parse(data)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
-        """Whether our half stays open: a client that has said all it had to say may still wait for its answer."""
+        """Whether the connection stays open for writing: a client may end its half and still wait for its response."""
         owed = self._answering and not self.cycle.more_body and not self.transport.lingers
         if owed:
             self.cycle.keep_alive = False
@@ -107,9 +110,9 @@ class HttpConnection(HttpToolsProtocol):
         if len(self.pipeline) >= _MAX_PIPELINE:
             raise InvalidInput("Too many requests came before the first of them was answered.")
         self._head_came()
-        self._unset_keepalive_if_required()  # the answer before it may have set it again
+        self._unset_keepalive_if_required()  # the response before it may have set the timer again
         if self.parser.get_http_version() == "1.0":
-            self.expect_100_continue = False  # RFC 9110 §10.1.1: it would take that for its answer
+            self.expect_100_continue = False  # RFC 9110 §10.1.1: an HTTP/1.0 client takes a 100 for its final response
         super().on_headers_complete()
 
     def pause_writing(self) -> None:
@@ -125,17 +128,19 @@ class HttpConnection(HttpToolsProtocol):
         if not self._ended:
             self.flow.resume_reading()
         if not self._answering and self.cycle.more_body:
-            self.transport.close()  # nobody reads the rest of it
+            self.transport.close()  # the application did not read the body to its end
         self._await_reader()
         if self._head_timer is not None:
-            self._await_head()  # the next head has begun already: its time runs from now on
+            self._await_head()  # the next head has begun already: its timeout starts now
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
     def _parse(self, data: bytes) -> None:
-        """The server's own would take any byte for the next request, and stop its timer of idle connections."""
+        """Feed the parser. Replaces uvicorn's `data_received`, which treats any byte as the start of the next request,
+        and stops its keep-alive timer for it.
+        """
         try:
             self.parser.feed_data(data)
         except PortalError as error:
@@ -144,11 +149,13 @@ class HttpConnection(HttpToolsProtocol):
             self._refuse(error)
 
     def _refuse(self, error: PortalError) -> None:
-        """What is no request is the last of its connection. Whole requests before it are answered first: the refusal
-        would be taken for the answer to one of them.
+        """Refuse bytes that are no request; they end the connection.
+
+        Complete requests before them are answered first: otherwise the client would take the error for the response to
+        one of those.
         """
         broken = self.cycle if self._answering and self.cycle.more_body else None
-        if broken is not None and self.pipeline:  # it waits for its turn, which never comes
+        if broken is not None and self.pipeline:  # the broken request has not started, and never will
             self.pipeline.popleft()
             self.cycle = self.pipeline[0][0] if self.pipeline else self._running
             self.cycle.keep_alive = False
@@ -159,7 +166,7 @@ class HttpConnection(HttpToolsProtocol):
         else:
             self._answer(error)
             if broken is not None:
-                broken.disconnected = True  # the connection may linger: who waits for the body hears of it now
+                broken.disconnected = True  # the connection may linger: a reader of the body is told now
                 broken.message_event.set()
 
     def _answer(self, error: PortalError) -> None:
@@ -174,12 +181,12 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.close()
 
     def _is_unfinished(self) -> bool:
-        """Whether the client may be sending what nobody reads."""
+        """Whether the client may still be sending bytes that no request reads."""
         cycle: RequestResponseCycle | None = self.cycle
         return self._ended or (cycle is not None and cycle.more_body)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The application, with a way to have a body put where it is wanted."""
+        """Call the application with a `receive` that can place the body directly in the reader's buffer (`direct`)."""
         cycle: RequestResponseCycle = receive.__self__  # type: ignore[attr-defined]  # uvicorn gives its bound method
         body = DirectBody(self, scope, receive)
 
@@ -203,7 +210,7 @@ class HttpConnection(HttpToolsProtocol):
         self.flow.resume_reading()
 
     def body_ends(self, rest: bytes) -> None:
-        """The parser has not seen all of that body: the next request is read by a new one."""
+        """The body was read past the parser, to its end. A new parser reads the next request, beginning with `rest`."""
         self.cycle.more_body = False
         self.parser = RequestParser(self)
         self.resume()
@@ -226,7 +233,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _judge_head(self) -> None:
         if self._answering:
-            self._await_head()  # it came early, behind a request that is still being answered
+            self._await_head()  # a pipelined head, behind a request whose response is not complete: it gets more time
         elif not self.transport.lingers:
             self._cut()
 
@@ -249,17 +256,20 @@ class HttpConnection(HttpToolsProtocol):
             self._await_reader()
 
     def _cut(self) -> None:
-        """Break the connection at once: the kernel would keep what was not read, megabytes of it, for minutes."""
+        """Reset the connection at once: after a normal close, the kernel would hold megabytes of unread data for
+        minutes.
+        """
         with contextlib.suppress(OSError, AttributeError):
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
     def _untaken(self) -> int:
-        """Bytes written and not yet acknowledged by the client's system.
+        """Bytes written and not yet acknowledged by the client's system, including those in the kernel's send buffer.
 
-        The kernel's share counts: it takes more only when a third of its buffer, which may be megabytes, is free.
+        The kernel's part must count: it accepts more only when a third of its buffer, which may be megabytes, is free.
+        A slow but steady client would look stalled until then.
         """
         queued = array.array("i", [0])
-        with contextlib.suppress(OSError, AttributeError):  # not every system tells; no socket, nothing queued
+        with contextlib.suppress(OSError, AttributeError):  # TIOCOUTQ is not on every system; no socket, nothing queued
             fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
         return self.transport.get_write_buffer_size() + queued[0]

@@ -1,7 +1,8 @@
-"""Digests that a client sends with a file. What says SHA-256 is compared with the bytes; what cannot be is refused.
+"""The digests that a client sends in the headers of an upload.
 
-Comes in: headers. Leaves: the SHA-256 that they announce, or InvalidInput. Nothing is taken unverified that came with a
-digest; beside a SHA-256 that is right, others need no look.
+Comes in: headers. Leaves: the announced SHA-256, which is later compared with the bytes; or InvalidInput. No upload with
+a digest is accepted unverified: a digest of another algorithm alone is refused. Beside a SHA-256, digests of other
+algorithms are ignored.
 """
 
 import base64
@@ -14,7 +15,7 @@ from portal.core.errors import InvalidInput
 _DIGEST_BYTES = 32
 _BLANK = " \t"
 _HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
-_NOT_OF_THE_BYTES = ("UNSIGNED-PAYLOAD",)  # of X-Amz-Content-SHA256: no digest at all
+_NOT_OF_THE_BYTES = ("UNSIGNED-PAYLOAD",)  # values of X-Amz-Content-SHA256 that mean "no digest"
 _OTHERS = re.compile(r"(content|x-ms-blob-content|x-ms-content)-md5|x-goog-hash|oc-checksum|x-(amz-)?checksum-.+")
 _ABOUT_DIGESTS = ("x-amz-checksum-algorithm", "x-amz-checksum-type", "x-amz-checksum-mode", "x-checksum-deploy")
 
@@ -24,12 +25,15 @@ Headers = Iterable[tuple[str, str]]
 
 
 def repr_digest(sha256: bytes) -> str:
-    """The Repr-Digest of a file (RFC 9530 §3)."""
+    """The value of the Repr-Digest header (RFC 9530 §3): `sha-256=:<base64>:`."""
     return f"sha-256=:{base64.b64encode(sha256).decode()}:"
 
 
 def announced_digest(headers: Headers) -> bytes | None:
-    """The SHA-256 of the bytes that follow; None where no digest is announced. Raises InvalidInput."""
+    """The announced SHA-256 of the body (32 bytes); None if no digest is announced.
+
+    Raises InvalidInput for a malformed digest, two different ones, a digest in a trailer, or only other algorithms.
+    """
     found = list(_digests(headers))
     named = {digest for _, digest in found if digest is not None}
     if len(named) > 1:
@@ -40,13 +44,16 @@ def announced_digest(headers: Headers) -> bytes | None:
 
 
 def refuse_digests(headers: Headers, instead: str) -> None:
-    """For a body that is not the file itself. Raises InvalidInput."""
+    """Refuse digest headers on a body that is not the file itself (a form). Raises InvalidInput if there is one.
+
+    `instead` completes the message: where the client should send the digest.
+    """
     for name, _ in _digests(headers):
         raise InvalidInput(f"{name} would be of the whole body: {instead}.")
 
 
 def _digests(headers: Headers) -> Iterator[tuple[str, bytes | None]]:
-    """Every digest: the header it stands in, and the bytes if it is a SHA-256."""
+    """Every announced digest as (header name, its 32 bytes); None instead of bytes for an algorithm but SHA-256."""
     joined: dict[str, list[str]] = {}
     for name, value in headers:
         joined.setdefault(name.lower(), []).append(value)
@@ -65,7 +72,7 @@ def _is_digest(name: str) -> bool:
 
 
 def _members(header: str, value: str) -> Iterator[bytes | None]:
-    """`sha-256=:<base64>:` (RFC 9530), or `SHA-256=<base64>` (RFC 3230); other algorithms are none that we know."""
+    """The members of `sha-256=:<base64>:` (RFC 9530) or `SHA-256=<base64>` (RFC 3230); None for another algorithm."""
     colon = "" if header == "Digest" else ":"
     seen = 0
     for member in filter(None, (member.strip(_BLANK) for member in value.split(","))):

@@ -1,8 +1,9 @@
-"""Content-Disposition of a form's part (RFC 7578 §4.2): the field's name, and the file's name as clients write it.
+"""Content-Disposition of a form part (RFC 7578 §4.2): the name of the field, and the file name that the client sent.
 
-Comes in: the header's bytes. Leaves: both names as text, or InvalidInput. Next: `multipart`. How a client encodes a
-name is undone where it is plain to see: an encoded-word (.NET, PowerShell), UTF-8 in percent escapes (aiohttp), `%22`
-for a quote (browsers, curl), doubled backslashes (httpx), `filename*` (old urllib3). Anything else is the name itself.
+Comes in: the bytes of the header. Leaves: both names as text, or InvalidInput. Next: `multipart`.
+A client's encoding of the file name is decoded where it is unambiguous: an encoded-word (.NET, PowerShell), UTF-8 in
+percent escapes (aiohttp), `%22` for a quote (browsers, curl), doubled backslashes (httpx), `filename*` (old urllib3).
+Any other text is the name itself.
 """
 
 import base64
@@ -25,14 +26,14 @@ _LONE_BACKSLASH = re.compile(r'(?<!\\)(?:\\\\)*\\(?![\\"])')
 
 @dataclass(frozen=True, slots=True)
 class Disposition:
-    """`filename` is None for a part that is no file."""
+    """The names in the header of one part. `filename` is None for a part that is not a file."""
 
     name: str
     filename: str | None
 
 
 def read(header: bytes) -> Disposition:
-    """Raises InvalidInput for what is no form-data with a name, and for a parameter that stands twice."""
+    """Parse the header. Raises InvalidInput if it is not form-data with a name, or repeats a parameter."""
     parameters = _parameters(header)
     if b"name" not in parameters:
         raise InvalidInput("A part of the form has no field name.")
@@ -41,7 +42,7 @@ def read(header: bytes) -> Disposition:
 
 
 def text(raw: bytes) -> str:
-    """Raises InvalidInput."""
+    """The bytes decoded as UTF-8. Raises InvalidInput for any other encoding."""
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -49,7 +50,7 @@ def text(raw: bytes) -> str:
 
 
 def _parameters(header: bytes) -> dict[bytes, tuple[bytes, bool]]:
-    """Each value, and whether it stood in quotes."""
+    """The parameters by lower-case name, each as (value, whether it was quoted)."""
     start = _TYPE.match(header)
     place, found = start.end() if start else 0, dict[bytes, tuple[bytes, bool]]()
     while start and (match := _PARAMETER.match(header, place)):
@@ -64,7 +65,9 @@ def _parameters(header: bytes) -> dict[bytes, tuple[bytes, bool]]:
 
 
 def _filename(parameters: dict[bytes, tuple[bytes, bool]]) -> str | None:
-    """The plain name has the last word; `filename*` is for where that is none, or is encoded as we do not know."""
+    """The file name. `filename` takes precedence; `filename*` counts if that is missing, or is an encoded-word that
+    cannot be decoded.
+    """
     extended = parameters.get(b"filename*")
     if b"filename" not in parameters:
         return None if extended is None else _extended(*extended)
@@ -77,19 +80,19 @@ def _filename(parameters: dict[bytes, tuple[bytes, bool]]) -> str | None:
 def _unquoted(raw: bytes, quoted: bool) -> str:  # noqa: FBT001  # a pair of `_parameters`
     try:
         plain = raw.decode("utf-8")
-    except UnicodeDecodeError:  # Windows' curl sends its code page, and does not say which
+    except UnicodeDecodeError:  # curl on Windows sends the name in its code page, without naming it
         raise InvalidInput(
             "The file name is not UTF-8. Give it another in the request (curl: -F 'file=@disk.img;filename=disk.img')."
         ) from None
     if not quoted:
         return plain
-    if not _LONE_BACKSLASH.search(plain):  # each is one of a pair: the client escapes them
+    if not _LONE_BACKSLASH.search(plain):  # every backslash is part of a pair: this client escapes them
         plain = plain.replace("\\\\", "\\")
     return plain.replace('\\"', '"').replace("%22", '"')
 
 
 def _words(plain: str) -> str | None:
-    """RFC 2047's encoded-words; a letter may be divided between two."""
+    """The text of RFC 2047 encoded-words; None if it is not such. A character may be split between two of them."""
     if not _WORDS.fullmatch(plain):
         return None
     try:
@@ -105,7 +108,10 @@ def _word(encoding: str, encoded: str) -> bytes:
 
 
 def _unescaped(plain: str) -> str:
-    """UTF-8 beyond ASCII in percent escapes, and nothing unescaped beside it. `%20` alone may be part of a name."""
+    """The name decoded from percent escapes, if it has a non-ASCII one and no character that should be escaped too.
+
+    Otherwise the text itself: `50%20off.txt` may be the file's real name.
+    """
     if not _ESCAPED.fullmatch(plain):
         return plain
     try:
@@ -115,7 +121,7 @@ def _unescaped(plain: str) -> str:
 
 
 def _extended(raw: bytes, _quoted: bool) -> str:  # noqa: FBT001  # a pair of `_parameters`
-    """RFC 8187: `utf-8''Pr%C3%BCfbericht.pdf`."""
+    """The name in an RFC 8187 value, such as `utf-8''Pr%C3%BCfbericht.pdf`. Raises InvalidInput."""
     match = _EXTENDED.fullmatch(raw)
     try:
         return unquote_to_bytes(match[1] if match else b"\xff").decode("utf-8")

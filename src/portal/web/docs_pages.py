@@ -1,7 +1,7 @@
 """The OpenAPI document and Swagger UI, served from the package: no CDN, a strict content security policy.
 
-Comes in: the document that `openapi` made. Leaves: /openapi.json, /docs and its assets (they come with the
-`fastapi-offline` package), and what stands at `/`.
+Comes in: the document from `openapi`. Leaves: the routes /openapi.json and /docs with its assets (from the
+`fastapi-offline` package), and `/`.
 """
 
 import base64
@@ -21,7 +21,7 @@ from portal.web.limits import unlimited
 from portal.web.streaming import OCTET_STREAM
 
 BINARY: dict[str, str] = {"type": "string", "format": "binary", "contentMediaType": OCTET_STREAM}
-"""Both spellings of "bytes": SDK generators understand one or the other."""
+"""The schema of binary content, in both spellings (OpenAPI 3.0 and 3.1): SDK generators understand one or the other."""
 
 _ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
@@ -39,13 +39,15 @@ _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def install(app: FastAPI, document: dict[str, Any]) -> None:
-    """Serve the document and Swagger UI, and lead there from `/`."""
+    """Add the routes of the document and of Swagger UI."""
     app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
     app.include_router(_router(document), include_in_schema=False)
 
 
 def front(*, docs: bool) -> APIRouter:
-    """What stands at `/`: the way to Swagger UI, or where it is switched off two addresses. Never a version."""
+    """The route `/`: a redirect to Swagger UI, or, if that is switched off, JSON with two paths. It never shows a
+    version.
+    """
     router = APIRouter()
 
     @router.get("/", include_in_schema=False)
@@ -90,7 +92,7 @@ def _router(document: dict[str, Any]) -> APIRouter:
 
 
 def _page(title: str) -> bytes:
-    """Swagger UI: every operation closed, found by its name, and no list of schemas behind them."""
+    """The page of Swagger UI: operations collapsed, with a filter by name, without the list of schemas."""
     page = get_swagger_ui_html(
         openapi_url="/openapi.json",
         title=title,
@@ -110,7 +112,10 @@ def _page(title: str) -> bytes:
 
 
 def _policy(page: bytes) -> str:
-    """Only our own assets, and of inline scripts only the one this page has. Swagger UI sets inline styles."""
+    """The content security policy: the portal's own assets, and the inline script of this page by its hash.
+
+    Inline styles are allowed because Swagger UI sets them.
+    """
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
         for script in _INLINE_SCRIPT.findall(page)

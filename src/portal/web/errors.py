@@ -1,7 +1,7 @@
 """Errors on the wire: RFC 9457 problem documents with a stable `code`, and their documentation in the OpenAPI.
 
-Comes in: any exception. Leaves: `application/problem+json`, which never echoes what the client sent. `docs/errors.md`
-has a line for each code, or the build fails.
+Comes in: any exception. Leaves: `application/problem+json`, which never repeats content of the request. Every code has
+a line in `docs/errors.md`: a test holds that.
 """
 
 from collections.abc import Awaitable, Callable
@@ -35,7 +35,7 @@ from portal.web.validation import Fault, faults
 
 _log = log.get(__name__)
 PROBLEM_JSON = "application/problem+json"
-_FRAMEWORK = {  # what the framework itself refuses: an unknown path, a method, a body it cannot read
+_FRAMEWORK = {  # refusals of the framework itself: an unknown path, a method, a body that it cannot read
     400: ("invalid_input", "The request is malformed."),
     404: ("not_found", NotFound.title),
     405: ("method_not_allowed", "This path does not take that method."),
@@ -100,7 +100,10 @@ class TooSlow(PortalError):
 
 
 class ValidationFailed(PortalError):
-    """`faults` names each; a route that reads its fields itself says `ValidationFailed.of`."""
+    """Invalid fields or parameters; `faults` has one item for each.
+
+    `ValidationFailed.of` is for a route that reads its fields itself.
+    """
 
     status, code, title = 422, "validation_failed", "A field or parameter is missing, unknown or not acceptable."
 
@@ -120,11 +123,11 @@ BODY_ERRORS: tuple[type[PortalError], ...] = (
     TooLarge,
     ValidationFailed,
 )
-"""What any route that takes JSON may answer."""
+"""The errors that any route with a JSON body may return."""
 
 
 class InvalidTokenRequest(InvalidInput):
-    """A token request that is malformed; `error` is RFC 6749 §5.2's word for it."""
+    """A malformed token request. `error` is the OAuth error code of RFC 6749 §5.2."""
 
     code, title = "invalid_token_request", "The token request is malformed."
 
@@ -134,17 +137,17 @@ class InvalidTokenRequest(InvalidInput):
 
 
 def problem(error: PortalError, request_id: str | None) -> Response:
-    """The answer to `error`."""
+    """The response for `error`."""
     return _render(error.status, error.code, error.title, str(error), request_id, _members(error), _headers(error))
 
 
 def server_error(request_id: str | None) -> Response:
-    """The answer to what nobody foresaw: fixed text, the rest is in the log."""
+    """The response for an unexpected exception: a fixed text; the details are in the log alone."""
     return problem(PortalError(), request_id)
 
 
 def install(app: FastAPI, note: Callable[[Request, PortalError], None]) -> None:
-    """Render everything a route can raise; `note` hears of it first, and does not wait."""
+    """Render every exception that a route can raise. `note` is called first, for a PortalError; it must not block."""
 
     async def on_portal_error(request: Request, error: PortalError) -> Response:
         note(request, error)
@@ -160,7 +163,7 @@ def install(app: FastAPI, note: Callable[[Request, PortalError], None]) -> None:
 
 
 def documented(*errors: type[PortalError]) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may answer with these errors: one entry per status, an example per code."""
+    """The OpenAPI `responses` of a route with these errors: one item per status, one example per code."""
     by_status: dict[int, list[type[PortalError]]] = {}
     for error in errors:
         by_status.setdefault(error.status, []).append(error)
@@ -191,7 +194,7 @@ async def _on_portal_error(request: Request, error: PortalError) -> Response:
 
 
 def _credential_shown(request: Request) -> bool:
-    """Whether the request carries one, good or not, where one is looked for."""
+    """Whether the request has a credential, valid or not, in one of the headers where the portal expects one."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return (scheme.lower() == "bearer" and bool(token.strip())) or bool(request.headers.get("x-api-token"))
 
@@ -213,7 +216,9 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
 
 
 def _not_found(request: Request) -> str:
-    """An id that is not a UUID gets the words of an unknown id; any other path, the route that was probably meant."""
+    """The detail of a 404: for an id that is not a UUID, the text of an unknown id; for any other path, the route that
+    the caller probably meant.
+    """
     path: str = request.scope["path"]
     routes = [(one.path, set(one.methods or ())) for one in iter_route_contexts(request.app.routes) if one.path]
     if names_no_id((template for template, _ in routes), path):
@@ -223,13 +228,15 @@ def _not_found(request: Request) -> str:
 
 
 def methods_of(scope: Scope) -> set[str]:
-    """Every method that a path has a route for (RFC 9110 §15.5.6): the framework names those of the first alone."""
+    """Every method that has a route for this path (RFC 9110 §15.5.6). The framework names only those of the first
+    matching route.
+    """
     here = [route for route in iter_route_contexts(scope["app"].routes) if route.path_regex.match(scope["path"])]
     return {method for route in here for method in route.methods or ()}
 
 
 def request_id_of(request: Request) -> str | None:
-    """The id that `middleware.RequestContext` gave this request."""
+    """The request id that `middleware.RequestContext` assigned; None outside of it."""
     value = request.scope.get("state", {}).get("request_id")
     return value if isinstance(value, str) else None
 
@@ -262,7 +269,7 @@ def _body(status: int, code: str, title: str, detail: str, request_id: str | Non
 def _members(error: PortalError) -> dict[str, Any]:
     if isinstance(error, ValidationFailed):
         return {"errors": [fault.as_json() for fault in error.faults]}
-    if isinstance(error, InvalidTokenRequest | InvalidGrant):  # what OAuth clients show (RFC 6749 §5.2)
+    if isinstance(error, InvalidTokenRequest | InvalidGrant):  # the members that OAuth clients read (RFC 6749 §5.2)
         word = error.error if isinstance(error, InvalidTokenRequest) else "invalid_grant"
         return {"error": word, "error_description": str(error)}
     return {}
