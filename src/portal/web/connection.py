@@ -51,7 +51,7 @@ class _Flow(FlowControl):
 class HttpConnection(HttpToolsProtocol):
     """Overrides only the callbacks of asyncio and of the parser, and uvicorn's start of a request."""
 
-    parser: RequestParser  # type: ignore[assignment]  # instead of httptools' parser
+    parser: RequestParser  # type: ignore[assignment]  # in the place of httptools' own
     transport: LingeringTransport
 
     def __init__(

@@ -1,8 +1,8 @@
 """The digests that a client sends in the headers of an upload.
 
-Comes in: headers. Leaves: the announced SHA-256, which is later compared with the bytes; or InvalidInput. No upload with
-a digest is accepted unverified: a digest of another algorithm alone is refused. Beside a SHA-256, digests of other
-algorithms are ignored.
+Comes in: headers. Leaves: the announced SHA-256, which is later compared with the bytes; or InvalidInput.
+No upload with a digest is accepted unverified: a digest of another algorithm alone is refused. Beside a SHA-256,
+digests of other algorithms are ignored.
 """
 
 import base64

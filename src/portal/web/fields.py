@@ -1,4 +1,4 @@
-"""Field types that the features' schemas share: times as the wire writes them, text without control characters."""
+"""Field types for the schemas of all features: RFC 3339 times, numbers in digits, text without control characters."""
 
 import re
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from pydantic_core.core_schema import no_info_after_validator_function
 
 from portal.core.clock import rfc3339
 
-_GAPS = r" \x80-\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufeff"  # what shows nothing
+_GAPS = r" \x80-\xa0\xad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufeff"  # blank characters
 _SEEN = rf"[^\x00-\x20\x7f{_GAPS[1:]}]"
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[ +-]\d\d:\d\d)", re.ASCII)
 
 
 def printable(text: str) -> str:
-    """The text itself. Raises ValueError for control characters other than line breaks and tabs."""
+    """The text itself. Raises ValueError if it has control characters other than line feed and tab."""
     if any((character < " " and character not in "\n\t") or character == "\x7f" for character in text):
         raise ValueError("control characters are not allowed")
     return text
@@ -35,7 +35,10 @@ def printable(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """Of a text: at least `count` of its characters show something, and it is one line unless it may have `lines`."""
+    """A constraint on a text: at least `count` visible characters, and a single line unless `lines` is true.
+
+    pydantic checks it, and the OpenAPI schema has it as `pattern`.
+    """
 
     count: int = 1
     lines: bool = False
@@ -59,9 +62,9 @@ class Readable:
 
 
 def _written_out(value: Any) -> Any:
-    if not (isinstance(value, str) and _RFC3339.fullmatch(value)):  # the library would take "7" for a moment of 1970
+    if not (isinstance(value, str) and _RFC3339.fullmatch(value)):  # pydantic would read "7" as 7 seconds after 1970
         raise ValueError("write the moment as RFC 3339 does, with a zone")
-    # A plus that a client did not escape in a query came as a blank; before a zone nothing else can have been there.
+    # A plus sign that a client did not escape in a query arrives as a blank; before a zone it can only be that.
     return f"{value[:-6]}+{value[-5:]}" if value[-6] == " " else value
 
 

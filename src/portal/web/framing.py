@@ -1,7 +1,8 @@
-"""Where a body ends: what the head says of it, judged in one place for every reader of bytes.
+"""The framing of a request body: its length according to the head, decided in one place for all readers.
 
-Comes in: a request's header fields. Leaves: the body's length, or a refusal of a head that two readers could read in
-two ways (RFC 9112 §6). `parser` asks before a request exists; `middleware` and `direct` ask again for what they do.
+Comes in: the header fields of a request. Leaves: the body's length; or InvalidInput for an ambiguous head, which would
+allow request smuggling (RFC 9112 §6). `parser` calls it before a request exists; `middleware` and `direct` call it
+again for their own decisions.
 """
 
 import re
@@ -25,7 +26,11 @@ class VersionNotSupported(PortalError):
 
 
 def body_length(fields: Iterable[tuple[bytes, bytes]], version: str) -> int | None:
-    """In bytes; None for a body in chunks. `fields` have names in lower case. Raises InvalidInput."""
+    """The body's length in bytes: 0 without a body, None for a chunked body. `fields` are (lower-case name, value).
+
+    Raises InvalidInput for repeated or malformed Content-Length, a transfer coding but `chunked`, both at once, or a
+    transfer coding in HTTP/1.0.
+    """
     codings, lengths = [], []
     for name, value in fields:
         if name == b"transfer-encoding":

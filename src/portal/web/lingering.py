@@ -1,8 +1,8 @@
-"""A transport that closes in stages: an answer arrives although its client is still sending (RFC 9112 §9.6).
+"""A transport with a lingering close: the response arrives although the client is still sending (RFC 9112 §9.6).
 
-Comes in: the event loop's transport. Leaves: the same, but `close` first ends our half alone where the client may be
-sending what nobody reads. What then comes is dropped, for a while and up to a size; a system that closes a socket with
-bytes in it resets the connection, and the client would lose the answer with it.
+Comes in: the event loop's transport. Leaves: the same, except for `close`. If the client may still be sending, `close`
+ends the writing half only, and drops the bytes that arrive, for at most 5 seconds and 64 MiB. Without that, the system
+resets a connection that is closed with unread bytes, and the client loses the response.
 """
 
 import asyncio
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 LINGER_SECONDS = 5
-LINGER_BYTES = 64 << 20  # clients that read only when they have sent everything are told, up to this size
+LINGER_BYTES = 64 << 20  # up to this size, a client that reads only after sending everything gets its response
 
 
 class LingeringTransport(asyncio.Transport):
-    """`unfinished` tells whether the client may be in the middle of something."""
+    """A transport that lingers on close if `unfinished()` is true: if the client may still be sending a request."""
 
     def __init__(
         self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, unfinished: Callable[[], bool]
@@ -38,17 +38,17 @@ class LingeringTransport(asyncio.Transport):
             self._transport.close()
             return
         self._timer = self._loop.call_later(LINGER_SECONDS, self._transport.close)
-        self._transport.write_eof()  # behind what is still to be written
+        self._transport.write_eof()  # after the bytes that are still buffered
         self._read(reading=True)
 
     def drop(self, data: bytes) -> None:
-        """What came while it lingers. Who sends more than is dropped has to wait for the end."""
+        """Count and drop bytes that arrived while lingering. After `LINGER_BYTES`, reading stops until the end."""
         self._dropped += len(data)
         if self._dropped >= LINGER_BYTES:
             self._read(reading=False)
 
     def lost(self) -> None:
-        """The connection is closed."""
+        """Cancel the timer: the connection is closed."""
         if self._timer is not None:
             self._timer.cancel()
 

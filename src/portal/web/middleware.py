@@ -1,7 +1,8 @@
-"""The way in, in pure ASGI, outermost first: request id, security headers, body care, (CORS,) bugs, the gate.
+"""The middleware, in pure ASGI, outermost first: `RequestContext`, `SecurityHeaders`, `BodyLimit`, (CORS,)
+`CatchUnhandled`, `HeadValidation`.
 
-Comes in: what uvicorn parsed. Leaves: requests whose head is unambiguous and within bounds, or a problem document.
-Next: the router.
+Comes in: requests that uvicorn parsed. Leaves: requests whose head is unambiguous and within limits; or a problem
+document. Next: the router.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ from portal.web.framing import HeadTooLarge, TargetTooLong, body_length
 from portal.web.streaming import DownloadAborted
 from portal.web.validation import told_name
 
-POLICY = (  # what `default-src` does not cover is named, and object-src too, which old browsers want
+POLICY = (  # the directives that `default-src` does not cover, and object-src for old browsers
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'; sandbox"
 )
 MAX_HEADERS = 100
@@ -32,7 +33,7 @@ MAX_HEADER_BYTES = 32 << 10
 MAX_TARGET_BYTES = 8 << 10
 MAX_JSON_BYTES = 1 << 20
 
-_PROBED = ("/healthz", "/readyz")  # an orchestrator asks by a pod's address; the answer depends on no host
+_PROBED = ("/healthz", "/readyz")  # orchestrators call them by a pod's address; their answer does not depend on Host
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?", re.ASCII)  # RFC 9110 §7.2
 _SINGLE = (b"authorization", b"content-type", b"idempotency-key", b"if-match", b"if-range", b"range")
 
@@ -40,7 +41,7 @@ _log = log.get("portal.access")
 
 
 class RequestContext:
-    """Gives every request an id and an address, and every answer a log line."""
+    """Gives every request an id and a client address, and logs one line per response."""
 
     def __init__(self, app: ASGIApp, trusted_proxies: Iterable[str]) -> None:
         self._app = app
@@ -74,7 +75,7 @@ class RequestContext:
 
 
 def security_headers(*, hsts: str | None) -> dict[str, str]:
-    """What every answer says to browsers."""
+    """The security headers of every response; `hsts` is the value of Strict-Transport-Security, None for none."""
     headers = {
         "Cache-Control": "no-store",
         "Content-Security-Policy": POLICY,
@@ -89,7 +90,7 @@ def security_headers(*, hsts: str | None) -> dict[str, str]:
 
 
 class SecurityHeaders:
-    """Puts them on every answer, unless the route said something stricter or of its own."""
+    """Adds the security headers to every response; a header that the route set itself stays."""
 
     def __init__(self, app: ASGIApp, *, hsts: str | None) -> None:
         self._app = app
@@ -107,7 +108,7 @@ class SecurityHeaders:
 
 
 class CatchUnhandled:
-    """HashingQueue what nobody foresaw into a plain 500; inside the headers, so that they stand on it too."""
+    """Turns an unexpected exception into a plain 500. It is inside `SecurityHeaders`, so that the 500 has them too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -130,12 +131,12 @@ class CatchUnhandled:
         except Exception:
             _log.exception("request_failed", method=scope["method"], started=started)
             if started:
-                raise  # the answer has begun: only breaking the connection tells the client
+                raise  # the response has begun: only a broken connection tells the client
             await errors.server_error(scope["state"]["request_id"])(scope, receive, send)
 
 
 class HeadValidation:
-    """Refuses a head that two readers could read in two ways, or that is too large (RFC 9112 §3.2, §6)."""
+    """Refuses a head that is ambiguous, too large, or for a host that is not the portal's (RFC 9112 §3.2, §6)."""
 
     def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str]) -> None:
         self._app = app
@@ -151,7 +152,7 @@ class HeadValidation:
         except PortalError as error:
             answer = errors.problem(error, scope["state"]["request_id"])
             if scope["http_version"].startswith("1"):
-                answer.headers["Connection"] = "close"  # whatever is behind such a head is nobody's
+                answer.headers["Connection"] = "close"  # the bytes behind such a head cannot be read as a request
             await answer(scope, receive, send)
             return
         await self._app(scope, receive, send)
@@ -167,9 +168,10 @@ class HeadValidation:
 
 
 class BodyLimit:
-    """Caps bodies that are not streamed, and closes a connection whose body nobody read to its end.
+    """Limits bodies that are not streamed to `MAX_JSON_BYTES`, and closes a connection whose body was not read to its
+    end.
 
-    Without the second, a client that was refused early would go on sending to a server that goes on reading.
+    Without the second, a client that was refused early would go on sending, and the server would go on reading.
     """
 
     def __init__(self, app: ASGIApp, streams: Callable[[Scope], bool]) -> None:
@@ -187,7 +189,7 @@ class BodyLimit:
         async def counted() -> Message:
             nonlocal done, taken
             if limit is not None and announced is not None and announced > limit:
-                raise HTTPException(413)  # not before the router: of a path that is not there, that is the news
+                raise HTTPException(413)  # only when the body is read: an unknown path is a 404 first
             message = await receive()
             if message["type"] == "http.request":
                 taken += len(message.get("body", b""))
@@ -221,7 +223,9 @@ def _check_head(scope: Scope) -> None:
 
 
 def _check_target(path: bytes, query: bytes) -> None:
-    """Percent-encoded UTF-8 without NUL, and no parameter twice: of two, readers disagree which one counts."""
+    """Path and query must be percent-encoded UTF-8 without NUL, and no query parameter may be repeated: implementations
+    disagree on which of two counts. Raises InvalidInput, ValidationFailed.
+    """
     for part in (path, query):
         try:
             text = unquote_to_bytes(part).decode("utf-8")
@@ -237,8 +241,8 @@ def _check_target(path: bytes, query: bytes) -> None:
 
 
 def _announced(scope: Scope) -> int | None:
-    """The body's length in bytes; None where it is not announced, or not by one word."""
-    with contextlib.suppress(InvalidInput):  # the gate refuses it
+    """The body's length in bytes; None for a chunked body or an ambiguous head."""
+    with contextlib.suppress(InvalidInput):  # `HeadValidation` refuses it
         return body_length(scope["headers"], scope["http_version"])
     return None
 

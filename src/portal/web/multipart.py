@@ -1,7 +1,8 @@
-"""multipart/form-data (RFC 7578) with one file, as a stream: nothing is spooled. The only door to `python_multipart`.
+"""multipart/form-data (RFC 7578) with one file, as a stream: nothing is spooled. Only this module imports
+`python_multipart`.
 
-Comes in: a boundary and chunks. Leaves: the file's name and type, its bytes as they arrive, and the text fields, which
-may stand before or after it. What is not exactly such a form is InvalidInput.
+Comes in: a content type and chunks of the body. Leaves: the file's name and headers, its bytes as they arrive, and the
+text fields before and after it. A body that is not exactly such a form raises InvalidInput.
 """
 
 import re
@@ -18,9 +19,9 @@ from portal.web import disposition
 
 MAX_FIELD_BYTES = 64 << 10
 _MAX_BOUNDARY = 70  # RFC 2046 §5.1.1
-_BREAKS = b"\r\n" * 4  # as many line breaks may stand on either side of the form
+_BREAKS = b"\r\n" * 4  # at most this many line breaks are accepted before and after the form
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
-_AS_IT_IS = {  # headers of a part that say how its bytes are encoded, and the values by which they are not
+_AS_IT_IS = {  # part headers that declare an encoding, and their values that mean "not encoded"
     b"content-transfer-encoding": (b"binary", b"8bit", b"7bit"),
     b"content-encoding": (b"identity",),
 }
@@ -38,7 +39,7 @@ _Event = _Part | bytes | memoryview
 
 
 class MultipartForm:
-    """One form with text fields and one file. Call `open_file`, then `chunks`, then `finish`."""
+    """One form with text fields and one file. Call `open_file`, read `chunks` to the end, then call `finish`."""
 
     def __init__(
         self,
@@ -49,12 +50,12 @@ class MultipartForm:
         fields: frozenset[str],
         ignored: frozenset[str] = frozenset(),
     ) -> None:
-        """`ignored` fields may come as well, and mean nothing.
+        """`file_field` is the file's field, `fields` are the text fields; `ignored` fields are accepted and dropped.
 
         Raises InvalidInput unless `content_type` is multipart/form-data with a boundary.
         """
         boundary = _boundary(content_type)
-        self._opening, self._leading = b"--" + boundary, _BREAKS  # what of it may come yet
+        self._opening, self._leading = b"--" + boundary, _BREAKS  # the parts of the beginning that are still expected
         self._closing, self._before, self._rest = b"\r\n--" + boundary + b"--", b"", b""
         self._parser = MultipartParser(boundary, self._callbacks())  # type: ignore[arg-type]
         self._body = body
@@ -63,13 +64,16 @@ class MultipartForm:
         self._header: tuple[bytearray, bytearray] = (bytearray(), bytearray())
         self._part = _Part()
         self._ended = False
-        self._chunk, self._data_end = b"", 0  # where the last data of it ends: the closing boundary comes later
+        self._chunk, self._data_end = b"", 0  # end of the last part data in the chunk; the closing boundary is later
         self._fields: dict[str, str] = {}
         self.filename = ""
         self.headers: dict[str, str] = {}  # of the file's part
 
     async def open_file(self) -> dict[str, str]:
-        """Read up to the file; the text fields that stand before it. Raises InvalidInput where there is none."""
+        """Read up to the file's first byte; returns the text fields before the file.
+
+        Sets `filename` and `headers`. Raises InvalidInput if the form has no file in `file_field`.
+        """
         while (part := await self._next_part()) is not None:
             if part.name == self._file_field and part.filename is not None:
                 self.filename = part.filename
@@ -79,14 +83,14 @@ class MultipartForm:
         raise InvalidInput(f"The form has no file in a field named {self._file_field!r}.")
 
     async def chunks(self) -> AsyncIterator[Buffer]:
-        """The file's bytes."""
+        """The file's bytes, in chunks as they arrive. Raises InvalidInput if the form ends inside the file."""
         while (event := await self._next()) != _END:
             if not isinstance(event, Buffer):
                 raise InvalidInput("The form ended inside the file.")
             yield event
 
     async def finish(self) -> dict[str, str]:
-        """Read the rest; every text field of the form. Raises InvalidInput for a second file."""
+        """Read the rest of the form; returns every text field. Raises InvalidInput for a second file."""
         while (part := await self._next_part()) is not None:
             await self._take_field(part)
         return self._fields
@@ -122,7 +126,7 @@ class MultipartForm:
         return event
 
     async def _next(self) -> _Event | None:
-        """The next event; None after the closing boundary. Raises InvalidInput for a form that just stops."""
+        """The next event; None after the closing boundary. Raises InvalidInput for a form that ends without it."""
         while not self._events:
             chunk = await anext(self._body, None)
             if chunk is None:
@@ -141,14 +145,14 @@ class MultipartForm:
             self._chunk, self._data_end = chunk, 0
             self._parse(chunk)
             self._rest += self._behind_closing(chunk)
-        # RFC 2046 allows text behind the form too. Clients send line breaks; bytes that nobody reads are not taken.
+        # RFC 2046 allows any text behind the form. Clients send line breaks only, and no bytes are accepted unread.
         if not _BREAKS.startswith(self._rest):
             raise InvalidInput("The form goes on behind its closing boundary.")
 
     def _opened(self, chunk: bytes) -> bytes:
         """The chunk without the line breaks that some clients send before the form.
 
-        RFC 2046 allows any text there; parsers differ in how they skip it, and agree on line breaks.
+        RFC 2046 allows any text there. Parsers differ in how they skip it, except for line breaks.
         """
         while self._leading and chunk and chunk[:1] == self._leading[:1]:
             chunk, self._leading = chunk[1:], self._leading[1:]
@@ -163,7 +167,7 @@ class MultipartForm:
         return chunk
 
     def _behind_closing(self, chunk: bytes) -> bytes:
-        """What of the chunk the form does not need: the parser says that it saw its end, and not where."""
+        """The bytes of the chunk behind the form. The parser reports that the form ended, but not where."""
         if self._ended:
             seen = self._before + chunk
             return seen[len(self._before) + self._data_end if self._data_end else 0 :].partition(self._closing)[2]
@@ -209,7 +213,7 @@ class MultipartForm:
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         self._events.append(memoryview(data)[start:end])
-        if data is self._chunk:  # else it is what the parser had held back of the one before
+        if data is self._chunk:  # otherwise the bytes are from the chunk before: the parser had held them back
             self._data_end = end
 
     def _on_end(self) -> None:

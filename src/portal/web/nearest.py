@@ -1,24 +1,27 @@
-"""What a mistyped path may have meant: the route whose fixed words are nearest, for the detail of a 404.
+"""Suggestions for mistyped paths: the route with the most similar fixed words, for the detail of a 404.
 
-Comes in: the routes, a method and a path. Leaves: the route as the documents write it; never a word of the client's.
-An id that is not a UUID is no mistyped path: it is answered as an unknown id is.
+Comes in: the routes, a method and a path. Leaves: the route as the documentation writes it; never text from the client.
+A path with an id that is not a UUID is not mistyped: it gets the response of an unknown id.
 """
 
 import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
-_LIKE = 0.8  # of two words, by difflib: `uploads` and `upload` are
+_LIKE = 0.8  # the least similarity of two words, by difflib: `uploads` and `upload` have more
 _ID = ":uuid}"
-_MOST_CHARACTERS = 200  # of a path that is looked at
+_MOST_CHARACTERS = 200  # a longer path gets no suggestion
 
 
 def nearest(routes: Iterable[tuple[str, set[str]]], method: str, path: str) -> str | None:
-    """`routes` have a template and its methods. None where nothing is near."""
+    """The suggested route, such as `GET /api/v1/files/{file_id}`; None if no route is similar enough.
+
+    `routes` are (path template, methods).
+    """
     if len(path) > _MOST_CHARACTERS:
         return None
     given = path.rstrip("/").split("/")
-    empty = path.endswith("/")  # a name that a script put behind it may have come out empty
+    empty = path.endswith("/")  # a script may have appended an empty variable instead of an id or a name
     offered = [template.split("/") for template, methods in routes if method in methods]
     near = [(_likeness(words, given), (len(words) > len(given)) == empty, "/".join(words)) for words in offered]
     best, _, template = max(near, default=(0.0, False, ""))
@@ -26,7 +29,7 @@ def nearest(routes: Iterable[tuple[str, set[str]]], method: str, path: str) -> s
 
 
 def names_no_id(templates: Iterable[str], path: str) -> bool:
-    """Whether the path is a route's, but for an id that is no UUID: `/files/42`, by `/files/{file_id:uuid}`."""
+    """Whether the path would match a route if its id were a UUID: `/files/42` and `/files/{file_id:uuid}`."""
     given = path.split("/")
     return any(_fits(template.split("/"), given) for template in templates if _ID in template)
 
@@ -39,7 +42,7 @@ def _fits(template: list[str], given: list[str]) -> bool:
 
 
 def _likeness(template: list[str], given: list[str]) -> float:
-    """0 where a word is another one. The name at the end may be missing."""
+    """The similarity of the least similar fixed word, 0 to 1; 0 below `_LIKE`. The last parameter may be missing."""
     missing = template[len(given) :]
     if len(given) > len(template) or len(missing) > 1 or any(word[:1] != "{" for word in missing):
         return 0

@@ -1,9 +1,8 @@
-"""The OpenAPI document: what FastAPI finds in the routes, made complete, and such that every generator understands it.
+"""The OpenAPI document: FastAPI's, completed, in a form that every generator understands.
 
-Comes in: the app. Leaves: the document. Each operation says what it refuses, which
-permission it needs and what its rate is; parameters have no null; of security schemes OAuth2's alone have scopes, as
-linters want it; a route that no API token reaches does not offer one. Next: `components` moves to one place what is
-repeated; `documents` serves it.
+Comes in: the app. Leaves: the document. Each operation lists its errors, its permission and its rate. Parameters are
+never null. Only the OAuth2 security scheme has scopes, as linters demand. An operation that no API token may call does
+not list that scheme. Next: `components` shares repeated parts; `docs_pages` serves the document.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,9 +21,9 @@ from portal.web.errors import PROBLEM_JSON, Problem, ValidationFailed, documente
 from portal.web.framing import TargetTooLong
 from portal.web.limits import classes_of, document_limits
 
-_IF_MATCH = r'^("(0|[1-9]\d{0,8})"|\*)$'  # what can match at all
-_LONG = 500  # characters, each up to twelve bytes in a path
-_FRAMEWORKS = ("HTTPValidationError", "ValidationError")  # FastAPI's own 422: ours is a problem like any other
+_IF_MATCH = r'^("(0|[1-9]\d{0,8})"|\*)$'  # the only values that can match
+_LONG = 500  # characters; percent-encoded, each takes up to twelve bytes
+_FRAMEWORKS = ("HTTPValidationError", "ValidationError")  # FastAPI's 422 schemas; the portal's is a problem document
 _SIGN_IN_ONLY = {"account", "admin"}  # permissions that no API token has
 _REQUEST_ID = {
     "required": True,
@@ -34,7 +33,7 @@ _REQUEST_ID = {
 
 
 def document_of(app: FastAPI, *, description: str, tags: dict[str, str]) -> dict[str, Any]:
-    """The document of every route that the app has by now."""
+    """The document of the routes that the app has now: call it after the last one was added."""
     classes, bodies = classes_of(app.routes), _bodies_of(app)
     document = get_openapi(
         title=app.title,
@@ -66,7 +65,7 @@ def operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _bodies_of(app: FastAPI) -> dict[str, type[BaseModel]]:
-    """The models that dependencies parse, by the route's name."""
+    """The body models that dependencies parse, by route name."""
     parsed = {route.name or "": parsed_by(route.dependant) for route in iter_route_contexts(app.routes)}
     return {name: model for name, model in parsed.items() if model is not None}
 
@@ -104,18 +103,18 @@ def _complete(operation: dict[str, Any], route_class: RouteClass | None) -> None
 
 
 def _is_id(parameter: dict[str, Any]) -> bool:
-    """A path with an id that is not a UUID is no route's: it is answered 404, never 422."""
+    """Whether the parameter is a UUID in the path. With any other text the path matches no route: 404, never 422."""
     return bool(parameter["in"] == "path" and parameter["schema"].get("format") == "uuid")
 
 
 def _can_be_long(operation: dict[str, Any]) -> bool:
-    """Whether what the document allows in path and query can be over their limit."""
+    """Whether path and query, within the document's bounds, can exceed the length limit of a request target."""
     places = [one for one in operation.get("parameters", ()) if one["in"] in {"path", "query"}]
     return any(one["schema"].get("maxLength", 0) >= _LONG for one in places)
 
 
 def _add_answers(answers: dict[str, Any], more: dict[int | str, dict[str, Any]]) -> None:
-    """Beside the codes that the route names itself."""
+    """Add `more` responses, and their examples, to those that the route declares itself."""
     for status, answer in more.items():
         known = answers.setdefault(str(status), answer)
         if known is not answer:
@@ -125,14 +124,14 @@ def _add_answers(answers: dict[str, Any], more: dict[int | str, dict[str, Any]])
 
 
 def _settle(parameter: dict[str, Any], *, changes: bool) -> None:
-    """No null, which a query cannot say; If-Match where a change needs it; a description."""
+    """Remove null, which a query cannot express; make If-Match required where a change needs it; add a description."""
     schema = parameter["schema"]
     kinds = [kind for kind in schema.pop("anyOf", ()) if kind.get("type") != "null"]
     schema |= kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {}
     if schema.get("default", ...) is None:
         del schema["default"]
     if not parameter.get("required", True):
-        del parameter["required"]  # as it is without
+        del parameter["required"]  # false is the default
     if parameter["name"] == "If-Match" and changes:
         parameter |= {"required": True, "schema": {"type": "string", "pattern": _IF_MATCH}}
     _tidy(schema)
@@ -147,7 +146,7 @@ def _settle(parameter: dict[str, Any], *, changes: bool) -> None:
 
 
 def _tidy(schema: dict[str, Any]) -> None:
-    """Without the titles that pydantic makes of names; with a description where the name says the same everywhere."""
+    """Remove the titles that pydantic derives from names; add the shared description of a field that has none."""
     if isinstance(schema.get("title"), str):
         del schema["title"]
     for name, field in schema.get("properties", {}).items():
@@ -169,7 +168,9 @@ def _say_permissions(operation: dict[str, Any]) -> None:
 
 
 def _name_codes(document: dict[str, Any]) -> None:
-    """Every code that the document has an example of. No `enum`: a client must live with a code that comes later."""
+    """List every error code with an example in the document, as `x-extensible-enum`. Not as `enum`: clients must accept
+    codes that are added later.
+    """
     codes: set[str] = {"internal_error", "method_not_allowed", "head_too_large"}
     for operation in operations(document):
         for answer in operation["responses"].values():

@@ -1,8 +1,8 @@
-"""HTTP/1.1 requests out of bytes: httptools, held to one reading of where a message ends.
+"""The HTTP/1.1 request parser: httptools, with a single interpretation of where a message ends.
 
-Comes in: bytes in any pieces. Leaves: uvicorn's callbacks; or a PortalError for bytes that are no request, after which
-nothing more may be fed. An offer to change the protocol is ignored (RFC 9110 §7.8): httptools would take the request
-for one without a body and stop behind its head, so a second parser reads on from there. Next: `connection`.
+Comes in: bytes in pieces of any size. Leaves: calls of uvicorn's callbacks; or a PortalError for bytes that are no
+request, after which no more bytes may be fed. An Upgrade header is ignored (RFC 9110 §7.8): httptools would treat the
+request as one without a body and stop behind its head, so a second parser goes on from there. Next: `connection`.
 """
 
 from typing import Protocol
@@ -12,13 +12,13 @@ import httptools
 from portal.core.errors import InvalidInput, PortalError
 from portal.web.framing import HeadTooLarge, TargetTooLong, VersionNotSupported, body_length
 
-MAX_OVERHEAD_BYTES = 128 << 10  # that bring neither a message nor a byte of a body: `middleware` allows far less
-_MAX_TARGET_BYTES = (1 << 16) - 1  # what httptools takes apart
+MAX_OVERHEAD_BYTES = 128 << 10  # in a row without progress (a head, a body byte); `middleware` allows far less
+_MAX_TARGET_BYTES = (1 << 16) - 1  # the longest target that httptools can split
 _VERSIONS = {"1.1", "1.0"}
 
 
 class Events(Protocol):
-    """What is called as a request comes in, in this order."""
+    """The callbacks for one request, called in this order."""
 
     def on_message_begin(self) -> None: ...
     def on_url(self, url: bytes) -> None: ...
@@ -29,7 +29,7 @@ class Events(Protocol):
 
 
 class RequestParser:
-    """Has the methods of httptools' own that uvicorn calls. It is what httptools calls, too."""
+    """Has the methods of `httptools.HttpRequestParser` that uvicorn calls, and is the callback object of httptools."""
 
     def __init__(self, events: Events) -> None:
         self._events = events
@@ -43,7 +43,10 @@ class RequestParser:
         self._parser = self._new()
 
     def feed_data(self, data: bytes) -> None:
-        """Raises InvalidInput, HeadTooLarge, VersionNotSupported, and what a callback raises of PortalErrors."""
+        """Parse the next bytes; calls the callbacks.
+
+        Raises InvalidInput, HeadTooLarge, TargetTooLong, VersionNotSupported, and any PortalError of a callback.
+        """
         before = self._progress
         try:
             self._feed(data)
@@ -81,7 +84,7 @@ class RequestParser:
         self._events.on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Fields behind the last chunk are no headers: nobody judged them when the request was let in."""
+        """Pass on a header field. A trailer field, behind the last chunk, is dropped: the checks come before it."""
         if self._in_head:
             self._fields.append((name.lower(), value))
             self._events.on_header(name, value)
@@ -102,13 +105,13 @@ class RequestParser:
         self._events.on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self._parser.should_upgrade():  # or it is httptools that ends it, in front of its body
+        if not self._parser.should_upgrade():  # with an Upgrade header, httptools calls this before the body
             self._progress += 1
             self._events.on_message_complete()
 
     def _new(self) -> httptools.HttpRequestParser:
         parser = httptools.HttpRequestParser(self)
-        # Requests behind one that ends the connection are read, as uvicorn has it, and never answered.
+        # Requests behind one with `Connection: close` are parsed, as uvicorn expects, and never answered.
         parser.set_dangerous_leniencies(lenient_data_after_close=True)
         return parser
 
@@ -117,12 +120,12 @@ class RequestParser:
             try:
                 self._parser.feed_data(data)
                 return
-            except httptools.HttpParserUpgrade as offer:  # its argument: how much of `data` the head was
+            except httptools.HttpParserUpgrade as offer:  # its argument is the length of the head in `data`
                 data = data[offer.args[0] :]
                 self._read_on()
 
     def _read_on(self) -> None:
-        """A parser that stands where the head has ended, and knows the same of the body. It hears of no offer."""
+        """Replace the parser by one that is behind the head and expects the same body, but saw no Upgrade header."""
         framing = b"Transfer-Encoding: chunked" if self._length is None else b"Content-Length: %d" % self._length
         self._parser, self._repeating = self._new(), True
         try:
@@ -132,6 +135,6 @@ class RequestParser:
 
 
 def _told(error: httptools.HttpParserError) -> PortalError:
-    """What a callback said, or that it is no request."""
+    """The PortalError that a callback raised; InvalidInput for httptools' own errors."""
     cause = error.__context__
     return cause if isinstance(cause, PortalError) else InvalidInput("These bytes are not an HTTP request.")

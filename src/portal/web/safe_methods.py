@@ -1,8 +1,8 @@
-"""What holds for every read: HEAD wherever there is GET, and If-Match and If-None-Match wherever there is an ETag.
+"""HEAD and conditional GET for every route: HEAD where there is GET, If-Match and If-None-Match where there is an ETag.
 
-Comes in: a request. Leaves: the answer that the route gives to GET, without its body where none was asked for, as a
-304 where the client has it already, or as a 412 where it wants another version. A download judges the same conditions
-before it begins (`files/http/responses`): here they would come too late.
+Comes in: a request. Leaves: the route's response to GET; without its body for HEAD, as a 304 if the client has this
+version already, or as a 412 if it requires another one. A download checks the same conditions before it begins
+(`files/http/responses`): here it would be too late.
 """
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -17,7 +17,7 @@ _OF_A_BODY = ("content-length", "content-type")
 
 
 class SafeMethods:
-    """Pure ASGI; the innermost middleware."""
+    """Handles HEAD and conditional reads, in pure ASGI. It is the innermost middleware."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,7 +34,7 @@ class SafeMethods:
 
 
 class _Answer:
-    """One answer on its way out."""
+    """One response: its messages are passed on, stripped of the body, or replaced by a 304 or a 412."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, bodiless: bool) -> None:
         self._scope, self._receive, self._send = scope, receive, send

@@ -1,6 +1,7 @@
-"""The download response: exact length, first bytes before the status line, a broken connection for a broken file.
+"""The download response. The first chunk is read before the status line; an error later breaks the connection.
 
-Comes in: an async generator of verified plaintext. Leaves: an answer that a client can take for whole only if it is.
+Comes in: an async generator of verified plaintext, and its exact length. Leaves: a response that looks complete to the
+client only if it is complete.
 """
 
 from collections.abc import AsyncGenerator
@@ -14,11 +15,13 @@ from starlette.types import Receive, Scope, Send
 from portal.core.errors import PortalError
 
 OCTET_STREAM = "application/octet-stream"
-_MAX_NAME, _MAX_SUFFIX = 255, 32  # bytes that any file system takes; and as `names` counts them
+_MAX_NAME, _MAX_SUFFIX = 255, 32  # bytes: the longest name on common file systems, and the longest suffix in `names`
 
 
 class Prefetched:
-    """Chunks whose first was already fetched. Closing it closes them, whether or not it was ever read."""
+    """An async iterator of chunks, of which the first is fetched already. `aclose` closes the generator behind it, even
+    if no chunk was read.
+    """
 
     def __init__(self, first: bytes | None, rest: AsyncGenerator[bytes, None]) -> None:
         self._first, self._rest = first, rest
@@ -35,16 +38,16 @@ class Prefetched:
 
 
 async def prefetch_first(chunks: AsyncGenerator[bytes, None]) -> Prefetched:
-    """The same bytes, the first of them already fetched: what fails at once is still a clean error."""
+    """The same chunks, with the first one fetched already: an error in it can still become an error response."""
     return Prefetched(await anext(chunks, None), chunks)
 
 
 class DownloadAborted(Exception):
-    """A download broke in the middle, and how is on record: the connection is to be broken without more ado."""
+    """A download broke off in the middle. Its outcome is recorded already; the server breaks the connection."""
 
 
 class DownloadResponse(StreamingResponse):
-    """Streams `chunks`, and closes them however the answer ends."""
+    """Streams `chunks`, and closes them however the response ends. Raises DownloadAborted for a PortalError in them."""
 
     def __init__(self, chunks: Prefetched, *, status: int, headers: dict[str, str]) -> None:
         super().__init__(chunks, status_code=status, headers=headers, media_type=OCTET_STREAM)
@@ -59,9 +62,11 @@ class DownloadResponse(StreamingResponse):
 
 
 def attachment(name: str, mark: str) -> str:
-    """Content-Disposition (RFC 6266), with the full name as RFC 8187 encodes it. Never `inline`.
+    """The Content-Disposition (RFC 6266) of a download: `attachment`, never `inline`, with the full name in RFC 8187
+    encoding and an ASCII fallback.
 
-    `mark` tells two files apart whose names are alike in ASCII, for clients that know no other (curl -OJ).
+    `mark` is inserted into a fallback that differs from the name. It distinguishes files whose names become the same in
+    ASCII, for clients that read only the fallback (curl -OJ).
     """
     plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in name)
     if plain != name:

@@ -1,7 +1,8 @@
-"""What is wrong with a request's fields, for people and for forms: where, which one, and what to do about it.
+"""Validation errors of request fields, for people and for forms: the location, the field, and what to send instead.
 
-Comes in: what pydantic found. Leaves: faults without its internals and without anything that the client sent, apart
-from the name of an unknown field that looks like one of ours: a typing error is found by it. Next: `errors` tells them.
+Comes in: pydantic's errors. Leaves: faults without pydantic's internals and without content of the request. One
+exception: the name of an unknown field is shown if it looks like a field name, because it is usually a typing error.
+Next: `errors` puts them into the problem document.
 """
 
 import re
@@ -9,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_MAX_TOLD = 10  # faults named in one answer
+_MAX_TOLD = 10  # faults in one response
 _OURS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)  # a field, a header or an index; no validator's name
-_UNKNOWN = re.compile(r"[a-z_]{1,32}", re.ASCII)  # what may be told of a name that is not ours
+_UNKNOWN = re.compile(r"[a-z_]{1,32}", re.ASCII)  # the form in which an unknown name may be shown
 _PREFIX = "Value error, "
-_MESSAGES = {  # what the library says in words of its own
+_MESSAGES = {  # messages for pydantic's own error types
     "missing": "is missing: send it",
     "extra_forbidden": "is not known here: check its name, or leave it out",
     "uuid_parsing": "is not an id: write a UUID, as answers have it",
@@ -32,7 +33,7 @@ _MESSAGES = {  # what the library says in words of its own
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One field that is not acceptable. `where` is body, form, query, path or header; `name` is empty for all of it."""
+    """One invalid field. `where` is body, form, query, path or header; `name` is empty for the body as a whole."""
 
     where: str
     name: str
@@ -46,13 +47,13 @@ class Fault:
 
 
 def faults(found: Iterable[Mapping[str, Any]]) -> tuple[Fault, ...]:
-    """The first ten of what pydantic found."""
+    """The first ten of pydantic's errors, without duplicates."""
     told = dict.fromkeys(_fault(item) for item in found)
     return tuple(told)[:_MAX_TOLD]
 
 
 def told_name(text: str) -> str:
-    """The name of something unknown, where it may be told; else nothing."""
+    """The name of an unknown field if it may be shown; otherwise an empty text."""
     return text if _UNKNOWN.fullmatch(text) else ""
 
 

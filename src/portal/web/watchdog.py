@@ -1,8 +1,8 @@
-"""The body watchdog, in pure ASGI: a client that stops sending, or sends drop by drop, is answered 408 and cut off.
+"""The body watchdog, in pure ASGI: a client that stops sending its body, or sends too slowly, gets 408 and is cut off.
 
-Comes in: `receive`. Leaves: the same messages, or `TooSlow` in the place of one that did not come in time. Only the
-time spent waiting for the client counts, never what the portal takes for itself. Outside of it `BodyLimit`
-closes the connection. Who does not read, or never ends a head, is `connection`'s to judge: no ASGI application sees it.
+Comes in: `receive`. Leaves: the same messages; or `TooSlow` when one does not arrive in time. Only the time of waiting
+for the client counts, never the portal's own work. `BodyLimit`, outside of it, closes the connection. A client that
+does not read its response, or never completes a head, is handled by `connection`: an ASGI application cannot see it.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from portal.web.errors import TooSlow
 
 
 class BodyWatchdog:
-    """Every `stall_bytes` buy the client another `stall_seconds` of waiting."""
+    """Allows `stall_seconds` of waiting for every `stall_bytes` of body; the allowance is renewed, not accumulated."""
 
     def __init__(self, app: ASGIApp, client_timeouts: ClientTimeouts) -> None:
         self._app = app
@@ -30,7 +30,7 @@ class BodyWatchdog:
 
         async def watched() -> Message:
             nonlocal left, came, done
-            if done:  # what is waited for now is the client's leaving, and that may take its time
+            if done:  # the body is complete: the next message is the client's disconnect, which has no timeout
                 return await receive()
             began = time.monotonic()
             try:
