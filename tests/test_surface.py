@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import httpx
@@ -43,9 +44,8 @@ def settings(**changes: str) -> tuple[Settings, dict[str, str]]:
 @pytest.fixture(scope="module")
 def app() -> FastAPI:
     made = create_app(*settings())
-    made.state.authenticators = (
-        Authenticators()
-    )  # nobody can sign in: the lifespan that opens a portal does not run here
+    nobody = SimpleNamespace(authenticators=Authenticators())  # the lifespan that opens a portal does not run here
+    made.state.portal = SimpleNamespace(identity=nobody)
     return made
 
 

@@ -24,7 +24,7 @@ from portal.core.errors import PortalError
 from portal.core.parent_process import tied_to_parent
 from portal.core.principal import Origin
 from portal.features.admin import jobs_routes
-from portal.features.audit.refusals import Refusals
+from portal.features.audit.service import Audit
 from portal.features.cases import routes as cases_routes
 from portal.features.files.http import inbox_routes, rights_routes
 from portal.features.files.http import routes as files_routes
@@ -159,14 +159,6 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
             for warning in filter(None, (scanner.warning for scanner in portal.resources.scanners)):
                 _log.warning("scanner_warning", text=warning)
             app.state.portal = portal
-            app.state.identity = portal.identity
-            app.state.tokens = portal.tokens
-            app.state.cases = portal.cases
-            app.state.files = portal.files
-            app.state.links = portal.links
-            app.state.authenticators = portal.identity.authenticators
-            app.state.refusals = portal.audit.refusals
-            app.state.job_control = portal.job_control
             async with background(portal, jobs_at_once=settings.max_jobs), contextlib.aclosing(app.state.readiness):
                 with tied_to_parent():
                     yield
@@ -196,10 +188,10 @@ def _middleware(settings: Settings) -> list[Middleware]:
 
 
 def _note_refusal(request: Request, error: PortalError) -> None:
-    refusals: Refusals | None = getattr(request.app.state, "refusals", None)  # none where no portal is open
+    audit: Audit | None = getattr(getattr(request.app.state, "portal", None), "audit", None)  # none where none is open
     refusal = refusal_of(request, error)
-    if refusals is not None and refusal is not None:
-        refusals.note(refusal, Origin(errors.request_id_of(request), refusal.address))
+    if audit is not None and refusal is not None:
+        audit.refusals.note(refusal, Origin(errors.request_id_of(request), refusal.address))
 
 
 def _checks(app: FastAPI) -> health.Checks:

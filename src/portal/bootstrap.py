@@ -20,6 +20,7 @@ from portal.backends.keys.base import KeyProviderError
 from portal.backends.keys.registry import open_key_providers
 from portal.backends.scanners.registry import open_scanners
 from portal.config import Settings
+from portal.core.cursor import Cursors
 from portal.core.errors import ConfigError
 from portal.core.principal import CredentialKind, Principal, Role
 from portal.core.secrets import Secret
@@ -61,6 +62,7 @@ class Portal:
     """A portal that is open: its resources and its services."""
 
     resources: Resources
+    cursors: Cursors
     audit: Audit
     identity: Identity
     tokens: ApiTokens
@@ -150,6 +152,7 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         jobs = Jobs(resources.database, job_kinds(resources.database, identity, tokens, files, links))
         yield Portal(
             resources=resources,
+            cursors=Cursors(resources.secret_keys),
             audit=audit,
             identity=identity,
             tokens=tokens,

@@ -55,8 +55,8 @@ def make(url: str = "", proxies: str = "", **rates: str) -> FastAPI:
     said = ",".join(f"{name}={rate}" for name, rate in rates.items())
     given = {"PORTAL_RATE_LIMITS": said, "PORTAL_RATE_LIMIT_URL": url, "PORTAL_TRUSTED_PROXIES": proxies}
     app = create_app(*config.load(KEYS | given, NO_DOTENV))
-    app.state.authenticators = SimpleNamespace(resolve=resolve)
-    app.state.identity = SimpleNamespace(sessions=SimpleNamespace(sign_out=end_session))
+    sessions, authenticators = SimpleNamespace(sign_out=end_session), SimpleNamespace(resolve=resolve)
+    app.state.portal = SimpleNamespace(identity=SimpleNamespace(sessions=sessions, authenticators=authenticators))
     return app
 
 

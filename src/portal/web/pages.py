@@ -4,14 +4,23 @@ Comes in: `limit` and `cursor` of a query. Leaves: the items of one page, and th
 `core/cursor` reads and writes cursors.
 """
 
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
 
+from fastapi import Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from portal.core.cursor import Cursors
+from portal.core.pagination import After
+from portal.core.principal import Principal
 from portal.web.fields import Number
+from portal.web.portal_state import portal_of
 
 _T = TypeVar("_T", bound=BaseModel)
+_Query = TypeVar("_Query", bound=BaseModel)
 
 
 class PageQuery(BaseModel):
@@ -28,6 +37,40 @@ class ItemPage(BaseModel, Generic[_T]):
 
     items: list[_T]
     next_cursor: str | None = Field(None, description="Send it as `cursor` for the next page; null on the last one.")
+
+
+@dataclass(frozen=True, slots=True)
+class Paging(Generic[_Query]):
+    """The page of a listing that `query` asks for: it begins behind `after`."""
+
+    query: _Query
+    after: After | None
+    _cursors: Cursors
+    _bound_to: str
+
+    def cursor(self, next_after: After | None) -> str | None:
+        """The cursor of the page behind this one; None behind the last."""
+        return self._cursors.write(next_after, self._bound_to)
+
+
+def _user(principal: Principal) -> UUID:
+    return principal.user_id
+
+
+def paginated(model: type[_Query], who: Any, by: Callable[[Any], UUID] = _user) -> Any:
+    """A listing's dependency. A cursor is good for one route, one query and one caller: `by` names the caller.
+
+    `who` is the annotation of the caller in the route's own signature, asked for once.
+    """
+
+    async def paging(request: Request, query: Any, caller: Any = who.__metadata__[0]) -> Paging[_Query]:
+        asked = query.model_dump_json(exclude={"cursor", "limit"})
+        bound_to = f"{request.scope['route'].name} {request.path_params} {asked} {by(caller)}"
+        cursors: Cursors = portal_of(request).cursors
+        return Paging(query, cursors.read(query.cursor, bound_to), cursors, bound_to)
+
+    paging.__annotations__["query"] = Annotated[model, Query()]
+    return Depends(paging)
 
 
 def page_example(item: JsonDict) -> ConfigDict:

@@ -7,11 +7,9 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.core.cursor import Cursors
 from portal.core.errors import Forbidden, NotSignedIn
 from portal.core.ids import new_id
 from portal.core.principal import CredentialKind, Origin, Principal, Role
-from portal.core.secrets import Secret
 from portal.db.unit_of_work import Database
 from portal.features.admin.jobs import JobControl
 from portal.features.audit.models import AuditRow
@@ -51,7 +49,7 @@ def session() -> Session:
 def control(database: Database, session: Session) -> JobControl:
     authenticators = Authenticators()
     authenticators.add(CredentialKind.SESSION, session)
-    return JobControl(database, Jobs(database, ()), authenticators, Cursors((Secret(b"k" * 32),)))
+    return JobControl(database, Jobs(database, ()), authenticators)
 
 
 @pytest.fixture

@@ -53,7 +53,9 @@ async def app(folder: Path) -> AsyncIterator[FastAPI]:
     made = create_app(settings, variables)
     async with made.router.lifespan_context(made):
         database: Database = made.state.portal.resources.database
-        made.state.identity.sessions._password_auth._hasher = hasher = PasswordHasher(memory_kib=8, passes=1, lanes=1)
+        made.state.portal.identity.sessions._password_auth._hasher = hasher = PasswordHasher(
+            memory_kib=8, passes=1, lanes=1
+        )
         users = Users(database, hasher)
         for name in ("ada", "gone"):
             await users.create(name, Role.ANALYST, PASSWORD, actor="system:test")
@@ -66,7 +68,7 @@ async def app(folder: Path) -> AsyncIterator[FastAPI]:
 @pytest.fixture
 async def context(app: FastAPI) -> AsyncIterator[Context]:
     """The library behind the sign-ins, counted; the hash that stands for unknown users is made."""
-    hasher: PasswordHasher = app.state.identity.sessions._password_auth._hasher
+    hasher: PasswordHasher = app.state.portal.identity.sessions._password_auth._hasher
     await hasher.verify(PASSWORD, None)
     counting: Any = Context(hasher._context)
     hasher._context = counting

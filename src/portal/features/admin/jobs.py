@@ -9,7 +9,6 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.core.cursor import Cursors
 from portal.core.pagination import After, Page
 from portal.core.principal import Origin, Principal
 from portal.db.unit_of_work import Database
@@ -33,7 +32,6 @@ class JobControl:
     database: Database
     jobs: Jobs
     authenticators: Authenticators
-    cursors: Cursors
 
     async def page(self, by: Actor, filters: JobFilters, after: After | None, limit: int) -> Page[Job]:
         """Newest first. Raises Forbidden."""
@@ -66,7 +64,7 @@ class JobControl:
 
 def build(resources: Resources, jobs: Jobs, authenticators: Authenticators) -> JobControl:
     """The service over one set of resources."""
-    return JobControl(resources.database, jobs, authenticators, Cursors(resources.secret_keys))
+    return JobControl(resources.database, jobs, authenticators)
 
 
 def _require(by: Actor) -> None:

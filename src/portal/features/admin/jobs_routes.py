@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter
 
 from portal.core import errors
 from portal.core.errors import PortalError
@@ -16,6 +16,8 @@ from portal.features.jobs.service import JobStateRefused
 from portal.features.jobs.views import JobFilters
 from portal.web.errors import documented
 from portal.web.limits import rated
+from portal.web.pages import Paging, paginated
+from portal.web.portal_state import of_portal
 
 router = APIRouter(tags=["administration"])
 
@@ -29,13 +31,8 @@ _ALL: list[type[PortalError]] = [
 _ONE: list[type[PortalError]] = [*_ALL, errors.NotFound]
 
 
-async def _jobs(request: Request) -> JobControl:
-    control: JobControl = request.app.state.job_control
-    return control
-
-
-JobsDep = Annotated[JobControl, Depends(_jobs)]
-Listing = Annotated[JobQuery, Query()]
+JobsDep = Annotated[JobControl, of_portal("job_control")]
+Listing = Annotated[Paging[JobQuery], paginated(JobQuery, Administers)]
 
 
 @router.get(
@@ -45,13 +42,11 @@ Listing = Annotated[JobQuery, Query()]
     responses=documented(errors.InvalidInput, *_ALL),
 )
 @rated(RouteClass.READ)
-async def list_jobs(principal: Administers, jobs: JobsDep, query: Listing) -> JobPage:
+async def list_jobs(principal: Administers, jobs: JobsDep, listing: Listing) -> JobPage:
     """Work that waits, runs or has ended. Jobs that ended are kept for a week."""
-    bound_to = "jobs" + query.model_dump_json(exclude={"cursor", "limit"}) + str(principal.user_id)
-    after = jobs.cursors.read(query.cursor, bound_to)
-    page = await jobs.page(principal, JobFilters(query.kind, query.status), after, query.limit)
-    following = jobs.cursors.write(page.next_after, bound_to)
-    return JobPage(items=[JobOut.of(job) for job in page.items], next_cursor=following)
+    filters = JobFilters(listing.query.kind, listing.query.status)
+    page = await jobs.page(principal, filters, listing.after, listing.query.limit)
+    return JobPage(items=[JobOut.of(job) for job in page.items], next_cursor=listing.cursor(page.next_after))
 
 
 @router.get(

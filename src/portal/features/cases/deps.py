@@ -2,22 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Query, Request
-
 from portal.features.cases.schemas import BreakGlassQuery, CaseCreate, CaseQuery, CaseUpdate, MemberCreate, MemberUpdate
 from portal.features.cases.service import Cases
-from portal.features.identity.deps import ChangesCases, json_of
+from portal.features.identity.deps import Administers, ChangesCases, ReadsCases, json_of
+from portal.web.pages import Paging, paginated
+from portal.web.portal_state import of_portal
 
-
-async def _cases(request: Request) -> Cases:
-    cases: Cases = request.app.state.cases
-    return cases
-
-
-CasesDep = Annotated[Cases, Depends(_cases)]
+CasesDep = Annotated[Cases, of_portal("cases")]
 NewCaseBody = Annotated[CaseCreate, json_of(CaseCreate, ChangesCases)]
 PatchBody = Annotated[CaseUpdate, json_of(CaseUpdate, ChangesCases)]
 MemberBody = Annotated[MemberCreate, json_of(MemberCreate, ChangesCases)]
 ChangeBody = Annotated[MemberUpdate, json_of(MemberUpdate, ChangesCases)]
-Listing = Annotated[CaseQuery, Query()]
-GlassListing = Annotated[BreakGlassQuery, Query()]
+Listing = Annotated[Paging[CaseQuery], paginated(CaseQuery, ReadsCases)]
+GlassListing = Annotated[Paging[BreakGlassQuery], paginated(BreakGlassQuery, Administers)]

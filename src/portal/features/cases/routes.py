@@ -70,16 +70,12 @@ async def create_case(
 )
 @rated(RouteClass.READ)
 async def list_cases(
-    principal: ReadsCases, cases: CasesDep, account_names: AccountNamesDep, query: Listing
+    principal: ReadsCases, cases: CasesDep, account_names: AccountNamesDep, listing: Listing
 ) -> CasePage:
     """Newest first: those you are a member of; for an auditor or administrator everybody's."""
-    bound_to = f"cases{query.model_dump_json(exclude={'cursor', 'limit'})}{principal.user_id}"
-    after = cases.cursors.read(query.cursor, bound_to)
-    page = await cases.register.list(principal, query.status, after, query.limit)
-    following = cases.cursors.write(page.next_after, bound_to)
-    return CasePage(
-        items=await account_names.all_named(principal, [CaseOut.of(case) for case in page.items]), next_cursor=following
-    )
+    page = await cases.register.list(principal, listing.query.status, listing.after, listing.query.limit)
+    items = await account_names.all_named(principal, [CaseOut.of(case) for case in page.items])
+    return CasePage(items=items, next_cursor=listing.cursor(page.next_after))
 
 
 @router.get("/cases/{case_id:uuid}", summary="Read a case's entry", responses={**_TAGGED, **documented(*_READ)})
@@ -228,12 +224,9 @@ async def list_case_break_glass(
 )
 @rated(RouteClass.READ)
 async def list_break_glass(
-    principal: Administers, cases: CasesDep, account_names: AccountNamesDep, query: GlassListing
+    principal: Administers, cases: CasesDep, account_names: AccountNamesDep, listing: GlassListing
 ) -> BreakGlassPage:
     """For auditors and administrators: of every case, those that are gone included."""
-    bound_to = f"glass{query.case_id}{principal.user_id}"
-    after = cases.cursors.read(query.cursor, bound_to)
-    page = await cases.register.all_broken_glass(principal, query.case_id, after, query.limit)
-    following = cases.cursors.write(page.next_after, bound_to)
+    page = await cases.register.all_broken_glass(principal, listing.query.case_id, listing.after, listing.query.limit)
     items = await account_names.all_named(principal, [BreakGlassOut.of(entry) for entry in page.items])
-    return BreakGlassPage(items=items, next_cursor=following)
+    return BreakGlassPage(items=items, next_cursor=listing.cursor(page.next_after))

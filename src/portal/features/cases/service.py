@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from portal.core.cursor import Cursors
 from portal.features.cases.catalog import CaseCatalog
 from portal.features.cases.members import Members
 from portal.features.identity.revocation import Revocations
@@ -15,10 +14,9 @@ class Cases:
 
     register: CaseCatalog
     members: Members
-    cursors: Cursors
 
 
 def build(resources: Resources, revocations: Revocations) -> Cases:
     """Build the services over one set of resources."""
     database = resources.database
-    return Cases(CaseCatalog(database), Members(database, revocations), Cursors(resources.secret_keys))
+    return Cases(CaseCatalog(database), Members(database, revocations))

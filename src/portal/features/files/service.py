@@ -5,7 +5,6 @@ Comes in: resources, identity and audit. Leaves: what deps and the command line 
 
 from dataclasses import dataclass
 
-from portal.core.cursor import Cursors
 from portal.features.audit.service import Audit
 from portal.features.files.catalog import FileCatalog
 from portal.features.files.downloads.delivery import Deliveries
@@ -33,7 +32,6 @@ class Files:
     grants: Grants
     inboxes: Inboxes
     maintenance: Maintenance
-    cursors: Cursors
 
 
 def build(resources: Resources, identity: Identity, audit: Audit) -> Files:
@@ -57,5 +55,4 @@ def build(resources: Resources, identity: Identity, audit: Audit) -> Files:
         grants=Grants(database, identity.authenticators),
         inboxes=Inboxes(database, identity.authenticators),
         maintenance=Maintenance(database, strongbox),
-        cursors=Cursors(resources.secret_keys),
     )

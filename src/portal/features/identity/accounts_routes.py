@@ -71,13 +71,11 @@ async def create_user(
     responses=documented(errors.InvalidInput, *_ALL),
 )
 @rated(RouteClass.READ)
-async def list_users(principal: RunsAccounts, identity: IdentityDep, query: Listing) -> UserPage:
+async def list_users(principal: RunsAccounts, identity: IdentityDep, listing: Listing) -> UserPage:
     """Newest first."""
-    bound_to = "users" + query.model_dump_json(exclude={"cursor", "limit"}) + str(principal.user_id)
-    after = identity.cursors.read(query.cursor, bound_to)
-    page = await identity.accounts.page(principal, UserFilters(query.role, query.disabled), after, query.limit)
-    following = identity.cursors.write(page.next_after, bound_to)
-    return UserPage(items=[UserOut.of(user) for user in page.items], next_cursor=following)
+    filters = UserFilters(listing.query.role, listing.query.disabled)
+    page = await identity.accounts.page(principal, filters, listing.after, listing.query.limit)
+    return UserPage(items=[UserOut.of(user) for user in page.items], next_cursor=listing.cursor(page.next_after))
 
 
 @router.get("/users/{user_id:uuid}", summary="Read an account", responses={**_TAGGED, **documented(*_ONE)})

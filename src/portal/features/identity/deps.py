@@ -32,6 +32,7 @@ from portal.web.bodies import json_body, parses
 from portal.web.conditional_requests import expected_version
 from portal.web.errors import request_id_of
 from portal.web.limits import Limits
+from portal.web.portal_state import of_portal, portal_of
 
 _SHOWN_AGENT = 200  # characters of what a client calls itself
 _T = TypeVar("_T")
@@ -99,7 +100,7 @@ async def principal_of(
     request: Request, asked: SecurityScopes, origin: RequestOrigin, credential: _Credential
 ) -> Principal:
     """The caller, whose credential has the permissions that the route asks of it."""
-    authenticators: Authenticators = request.app.state.authenticators
+    authenticators: Authenticators = portal_of(request).identity.authenticators
     principal = await admitted(request, authenticators.resolve(credential, origin), _account)
     heard(request, principal)
     if principal.kind is CredentialKind.LINK:  # even where no permission is asked: nobody's account is behind it
@@ -138,22 +139,17 @@ async def enrolling(
     try:
         return await principal_of(request, asked, origin, credential)
     except TotpEnrolmentRequired:
-        identity: Identity = request.app.state.identity
+        identity: Identity = portal_of(request).identity
         principal = await admitted(request, identity.sessions.resolve_to_enrol(credential), _account)
         heard(request, principal)
         return principal
-
-
-async def _identity(request: Request) -> Identity:
-    identity: Identity = request.app.state.identity
-    return identity
 
 
 _IF_MATCH = 'The ETag that was read, in its quotes, or `*`. Example: `"1"`, which is version 1.'
 
 
 async def _people(request: Request) -> AccountNames:
-    account_names: AccountNames = request.app.state.identity.account_names
+    account_names: AccountNames = portal_of(request).identity.account_names
     return account_names
 
 
@@ -221,4 +217,4 @@ GivesAccounts = Annotated[Principal, Depends(_runs_accounts_fresh)]
 """The same for what gives somebody a way in, or what lay with another account."""
 IfMatch = Annotated[int | None, Depends(_version)]
 AccountNamesDep = Annotated[AccountNames, Depends(_people)]
-IdentityDep = Annotated[Identity, Depends(_identity)]
+IdentityDep = Annotated[Identity, of_portal("identity")]

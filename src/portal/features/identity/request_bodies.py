@@ -14,6 +14,7 @@ from portal.features.identity.session_schemas import SessionQuery
 from portal.features.identity.sign_in_schemas import TokenRequest
 from portal.web.bodies import parses, whole_body
 from portal.web.errors import InvalidTokenRequest, UnsupportedMediaType
+from portal.web.pages import Paging, paginated
 
 _FORM = "application/x-www-form-urlencoded"
 _MAX_FORM_BYTES = 16 << 10
@@ -63,7 +64,7 @@ def asked_scope(form: dict[str, str]) -> frozenset[Permission]:
 
 
 TokenForm = Annotated[dict[str, str], Depends(_token_form)]
-Listing = Annotated[schemas.UserQuery, Query()]
+Listing = Annotated[Paging[schemas.UserQuery], paginated(schemas.UserQuery, deps.RunsAccounts)]
 NewUser = Annotated[schemas.UserCreate, json_of(schemas.UserCreate, deps.GivesAccounts)]
 Patch = Annotated[schemas.UserUpdate, json_of(schemas.UserUpdate, deps.RunsAccounts)]
 NewInvitation = Annotated[schemas.InvitationCreate, json_of(schemas.InvitationCreate, deps.GivesAccounts)]
@@ -73,6 +74,6 @@ EnrolmentProof = Annotated[schemas.TotpRequest, json_of(schemas.TotpRequest, dep
 RemovalProof = Annotated[schemas.TotpRequest, json_of(schemas.TotpRequest, deps.WithAccount)]
 Registering = Annotated[schemas.RegisterRequest, json_of(schemas.RegisterRequest)]
 Confirming = Annotated[schemas.ConfirmRequest, json_of(schemas.ConfirmRequest, deps.WithAccount)]
-WhoseSessions = Annotated[SessionQuery, Query()]
+WhoseSessions = Annotated[Paging[SessionQuery], paginated(SessionQuery, deps.WithAccount)]
 Resetting = Annotated[schemas.ResetQuery, Query()]
 SettingPassword = Annotated[schemas.SetPasswordRequest, json_of(schemas.SetPasswordRequest)]

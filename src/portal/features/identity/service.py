@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from portal.core.cursor import Cursors
 from portal.core.principal import CredentialKind
 from portal.features.identity.account_names import AccountNames
 from portal.features.identity.accounts import Accounts
@@ -47,7 +46,6 @@ class Identity:
     own_account: OwnAccount
     registration: Registration
     hasher: PasswordHasher
-    cursors: Cursors
     revocations: Revocations
     account_names: AccountNames
 
@@ -76,7 +74,6 @@ def build(resources: Resources, hasher: PasswordHasher | None = None, rules: Rul
         own_account=OwnAccount(database, hasher, password_auth, factors, revocations),
         registration=Registration(database, hasher, rules.registration, revocations),
         hasher=hasher,
-        cursors=Cursors(keys),
         revocations=revocations,
         account_names=AccountNames(database),
     )

@@ -67,15 +67,12 @@ async def revoke_all(principal: WithAccount, identity: IdentityDep, origin: Requ
     responses=documented(errors.InvalidInput, *_ONE),
 )
 @rated(RouteClass.READ)
-async def list_sessions(principal: WithAccount, identity: IdentityDep, query: WhoseSessions) -> SessionPage:
+async def list_sessions(principal: WithAccount, identity: IdentityDep, listing: WhoseSessions) -> SessionPage:
     """Those that are good: yours, or another user's if you are an administrator or auditor."""
-    owner_id = query.owner_id or principal.user_id
-    bound_to = f"sessions{owner_id}{principal.user_id}"
-    after = identity.cursors.read(query.cursor, bound_to)
-    page = await identity.my_sessions.of_user(principal, owner_id, after, query.limit)
-    following = identity.cursors.write(page.next_after, bound_to)
+    owner_id = listing.query.owner_id or principal.user_id
+    page = await identity.my_sessions.of_user(principal, owner_id, listing.after, listing.query.limit)
     items = [SessionOut.of(session, current=session.id == principal.credential_id) for session in page.items]
-    return SessionPage(items=items, next_cursor=following)
+    return SessionPage(items=items, next_cursor=listing.cursor(page.next_after))
 
 
 @router.delete(

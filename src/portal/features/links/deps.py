@@ -1,8 +1,9 @@
 """What the link routes ask for in their signatures: `MayDownload` and `MayUpload` mean a link's own token."""
 
 from typing import Annotated
+from uuid import UUID
 
-from fastapi import Depends, Query, Request, Security
+from fastapi import Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, SecurityScopes
 
 from portal.core.errors import InsufficientScope, NotSignedIn
@@ -13,12 +14,8 @@ from portal.features.links.schemas import DownloadLinkCreate, UploadLinkCreate
 from portal.features.links.service import Links
 from portal.features.links.shared_schemas import RedeemRequest, SharedQuery
 from portal.features.links.views import LinkSession
-from portal.web.pages import PageQuery
-
-
-async def _links(request: Request) -> Links:
-    links: Links = request.app.state.links
-    return links
+from portal.web.pages import PageQuery, Paging, paginated
+from portal.web.portal_state import of_portal, portal_of
 
 
 async def _session(
@@ -37,20 +34,25 @@ async def _session(
 async def _held(request: Request, credentials: HTTPAuthorizationCredentials | None, *, late: bool) -> LinkSession:
     if credentials is None:
         raise NotSignedIn
-    return await (await _links(request)).sessions.session(credentials.credentials, late=late)
+    links: Links = portal_of(request).links
+    return await links.sessions.session(credentials.credentials, late=late)
+
+
+def _link(session: LinkSession) -> UUID:
+    return session.link.id
 
 
 def _actor(session: LinkSession) -> str:
     return session.principal.actor
 
 
-LinksDep = Annotated[Links, Depends(_links)]
+LinksDep = Annotated[Links, of_portal("links")]
 HoldsLink = Annotated[LinkSession, Security(_session)]
 MayDownload = Annotated[LinkSession, Security(_session, scopes=[Permission.LINK_DOWNLOAD])]
 MayUpload = Annotated[LinkSession, Security(_session, scopes=[Permission.LINK_UPLOAD])]
 NewDownloadLink = Annotated[DownloadLinkCreate, json_of(DownloadLinkCreate, WithAccount)]
 NewUploadLink = Annotated[UploadLinkCreate, json_of(UploadLinkCreate, WithAccount)]
 Redeeming = Annotated[RedeemRequest, json_of(RedeemRequest)]
-Listing = Annotated[PageQuery, Query()]
-Offered = Annotated[SharedQuery, Query()]
+Listing = Annotated[Paging[PageQuery], paginated(PageQuery, WithAccount)]
+Offered = Annotated[Paging[SharedQuery], paginated(SharedQuery, HoldsLink, _link)]
 Said = Annotated[DetailsQuery, Query()]

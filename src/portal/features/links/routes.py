@@ -96,15 +96,12 @@ async def create_upload_link(
 )
 @rated(RouteClass.READ)
 async def list_links(
-    principal: WithAccount, links: LinksDep, account_names: AccountNamesDep, query: Listing
+    principal: WithAccount, links: LinksDep, account_names: AccountNamesDep, listing: Listing
 ) -> LinkPage:
     """Those you made; for an auditor or administrator everybody's. Secrets are not among what is known."""
-    bound_to = f"links{principal.user_id}"
-    after = links.cursors.read(query.cursor, bound_to)
-    page = await links.links.list(principal, after, query.limit)
-    following = links.cursors.write(page.next_after, bound_to)
+    page = await links.links.list(principal, listing.after, listing.query.limit)
     items = await account_names.all_named(principal, [LinkOut.of(link) for link in page.items])
-    return LinkPage(items=items, next_cursor=following)
+    return LinkPage(items=items, next_cursor=listing.cursor(page.next_after))
 
 
 @router.get(
@@ -115,15 +112,12 @@ async def list_links(
 )
 @rated(RouteClass.READ)
 async def list_case_links(
-    case_id: UUID, principal: WithAccount, links: LinksDep, account_names: AccountNamesDep, query: Listing
+    case_id: UUID, principal: WithAccount, links: LinksDep, account_names: AccountNamesDep, listing: Listing
 ) -> LinkPage:
     """For its leads, auditors and administrators, whoever made them."""
-    bound_to = f"links{case_id}{principal.user_id}"
-    after = links.cursors.read(query.cursor, bound_to)
-    page = await links.links.of_case(principal, case_id, after, query.limit)
-    following = links.cursors.write(page.next_after, bound_to)
+    page = await links.links.of_case(principal, case_id, listing.after, listing.query.limit)
     items = await account_names.all_named(principal, [LinkOut.of(link) for link in page.items])
-    return LinkPage(items=items, next_cursor=following)
+    return LinkPage(items=items, next_cursor=listing.cursor(page.next_after))
 
 
 @router.delete(

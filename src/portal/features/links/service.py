@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from portal.core.cursor import Cursors
 from portal.core.principal import Role
 from portal.features.files.service import Files
 from portal.features.identity.service import Identity
@@ -19,7 +18,6 @@ class Links:
     links: LinkService
     sessions: LinkSessions
     shared_access: SharedAccess
-    cursors: Cursors
 
 
 def build(resources: Resources, identity: Identity, files: Files, roles: frozenset[Role]) -> Links:
@@ -29,5 +27,4 @@ def build(resources: Resources, identity: Identity, files: Files, roles: frozens
         links=LinkService(database, identity.hasher, identity.authenticators, roles),
         sessions=LinkSessions(database, identity.hasher),
         shared_access=SharedAccess(database, files.catalog),
-        cursors=Cursors(resources.secret_keys),
     )

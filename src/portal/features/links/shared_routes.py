@@ -54,14 +54,11 @@ async def redeem_link(body: Redeeming, links: LinksDep, origin: RequestOrigin, r
     responses=documented(errors.InvalidInput, errors.NotSignedIn, errors.Unavailable),
 )
 @rated(RouteClass.READ)
-async def read_shared(session: HoldsLink, links: LinksDep, query: Offered, response: Response) -> SharedOut:
+async def read_shared(session: HoldsLink, links: LinksDep, listing: Offered, response: Response) -> SharedOut:
     """Uses nothing up. Of what was handed in by an upload link it shows what came by this token, and no id."""
-    bound_to = f"shared{session.link.id}"
-    after = links.cursors.read(query.cursor, bound_to)
-    offer = await links.shared_access.offer(session, after)
-    following = links.cursors.write(offer.next_after, bound_to)
+    offer = await links.shared_access.offer(session, listing.after)
     response.headers["Cache-Control"] = "no-store, private"
-    return SharedOut.of(session.link, offer, following)
+    return SharedOut.of(session.link, offer, listing.cursor(offer.next_after))
 
 
 @router.get(

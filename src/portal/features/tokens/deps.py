@@ -2,18 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Query, Request
-
-from portal.features.identity.deps import WithFreshSignIn, json_of
+from portal.features.identity.deps import WithAccount, WithFreshSignIn, json_of
 from portal.features.tokens.schemas import ApiTokenCreate, ApiTokenQuery
 from portal.features.tokens.service import ApiTokens
+from portal.web.pages import Paging, paginated
+from portal.web.portal_state import of_portal
 
-
-async def _tokens(request: Request) -> ApiTokens:
-    tokens: ApiTokens = request.app.state.tokens
-    return tokens
-
-
-TokensDep = Annotated[ApiTokens, Depends(_tokens)]
+TokensDep = Annotated[ApiTokens, of_portal("tokens")]
 NewToken = Annotated[ApiTokenCreate, json_of(ApiTokenCreate, WithFreshSignIn)]
-Whose = Annotated[ApiTokenQuery, Query()]
+Whose = Annotated[Paging[ApiTokenQuery], paginated(ApiTokenQuery, WithAccount)]

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from portal.core import errors
 from portal.core.principal import Permission
 from portal.core.rates import RouteClass
-from portal.features.identity.deps import IdentityDep, RequestOrigin, WithAccount, WithFreshSignIn
+from portal.features.identity.deps import RequestOrigin, WithAccount, WithFreshSignIn
 from portal.features.identity.recent_sign_in import FreshSignInRequired
 from portal.features.tokens.deps import NewToken, TokensDep, Whose
 from portal.features.tokens.schemas import ApiTokenCreated, ApiTokenOut, ApiTokenPage
@@ -73,16 +73,13 @@ async def create_api_token(
     responses=documented(errors.InvalidInput, *_KNOWN, errors.Forbidden, errors.NotFound),
 )
 @rated(RouteClass.READ)
-async def list_api_tokens(
-    principal: WithAccount, tokens: TokensDep, identity: IdentityDep, query: Whose
-) -> ApiTokenPage:
+async def list_api_tokens(principal: WithAccount, tokens: TokensDep, listing: Whose) -> ApiTokenPage:
     """Yours, or another user's if you are an administrator or auditor. Secrets are not among what is known."""
-    owner_id = query.owner_id or principal.user_id
-    bound_to = f"tokens{owner_id}{principal.user_id}"
-    after = identity.cursors.read(query.cursor, bound_to)
-    page = await tokens.of_user(principal, owner_id, after, query.limit)
-    following = identity.cursors.write(page.next_after, bound_to)
-    return ApiTokenPage(items=[ApiTokenOut.of(token) for token in page.items], next_cursor=following)
+    owner_id = listing.query.owner_id or principal.user_id
+    page = await tokens.of_user(principal, owner_id, listing.after, listing.query.limit)
+    return ApiTokenPage(
+        items=[ApiTokenOut.of(token) for token in page.items], next_cursor=listing.cursor(page.next_after)
+    )
 
 
 @router.delete(

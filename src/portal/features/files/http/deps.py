@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Header, Query
 
 from portal.core.principal import Principal
 from portal.features.authz import policy
@@ -24,17 +24,14 @@ from portal.features.identity.deps import (
     Administers,
     ChangesFiles,
     MovesFiles,
+    ReadsFiles,
     RunsAccounts,
     UploadsFiles,
     WithAccount,
     json_of,
 )
-from portal.web.pages import PageQuery
-
-
-async def _files(request: Request) -> Files:
-    files: Files = request.app.state.files
-    return files
+from portal.web.pages import PageQuery, Paging, paginated
+from portal.web.portal_state import of_portal
 
 
 async def _hands_in(principal: UploadsFiles) -> Principal:
@@ -42,16 +39,16 @@ async def _hands_in(principal: UploadsFiles) -> Principal:
     return principal
 
 
-FilesDep = Annotated[Files, Depends(_files)]
+FilesDep = Annotated[Files, of_portal("files")]
 CanUpload = Annotated[Principal, Depends(_hands_in)]
 Patch = Annotated[FileUpdate, json_of(FileUpdate, ChangesFiles)]
 MoveBody = Annotated[FileMoveRequest, json_of(FileMoveRequest, MovesFiles)]
 GlassBody = Annotated[BreakGlassCreate, json_of(BreakGlassCreate, Administers)]
 GrantBody = Annotated[GrantCreate, json_of(GrantCreate, WithAccount)]
 TransferBody = Annotated[TransferCreate, json_of(TransferCreate, RunsAccounts)]
-Listing = Annotated[FileQuery, Query()]
-Paged = Annotated[PageQuery, Query()]
-GrantListing = Annotated[GrantQuery, Query()]
+Listing = Annotated[Paging[FileQuery], paginated(FileQuery, ReadsFiles)]
+Paged = Annotated[Paging[PageQuery], paginated(PageQuery, ReadsFiles)]
+GrantListing = Annotated[Paging[GrantQuery], paginated(GrantQuery, ReadsFiles)]
 EmptyQueryDep = Annotated[EmptyQuery, Query()]
 FormSaid = Annotated[FormQuery, Query()]
 Upload = Annotated[UploadQuery, Query()]

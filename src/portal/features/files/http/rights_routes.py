@@ -1,6 +1,7 @@
 """Who else may read one file, over HTTP: grants to accounts, and administrators who break glass."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Response
@@ -18,7 +19,6 @@ from portal.features.files.http.schemas import (
     GrantPage,
 )
 from portal.features.files.rights.grants import GrantRefused
-from portal.features.files.service import Files
 from portal.features.identity.account_names import AccountNames
 from portal.features.identity.deps import (
     AccountNamesDep,
@@ -31,6 +31,7 @@ from portal.features.identity.deps import (
 from portal.features.identity.recent_sign_in import FreshSignInRequired, require_fresh, require_fresh_for
 from portal.web.errors import documented
 from portal.web.limits import rated
+from portal.web.pages import Paging
 
 router = APIRouter(tags=["files"])
 
@@ -113,13 +114,11 @@ async def revoke_grant(
 )
 @rated(RouteClass.READ)
 async def list_case_grants(
-    case_id: UUID, principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, query: Paged
+    case_id: UUID, principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, listing: Paged
 ) -> GrantPage:
     """Who may read which of its files by a grant: for its leads, auditors and administrators."""
-    bound_to = f"grants of {case_id} for {principal.user_id}"
-    after = files.cursors.read(query.cursor, bound_to)
-    page = await files.grants.of_case(principal, case_id, after, query.limit)
-    return await _results(principal, files, account_names, page, bound_to)
+    page = await files.grants.of_case(principal, case_id, listing.after, listing.query.limit)
+    return await _results(principal, account_names, page, listing)
 
 
 @router.get(
@@ -130,19 +129,18 @@ async def list_case_grants(
 )
 @rated(RouteClass.READ)
 async def list_grants(
-    principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, query: GrantListing
+    principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, listing: GrantListing
 ) -> GrantPage:
     """Those that it has, or with `given` those that it gave; of another account for administrators and auditors."""
-    bound_to = f"grants {query.given} {query.user_id} for {principal.user_id}"
-    after = files.cursors.read(query.cursor, bound_to)
-    whose = query.user_id or principal.user_id
-    page = await files.grants.of_account(principal, whose, after, query.limit, given=query.given)
-    return await _results(principal, files, account_names, page, bound_to)
+    whose = listing.query.user_id or principal.user_id
+    page = await files.grants.of_account(
+        principal, whose, listing.after, listing.query.limit, given=listing.query.given
+    )
+    return await _results(principal, account_names, page, listing)
 
 
 async def _results(
-    principal: Principal, files: Files, account_names: AccountNames, page: Page[Grant], bound_to: str
+    principal: Principal, account_names: AccountNames, page: Page[Grant], listing: Paging[Any]
 ) -> GrantPage:
-    following = files.cursors.write(page.next_after, bound_to)
     items = await account_names.all_named(principal, [GrantOut.of(grant) for grant in page.items])
-    return GrantPage(items=items, next_cursor=following)
+    return GrantPage(items=items, next_cursor=listing.cursor(page.next_after))

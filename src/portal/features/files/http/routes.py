@@ -122,19 +122,15 @@ async def upload_raw(
 )
 @rated(RouteClass.READ)
 async def list_files(
-    principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, query: Listing
+    principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, listing: Listing
 ) -> FilePage:
     """Your inbox and your cases; for an auditor or administrator everybody's. Newest first.
 
     To ask again for what is new: `order=available&available_from=` the last `available_at` that you have seen.
     """
-    bound_to = query.model_dump_json(exclude={"cursor", "limit"}) + str(principal.user_id)
-    after = files.cursors.read(query.cursor, bound_to)
-    page = await files.catalog.list(principal, _filters(query), after, query.limit)
-    following = files.cursors.write(page.next_after, bound_to)
-    return FilePage(
-        items=await account_names.all_named(principal, [FileOut.of(file) for file in page.items]), next_cursor=following
-    )
+    page = await files.catalog.list(principal, _filters(listing.query), listing.after, listing.query.limit)
+    items = await account_names.all_named(principal, [FileOut.of(file) for file in page.items])
+    return FilePage(items=items, next_cursor=listing.cursor(page.next_after))
 
 
 @router.get("/files/{file_id:uuid}", summary="Read a file's entry", responses={**TAGGED, **documented(*READ)})
