@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from portal.bootstrap import Portal
-from portal.core.errors import InvalidGrant
 from portal.core.principal import NOWHERE
+from portal.features.identity.grant_errors import InvalidGrant
 
 from .conftest import Ran, Shell
 

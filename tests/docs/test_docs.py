@@ -10,6 +10,7 @@ import pytest
 import portal.app  # every error and feature is known once the door is
 from portal.cli.program import COMMANDS, load
 from portal.config import Settings, backend_settings
+from portal.core import errors as core_errors
 from portal.core.errors import PortalError
 from portal.core.principal import Role
 from portal.core.rates import BY_ADDRESS, DEFAULTS, RouteClass
@@ -64,6 +65,28 @@ def test_every_error_code_has_its_line_with_its_status() -> None:
     written = {(row[1].strip("`"), row[0]) for row in rows(page("errors.md")) if row[0].isdigit()}
     known = {(kind.code, str(kind.status)) for kind in every_error()} | {("method_not_allowed", "405")}
     assert written == known
+
+
+def drawn(kind: type[PortalError], known: set[type[PortalError]], indent: str = "") -> list[str]:
+    """The lines of a class and of all below it, as a directory tree is drawn."""
+    below = sorted((one for one in kind.__subclasses__() if one in known), key=lambda one: (one.status, one.__name__))
+    lines = [f"{kind.__name__} {kind.status} {kind.code}"] if not indent else []
+    for one in below:
+        last = one is below[-1]
+        lines.append(f"{indent}{'└──' if last else '├──'} {one.__name__} {one.status} {one.code}")
+        lines += drawn(one, known, indent + ("    " if last else "│   "))
+    return lines
+
+
+def test_the_tree_of_errors_that_is_drawn_is_the_one_that_there_is() -> None:
+    lines = drawn(PortalError, every_error(), "")
+    assert "\n".join(lines) in page("errors.md"), "\n".join(lines)
+
+
+def test_the_errors_of_every_floor_are_drawn_where_they_stand() -> None:
+    said = re.findall(r"^ +[│├└─ ]*(\w+) +(\d{3})  ", core_errors.__doc__ or "", re.MULTILINE)
+    own = {kind for kind in every_error() if kind.__module__ == core_errors.__name__}
+    assert sorted(said) == sorted((kind.__name__, str(kind.status)) for kind in own)
 
 
 def test_every_audit_event_has_its_heading_and_no_other() -> None:

@@ -14,7 +14,7 @@ from portal import config
 from portal.bootstrap import Portal, open_portal
 from portal.core import clock
 from portal.core.ids import new_id
-from portal.core.principal import NO_CASE
+from portal.core.key_scopes import NO_CASE
 from portal.crypto.format import BlobContext
 from portal.features.files import repository
 from portal.features.files.models import Status

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from portal import config
 from portal.config import Settings
 from portal.core.cursor import Cursors
-from portal.core.errors import ConfigError, IntegrityError, InvalidGrant, InvalidInput, NotSignedIn
+from portal.core.errors import ConfigError, IntegrityError, InvalidInput, NotSignedIn
 from portal.core.secrets import Secret
 from portal.crypto import blob
 from portal.crypto.format import HEAD_SIZE, BlobContext, bound_head, read_place
 from portal.crypto.layout import MAX_PLAIN, PRODUCTION, Layout
 from portal.features.audit.events import Event, EventKind
+from portal.features.identity.grant_errors import InvalidGrant
 from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.tokens import AccessClaims, AccessTokens
 

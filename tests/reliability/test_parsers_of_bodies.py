@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from portal.core.errors import InvalidInput
 from portal.features.files.http.schemas import FileUpdate
+from portal.features.identity.grant_errors import InvalidTokenRequest
 from portal.features.identity.request_bodies import _token_form
 from portal.web.bodies import json_body
-from portal.web.errors import InvalidTokenRequest
 from portal.web.multipart import MultipartForm
 
 from .fuzzing import cut, fuzzed, mangled, run

@@ -10,7 +10,7 @@ from portal.backends.blobs.local import LocalStore
 from portal.backends.blobs.memory import MemoryStore
 from portal.core.errors import IntegrityError
 from portal.core.ids import new_id
-from portal.core.principal import NO_CASE
+from portal.core.key_scopes import NO_CASE
 from portal.crypto.format import BlobContext
 from portal.crypto.layout import Layout
 from portal.strongbox.model import Findings, SealedFile, SealedPart

@@ -7,7 +7,7 @@ import pytest
 from portal.backends.blobs.memory import MemoryStore
 from portal.core.errors import IntegrityError
 from portal.core.ids import new_id
-from portal.core.principal import NO_CASE
+from portal.core.key_scopes import NO_CASE
 from portal.strongbox.model import SealedFile
 from portal.strongbox.strongbox import Strongbox
 

@@ -15,6 +15,8 @@ from starlette.requests import Request
 import portal.app  # noqa: F401  # imports every room, and so defines every error
 from portal.core import errors as tree
 from portal.core.errors import PortalError
+from portal.features.files.uploads.attempt import DigestMismatch
+from portal.features.identity.grant_errors import InvalidGrant, InvalidTokenRequest
 from portal.web import errors
 from portal.web.errors import PROBLEM_JSON, Problem, documented
 
@@ -38,7 +40,7 @@ def told(error: PortalError, request_id: str | None = "an id") -> tuple[dict[str
 
 @pytest.mark.parametrize("kind", every_kind(), ids=lambda kind: kind.__name__)
 def test_every_error_is_a_problem_document_of_its_own_code(kind: type[PortalError]) -> None:
-    made = kind("unsupported_grant_type", "x") if kind is errors.InvalidTokenRequest else kind()
+    made = kind("unsupported_grant_type", "x") if kind is InvalidTokenRequest else kind()
     body, headers, status = told(made)
     assert headers["content-type"] == PROBLEM_JSON
     assert status == body["status"] == kind.status
@@ -79,8 +81,8 @@ def test_what_may_pass_later_says_when(error: PortalError, seconds: str) -> None
 
 
 def test_a_refused_grant_carries_the_word_of_the_token_protocol() -> None:
-    assert told(tree.InvalidGrant())[0]["error"] == "invalid_grant"
-    assert told(errors.InvalidTokenRequest("unsupported_grant_type", "No."))[0]["error"] == "unsupported_grant_type"
+    assert told(InvalidGrant())[0]["error"] == "invalid_grant"
+    assert told(InvalidTokenRequest("unsupported_grant_type", "No."))[0]["error"] == "unsupported_grant_type"
     assert "error" not in told(tree.InvalidInput())[0]
 
 
@@ -103,12 +105,12 @@ def test_the_example_of_a_problem_is_one() -> None:
 
 
 def test_documented_has_an_entry_per_status_and_an_example_per_code() -> None:
-    said = documented(tree.NotFound, tree.InvalidInput, tree.DigestMismatch, tree.Unavailable)
+    said = documented(tree.NotFound, tree.InvalidInput, DigestMismatch, tree.Unavailable)
     assert list(said) == [400, 404, 503]
     content = said[400]["content"][PROBLEM_JSON]
     assert list(content["examples"]) == ["invalid_input", "digest_mismatch"]
     assert tree.InvalidInput.title in said[400]["description"]
-    assert tree.DigestMismatch.title in said[400]["description"]
+    assert DigestMismatch.title in said[400]["description"]
     for code, example in content["examples"].items():
         assert Problem.model_validate(example["value"]).code == code
         assert example["value"]["status"] == 400

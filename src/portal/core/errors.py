@@ -1,14 +1,10 @@
 """The one error tree: what goes wrong, with the status and the stable code it has on the wire.
 
-    PortalError
+    PortalError                 500  what nobody foresaw
     ├── InvalidInput            400  the request is malformed
-    │   └── DigestMismatch      400  the bytes are not the ones the client announced
     ├── NotSignedIn             401  no credential, or one that is not valid (any more)
-    ├── InvalidGrant            400  sign-in or refresh refused (RFC 6749 §5.2)
-    │   └── TotpRequired        400  the password is right, the account wants a code as well
     ├── Forbidden               403  known caller, not allowed
-    │   ├── InsufficientScope   403  the credential was not made for that
-    │   └── Quarantined         403  the scanner's verdict forbids delivery
+    │   └── InsufficientScope   403  the credential was not made for that
     ├── NotFound                404  absent, or not the caller's to know of
     ├── Conflict                409  the state does not allow it (any more)
     ├── PreconditionFailed      412  If-Match names an older version
@@ -16,19 +12,21 @@
     ├── RangeNotSatisfiable     416  the range lies outside the file
     ├── Unprocessable           422  well-formed, but not acceptable
     ├── PreconditionRequired    428  If-Match is missing
-    ├── TooManyAttempts         429  too many failed sign-ins: wait
     ├── RateLimited             429  too many requests; a later one may pass
+    ├── ClientGone              499  the client left; nobody reads an answer
     ├── IntegrityError          500  stored bytes are not what was sealed: one message, whatever is wrong
+    ├── ConfigError             500  refuses to start; carries every problem found
     ├── Unavailable             503  a part the portal needs is away; a later try may pass
-    ├── StorageFull             507  no room for the bytes
-    ├── ClientGone              ---  the client left; nobody reads an answer
-    └── ConfigError             ---  refuses to start; carries every problem found
+    └── StorageFull             507  no room for the bytes
+
+These are the kinds that every floor may raise. A feature's own errors stand in the feature, below one of these;
+`docs/errors.md` has the whole tree.
 
 Leaves: exceptions. Next: `web/errors.py` renders them as RFC 9457 problem documents, `cli` as one line each.
 A foreign exception never crosses a room's door: whoever calls a library turns its errors into one of these.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class PortalError(Exception):
@@ -45,25 +43,17 @@ class PortalError(Exception):
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail or self.title)
 
+    def members(self) -> dict[str, Any]:
+        """What the problem document has beside the members of every other."""
+        return {}
+
 
 class InvalidInput(PortalError):
     status, code, title = 400, "invalid_input", "The request is malformed."
 
 
-class DigestMismatch(InvalidInput):
-    code, title = "digest_mismatch", "The bytes received are not the ones announced; nothing was kept."
-
-
 class NotSignedIn(PortalError):
     status, code, title = 401, "not_signed_in", "A valid access token is needed; it is missing, wrong or expired."
-
-
-class InvalidGrant(PortalError):
-    status, code, title = 400, "invalid_grant", "The credentials are not valid."
-
-
-class TotpRequired(InvalidGrant):
-    code, title = "totp_required", "This account also needs a code from its authenticator: send it as totp."
 
 
 class Forbidden(PortalError):
@@ -72,10 +62,6 @@ class Forbidden(PortalError):
 
 class InsufficientScope(Forbidden):
     code, title = "insufficient_scope", "The token lacks a permission that this needs."
-
-
-class Quarantined(Forbidden):
-    code, title = "file_quarantined", "The file is quarantined and is not delivered."
 
 
 class NotFound(PortalError):
@@ -118,17 +104,6 @@ class RateLimited(PortalError):
     status, code, title = 429, "rate_limited", "There were too many requests; wait before the next one."
 
     def __init__(self, seconds: int = 60) -> None:
-        super().__init__()
-        self.retry_after = seconds
-
-
-class TooManyAttempts(PortalError):
-    """`seconds` is how long to wait."""
-
-    status, code, title = 429, "too_many_attempts", "Too many failed sign-ins; try again later."
-    retry_after = 1
-
-    def __init__(self, seconds: int = 1) -> None:
         super().__init__()
         self.retry_after = seconds
 

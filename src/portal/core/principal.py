@@ -4,13 +4,13 @@ Comes in: a resolver's findings (a signed-in session, the command line). Leaves:
 handed. Next: `features/authz` judges it, `features/audit` writes it down.
 """
 
-import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 from uuid import UUID
+
+from portal.core.networks import network_of
 
 
 class Role(StrEnum):
@@ -86,28 +86,8 @@ class Origin:
     @property
     def network(self) -> str:
         """What somebody has as a rule, to count them by: one address of IPv4, a network of IPv6; "" if not known."""
-        if self.address is None:
-            return ""
-        parsed = ip_address(self.address)
-        return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else self.address
+        return "" if self.address is None else network_of(self.address)
 
 
 NOWHERE: Final = Origin()
 """For what no request asked for: the command line, the sweeper."""
-
-
-Scope = str
-"""A key scope as FORMAT 1 writes it: `none`, or `case:` and 32 lowercase hex digits."""
-
-NO_CASE: Final[Scope] = "none"
-_SCOPE: Final = re.compile(r"none|case:[0-9a-f]{32}", re.ASCII)
-
-
-def scope_of(case_id: UUID | None) -> Scope:
-    """The key scope of what lies in a case; None for an inbox."""
-    return NO_CASE if case_id is None else f"case:{case_id.hex}"
-
-
-def is_scope(text: str) -> bool:
-    """Whether `text` has the form of a key scope."""
-    return _SCOPE.fullmatch(text) is not None

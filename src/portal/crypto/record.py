@@ -12,7 +12,7 @@ from hashlib import sha256
 from uuid import UUID
 
 from portal.core.errors import IntegrityError
-from portal.core.principal import is_scope
+from portal.core.key_scopes import is_scope
 from portal.crypto import derive
 from portal.crypto.format import MAX_PARTS
 from portal.crypto.layout import MAX_PLAIN

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from portal.core.errors import IntegrityError
-from portal.core.principal import is_scope
+from portal.core.key_scopes import is_scope
 from portal.crypto import derive
 from portal.crypto.derive import KEY_SIZE, KID_SIZE
 from portal.crypto.format import BlobContext

@@ -4,7 +4,7 @@ A statement is built once and cached, and its values come with each call: buildi
 execute it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -46,11 +46,18 @@ async def hold_alone(connection: AsyncConnection, name: str) -> None:
         await connection.execute(_HOLD, {"name": name})
 
 
+def upsert(name: str, table: Any, unique: Sequence[str], changes: Callable[[Any], dict[str, Any]]) -> Any:
+    """Insert one row in the dialect of that name, or where its `unique` columns are taken change the row that has them.
+
+    `changes` is given the row that could not be inserted. To be made once: the caller has the cache.
+    """
+    statement = _dialect(name).insert(table)
+    return statement.on_conflict_do_update(index_elements=list(unique), set_=changes(statement.excluded))
+
+
 @cache
 def _insert_or_touch(name: str, table: Any, unique: tuple[str, ...]) -> Any:
-    statement = _dialect(name).insert(table)
-    same = {column: statement.excluded[column] for column in unique}
-    return statement.on_conflict_do_update(index_elements=unique, set_=same).returning(table)
+    return upsert(name, table, unique, lambda new: {column: new[column] for column in unique}).returning(table)
 
 
 @cache

@@ -19,7 +19,7 @@ from portal.backends.keys.base import Binding, KeyProvider, KeyProviderError
 from portal.core import clock
 from portal.core.errors import IntegrityError
 from portal.core.ids import new_id
-from portal.core.principal import NO_CASE
+from portal.core.key_scopes import NO_CASE
 from portal.core.tasks import in_time
 from portal.crypto import derive, wrap
 from portal.db.unit_of_work import Database

@@ -18,7 +18,6 @@ from starlette.types import Scope
 from portal.core import log
 from portal.core.errors import (
     InsufficientScope,
-    InvalidGrant,
     InvalidInput,
     NotFound,
     NotSignedIn,
@@ -111,6 +110,9 @@ class ValidationFailed(PortalError):
         super().__init__("; ".join(map(str, faults))[:1000])
         self.faults = faults
 
+    def members(self) -> dict[str, Any]:
+        return {"errors": [fault.as_json() for fault in self.faults]}
+
     @classmethod
     def of(cls, where: str, name: str, message: str) -> Self:
         return cls(Fault(where, name, message))
@@ -126,19 +128,9 @@ BODY_ERRORS: tuple[type[PortalError], ...] = (
 """The errors that any route with a JSON body may return."""
 
 
-class InvalidTokenRequest(InvalidInput):
-    """A malformed token request. `error` is the OAuth error code of RFC 6749 §5.2."""
-
-    code, title = "invalid_token_request", "The token request is malformed."
-
-    def __init__(self, error: str = "invalid_request", detail: str | None = None) -> None:
-        super().__init__(detail)
-        self.error = error
-
-
 def problem(error: PortalError, request_id: str | None) -> Response:
     """The response for `error`."""
-    return _render(error.status, error.code, error.title, str(error), request_id, _members(error), _headers(error))
+    return _render(error.status, error.code, error.title, str(error), request_id, error.members(), _headers(error))
 
 
 def server_error(request_id: str | None) -> Response:
@@ -264,15 +256,6 @@ def _body(status: int, code: str, title: str, detail: str, request_id: str | Non
         "code": code,
         **named,
     }
-
-
-def _members(error: PortalError) -> dict[str, Any]:
-    if isinstance(error, ValidationFailed):
-        return {"errors": [fault.as_json() for fault in error.faults]}
-    if isinstance(error, InvalidTokenRequest | InvalidGrant):  # the members that OAuth clients read (RFC 6749 §5.2)
-        word = error.error if isinstance(error, InvalidTokenRequest) else "invalid_grant"
-        return {"error": word, "error_description": str(error)}
-    return {}
 
 
 def _headers(error: PortalError) -> dict[str, str]:

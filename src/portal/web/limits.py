@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -20,6 +19,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.core.errors import RateLimited
+from portal.core.networks import network_of
 from portal.core.rates import BY_ADDRESS, DEFAULTS, Rate, Rates, RouteClass
 from portal.web.counters import OwnCounters, SharedCounters
 from portal.web.errors import documented
@@ -27,7 +27,6 @@ from portal.web.errors import documented
 _STATE = "rate_standing"
 _MARK = "__rate_class__"
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
-_HOST_BITS = 64  # of an IPv6 address: one customer has them all
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +176,5 @@ def _documented(route_class: RouteClass, rate: Rate) -> dict[str, Any]:
 
 def _by_address(request: Request) -> str:
     """The caller's address as the middleware judged it; of IPv6 the network that one customer has."""
-    text = request.scope["state"].get("address")
-    if text is None:
-        return "address:unknown"
-    address = ip_address(text)
-    if isinstance(address, IPv6Address):
-        return f"address:{IPv6Address(int(address) >> _HOST_BITS << _HOST_BITS)}/{_HOST_BITS}"
-    return f"address:{address}"
+    address = request.scope["state"].get("address")
+    return f"address:{'unknown' if address is None else network_of(address)}"

@@ -14,7 +14,7 @@ def portal_of(request: Request) -> Any:
 
 
 def of_portal(name: str) -> Any:
-    """A dependency on one part of the portal. Example: `FilesDep = Annotated[Files, of_portal("files")]`."""
+    """A dependency on one part of the open portal."""
 
     async def part(request: Request) -> Any:
         return getattr(portal_of(request), name)

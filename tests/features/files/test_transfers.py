@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 
 from portal.core import clock
-from portal.core.errors import DigestMismatch
 from portal.core.ids import new_id
 from portal.core.principal import CredentialKind, Principal, Role
 from portal.db.unit_of_work import DatabaseAway
 from portal.features.files.downloads import delivery
 from portal.features.files.maintenance import FAILED_KEPT
 from portal.features.files.transfers import TooManyTransfers, Transfers, WorkerBusy
+from portal.features.files.uploads.attempt import DigestMismatch
 
 from .conftest import CONTENT, ORIGIN, Bytes, House
 

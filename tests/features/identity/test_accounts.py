@@ -5,11 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from portal.core.errors import Conflict, Forbidden, InvalidGrant, NotFound, NotSignedIn, PreconditionFailed
+from portal.core.errors import Conflict, Forbidden, NotFound, NotSignedIn, PreconditionFailed
 from portal.core.ids import new_id
 from portal.core.principal import NOWHERE, Origin, Principal, Role
 from portal.db.unit_of_work import Database
 from portal.features.identity.accounts import Accounts, LastAdministrator, UserChanges
+from portal.features.identity.grant_errors import InvalidGrant
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.registration import Registration
 from portal.features.identity.repository import User, UserFilters

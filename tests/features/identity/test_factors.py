@@ -7,12 +7,12 @@ import pyotp
 import pytest
 from sqlalchemy import func, select, update
 
-from portal.core.errors import InvalidGrant, TooManyAttempts, TotpRequired
 from portal.core.principal import NOWHERE, Origin, Principal, Role
 from portal.core.secrets import Secret
 from portal.db.unit_of_work import Database
 from portal.features.identity.accounts import Accounts, UserChanges
 from portal.features.identity.factors import RECOVERY_CODES, AlreadyEnrolled, Factors, NotEnrolled
+from portal.features.identity.grant_errors import InvalidGrant, TotpRequired
 from portal.features.identity.models import RecoveryCodeRow, SecondFactorRow
 from portal.features.identity.own_account import OwnAccount
 from portal.features.identity.passwords import PasswordHasher
@@ -20,7 +20,7 @@ from portal.features.identity.registration import Registration
 from portal.features.identity.repository import User
 from portal.features.identity.revocation import Revocations
 from portal.features.identity.sessions import Sessions, TotpEnrolmentRequired
-from portal.features.identity.throttle import FREE_HERE
+from portal.features.identity.throttle import FREE_HERE, TooManyAttempts
 from portal.features.identity.users import Users
 
 from .conftest import KEYS

@@ -2,10 +2,11 @@
 
 import pytest
 
-from portal.core.errors import Conflict, InvalidGrant, TooManyAttempts, Unprocessable
+from portal.core.errors import Conflict, Unprocessable
 from portal.core.principal import NOWHERE, Origin
 from portal.db.unit_of_work import Database
 from portal.features.identity.accounts import Accounts
+from portal.features.identity.grant_errors import InvalidGrant
 from portal.features.identity.hashing_queue import QueueShare
 from portal.features.identity.own_account import OwnAccount
 from portal.features.identity.passwords import PasswordGuessable, PasswordHasher
@@ -13,7 +14,7 @@ from portal.features.identity.registration import InvitationRefused, Registratio
 from portal.features.identity.repository import User
 from portal.features.identity.revocation import Revocations
 from portal.features.identity.sessions import Sessions
-from portal.features.identity.throttle import FREE_HERE
+from portal.features.identity.throttle import FREE_HERE, TooManyAttempts
 from portal.features.identity.users import Users
 
 from .stage import EVERYTHING, PASSWORD, at_once, lives, make, record, signed_in

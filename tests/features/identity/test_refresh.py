@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.core import clock
-from portal.core.errors import InvalidGrant
 from portal.core.secrets import Secret
 from portal.features.identity import refresh
+from portal.features.identity.grant_errors import InvalidGrant
 from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.tokens import AccessClaims, AccessTokens
 

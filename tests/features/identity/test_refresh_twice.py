@@ -9,10 +9,11 @@ from datetime import timedelta
 
 import pytest
 
-from portal.core.errors import InvalidGrant, NotSignedIn
+from portal.core.errors import NotSignedIn
 from portal.core.principal import NOWHERE, Origin
 from portal.core.secrets import Secret
 from portal.db.unit_of_work import Database
+from portal.features.identity.grant_errors import InvalidGrant
 from portal.features.identity.password_auth import PasswordAuthenticator
 from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.sessions import GRACE, Sessions, TokenPair

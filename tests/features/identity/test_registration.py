@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from portal.core.errors import Forbidden, InvalidGrant, PortalError, Unprocessable
+from portal.core.errors import Forbidden, PortalError, Unprocessable
 from portal.core.principal import NOWHERE, Origin, Role
 from portal.db.unit_of_work import Database
 from portal.features.identity.accounts import Accounts, UserChanges
+from portal.features.identity.grant_errors import InvalidGrant
 from portal.features.identity.models import InvitationRow, UserRow
 from portal.features.identity.passwords import PasswordGuessable, PasswordHasher
 from portal.features.identity.registration import InvitationRefused, Registration, RegistrationClosed

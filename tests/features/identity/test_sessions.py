@@ -10,13 +10,14 @@ import pytest
 from sqlalchemy import select, update
 
 from portal.core import clock
-from portal.core.errors import InvalidGrant, NotSignedIn, Unavailable, Unprocessable
+from portal.core.errors import NotSignedIn, Unavailable, Unprocessable
 from portal.core.ids import new_id
 from portal.core.principal import NOWHERE, Origin, Principal, Role
 from portal.core.secrets import Secret
 from portal.db.unit_of_work import Database
 from portal.features.audit.events import Event
 from portal.features.audit.models import AuditRow
+from portal.features.identity.grant_errors import InvalidGrant
 from portal.features.identity.hashing_queue import QueueShare
 from portal.features.identity.models import SessionRow, UserRow
 from portal.features.identity.passwords import PasswordHasher

@@ -6,17 +6,18 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from portal.core.errors import InvalidGrant, TooManyAttempts, Unavailable
+from portal.core.errors import Unavailable
 from portal.core.principal import NOWHERE, Origin
 from portal.db.unit_of_work import Database
 from portal.features.identity.accounts import Accounts
+from portal.features.identity.grant_errors import InvalidGrant
 from portal.features.identity.models import KnownAddressRow, ThrottleRow
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.registration import Registration
 from portal.features.identity.repository import User
 from portal.features.identity.revocation import Revocations
 from portal.features.identity.sessions import Sessions
-from portal.features.identity.throttle import FORGOTTEN, FREE_ACCOUNT, FREE_ADDRESS, FREE_HERE, LONGEST
+from portal.features.identity.throttle import FORGOTTEN, FREE_ACCOUNT, FREE_ADDRESS, FREE_HERE, LONGEST, TooManyAttempts
 from portal.features.identity.users import Users
 
 from .counting import Context

@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from portal.core import clock
-from portal.core.errors import NotSignedIn, PortalError, TooManyAttempts, Unavailable, Unprocessable
+from portal.core.errors import NotSignedIn, PortalError, Unavailable, Unprocessable
 from portal.core.principal import CredentialKind, Permission, Principal, Role
 from portal.features.authz.relation import CaseRole, CaseStatus, Tlp
 from portal.features.identity import passwords
 from portal.features.identity.hashing_queue import QueueShare
+from portal.features.identity.throttle import TooManyAttempts
 from portal.features.links.link_sessions import FREE, LIFETIME, SESSION_TOKEN, LinkRefused
 from portal.features.links.links import LINK_TOKEN
 from portal.features.links.views import CreatedLink

@@ -7,19 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from portal.core.errors import (
-    Forbidden,
-    InsufficientScope,
-    NotFound,
-    NotSignedIn,
-    PortalError,
-    Quarantined,
-    Unprocessable,
-)
+from portal.core.errors import Forbidden, InsufficientScope, NotFound, NotSignedIn, PortalError, Unprocessable
 from portal.core.ids import new_id
 from portal.core.principal import Permission, Principal, Role
 from portal.features.authz.policy import CaseReadOnly, TlpForbidsLinks
 from portal.features.authz.relation import CaseRole, CaseStatus, Tlp
+from portal.features.files.access import Quarantined
 from portal.features.identity.accounts import UserChanges
 from portal.features.links import links
 from portal.features.links.link_sessions import LinkRefused

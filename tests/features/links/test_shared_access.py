@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from portal.core.errors import DigestMismatch, NotFound, NotSignedIn, PortalError
+from portal.core.errors import NotFound, NotSignedIn, PortalError
 from portal.core.ids import new_id
 from portal.core.principal import Principal
 from portal.features.authz.relation import CaseRole, CaseStatus, Tlp
 from portal.features.files.downloads import delivery
 from portal.features.files.models import Kind
+from portal.features.files.uploads.attempt import DigestMismatch
 from portal.features.links.downloads import NothingToResume
 from portal.features.links.views import KindRefused, LinkSession, LinkUsedUp
 from tests.features.files.conftest import CONTENT, MARKER, ORIGIN, House

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from portal.backends.blobs.base import StoreAway
-from portal.core.errors import DigestMismatch, NotSignedIn
+from portal.core.errors import NotSignedIn
 from portal.core.principal import Principal
-from portal.features.files.uploads.attempt import KeyReused
+from portal.features.files.uploads.attempt import DigestMismatch, KeyReused
 from portal.features.links import uploads
 from portal.features.links.views import LinkUsedUp
 from tests.features.files.conftest import CONTENT, ORIGIN, Bytes, House

@@ -117,8 +117,8 @@ def _somebody_else(principal: Principal, user_id: UUID) -> None:
 
 
 async def _account(connection: AsyncConnection, name: str, role: CaseRole) -> User:
-    user = await accounts.user_by_name(connection, name)
-    if user is None or user.disabled_at is not None or not policy.may_be(user.role, role):
+    user = await accounts.eligible(connection, name, lambda account: policy.may_be(account, role))
+    if user is None:
         raise MemberRefused
     return user
 

@@ -6,12 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, bindparam, delete, insert, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError as ConstraintError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import IntegrityError
 from portal.core.pagination import After
+from portal.db import statements
 from portal.db.tables import table
 from portal.features.authz.relation import CaseStatus, Tlp
 from portal.features.cases.models import CaseRow, GlassRow, MemberRow, NumberRow
@@ -90,9 +90,7 @@ async def remove(connection: AsyncConnection, case_id: UUID) -> bool:
 
 @cache
 def _count(name: str) -> Any:
-    dialect = postgresql if name == "postgresql" else sqlite
-    first = dialect.insert(_numbers)
-    again = first.on_conflict_do_update(index_elements=["year"], set_={"last": _numbers.c.last + 1})
+    again = statements.upsert(name, _numbers, ["year"], lambda _: {"last": _numbers.c.last + 1})
     return again.returning(_numbers.c.last)
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.core.errors import NotFound, PreconditionFailed
+from portal.core.errors import Forbidden, NotFound, PreconditionFailed
 from portal.core.principal import Principal
 from portal.features.authz import policy
 from portal.features.authz.actions import Action
@@ -21,6 +21,10 @@ from portal.features.files.views import FileView
 
 ANY_VERSION: Final = None
 """`If-Match: *`."""
+
+
+class Quarantined(Forbidden):
+    code, title = "file_quarantined", "The file is quarantined and is not delivered."
 
 
 async def load_allowed(connection: AsyncConnection, principal: Principal, action: Action, file_id: UUID) -> FileView:

@@ -7,15 +7,16 @@ the giver at once. Its row is deleted when the giver loses the right, so that it
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Exists, and_, delete, exists, or_, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.pagination import After
 from portal.core.principal import Role
+from portal.db import statements
 from portal.db.tables import table
 from portal.features.authz import policy
 from portal.features.authz.relation import CaseRole, Tlp
@@ -36,6 +37,10 @@ _LISTED = (
     _users.c.name.label("name"),
     _files.c.case_id.label("case_id"),
 )
+
+
+_ANEW = ("id", "granted_by", "created_at", "expires_at")
+"""What a grant that is given again has of the newer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +98,15 @@ def in_case(case_id: UUID) -> ColumnElement[bool]:
 
 async def put(connection: AsyncConnection, grant: Grant) -> None:
     """Give it, or give it anew."""
-    new = {name: getattr(grant, name) for name in ("id", "granted_by", "created_at", "expires_at")}
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(_grants).values(file_id=grant.file_id, user_id=grant.user_id, **new)
-    await connection.execute(statement.on_conflict_do_update(index_elements=["file_id", "user_id"], set_=new))
+    values = {name: getattr(grant, name) for name in ("file_id", "user_id", *_ANEW)}
+    await connection.execute(_put(connection.dialect.name), values)
+
+
+@cache
+def _put(name: str) -> Any:
+    return statements.upsert(
+        name, _grants, ["file_id", "user_id"], lambda new: {column: new[column] for column in _ANEW}
+    )
 
 
 async def remove(connection: AsyncConnection, file_id: UUID, user_id: UUID | None = None) -> bool:

@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import Forbidden, IntegrityError, NotFound
 from portal.core.ids import text_of
-from portal.core.principal import Origin, Principal, scope_of
+from portal.core.key_scopes import scope_of
+from portal.core.principal import Origin, Principal
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind

@@ -7,7 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from portal.core.buffer import Buffer
-from portal.core.principal import scope_of
+from portal.core.key_scopes import scope_of
 from portal.features.files.models import Kind, Status
 from portal.strongbox.model import SealedFile, SealedPart
 

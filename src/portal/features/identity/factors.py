@@ -12,12 +12,13 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock, log
-from portal.core.errors import Conflict, IntegrityError, InvalidGrant, TotpRequired
+from portal.core.errors import Conflict, IntegrityError
 from portal.core.principal import Origin
 from portal.core.secrets import Secret
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity import factor_rows, repository
+from portal.features.identity.grant_errors import InvalidGrant, TotpRequired
 from portal.features.identity.one_time_secrets import new_recovery_code, recovery_digest
 from portal.features.identity.repository import User
 from portal.features.identity.totp import TotpSecrets, matching_step, new_totp_secret

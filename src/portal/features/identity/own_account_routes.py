@@ -7,6 +7,7 @@ from portal.core.errors import PortalError
 from portal.core.rates import RouteClass
 from portal.features.identity.deps import Enrols, IdentityDep, RequestOrigin, WithAccount
 from portal.features.identity.factors import AlreadyEnrolled, NotEnrolled
+from portal.features.identity.grant_errors import InvalidGrant, TotpRequired
 from portal.features.identity.passwords import PasswordGuessable, PasswordLength
 from portal.features.identity.registration import InvitationRefused, RegistrationClosed
 from portal.features.identity.request_bodies import (
@@ -23,6 +24,7 @@ from portal.features.identity.schemas import (
     TotpCreated,
 )
 from portal.features.identity.sessions import TotpEnrolmentRequired
+from portal.features.identity.throttle import TooManyAttempts
 from portal.features.identity.users import UserTaken
 from portal.web.errors import BODY_ERRORS, documented
 from portal.web.limits import rated
@@ -34,9 +36,9 @@ _PROOF: list[type[PortalError]] = [
     *BODY_ERRORS,
     errors.NotSignedIn,
     errors.InsufficientScope,
-    errors.InvalidGrant,
+    InvalidGrant,
     errors.Conflict,
-    errors.TooManyAttempts,
+    TooManyAttempts,
     errors.Unprocessable,
     errors.Unavailable,
 ]
@@ -80,7 +82,7 @@ async def set_password(given: SettingPassword, identity: IdentityDep, origin: Re
     status_code=204,
     summary="Change your password",
     response_description="The password is changed; every other session is over.",
-    responses=documented(*_PROOF, errors.TotpRequired, TotpEnrolmentRequired, *_PASSWORD),
+    responses=documented(*_PROOF, TotpRequired, TotpEnrolmentRequired, *_PASSWORD),
 )
 @rated(RouteClass.CHANGE)
 async def update_password(
@@ -135,7 +137,7 @@ async def confirm_totp(
     status_code=204,
     summary="Remove your authenticator",
     response_description="The authenticator and its recovery codes are gone.",
-    responses=documented(*_PROOF, errors.TotpRequired, TotpEnrolmentRequired, NotEnrolled),
+    responses=documented(*_PROOF, TotpRequired, TotpEnrolmentRequired, NotEnrolled),
 )
 @rated(RouteClass.CHANGE)
 async def delete_totp(

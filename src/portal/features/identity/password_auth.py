@@ -11,17 +11,18 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.core.errors import InvalidGrant, PortalError, TooManyAttempts, TotpRequired, Unavailable, Unprocessable
+from portal.core.errors import PortalError, Unavailable, Unprocessable
 from portal.core.principal import Origin
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.identity import repository
 from portal.features.identity.factors import Factors
+from portal.features.identity.grant_errors import InvalidGrant, TotpRequired
 from portal.features.identity.hashing_queue import QueueShare
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.repository import User
-from portal.features.identity.throttle import Attempt, Throttle
+from portal.features.identity.throttle import Attempt, Throttle, TooManyAttempts
 
 _SHOWN_NAME = 64  # characters of a user name that go into the audit log
 _T = TypeVar("_T")

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from uuid import UUID
 
-from portal.core.errors import InvalidGrant
 from portal.core.secrets import PurposeKey, Secret, purpose_keys
+from portal.features.identity.grant_errors import InvalidGrant
 
 _MAX_CHARACTERS = 200
 

@@ -1,5 +1,6 @@
 """Statements on `users`, in the caller's transaction. Rows are returned as frozen dataclasses."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -62,6 +63,12 @@ async def user_by_name(connection: AsyncConnection, name: str) -> User | None:
     if not is_name(name):
         return None
     return await _one(connection, select(_users).where(_users.c.name_key == name_key(name)))
+
+
+async def eligible(connection: AsyncConnection, name: str, may: Callable[[Role], bool]) -> User | None:
+    """An enabled account of this name whose role may have what is to be given; None for every other."""
+    user = await user_by_name(connection, name)
+    return user if user is not None and user.disabled_at is None and may(user.role) else None
 
 
 async def user_by_id(connection: AsyncConnection, user_id: UUID) -> User | None:

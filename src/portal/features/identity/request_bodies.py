@@ -10,10 +10,11 @@ from fastapi import Depends, Query, Request
 from portal.core.principal import EVERY_PERMISSION, OF_LINKS, Permission
 from portal.features.identity import deps, schemas
 from portal.features.identity.deps import json_of
+from portal.features.identity.grant_errors import InvalidTokenRequest
 from portal.features.identity.session_schemas import SessionQuery
 from portal.features.identity.sign_in_schemas import TokenRequest
 from portal.web.bodies import parses, whole_body
-from portal.web.errors import InvalidTokenRequest, UnsupportedMediaType
+from portal.web.errors import UnsupportedMediaType
 from portal.web.pages import Paging, paginated
 
 _FORM = "application/x-www-form-urlencoded"

@@ -4,26 +4,18 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from portal.core.errors import (
-    InsufficientScope,
-    InvalidGrant,
-    NotSignedIn,
-    PortalError,
-    TooLarge,
-    TooManyAttempts,
-    TotpRequired,
-    Unavailable,
-    Unprocessable,
-)
+from portal.core.errors import InsufficientScope, NotSignedIn, PortalError, TooLarge, Unavailable, Unprocessable
 from portal.core.principal import Origin
 from portal.core.rates import RouteClass
 from portal.features.identity.deps import Enrols, IdentityDep, RequestOrigin, SignedIn
+from portal.features.identity.grant_errors import InvalidGrant, InvalidTokenRequest, TotpRequired
 from portal.features.identity.request_bodies import TokenForm, asked_scope
 from portal.features.identity.schemas import MeOut
 from portal.features.identity.service import Identity
 from portal.features.identity.sessions import TokenPair, TotpEnrolmentRequired
 from portal.features.identity.sign_in_schemas import TokenOut
-from portal.web.errors import InvalidTokenRequest, TooSlow, UnsupportedMediaType, documented
+from portal.features.identity.throttle import TooManyAttempts
+from portal.web.errors import TooSlow, UnsupportedMediaType, documented
 from portal.web.limits import rated
 
 router = APIRouter()

@@ -8,9 +8,11 @@ from portal.core import errors
 from portal.core.errors import PortalError
 from portal.core.rates import RouteClass
 from portal.features.identity.deps import IdentityDep, RequestOrigin, WithAccount
+from portal.features.identity.grant_errors import InvalidGrant, TotpRequired
 from portal.features.identity.request_bodies import Confirming, WhoseSessions
 from portal.features.identity.session_schemas import RevokedOut, SessionOut, SessionPage
 from portal.features.identity.sessions import TotpEnrolmentRequired
+from portal.features.identity.throttle import TooManyAttempts
 from portal.web.errors import BODY_ERRORS, documented
 from portal.web.limits import rated
 
@@ -33,9 +35,9 @@ _ONE: list[type[PortalError]] = [*_KNOWN, errors.Forbidden, errors.NotFound]
     responses=documented(
         *BODY_ERRORS,
         *_KNOWN,
-        errors.InvalidGrant,
-        errors.TotpRequired,
-        errors.TooManyAttempts,
+        InvalidGrant,
+        TotpRequired,
+        TooManyAttempts,
         errors.Unprocessable,
     ),
 )

@@ -14,13 +14,14 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
-from portal.core.errors import Forbidden, InvalidGrant, NotSignedIn
+from portal.core.errors import Forbidden, NotSignedIn
 from portal.core.ids import new_id
 from portal.core.principal import EVERY_PERMISSION, NOWHERE, Origin, Permission, Principal, Role
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity import session_rows
+from portal.features.identity.grant_errors import InvalidGrant
 from portal.features.identity.last_use import LastUse
 from portal.features.identity.password_auth import PasswordAuthenticator, PasswordCredentials
 from portal.features.identity.refresh import RefreshTokens

@@ -8,15 +8,16 @@ unknown name is counted like a known one. Next: `password_auth`.
 """
 
 import hmac
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
+from portal.core.backoff import Backoff
+from portal.core.errors import PortalError
 from portal.core.principal import Origin
 from portal.core.secrets import Secret, purpose_keys
 from portal.features.identity import throttle_rows
@@ -28,6 +29,17 @@ LONGEST = timedelta(minutes=15)
 FORGOTTEN = timedelta(hours=24)
 KNOWN_FOR = timedelta(days=90)
 _NOBODY = UUID(int=0)  # an unknown user costs the same statement
+
+
+class TooManyAttempts(PortalError):
+    """`seconds` is how long to wait."""
+
+    status, code, title = 429, "too_many_attempts", "Too many failed sign-ins; try again later."
+    retry_after = 1
+
+    def __init__(self, seconds: int = 1) -> None:
+        super().__init__()
+        self.retry_after = seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +78,12 @@ class Throttle:
         free = {attempt.here: FREE_HERE}
         if not await throttle_rows.is_known(connection, _NOBODY if user is None else user.id, attempt.address):
             free |= {attempt.address: FREE_ADDRESS, attempt.account: FREE_ACCOUNT}
-        wait = max(_left(counts[subject], allowed, held[subject][1], now) for subject, allowed in free.items())
-        if wait <= 0:
+        wait = max(
+            Backoff(allowed, LONGEST).left(counts[subject], held[subject][1], now) for subject, allowed in free.items()
+        )
+        if not wait:
             await throttle_rows.charge(connection, {subject: count + 1 for subject, count in counts.items()}, now)
-        return max(wait, 0)
+        return wait
 
     async def forgive(self, connection: AsyncConnection, attempt: Attempt, user: User) -> None:
         """Undo the charge after a successful sign-in.
@@ -87,14 +101,3 @@ class Throttle:
     def _mac(self, *words: str) -> bytes:
         text = "\0".join(words).encode("utf-8", "surrogatepass")
         return hmac.digest(self._key.reveal(), text, "sha256")
-
-
-def _left(failures: int, free: int, last: datetime, now: datetime) -> int:
-    """The remaining seconds of the delay after so many failures.
-
-    The delay is 1 s at `free` failures and doubles with each further one, up to LONGEST.
-    """
-    if failures < free:
-        return 0
-    delay = min(timedelta(seconds=1 << min(failures - free, 16)), LONGEST)
-    return math.ceil((last + delay - now).total_seconds())

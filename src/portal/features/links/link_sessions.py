@@ -5,13 +5,13 @@ Comes in: a secret or a token from a caller without an account. Leaves: a token 
 a wrong password. Wrong passwords are counted on the link and delay every caller who tries it, by at most 15 minutes.
 """
 
-import math
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
-from portal.core.errors import Forbidden, NotSignedIn, TooManyAttempts, Unavailable, Unprocessable
+from portal.core.backoff import Backoff
+from portal.core.errors import Forbidden, NotSignedIn, Unavailable, Unprocessable
 from portal.core.ids import new_id
 from portal.core.prefixed_tokens import LINK_SESSION, TokenKind
 from portal.core.principal import Origin, Principal
@@ -20,6 +20,7 @@ from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity.hashing_queue import QueueShare
 from portal.features.identity.passwords import PasswordHasher
+from portal.features.identity.throttle import TooManyAttempts
 from portal.features.links import checks, repository, session_rows, uploads, use_rows
 from portal.features.links.links import LINK_TOKEN
 from portal.features.links.repository import Redeemable
@@ -166,7 +167,7 @@ async def _worth(connection: AsyncConnection, link: Link) -> bool:
 async def _charge(connection: AsyncConnection, found: Redeemable, origin: Origin) -> int:
     """The seconds to wait. 0: the attempt may go on, and is charged as a wrong password."""
     now, link = clock.now(), found.live.link
-    wait = _left(found.failures, found.failed_at, now)
+    wait = Backoff(FREE, LONGEST).left(found.failures, found.failed_at, now)
     if wait:
         event = Event(EventKind.LINK_THROTTLED, "nobody", str(link.id), origin, {"seconds": wait})
         await record.write(connection, event)
@@ -184,14 +185,3 @@ async def _begin(connection: AsyncConnection, found: Redeemable, origin: Origin)
     event = Event(EventKind.LINK_REDEEMED, f"link:{link.id}", str(link.id), origin, {"session_id": str(session_id)})
     await record.write(connection, event)
     return Redeemed(link, expires_at, token)
-
-
-def _left(failures: int, last: datetime | None, now: datetime) -> int:
-    """The remaining seconds of the delay after so many failures.
-
-    The delay is 1 s at FREE failures and doubles with each further one, up to LONGEST.
-    """
-    if failures < FREE or last is None:
-        return 0
-    delay = min(timedelta(seconds=1 << min(failures - FREE, 16)), LONGEST)
-    return max(math.ceil((last + delay - now).total_seconds()), 0)

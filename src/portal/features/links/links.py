@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
-from portal.core.errors import Conflict, Forbidden, NotFound, NotSignedIn, Quarantined, Unprocessable
+from portal.core.errors import Conflict, Forbidden, NotFound, NotSignedIn, Unprocessable
 from portal.core.ids import new_id
 from portal.core.pagination import After, Page, page_of
 from portal.core.prefixed_tokens import LINK, TokenKind
@@ -22,7 +22,7 @@ from portal.features.authz import policy
 from portal.features.authz.actions import Action
 from portal.features.authz.visibility import sees_every_case
 from portal.features.cases import relations
-from portal.features.files.access import load_for_update
+from portal.features.files.access import Quarantined, load_for_update
 from portal.features.files.models import Status
 from portal.features.identity.authenticators import Authenticators
 from portal.features.identity.hashing_queue import QueueShare

@@ -5,7 +5,7 @@ from portal.core.errors import PortalError
 from portal.features.authz.policy import CaseReadOnly
 from portal.features.files.http import openapi
 from portal.features.files.transfers import TooManyTransfers, WorkerBusy
-from portal.features.files.uploads.attempt import KeyReused, UploadGone
+from portal.features.files.uploads.attempt import DigestMismatch, KeyReused, UploadGone
 from portal.features.files.uploads.decision import ContentRejected
 from portal.features.files.uploads.intake import InFlight
 from portal.features.files.uploads.lease import UploadLost
@@ -16,7 +16,7 @@ CONTENT, DOWNLOAD = openapi.CONTENT, openapi.DOWNLOAD
 UPLOAD: list[type[PortalError]] = [
     errors.InvalidInput,
     UnsupportedMediaType,
-    errors.DigestMismatch,
+    DigestMismatch,
     errors.NotSignedIn,
     errors.InsufficientScope,
     errors.Forbidden,

@@ -12,6 +12,7 @@ from portal.core.errors import PortalError
 from portal.core.principal import Origin, Principal
 from portal.core.rates import RouteClass
 from portal.features.authz.policy import CaseReadOnly, TlpForbidsLinks
+from portal.features.files.access import Quarantined
 from portal.features.identity.deps import AccountNamesDep, RequestOrigin, WithAccount
 from portal.features.identity.passwords import PasswordGuessable, PasswordLength
 from portal.features.identity.recent_sign_in import FreshSignInRequired, require_fresh_for
@@ -49,7 +50,7 @@ _MAKE: list[type[PortalError]] = [
     status_code=201,
     summary="Create a download link",
     response_description="The link, with its secret: the only time.",
-    responses=documented(*_MAKE, errors.Quarantined),
+    responses=documented(*_MAKE, Quarantined),
 )
 @rated(RouteClass.CHANGE)
 async def create_download_link(

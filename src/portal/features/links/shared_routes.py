@@ -16,6 +16,7 @@ from portal.features.files.http.schemas import NAME
 from portal.features.files.service import Files
 from portal.features.files.views import FileView
 from portal.features.identity.deps import RequestOrigin
+from portal.features.identity.throttle import TooManyAttempts
 from portal.features.links.deps import HoldsLink, LinksDep, MayDownload, MayUpload, Offered, Redeeming, Said
 from portal.features.links.downloads import NothingToResume
 from portal.features.links.link_sessions import LinkRefused
@@ -37,7 +38,7 @@ UPLOADS = f"{API}/shared/upload/"
     "/links/redeem",
     summary="Redeem a link",
     response_description="A token for the shared routes.",
-    responses=documented(*BODY_ERRORS, LinkRefused, errors.TooManyAttempts, errors.Unprocessable, errors.Unavailable),
+    responses=documented(*BODY_ERRORS, LinkRefused, TooManyAttempts, errors.Unprocessable, errors.Unavailable),
 )
 @rated(RouteClass.REDEEM)
 async def redeem_link(body: Redeeming, links: LinksDep, origin: RequestOrigin, response: Response) -> LinkTokenOut:

@@ -22,7 +22,6 @@ from portal.core.errors import (
     NotSignedIn,
     PortalError,
     PreconditionFailed,
-    Quarantined,
     RangeNotSatisfiable,
     Unavailable,
 )
@@ -32,6 +31,7 @@ from portal.core.ranges import WHOLE_FILE, NotModified, Preconditions, RangeRequ
 from portal.db.unit_of_work import DatabaseAway
 from portal.features.audit import record
 from portal.features.audit.events import Event
+from portal.features.files.access import Quarantined
 from portal.features.files.downloads import delivery
 from portal.features.files.downloads.delivery import Delivery, DownloadAllowance
 from portal.features.identity import session_rows

@@ -16,13 +16,11 @@ from portal.backends.scanners.base import ScannerAway
 from portal.core import clock, tasks
 from portal.core.errors import (
     ClientGone,
-    DigestMismatch,
     Forbidden,
     InvalidInput,
     NotFound,
     NotSignedIn,
     PortalError,
-    Quarantined,
     TooLarge,
     Unavailable,
     Unprocessable,
@@ -34,10 +32,11 @@ from portal.features.authz.policy import CaseReadOnly
 from portal.features.authz.relation import CaseStatus
 from portal.features.cases.catalog import CaseChanges
 from portal.features.files import repository
+from portal.features.files.access import Quarantined
 from portal.features.files.listing import Filters
 from portal.features.files.models import Kind, Status
 from portal.features.files.uploads import cleanup
-from portal.features.files.uploads.attempt import KeyReused, UploadGone
+from portal.features.files.uploads.attempt import DigestMismatch, KeyReused, UploadGone
 from portal.features.files.uploads.decision import ContentRejected
 from portal.features.files.uploads.intake import InFlight
 from portal.features.files.views import Details, FileView

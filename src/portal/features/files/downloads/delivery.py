@@ -15,15 +15,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import log
-from portal.core.errors import (
-    Forbidden,
-    IntegrityError,
-    NotFound,
-    NotSignedIn,
-    PreconditionFailed,
-    Quarantined,
-    RangeNotSatisfiable,
-)
+from portal.core.errors import Forbidden, IntegrityError, NotFound, NotSignedIn, PreconditionFailed, RangeNotSatisfiable
 from portal.core.principal import Origin, Principal
 from portal.core.ranges import WHOLE_FILE, ByteRange, NotModified, RangeRequest
 from portal.core.tasks import acquire_or_release, shielded
@@ -33,7 +25,7 @@ from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.audit.record import Recorder
 from portal.features.authz.actions import Action
 from portal.features.files import repository
-from portal.features.files.access import load_allowed
+from portal.features.files.access import Quarantined, load_allowed
 from portal.features.files.models import Status
 from portal.features.files.transfers import SMALL, UNBOUNDED, Transfers
 from portal.features.files.views import FileView

@@ -5,10 +5,11 @@ from typing import Any
 from portal.core import errors
 from portal.core.errors import PortalError
 from portal.features.authz.policy import CaseReadOnly
+from portal.features.files.access import Quarantined
 from portal.features.files.http.schemas import MAX_DESCRIPTION
 from portal.features.files.repository import FileMoved
 from portal.features.files.transfers import TooManyTransfers, WorkerBusy
-from portal.features.files.uploads.attempt import KeyReused, UploadGone
+from portal.features.files.uploads.attempt import DigestMismatch, KeyReused, UploadGone
 from portal.features.files.uploads.decision import ContentRejected
 from portal.features.files.uploads.intake import InFlight
 from portal.features.files.uploads.lease import UploadLost
@@ -20,13 +21,13 @@ READ: list[type[PortalError]] = [errors.NotSignedIn, errors.InsufficientScope, e
 CHANGE: list[type[PortalError]] = [*READ, errors.Forbidden, CaseReadOnly]
 WRITE: list[type[PortalError]] = [*CHANGE, errors.PreconditionFailed, errors.PreconditionRequired]
 JSON: list[type[PortalError]] = [errors.InvalidInput, UnsupportedMediaType, TooSlow, errors.TooLarge]
-CONTENT: list[type[PortalError]] = [*READ, errors.Forbidden, errors.Quarantined, errors.IntegrityError, FileMoved]
+CONTENT: list[type[PortalError]] = [*READ, errors.Forbidden, Quarantined, errors.IntegrityError, FileMoved]
 CONTENT += [errors.PreconditionFailed]
 DOWNLOAD: list[type[PortalError]] = [*CONTENT, TooManyTransfers, WorkerBusy]
 UPLOAD: list[type[PortalError]] = [
     errors.InvalidInput,
     UnsupportedMediaType,
-    errors.DigestMismatch,
+    DigestMismatch,
     errors.NotSignedIn,
     errors.InsufficientScope,
     errors.Forbidden,

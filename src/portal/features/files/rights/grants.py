@@ -25,7 +25,6 @@ from portal.features.files.grant_rows import Grant
 from portal.features.files.views import FileView
 from portal.features.identity import repository as accounts
 from portal.features.identity.authenticators import Authenticators
-from portal.features.identity.repository import User
 from portal.features.identity.revocation import Revoked
 
 
@@ -75,7 +74,9 @@ class Grants:
         now = clock.now()
         async with self._database.write() as connection:
             file = await self._held(connection, principal, file_id)
-            user = await _account(connection, name)
+            user = await accounts.eligible(connection, name, policy.may_be_granted)
+            if user is None:
+                raise GrantRefused
             grant = Grant(new_id(), file_id, user.id, user.name, principal.user_id, now, now + lasts, file.case_id)
             await grant_rows.put(connection, grant)
             details = {"user_id": str(user.id), "expires_at": clock.rfc3339(grant.expires_at)}
@@ -115,10 +116,3 @@ async def end_grants_of(connection: AsyncConnection, revoked: Revoked) -> int:
         event = Event(EventKind.FILE_GRANT_REVOKED, revoked.actor, str(ended.file_id), revoked.origin, details)
         await record.write(connection, event)
     return len(given)
-
-
-async def _account(connection: AsyncConnection, name: str) -> User:
-    user = await accounts.user_by_name(connection, name)
-    if user is None or user.disabled_at is not None or not policy.may_be_granted(user.role):
-        raise GrantRefused
-    return user

@@ -14,9 +14,10 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.core.errors import Conflict, DigestMismatch, PortalError, Unprocessable
+from portal.core.errors import Conflict, InvalidInput, PortalError, Unprocessable
 from portal.core.ids import text_of
-from portal.core.principal import CredentialKind, Origin, Principal, Scope, scope_of
+from portal.core.key_scopes import Scope, scope_of
+from portal.core.principal import CredentialKind, Origin, Principal
 from portal.crypto.format import BlobContext
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.files.uploads.decision import ContentRejected, Decision
@@ -25,6 +26,10 @@ from portal.strongbox.model import Findings, SealedFile
 
 OnUploadCommitted = Callable[[AsyncConnection, FileView], Awaitable[None]]
 """Awaited in the transaction that makes the file READY; what it raises leaves nothing."""
+
+
+class DigestMismatch(InvalidInput):
+    code, title = "digest_mismatch", "The bytes received are not the ones announced; nothing was kept."
 
 
 class KeyReused(Unprocessable):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from portal.core.principal import NO_CASE, is_scope
+from portal.core.key_scopes import NO_CASE, is_scope
 
 HEX = "0123456789abcdef" * 2
 
