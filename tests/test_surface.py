@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -378,6 +379,22 @@ def test_every_module_says_what_it_is_for() -> None:
         said = ast.get_docstring(ast.parse(module.read_text("utf-8")))
         assert said, module
         assert said.splitlines()[0][-1] in ".?:;,|)" or len(said.splitlines()) > 1, module
+
+
+HTTP = re.compile(r".*(routes|schemas)|deps|openapi|http|request_bodies|refusals")
+"""Modules of a feature that speak HTTP; every other is in the contract."""
+
+
+def test_every_module_of_a_feature_that_is_no_door_speaks_no_http() -> None:
+    linter = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (contract,) = [one for one in linter["contracts"] if one["name"] == "Services speak no HTTP"]
+    modules = [
+        path.relative_to(SOURCE / "features").with_suffix("").parts[:2] for path in MODULES if "features" in path.parts
+    ]
+    for feature, *child in modules:
+        names = {f"portal.features.{feature}", *(f"portal.features.{feature}.{name}" for name in child)}
+        held = names & set(contract["source_modules"])
+        assert held or not child or child == ["__init__"] or HTTP.fullmatch(child[0]), names
 
 
 def test_the_source_was_looked_at() -> None:
