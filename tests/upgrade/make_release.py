@@ -89,7 +89,7 @@ def _fill(portal: Served, clients: dict[str, httpx.Client]) -> dict[str, Any]:
     download = _made(alice.post("/links/download", json={"file_ids": [note.id], "max_uses": 1_000}))
     upload = _made(alice.post("/links/upload", json={"max_uses": 1_000}))
     kept.append(_upload_by_link(portal, alice, upload["secret"], "from-outside.log", 900))
-    permissions = ["files:read", "download:raw", "files:upload"]
+    permissions = ["files:read", "files:download", "files:upload"]
     token = _made(alice.post("/tokens", json={"name": "collector", "permissions": permissions}))
     return {
         "case_id": case["id"],
@@ -111,7 +111,7 @@ def _upload(
     announced: bool = True,
 ) -> Kept:
     content = content_of(name, size)
-    params = {} if case is None else {"case": case}
+    params = {} if case is None else {"case_id": case}
     body: bytes | Iterator[bytes] = content if announced else iter([content])
     file = _made(client.put(f"/upload/{name}", content=body, params=params))
     return _kept(file["id"], name, content, readers, case, in_store=not announced or size > INLINE_BYTES)
