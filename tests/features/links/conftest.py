@@ -100,7 +100,7 @@ class Desk:
     ) -> FileView:
         """As the routes do."""
         arrival = FileForLink(Bytes(content, said=Details(kind), **said), session.link)
-        async with self.shared_access.upload_slot(session, said.get("announced"), WHOLE, key) as box:
+        async with self.shared_access.upload_slot(session, said.get("content_length"), WHOLE, key) as box:
             return await self.house.intake.receive(
                 session.principal, arrival, ORIGIN, idempotency_key=box.key, counted=box.counted
             )

@@ -32,7 +32,7 @@ async def test_a_use_and_its_bytes_are_taken_when_an_upload_begins(desk: Desk, l
     assert (row["used"], row["used_bytes"], row["failed_uploads"]) == (2, 2000, 0)
 
 
-@pytest.mark.parametrize("announced", [None, len(CONTENT)])
+@pytest.mark.parametrize("content_length", [None, len(CONTENT)])
 async def test_what_fails_gives_back_and_what_failed_too_often_ends(
     desk: Desk, house: House, lead: Principal, content_length: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,7 +55,7 @@ async def test_what_fails_gives_back_and_what_failed_too_often_ends(
     assert len(await house.rows("files")) == before
 
 
-@pytest.mark.parametrize("announced", [None, len(CONTENT)])
+@pytest.mark.parametrize("content_length", [None, len(CONTENT)])
 async def test_a_lost_answer_is_asked_for_again_though_the_link_is_used_up(
     desk: Desk, house: House, lead: Principal, content_length: int | None
 ) -> None:
