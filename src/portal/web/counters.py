@@ -1,8 +1,9 @@
-"""Counters of requests: in this process, and in a Redis that several processes share. The only door to redis-py.
+"""Counters of requests: in this process, and in a Redis that several processes share. Only this module imports
+redis-py.
 
-Comes in: a key and its window of time. Leaves: how often it was counted there. Redis is a help and never a need: it has
-half a second to answer; one that does not is left alone for some seconds, and `None` says so. Why not slowapi:
-docs/adr/0009. Next: `limits`, which counts in this process first and always.
+Comes in: a key and its time window. Leaves: the count of the key in that window. No request depends on Redis: it has
+half a second to answer. If it does not, the result is None, and Redis is not asked again for 5 seconds. Why not
+slowapi: docs/adr/0009. Next: `limits`, which always counts in this process first.
 """
 
 import asyncio
@@ -20,8 +21,8 @@ from portal.db.reasons import reason
 
 ANSWER_SECONDS = 0.25
 PAUSE_SECONDS = 5.0
-_SOCKET_SECONDS = 1.0  # only for what is not an answer, such as closing
-_KEYS = 100_000  # of one process: some 25 MiB at the most
+_SOCKET_SECONDS = 1.0  # for other socket operations, such as closing
+_KEYS = 100_000  # per process: at most about 25 MiB
 _CONNECTIONS = 8
 _log = log.get(__name__)
 
@@ -31,14 +32,14 @@ class RateStoreAway(Unavailable):
 
 
 class OwnCounters:
-    """This process's. Whoever was not seen for longest is forgotten first, so that many callers cost no memory."""
+    """The counters of this process. The key that was counted least recently is dropped first: memory stays bounded."""
 
     def __init__(self, keys: int = _KEYS) -> None:
         self._keys = keys
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def add(self, key: str, window: int) -> int:
-        """Count once more; how often that was in this window."""
+        """Add one to `key`; returns its count in this window. `window` is the number of the time window."""
         last, count = self._counts.pop(key, (window, 0))
         count = count + 1 if last == window else 1
         self._counts[key] = window, count
@@ -48,42 +49,46 @@ class OwnCounters:
 
 
 class SharedCounters:
-    """Those of every process with the same Redis."""
+    """The counters that every process with the same Redis shares."""
 
     def __init__(self, url: Secret, authorities: Path | None = None) -> None:
-        """Connects to nothing yet. Where `authorities` are named, no others are trusted. Raises ConfigError."""
+        """Does not connect yet. `authorities`, if given, is a PEM file that replaces the system's certificate
+        authorities. Raises ConfigError.
+        """
         self._pool = _pool(url, authorities)
         self._redis = Redis(connection_pool=self._pool)
         self._away = False
         self._ask_at = 0.0
 
     async def add(self, key: str, seconds: int) -> int | None:
-        """Count once more under a key that nobody needs after `seconds`; None while Redis is away."""
+        """Add one to `key`; returns its count. The key expires after `seconds`. None while Redis is unavailable."""
         if not self._should_try():
             return None
         try:
             count = await self._ask(key, seconds)
-        except Exception as error:  # noqa: BLE001  # whatever it is, a request must not fail for want of a counter
+        except Exception as error:  # noqa: BLE001  # no error of Redis may fail a request
             self._mark_down(error)
             return None
         self._mark_up()
         return count
 
     async def check(self) -> None:
-        """Raises RateStoreAway: for the start, which is the time to find out that the URL is wrong."""
+        """Raises RateStoreAway unless Redis answers. Called at the start, where a wrong URL should be noticed."""
         try:
             await self._ask("check", 1)
-        except Exception as error:  # noqa: BLE001  # its words may hold the URL, which may hold a password
+        except Exception as error:  # noqa: BLE001  # its text may contain the URL with a password
             why = _why(error)
             raise RateStoreAway(f"PORTAL_RATE_LIMIT_URL: Redis does not answer as it should ({why}).") from None
 
     async def aclose(self) -> None:
-        """Let go of every connection. Idempotent."""
+        """Close every connection. Idempotent."""
         await self._pool.aclose()
 
     async def _ask(self, key: str, seconds: int) -> int:
-        """Waits twice as long where nothing comes: a process that was kept from running finds timer and answer at once,
-        and must not take its own sleep for the silence of Redis.
+        """The count of `key`, within two periods of `ANSWER_SECONDS`.
+
+        A process that was not scheduled for a while finds the expired timer and the answer at the same time. The second
+        period lets it read the answer, so that it does not take its own pause for a silent Redis.
         """
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(None) as bound:
@@ -94,15 +99,15 @@ class SharedCounters:
                 timer.cancel()
 
     async def _count(self, key: str, seconds: int) -> int:
-        """In one round trip, both or neither: a count that never expires would fill the Redis."""
+        """INCR and EXPIRE in one transaction and round trip: a counter that never expires would fill Redis."""
         async with self._redis.pipeline(transaction=True) as both:
             both.incr(key)
-            both.expire(key, seconds)  # anew with each count: the key names its window, and nobody asks for it later
+            both.expire(key, seconds)  # set again at each count: the key names its window, and is not used after it
             count, _ = await both.execute()
-        return int(count)  # of what is no Redis, anything may come
+        return int(count)  # a server that is not Redis may send anything
 
     def _should_try(self) -> bool:
-        """While Redis is away one request asks now and then, and the others go on without."""
+        """Whether to ask Redis: always while it answers; otherwise one request every `PAUSE_SECONDS` tries."""
         if not self._away:
             return True
         now = time.monotonic()
@@ -116,7 +121,7 @@ class SharedCounters:
         if not self._away:
             self._away = True
             _log.warning("rate_store_away", error=type(error).__name__, reason=_why(error))
-            tasks.spawn(self._pool.disconnect(inuse_connections=False))  # they may be as dead as this one
+            tasks.spawn(self._pool.disconnect(inuse_connections=False))  # idle connections may be broken too
 
     def _mark_up(self) -> None:
         if self._away:
@@ -125,7 +130,7 @@ class SharedCounters:
 
 
 def _why(error: Exception) -> str:
-    """In the system's words where it was the system's: the library's may hold the URL."""
+    """The reason for the log: the system's text for a system error. The library's text may contain the URL."""
     below = error.__cause__ or error.__context__
     return reason(below if isinstance(below, OSError) else error)
 
@@ -142,9 +147,9 @@ def _pool(url: Secret, authorities: Path | None) -> BlockingConnectionPool:
             timeout=_SOCKET_SECONDS,
             socket_timeout=_SOCKET_SECONDS,
             socket_connect_timeout=_SOCKET_SECONDS,
-            protocol=2,  # 3 greets first, for what nobody needs here; so does a driver that tells its name
+            protocol=2,  # protocol 3 needs a HELLO first, without a benefit here; driver_info would be sent first too
             driver_info=None,
             **pinned,
         )
-    except (TypeError, ValueError):  # its words may hold the URL, which may hold a password
+    except (TypeError, ValueError):  # its text may contain the URL with a password
         raise ConfigError("PORTAL_RATE_LIMIT_URL must be a redis:, rediss: or unix: URL") from None

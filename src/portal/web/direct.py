@@ -1,8 +1,8 @@
-"""Bodies that go straight from the socket into memory of their reader's: no parser and no copies in between.
+"""Direct reads of a request body: from the socket into the reader's buffer, without a parser or copies in between.
 
-Comes in: a connection that is in the middle of a body of known length, and `ROOM`, an extension of the ASGI scope where
-who reads says where the next bytes may go. Leaves: messages as the server's own `receive` gives them, but their body is
-a view of that memory. Whatever else a body is (in chunks, short, over TLS) goes the server's own way.
+Comes in: a connection in the middle of a body of known length, and `BUFFER_BYTES`, an extension of the ASGI scope in
+which the reader offers its buffer. Leaves: the messages of the server's own `receive`, except that `body` is a view of
+that buffer: it is valid until the next `receive`. Any other body (chunked, short, over TLS) takes the server's own way.
 """
 
 import asyncio
@@ -15,27 +15,29 @@ from starlette.types import Message, Receive, Scope
 from portal.web.framing import body_length
 
 BUFFER_BYTES = "portal.room"
-_WORTH = 1 << 16  # bytes that are still to come, or it is not worth it
+_WORTH = 1 << 16  # bytes: a shorter rest of the body is not worth a direct read
 
 
 class PausableConnection(Protocol):
-    """What of a connection is needed here."""
+    """The part of a connection that a direct read uses."""
 
     def descriptor(self) -> int:
-        """Of its socket, to read from while the connection itself does not."""
+        """The socket's file descriptor, to read from while the connection itself is paused."""
 
     def pause(self) -> None:
-        """Have the connection not read from its socket."""
+        """Stop the connection from reading its socket."""
 
     def resume(self) -> None:
-        """Have it read again, and hand over what comes to `DirectBody.came`."""
+        """Let the connection read again; it passes the bytes to `DirectBody.came`."""
 
     def body_ends(self, rest: bytes) -> None:
-        """The body is complete; `rest` came behind it."""
+        """Called when the body is complete; `rest` are the bytes behind it."""
 
 
 class DirectBody:
-    """One request's body. `receive` is the server's own, and is asked until nothing of what it gathered is left."""
+    """The body of one request. `receive` is the server's own: bytes that the server has buffered are read from it
+    first.
+    """
 
     def __init__(self, line: PausableConnection, scope: Scope, receive: Receive) -> None:
         self._line, self._receive = line, receive
@@ -47,7 +49,11 @@ class DirectBody:
         self.begun = False
 
     async def receive(self, *, gathered: bool) -> Message:
-        """`gathered`: whether the server has bytes of this body, or has not begun to read it."""
+        """The next message.
+
+        `gathered` is true if the server has buffered bytes of this body, or has not begun to read it: the message then
+        comes from the server's own `receive`.
+        """
         if self._gone or (not self.begun and (gathered or not self._room or self._left < _WORTH)):
             message = await self._receive()
             self._left -= len(message.get("body", b""))
@@ -56,7 +62,7 @@ class DirectBody:
         return await self._direct(self._room["view"][: self._left])
 
     async def _direct(self, view: memoryview) -> Message:
-        while not self._gone:  # it is told once: who asks later must not wait for it
+        while not self._gone:  # the event is set once only: a later call must not wait for it
             self._line.pause()
             if got := self._fill(view):
                 return self._message(view[:got])
@@ -66,21 +72,21 @@ class DirectBody:
         return {"type": "http.disconnect"}
 
     def came(self, data: bytes) -> None:
-        """The connection read something itself, because nothing was there before."""
+        """Take bytes that the connection read itself; it reads only while the body waits for bytes."""
         self._line.pause()
         self._held += data
         self._event.set()
 
     def lost(self) -> None:
-        """The connection is closed, or about to be. Idempotent."""
+        """End the body: the connection is closed, or about to be. Idempotent."""
         self._gone = True
         self._event.set()
 
     def _fill(self, view: memoryview) -> int:
-        """What is there, without waiting."""
+        """Copy the available bytes into `view` without waiting; returns their number."""
         got = min(len(view), len(self._held))
         view[:got], self._held = self._held[:got], self._held[got:]
-        with contextlib.suppress(OSError):  # nothing there, or nobody: the connection itself will find that out
+        with contextlib.suppress(OSError):  # no bytes, or a closed socket: the connection itself detects which
             while got < len(view) and (more := os.readv(self._line.descriptor(), [view[got:]])):
                 got += more
         return got
@@ -94,5 +100,5 @@ class DirectBody:
 
 
 def _announced(scope: Scope) -> int:
-    """The body's length in bytes; 0 for a body that is to be read in another way."""
+    """The body's length in bytes; 0 for a body that cannot be read directly (chunked, or over TLS)."""
     return body_length(scope["headers"], scope["http_version"]) or 0 if scope["scheme"] == "http" else 0

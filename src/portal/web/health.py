@@ -1,8 +1,8 @@
-"""Liveness and readiness, for orchestrators. Comes in: what to ask. Leaves: yes, or a 503 that names what is
-away; why it is goes to the log.
+"""Liveness and readiness, for orchestrators.
 
-Anybody may ask, as often as they like, and a key provider may charge for its answers: so requests share one answer for
-some seconds, and one round of checks.
+Comes in: the checks. Leaves: 200; or a 503 that names the unavailable parts, whose reasons go to the log. The routes
+need no credential and have no rate limit, and a key provider may charge per call. So requests share one round of checks
+and its result, for 3 seconds.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from portal.web.limits import unlimited
 FRESH_SECONDS = 3.0
 _log = log.get(__name__)
 Checks = Mapping[str, Callable[[], Awaitable[None]]]
-"""What to ask, by name; each raises a PortalError where its part is away."""
+"""The checks by the name of the part. A check raises a PortalError if its part is unavailable."""
 
 
 class NotReady(Unavailable):
@@ -35,7 +35,9 @@ class HealthOut(BaseModel):
 
 
 class Readiness:
-    """What is away. An answer rests on checks that began at most `fresh_seconds` ago, or that have not ended yet."""
+    """The unavailable parts, cached: a result comes from checks that began at most `fresh_seconds` ago, or that are
+    still running.
+    """
 
     def __init__(self, checks: Callable[[], Checks], fresh_seconds: float = FRESH_SECONDS) -> None:
         self._checks, self._fresh_seconds = checks, fresh_seconds
@@ -43,14 +45,14 @@ class Readiness:
         self._began = 0.0
 
     async def away(self) -> list[str]:
-        """The names of parts that are away, in the order of the checks."""
+        """The names of the unavailable parts, in the order of the checks."""
         if self._round is None or (self._round.done() and time.monotonic() - self._began >= self._fresh_seconds):
             self._began = time.monotonic()
             self._round = asyncio.create_task(self._ask())
-        return await asyncio.shield(self._round)  # a client that leaves takes nobody's answer with it
+        return await asyncio.shield(self._round)  # a cancelled request does not cancel the round for the others
 
     async def aclose(self) -> None:
-        """End a round that has not ended. Idempotent."""
+        """Cancel a running round of checks. Idempotent."""
         if self._round is not None:
             self._round.cancel()
             await asyncio.wait([self._round])

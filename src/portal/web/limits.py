@@ -1,9 +1,9 @@
-"""Rate limits: every route declares its class (`@rated`), every class has a rate, every answer says what is left of it.
+"""Rate limits: every route declares its class (`@rated`), every class has a rate, every response says what is left.
 
-Comes in: a request that the router has given to a route. Leaves: the same request, or `RateLimited` before a byte of
-its body was read. Whoever shows a credential is counted by whom it stands for, everybody else by their address; where
-secrets are guessed, everybody is. `Limits.arrive` runs before every other dependency and counts addresses; `admit` is
-called by whoever finds out who is calling. Next: `counters`.
+Comes in: a request that the router has assigned to a route. Leaves: the same request; or `RateLimited`, before a byte
+of its body is read. A request with a valid credential is counted by its principal, any other by its address. On routes
+where a secret could be guessed, every request is counted by its address. `Limits.count_by_address` runs before every
+other dependency; the dependency that authenticates the caller calls `count_by_principal`. Next: `counters`.
 """
 
 import math
@@ -31,7 +31,7 @@ _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """Where a caller stands: this was request number `count`, and `seconds` later everything starts again."""
+    """The state of a caller's limit: this was request number `count`; in `seconds`, a new window begins at zero."""
 
     route_class: RouteClass
     rate: Rate
@@ -43,7 +43,7 @@ class LimitState:
         return self.count > self.rate.amount
 
     def headers(self) -> dict[str, str]:
-        """As draft-ietf-httpapi-ratelimit-headers-10 writes them."""
+        """The RateLimit headers of draft-ietf-httpapi-ratelimit-headers-10."""
         left = max(0, self.rate.amount - self.count)
         return {
             "RateLimit-Policy": f'"{self.route_class}";q={self.rate.amount};w={self.rate.seconds}',
@@ -52,7 +52,7 @@ class LimitState:
 
 
 def rated(route_class: RouteClass | None) -> Callable[[_Endpoint], _Endpoint]:
-    """Declares at a route what it is to the limits: `@rated(RouteClass.READ)`, below the router's own decorator."""
+    """Decorator: declares the class of a route, as in `@rated(RouteClass.READ)`, below the router's own decorator."""
 
     def mark(endpoint: _Endpoint) -> _Endpoint:
         setattr(endpoint, _MARK, route_class)
@@ -62,11 +62,14 @@ def rated(route_class: RouteClass | None) -> Callable[[_Endpoint], _Endpoint]:
 
 
 unlimited = rated(None)
-"""Declares that a route is never limited."""
+"""Decorator: declares that a route has no rate limit."""
 
 
 def classes_of(routes: Sequence[BaseRoute]) -> dict[str, RouteClass | None]:
-    """The class of every route, by its name. Raises RuntimeError for a route that declares none."""
+    """The class of every route, by route name; None for an unlimited one.
+
+    Raises RuntimeError for a route without `@rated` or `@unlimited`.
+    """
     every = list(iter_route_contexts(routes))
     unknown = sorted(route.name or "" for route in every if not hasattr(route.endpoint, _MARK))
     if unknown:
@@ -86,22 +89,28 @@ class Limits:
         self._clock = clock
 
     async def count_by_address(self, request: Request) -> None:
-        """A dependency of every route. Raises RateLimited where addresses are counted."""
+        """A dependency of every route: counts the request by address if its class is in `BY_ADDRESS`.
+
+        Raises RateLimited.
+        """
         route_class = _class_of(request)
         if route_class in BY_ADDRESS:
             await self._count(request, route_class, _by_address(request))
 
     async def count_by_principal(self, request: Request, actor: str | None) -> None:
-        """Count a request whose credential stands for `actor`, or for nobody. Raises RateLimited."""
+        """Count the request by `actor`, its principal; by address if `actor` is None. Requests of the classes in
+        `BY_ADDRESS` are not counted again. Raises RateLimited.
+        """
         route_class = _class_of(request)
         if route_class is not None and route_class not in BY_ADDRESS:
             await self._count(request, route_class, actor or _by_address(request))
 
     async def count(self, route_class: RouteClass, who: str) -> LimitState | None:
-        """One more request of `who`; None where there is no limit.
+        """Count one more request of `who`; returns the state of the limit, None for a class without a limit.
 
-        Windows begin by the clock, so that every process means the same one, and its end need not be asked for. The
-        larger count is believed: this process's own goes on where Redis left, was emptied, or is asked no more.
+        Windows are aligned to the clock, so all processes use the same window without asking for its end. The larger
+        of the two counts is used: the count of this process continues if Redis is unavailable or was emptied. A caller
+        over its limit in this process is not counted in Redis any more.
         """
         rate = self._rates[route_class]
         if rate is None:
@@ -137,7 +146,7 @@ def _class_of(request: Request) -> RouteClass | None:
 
 
 class RateLimitHeaders:
-    """Tells every caller that was counted where they stand, in pure ASGI: on errors and streams as well."""
+    """Adds the RateLimit headers to the response of every counted request, also of errors and streams. Pure ASGI."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -152,7 +161,9 @@ class RateLimitHeaders:
 
 
 def document_limits(operation: dict[str, Any], route_class: RouteClass | None) -> None:
-    """What the OpenAPI says of a route that is limited. Every answer has the headers; the refusal shows them."""
+    """Add the 429 response to the OpenAPI operation of a limited route. Every response has the RateLimit headers; only
+    the 429 documents them.
+    """
     rate = None if route_class is None else DEFAULTS[route_class]
     if route_class is None or rate is None:
         return
