@@ -1,36 +1,38 @@
-"""The one error tree: what goes wrong, with the status and the stable code it has on the wire.
+"""The error tree, with the HTTP status of each error. Every class has a stable `code` as well.
 
-    PortalError                 500  what nobody foresaw
+    PortalError                 500  an unexpected error
     ├── InvalidInput            400  the request is malformed
-    ├── NotSignedIn             401  no credential, or one that is not valid (any more)
-    ├── Forbidden               403  known caller, not allowed
-    │   └── InsufficientScope   403  the credential was not made for that
-    ├── NotFound                404  absent, or not the caller's to know of
-    ├── Conflict                409  the state does not allow it (any more)
-    ├── PreconditionFailed      412  If-Match names an older version
+    ├── NotSignedIn             401  no credential, or an invalid, expired or revoked one
+    ├── Forbidden               403  the caller is known, but not allowed to do this
+    │   └── InsufficientScope   403  the credential lacks the permission
+    ├── NotFound                404  absent, or the caller may not know that it exists
+    ├── Conflict                409  the current state does not allow it
+    ├── PreconditionFailed      412  If-Match names another version
     ├── TooLarge                413  over a configured limit
-    ├── RangeNotSatisfiable     416  the range lies outside the file
+    ├── RangeNotSatisfiable     416  the range is outside the file
     ├── Unprocessable           422  well-formed, but not acceptable
     ├── PreconditionRequired    428  If-Match is missing
-    ├── RateLimited             429  too many requests; a later one may pass
-    ├── ClientGone              499  the client left; nobody reads an answer
-    ├── IntegrityError          500  stored bytes are not what was sealed: one message, whatever is wrong
-    ├── ConfigError             500  refuses to start; carries every problem found
-    ├── Unavailable             503  a part the portal needs is away; a later try may pass
-    └── StorageFull             507  no room for the bytes
+    ├── RateLimited             429  too many requests; a later one may succeed
+    ├── ClientGone              499  the client disconnected; the response reaches no client
+    ├── IntegrityError          500  stored bytes differ from the sealed ones; the message never says how
+    ├── ConfigError             500  the portal refuses to start; has every problem found
+    ├── Unavailable             503  a part that the portal needs is unavailable; a later try may succeed
+    └── StorageFull             507  no space for the bytes
 
-These are the kinds that every floor may raise. A feature's own errors stand in the feature, below one of these;
-`docs/errors.md` has the whole tree.
+Every layer may raise these. A feature defines its own errors as subclasses; `docs/errors.md` has the whole tree.
 
-Leaves: exceptions. Next: `web/errors.py` renders them as RFC 9457 problem documents, `cli` as one line each.
-A foreign exception never crosses a room's door: whoever calls a library turns its errors into one of these.
+Next: `web/errors.py` renders them as RFC 9457 problem documents, `cli` prints one line for each. The package that calls
+a third-party library converts the library's exceptions into these; no foreign exception leaves it.
 """
 
 from typing import Any, ClassVar
 
 
 class PortalError(Exception):
-    """Base of everything the portal says went wrong. `str(error)` is safe to show to the caller."""
+    """The base class of all errors of the portal. `str(error)` is safe to show to the caller.
+
+    `retry_after` is seconds.
+    """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
@@ -38,13 +40,13 @@ class PortalError(Exception):
     retry_after: int | None = None  # seconds
     action: str | None = None
     subject: str | None = None
-    """What the policy refused, and to which object: for the audit log. Neither is told to the caller."""
+    """`action` and `subject`: the refused action and its object, for the audit log. The caller sees neither."""
 
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail or self.title)
 
     def members(self) -> dict[str, Any]:
-        """What the problem document has beside the members of every other."""
+        """The additional members of this error's problem document (RFC 9457 §3.2)."""
         return {}
 
 
@@ -81,7 +83,7 @@ class TooLarge(PortalError):
 
 
 class RangeNotSatisfiable(PortalError):
-    """`size` is the file's, in bytes."""
+    """The requested range is outside the file. `size` is the file's size in bytes; None if it is not known."""
 
     status, code, title = 416, "range_not_satisfiable", "The range lies outside the file."
 
@@ -99,7 +101,7 @@ class PreconditionRequired(PortalError):
 
 
 class RateLimited(PortalError):
-    """`seconds` later there may be another."""
+    """Too many requests. The next one may succeed after `seconds`."""
 
     status, code, title = 429, "rate_limited", "There were too many requests; wait before the next one."
 
@@ -109,7 +111,7 @@ class RateLimited(PortalError):
 
 
 class IntegrityError(PortalError):
-    """Stored bytes are not exactly what was sealed. Where and why goes to the log alone (`docs/format.md` 4)."""
+    """Stored bytes differ from the sealed ones. Only the log has the location and the cause (`docs/format.md` 4)."""
 
     status, code, title = 500, "integrity_error", "The stored bytes are damaged and were not delivered."
 
@@ -118,7 +120,7 @@ class IntegrityError(PortalError):
 
 
 class Unavailable(PortalError):
-    status, code, title = 503, "unavailable", "A part of the portal is away; try again."
+    status, code, title = 503, "unavailable", "A part of the portal is unavailable; try again."
     retry_after = 5
 
 
@@ -132,7 +134,7 @@ class ClientGone(PortalError):
 
 
 class ConfigError(PortalError):
-    """The portal refuses to start. `problems` holds one clear line each, never a secret."""
+    """The portal refuses to start. `problems` has one line for each problem, without secrets."""
 
     code, title = "config_error", "The configuration is refused."
 

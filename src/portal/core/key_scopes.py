@@ -1,18 +1,18 @@
-"""Key scopes: which files share data keys. Each case is a scope of its own, all inboxes together are another."""
+"""Key scopes: the groups of files that share data keys. Each case is one scope; all inboxes together are another."""
 
 import re
 from typing import Final
 from uuid import UUID
 
 Scope = str
-"""A key scope as FORMAT 1 writes it: `none`, or `case:` and 32 lowercase hex digits."""
+"""A key scope in the spelling of format version 1: `none`, or `case:` and 32 lower-case hex digits."""
 
 NO_CASE: Final[Scope] = "none"
 _SCOPE: Final = re.compile(r"none|case:[0-9a-f]{32}", re.ASCII)
 
 
 def scope_of(case_id: UUID | None) -> Scope:
-    """The key scope of what lies in a case; None for an inbox."""
+    """The key scope of the files in a case; `case_id` is None for files in an inbox."""
     return NO_CASE if case_id is None else f"case:{case_id.hex}"
 
 

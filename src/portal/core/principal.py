@@ -1,7 +1,7 @@
-"""Who is asking, by what credential, and where: what every decision is made of.
+"""The caller of a request: the principal, its credential, and the origin of the request. Every decision uses these.
 
-Comes in: a resolver's findings (a signed-in session, the command line). Leaves: a `Principal` that services are
-handed. Next: `features/authz` judges it, `features/audit` writes it down.
+Comes in: the result of authentication (a session, an API token, a link, the command line). Leaves: a `Principal`, which
+every service method takes. Next: `features/authz` decides by it, `features/audit` writes it to the audit log.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from portal.core.networks import network_of
 
 
 class Role(StrEnum):
-    """What an account is for. `docs/access.md` has the table of what each may do."""
+    """The role of an account. The table in `docs/access.md` lists the actions that each role allows."""
 
     ADMIN = "admin"
     ANALYST = "analyst"
@@ -23,16 +23,16 @@ class Role(StrEnum):
 
 
 class Permission(StrEnum):
-    """What a credential may be used for: the OAuth2 scopes of the API. Its owner's role has the last word.
+    """A permission of a credential: an OAuth2 scope of the API. It restricts the owner's role, and never extends it.
 
-    The last two are links' alone: nobody who has an account has them.
+    Only links have the last two; no account and no API token has them.
     """
 
     FILES_READ = "files:read"
     FILES_UPLOAD = "files:upload"
     FILES_CHANGE = "files:manage"
     DOWNLOAD_RAW = "files:download"
-    DOWNLOAD_WRAPPED = "files:download_wrapped"  # as a protected archive; nothing delivers one yet
+    DOWNLOAD_WRAPPED = "files:download_wrapped"  # as a protected archive; not implemented yet
     CASES_READ = "cases:read"
     CASES_CHANGE = "cases:manage"
     ACCOUNT = "account"
@@ -46,7 +46,7 @@ EVERY_PERMISSION: Final = frozenset(Permission) - OF_LINKS
 
 
 class CredentialKind(StrEnum):
-    """How a caller proved who they are."""
+    """The kind of credential that authenticated the caller."""
 
     SESSION = "session"
     TOKEN = "token"  # noqa: S105  # a word, no secret
@@ -55,11 +55,15 @@ class CredentialKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller whose identity has been proven. `actor` is what the audit record says.
+    """An authenticated caller.
 
-    `credential_id` is the session, token or link that it was proven with; `permissions` are what that may be used for,
-    and `case_id` the only case, if there is one. Behind a link nobody is known: role and user are its maker's.
-    `proved_at` is when the password was last typed in this session: None for what is no session.
+    `actor` is its name in the audit log, such as `user:<id>`. `role` and `user_id` are those of the account.
+    `credential_id` is the id of the session, API token or link; `kind` says which of the three.
+    `permissions` and `case_id` restrict the credential: `case_id` is the only case it may be used in, None for no such
+    restriction. `proved_at` is the time of the last password check in a session; None for other credentials.
+
+    The user of a link is anonymous: `role` and `user_id` are then those of the account that created the link, and
+    `actor` names the link.
     """
 
     actor: str
@@ -74,9 +78,9 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request came from: for the record, and for slowing down who fails to sign in. It allows nothing.
+    """The origin of a request, for the audit log and for the throttle of failed sign-ins. It never grants access.
 
-    `agent` is what the client calls itself: shown in the list of sessions alone.
+    `agent` is the client's User-Agent, which only the list of sessions shows.
     """
 
     request_id: str | None = None
@@ -85,9 +89,9 @@ class Origin:
 
     @property
     def network(self) -> str:
-        """What somebody has as a rule, to count them by: one address of IPv4, a network of IPv6; "" if not known."""
+        """The key to count a client by: its IPv4 address, or its IPv6 /64 network; empty if the address is unknown."""
         return "" if self.address is None else network_of(self.address)
 
 
 NOWHERE: Final = Origin()
-"""For what no request asked for: the command line, the sweeper."""
+"""The origin of work without a request: the command line, the sweeper."""

@@ -38,7 +38,7 @@ async def acquire_or_release(work: Coroutine[Any, Any, _T], let_go: Callable[[_T
 
 
 async def in_time(answer: Awaitable[_T], seconds: float, late: type[PortalError]) -> _T:
-    """What a backend answers. Raises `late` where it does not answer in time, and what the backend raises."""
+    """The result of `answer`, a call of a backend. Raises `late` after `seconds`, and the errors of the backend."""
     try:
         async with asyncio.timeout(seconds):
             return await answer

@@ -47,9 +47,10 @@ async def hold_alone(connection: AsyncConnection, name: str) -> None:
 
 
 def upsert(name: str, table: Any, unique: Sequence[str], changes: Callable[[Any], dict[str, Any]]) -> Any:
-    """Insert one row in the dialect of that name, or where its `unique` columns are taken change the row that has them.
+    """The statement that inserts one row, or updates the row that has the same `unique` columns.
 
-    `changes` is given the row that could not be inserted. To be made once: the caller has the cache.
+    `name` is the dialect's name. `changes` returns the new values; its argument is the row that was not inserted
+    (`excluded`). Building the statement is slow: the caller must cache it.
     """
     statement = _dialect(name).insert(table)
     return statement.on_conflict_do_update(index_elements=list(unique), set_=changes(statement.excluded))

@@ -27,7 +27,7 @@ _after_commit: WeakKeyDictionary[AsyncConnection, list[Callable[[], None]]] = We
 class DatabaseAway(Unavailable):
     """The database is unreachable, or its connection broke off: then it is unknown whether a commit took effect."""
 
-    code, title = "database_away", "The database is away; try again."
+    code, title = "database_away", "The database is unavailable; try again."
 
 
 class Database:

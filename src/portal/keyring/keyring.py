@@ -211,5 +211,5 @@ class Keyring:
 
 
 async def _in_time(answer: Awaitable[_T]) -> _T:
-    """What a provider answers. Raises KeyProviderError where it does not, or not in time."""
+    """The result of a provider's call. Raises KeyProviderError if it fails, or takes over `ANSWER_SECONDS`."""
     return await in_time(answer, ANSWER_SECONDS, KeyProviderError)

@@ -186,6 +186,6 @@ def _documented(route_class: RouteClass, rate: Rate) -> dict[str, Any]:
 
 
 def _by_address(request: Request) -> str:
-    """The caller's address as the middleware judged it; of IPv6 the network that one customer has."""
+    """The counter key of the client's address; for IPv6, of its /64 network."""
     address = request.scope["state"].get("address")
     return f"address:{'unknown' if address is None else network_of(address)}"

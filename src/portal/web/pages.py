@@ -1,6 +1,6 @@
-"""Pages of a listing, the same on every route: how a client asks for one, and what it looks like as JSON.
+"""Pages of a listing, the same on every route: the query parameters and the JSON of a page.
 
-Comes in: `limit` and `cursor` of a query. Leaves: the items of one page, and the cursor of the next. Next:
+Comes in: `limit` and `cursor` of a query. Leaves: the items of one page, and the cursor of the next page. Next:
 `core/cursor` reads and writes cursors.
 """
 
@@ -41,7 +41,7 @@ class ItemPage(BaseModel, Generic[_T]):
 
 @dataclass(frozen=True, slots=True)
 class Paging(Generic[_Query]):
-    """The page of a listing that `query` asks for: it begins behind `after`."""
+    """The requested page of a listing. It begins behind `after`; None means the first page."""
 
     query: _Query
     after: After | None
@@ -49,7 +49,7 @@ class Paging(Generic[_Query]):
     _bound_to: str
 
     def cursor(self, next_after: After | None) -> str | None:
-        """The cursor of the page behind this one; None behind the last."""
+        """The cursor of the next page; None if this page is the last one."""
         return self._cursors.write(next_after, self._bound_to)
 
 
@@ -58,9 +58,11 @@ def _user(principal: Principal) -> UUID:
 
 
 def paginated(model: type[_Query], who: Any, by: Callable[[Any], UUID] = _user) -> Any:
-    """A listing's dependency. A cursor is good for one route, one query and one caller: `by` names the caller.
+    """The FastAPI dependency of a listing, which returns a `Paging`. `model` is the model of its query parameters.
 
-    `who` is the annotation of the caller in the route's own signature, asked for once.
+    A cursor is valid for one route, one query and one caller only. `who` is the annotation of the caller in the route's
+    own signature, so the caller is resolved once; `by` returns the id of the caller. Raises InvalidInput for any other
+    cursor.
     """
 
     async def paging(request: Request, query: Any, caller: Any = who.__metadata__[0]) -> Paging[_Query]:
@@ -74,5 +76,5 @@ def paginated(model: type[_Query], who: Any, by: Callable[[Any], UUID] = _user) 
 
 
 def page_example(item: JsonDict) -> ConfigDict:
-    """The configuration of a page whose documents show this item."""
+    """The model configuration of a page with `item` as its example in the OpenAPI document."""
     return ConfigDict(json_schema_extra={"example": {"items": [item], "next_cursor": "Xk3…"}})

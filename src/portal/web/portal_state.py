@@ -1,6 +1,6 @@
-"""The open portal behind a request: what routes and their dependencies reach the services by.
+"""Access to the running portal from a request: routes and dependencies get the services through it.
 
-Comes in: a request, the name of a part. Leaves: the part. The floors above know its type (`bootstrap.Portal`).
+`web` does not know the type of the portal; the layers above do (`bootstrap.Portal`).
 """
 
 from typing import Any
@@ -9,12 +9,12 @@ from fastapi import Depends, Request
 
 
 def portal_of(request: Request) -> Any:
-    """The portal that the app's lifespan opened."""
+    """The running portal, which the app's lifespan opened."""
     return request.app.state.portal
 
 
 def of_portal(name: str) -> Any:
-    """A dependency on one part of the open portal."""
+    """A FastAPI dependency that returns one attribute of the running portal, for example `of_portal("files")`."""
 
     async def part(request: Request) -> Any:
         return getattr(portal_of(request), name)
