@@ -4,8 +4,8 @@
     PATH/tmp/KEY            a blob being written: mode 0600, opened O_EXCL, so that one key has one writer
     PATH/blobs/XY/KEY       a blob; XY are the last two digits of the key
 
-After a commit (`local_writer`) the blob survives a power cut under this one name, before it nobody sees it. A crash
-leaves at most these two names, which `delete(KEY)` removes.
+After a commit (`local_writer`) the blob survives a power cut under this one name; before it, the blob is not visible. A
+crash leaves at most these two names, and `delete(KEY)` removes both.
 """
 
 import asyncio

@@ -45,7 +45,7 @@ class AuditNumberRow(SQLModel, table=True):
 
 
 class OutboxRow(SQLModel, table=True):
-    """An audit row that a sink has not confirmed yet. `claimed_until` is when its deliverer's time is over."""
+    """An audit row that a sink has not confirmed yet. `claimed_until` is when its deliverer's lease expires."""
 
     __tablename__ = "audit_outbox"
 

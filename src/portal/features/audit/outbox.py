@@ -1,8 +1,8 @@
-"""The outbox: events that sinks outside the database are still to have.
+"""The outbox: events that sinks outside the database have not received yet.
 
 Comes in: an event that `record.write` has just written, in the same transaction. Leaves: for each sink that wants its
 kind a row that names the audit row; none, and no statement, where no sink does. Next: a deliverer claims rows and
-acknowledges them, so that each sink has every event at least once.
+acknowledges them, so that each sink receives every event at least once.
 
 The sinks stand among the engine's execution options: every transaction of this process knows them, whichever service
 writes. Each process of a portal has to be opened with the same sinks.
@@ -45,7 +45,7 @@ class Sink:
 
 @dataclass(frozen=True, slots=True)
 class OutboxClaim:
-    """Events of one sink that one deliverer has until a time: canonical bytes by `seq`, in order."""
+    """Events of one sink that are leased to one deliverer `until` a time: canonical bytes by `seq`, in order."""
 
     sink: str
     until: datetime
@@ -67,7 +67,7 @@ async def add(connection: AsyncConnection, event: Event) -> None:
 async def claim(connection: AsyncConnection, sink: str, *, most: int, lease: timedelta) -> OutboxClaim:
     """The sink's next events; none while another deliverer has some, which keeps them in order.
 
-    What is not acknowledged is claimed again once the lease is over.
+    An event that is not acknowledged can be claimed again once the lease has expired.
     """
     await hold_alone(connection, f"audit sink {sink}")
     now, mine = clock.now(), _outbox.c.sink == sink
