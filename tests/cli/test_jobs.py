@@ -55,15 +55,21 @@ def test_one_job_is_shown_with_everything(portal: Shell) -> None:
 
 
 def test_a_job_is_cancelled_and_retried_on_record(portal: Shell) -> None:
-    job_id = add(portal)
+    job_id = add(portal, "of_another_release")
     assert portal("jobs", "cancel", str(job_id), "--json").json["status"] == "cancelled"
     again = portal("jobs", "cancel", str(job_id))
     assert (again.code, again.err) == (3, "portal: The job has ended already.\n")
     assert portal("jobs", "retry", str(job_id), "--json").json["status"] == "queued"
     for kind in ("job.cancelled", "job.retried"):
         (event,) = portal.record(kind)
-        assert (event["subject"], event["details"]) == (str(job_id), {"kind": "files.sweep"})
+        assert (event["subject"], event["details"]) == (str(job_id), {"kind": "of_another_release"})
         assert event["actor"].startswith("system:cli/")
+
+
+def test_a_job_that_comes_again_by_itself_is_not_cancelled_while_it_waits(portal: Shell) -> None:
+    ran = portal("jobs", "cancel", str(add(portal)))
+    assert (ran.code, ran.out) == (3, "")
+    assert "comes again by itself" in ran.err
 
 
 def test_a_job_that_runs_is_asked_to_stop(portal: Shell) -> None:
