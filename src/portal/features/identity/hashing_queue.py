@@ -2,8 +2,8 @@
 
 Comes in: a share, which names the account or the network of a request. Leaves: a turn, or Unavailable. Turns go round
 robin over the shares, alternately to signed-in shares and to the others: a share with one waiting request waits for at
-most one request of each other share in its lane. When the queue is full, the newest request of the longest share is
-refused to make room; if that is the caller's own share, the caller is refused. Next: `passwords`.
+most one request of each other share in its lane. When the queue is full, the share with most waiting requests makes
+room: its newest request is refused. If that is the caller's own share, the caller is refused. Next: `passwords`.
 """
 
 import asyncio

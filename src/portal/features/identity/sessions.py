@@ -91,8 +91,8 @@ class Sessions:
     async def refresh(self, refresh_token: str, origin: Origin) -> TokenPair:
         """Return the token pair that replaces this refresh token. Reuse after GRACE ends the session.
 
-        For example: a token is used at 12:00:00 and returns pair P. At 12:00:20 it returns P again, unless P's own
-        refresh token was used meanwhile. At 12:00:40 it ends the session.
+        For example: a token is used at 12:00:00 and returns pair P. At 12:00:20 it returns P again. At 12:00:40, or
+        once P's own refresh token was used, it ends the session.
         Concurrent calls with one token run one after the other. Raises InvalidGrant.
         """
         try:
