@@ -1,4 +1,4 @@
-"""What the cases routes ask for in their signatures."""
+"""The dependencies in the signatures of the case routes."""
 
 from typing import Annotated
 

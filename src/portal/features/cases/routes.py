@@ -1,4 +1,4 @@
-"""Cases over HTTP: open, list, read, change, delete; their members; and who broke glass in them."""
+"""Cases over HTTP: open, list, read, update, delete; their members; their break-glass accesses."""
 
 from typing import Any
 from uuid import UUID
@@ -54,7 +54,7 @@ async def create_case(
     origin: RequestOrigin,
     response: Response,
 ) -> CaseOut:
-    """Who opens a case is its lead. Its number is made here."""
+    """The caller becomes the lead of the case. The portal assigns the case number."""
     new = NewCase(body.title, body.description, body.severity, body.tlp)
     case = await cases.register.open(principal, new, origin)
     response.headers["Location"] = f"{API}/cases/{case.id}"
@@ -72,7 +72,7 @@ async def create_case(
 async def list_cases(
     principal: ReadsCases, cases: CasesDep, account_names: AccountNamesDep, listing: Listing
 ) -> CasePage:
-    """Newest first: those you are a member of; for an auditor or administrator everybody's."""
+    """The cases that you are a member of, newest first. Auditors and administrators see all."""
     page = await cases.register.list(principal, listing.query.status, listing.after, listing.query.limit)
     items = await account_names.all_named(principal, [CaseOut.of(case) for case in page.items])
     return CasePage(items=items, next_cursor=listing.cursor(page.next_after))
@@ -83,7 +83,7 @@ async def list_cases(
 async def read_case(
     case_id: UUID, principal: ReadsCases, cases: CasesDep, account_names: AccountNamesDep, response: Response
 ) -> CaseOut:
-    """Its ETag goes into If-Match of a change."""
+    """Send the ETag as `If-Match` with a change."""
     case = await cases.register.get(principal, case_id)
     response.headers["ETag"] = conditional_requests.version_tag(case.version)
     return await account_names.named(principal, CaseOut.of(case))
@@ -105,7 +105,7 @@ async def update_case(
     origin: RequestOrigin,
     response: Response,
 ) -> CaseOut:
-    """For its leads and administrators. A closed or archived case takes a new status, and nothing beside it."""
+    """For leads of the case and administrators. A closed or archived case accepts a new status and no other change."""
     changes = CaseChanges(**patch.model_dump())
     case = await cases.register.update(principal, case_id, version, changes, origin)
     response.headers["ETag"] = conditional_requests.version_tag(case.version)
@@ -123,7 +123,7 @@ async def update_case(
 async def delete_case(
     case_id: UUID, principal: ChangesCases, version: IfMatch, cases: CasesDep, origin: RequestOrigin
 ) -> Response:
-    """Refused while any file is in it, one that is just arriving included."""
+    """Refused while a file is in the case, or is being uploaded to it."""
     await cases.register.delete(principal, case_id, version, origin)
     return Response(status_code=204)
 
@@ -138,7 +138,7 @@ async def delete_case(
 async def list_members(
     case_id: UUID, principal: ReadsCases, cases: CasesDep, account_names: AccountNamesDep
 ) -> MemberPage:
-    """In the order they came."""
+    """The members of the case, in the order in which they were added."""
     members = await cases.members.list(principal, case_id)
     return MemberPage(items=await account_names.all_named(principal, [MemberOut.of(member) for member in members]))
 
@@ -159,7 +159,7 @@ async def create_member(
     account_names: AccountNamesDep,
     origin: RequestOrigin,
 ) -> MemberOut:
-    """For its leads and administrators; nobody lets themselves in."""
+    """For leads of the case and administrators. A caller cannot add their own account."""
     member = await cases.members.add(principal, case_id, body.name, body.role, origin)
     return await account_names.named(principal, MemberOut.of(member))
 
@@ -180,7 +180,7 @@ async def update_member(
     account_names: AccountNamesDep,
     origin: RequestOrigin,
 ) -> MemberOut:
-    """For its leads and administrators; nobody changes their own."""
+    """For leads of the case and administrators. A caller cannot change their own role."""
     member = await cases.members.set_role(principal, case_id, user_id, body.role, origin)
     return await account_names.named(principal, MemberOut.of(member))
 
@@ -196,7 +196,7 @@ async def update_member(
 async def delete_member(
     case_id: UUID, user_id: UUID, principal: ChangesCases, cases: CasesDep, origin: RequestOrigin
 ) -> Response:
-    """Their downloads and uploads under way end with it. A case keeps a lead."""
+    """Removes a member, whose running downloads and uploads in the case end. The last lead cannot be removed."""
     await cases.members.remove(principal, case_id, user_id, origin)
     return Response(status_code=204)
 
@@ -211,7 +211,7 @@ async def delete_member(
 async def list_case_break_glass(
     case_id: UUID, principal: ReadsCases, cases: CasesDep, account_names: AccountNamesDep
 ) -> BreakGlassPage:
-    """For its leads, auditors and administrators."""
+    """The break-glass accesses to files of the case. For leads of the case, auditors and administrators."""
     glass = await cases.register.broken_glass(principal, case_id)
     return BreakGlassPage(items=await account_names.all_named(principal, [BreakGlassOut.of(entry) for entry in glass]))
 
@@ -226,7 +226,7 @@ async def list_case_break_glass(
 async def list_break_glass(
     principal: Administers, cases: CasesDep, account_names: AccountNamesDep, listing: GlassListing
 ) -> BreakGlassPage:
-    """For auditors and administrators: of every case, those that are gone included."""
+    """The break-glass accesses to files of all cases, deleted cases included. For auditors and administrators."""
     page = await cases.register.all_broken_glass(principal, listing.query.case_id, listing.after, listing.query.limit)
     items = await account_names.all_named(principal, [BreakGlassOut.of(entry) for entry in page.items])
     return BreakGlassPage(items=items, next_cursor=listing.cursor(page.next_after))

@@ -59,7 +59,9 @@ _TAGGED: dict[int | str, dict[str, Any]] = {
 async def create_user(
     principal: GivesAccounts, given: NewUser, identity: IdentityDep, origin: RequestOrigin
 ) -> UserCreated:
-    """Nobody else learns the password: hand the secret to the owner, who sets it with `POST /auth/password`."""
+    """Send the secret to the account's owner, who sets the password with `POST /auth/password`. No other user learns
+    the password.
+    """
     user, made = await identity.accounts.create(principal, given.name, given.role, origin)
     return UserCreated(user=UserOut.of(user), secret=made.secret, expires_at=made.expires_at)
 
@@ -72,7 +74,7 @@ async def create_user(
 )
 @rated(RouteClass.READ)
 async def list_users(principal: RunsAccounts, identity: IdentityDep, listing: Listing) -> UserPage:
-    """Newest first."""
+    """One page of accounts, newest first."""
     filters = UserFilters(listing.query.role, listing.query.disabled)
     page = await identity.accounts.page(principal, filters, listing.after, listing.query.limit)
     return UserPage(items=[UserOut.of(user) for user in page.items], next_cursor=listing.cursor(page.next_after))
@@ -81,7 +83,7 @@ async def list_users(principal: RunsAccounts, identity: IdentityDep, listing: Li
 @router.get("/users/{user_id:uuid}", summary="Read an account", responses={**_TAGGED, **documented(*_ONE)})
 @rated(RouteClass.READ)
 async def read_user(user_id: UUID, principal: RunsAccounts, identity: IdentityDep, response: Response) -> UserOut:
-    """Its ETag goes into If-Match of a change."""
+    """Send the ETag as `If-Match` with a change."""
     user = await identity.accounts.get(principal, user_id)
     response.headers["ETag"] = conditional_requests.version_tag(user.version)
     return UserOut.of(user)
@@ -112,10 +114,11 @@ async def update_user(
     origin: RequestOrigin,
     response: Response,
 ) -> UserOut:
-    """Its role, and whether it is disabled. Ends its sessions and API tokens within a second, running downloads too.
+    """Changes the role, or disables or enables the account. Its sessions and API tokens end within a second, and with
+    them its running downloads.
 
-    Disabling ends its links, grants and invitations as well, and nothing brings them back. It asks for no fresh
-    sign-in: nobody gains by it.
+    Disabling also ends the account's links, grants and invitations. Enabling it again restores none of them. Disabling
+    needs no fresh sign-in, because an attacker gains nothing by it.
     """
     if patch.role is not None or patch.disabled is False:
         require_fresh(principal)
@@ -135,7 +138,7 @@ async def update_user(
 async def reset_password(
     user_id: UUID, principal: GivesAccounts, identity: IdentityDep, origin: RequestOrigin, query: Resetting
 ) -> SecretOut:
-    """The old password is over, and so is every session, API token, link, grant and invitation of the account.
+    """Ends the password, and every session, API token, link, grant and invitation of the account.
 
     The authenticator stays.
     """
@@ -152,7 +155,7 @@ async def reset_password(
 )
 @rated(RouteClass.CHANGE)
 async def reset_totp(user_id: UUID, principal: GivesAccounts, identity: IdentityDep, origin: RequestOrigin) -> Response:
-    """For who lost it, and the recovery codes with it."""
+    """Removes the second factor of a user who lost the authenticator and the recovery codes."""
     await identity.accounts.reset_totp(principal, user_id, origin)
     return Response(status_code=204)
 
@@ -166,7 +169,7 @@ async def reset_totp(user_id: UUID, principal: GivesAccounts, identity: Identity
 )
 @rated(RouteClass.CHANGE)
 async def logout_user(user_id: UUID, principal: RunsAccounts, identity: IdentityDep, origin: RequestOrigin) -> Response:
-    """Within a second, running downloads too."""
+    """Ends the sessions of the account within a second, and with them its running downloads."""
     await identity.accounts.end_sessions(principal, user_id, origin)
     return Response(status_code=204)
 
@@ -181,7 +184,7 @@ async def logout_user(user_id: UUID, principal: RunsAccounts, identity: Identity
 async def revoke_all_of_user(
     user_id: UUID, principal: RunsAccounts, identity: IdentityDep, origin: RequestOrigin
 ) -> RevokedOut:
-    """Every session, API token, link, grant and invitation that it made. Nothing brings them back."""
+    """Ends every session of the account, and every API token, link, grant and invitation that it created. Permanent."""
     return RevokedOut(**await identity.accounts.end_everything(principal, user_id, origin))
 
 
@@ -196,7 +199,7 @@ async def revoke_all_of_user(
 async def create_invitation(
     principal: GivesAccounts, given: NewInvitation, identity: IdentityDep, origin: RequestOrigin
 ) -> InvitationCreated:
-    """Good for one account, while it lasts and while you are an administrator."""
+    """An invitation is valid for one account, until it expires, and while its creator is an administrator."""
     invitation, made = await identity.accounts.invite(principal, given.role, given.lasts, origin)
     return InvitationCreated(id=invitation.id, role=given.role, secret=made.secret, expires_at=made.expires_at)
 
@@ -209,7 +212,7 @@ async def create_invitation(
 )
 @rated(RouteClass.READ)
 async def list_invitations(principal: RunsAccounts, identity: IdentityDep) -> InvitationPage:
-    """Whoever made them; never their secrets."""
+    """The valid invitations of all administrators, without their secrets."""
     invitations = await identity.accounts.invitations(principal)
     return InvitationPage(items=[InvitationOut.of(invitation) for invitation in invitations])
 
@@ -225,6 +228,6 @@ async def list_invitations(principal: RunsAccounts, identity: IdentityDep) -> In
 async def revoke_invitation(
     invitation_id: UUID, principal: RunsAccounts, identity: IdentityDep, origin: RequestOrigin
 ) -> Response:
-    """An invitation never changes, so that there is no version to name."""
+    """Revokes an unused invitation. An invitation never changes, so that no `If-Match` is needed."""
     await identity.accounts.revoke_invitation(principal, invitation_id, origin)
     return Response(status_code=204)

@@ -1,7 +1,7 @@
-"""Who calls, for route signatures: `SignedIn` in a signature means that a good credential is needed.
+"""Authentication for route signatures: `SignedIn` in a signature means that the route needs a valid credential.
 
 Comes in: the Authorization or X-API-Token header. Leaves: a Principal whose credential has the permissions that the
-route names. What the principal may do with which object is the services' to ask.
+route names. The services decide what the principal may do with an object.
 """
 
 from collections.abc import Awaitable, Callable
@@ -34,7 +34,7 @@ from portal.web.errors import request_id_of
 from portal.web.limits import Limits
 from portal.web.portal_state import of_portal, portal_of
 
-_SHOWN_AGENT = 200  # characters of what a client calls itself
+_SHOWN_AGENT = 200  # characters of a client's User-Agent that are stored
 _T = TypeVar("_T")
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -84,7 +84,10 @@ async def _credential(
     token: Annotated[str | None, Security(sign_in)],
     key: Annotated[str | None, Security(api_key)],
 ) -> str:
-    """One that nobody has, where there is none. Clients may send the same one in both headers; two are ambiguous."""
+    """The credential of a request; empty, and so never valid, without one.
+
+    Clients may send the same one in both headers. Raises InvalidInput for two different ones.
+    """
     if token and key and not compare_digest(token.encode(), key.encode()):
         limits: Limits = request.app.state.limits
         await limits.count_by_principal(request, None)
@@ -99,28 +102,34 @@ _Credential = Annotated[str, Security(_credential)]
 async def principal_of(
     request: Request, asked: SecurityScopes, origin: RequestOrigin, credential: _Credential
 ) -> Principal:
-    """The caller, whose credential has the permissions that the route asks of it."""
+    """The caller, whose credential has the permissions that the route needs. Raises NotSignedIn, InsufficientScope."""
     authenticators: Authenticators = portal_of(request).identity.authenticators
     principal = await admitted(request, authenticators.resolve(credential, origin), _account)
     heard(request, principal)
-    if principal.kind is CredentialKind.LINK:  # even where no permission is asked: nobody's account is behind it
+    if principal.kind is CredentialKind.LINK:  # also where no permission is needed: a link has no account of its own
         raise InsufficientScope
     policy.require_permissions(principal, map(Permission, asked.scopes))
     return principal
 
 
 def heard(request: Request, principal: Principal) -> None:
-    """From here on the request is theirs: what it is refused is on record with their name."""
+    """Store the principal as the request's actor: the audit log names it if the request is refused later."""
     request.scope["state"]["actor"] = principal.actor
 
 
 def _account(principal: Principal) -> str:
-    """All sessions of an account together, and each of its tokens: one that leaked uses nothing of its owner's up."""
+    """The key for rate limits: one for all sessions of an account, and one for each of its tokens.
+
+    A leaked token therefore cannot use up its owner's limit.
+    """
     return principal.actor
 
 
 async def admitted(request: Request, resolving: Awaitable[_T], who: Callable[[_T], str]) -> _T:
-    """Counted by `who` it is that the credential stands for, or by address where it stands for none."""
+    """Await `resolving`, and count the request for rate limits: by `who(result)`, or by address where it fails.
+
+    Raises NotSignedIn, TotpEnrolmentRequired, and the refusal of the rate limit.
+    """
     limits: Limits = request.app.state.limits
     try:
         resolved = await resolving
@@ -135,7 +144,7 @@ async def admitted(request: Request, resolving: Awaitable[_T], who: Callable[[_T
 async def enrolling(
     request: Request, asked: SecurityScopes, origin: RequestOrigin, credential: _Credential
 ) -> Principal:
-    """The same, for what an administrator may do who has no authenticator yet."""
+    """As `principal_of`, for the requests that an administrator may make before enrolling an authenticator."""
     try:
         return await principal_of(request, asked, origin, credential)
     except TotpEnrolmentRequired:
@@ -156,7 +165,7 @@ async def _people(request: Request) -> AccountNames:
 async def _version(
     if_match: Annotated[str | None, Header(alias="If-Match", description=_IF_MATCH)] = None,
 ) -> int | None:
-    """Behind the principal in a signature: who is asked comes before what."""
+    """The version of `If-Match`. It stands after the principal in a signature: the credential is checked first."""
     return expected_version(if_match)
 
 
@@ -176,7 +185,9 @@ Administers = Annotated[Principal, Security(principal_of, scopes=[Permission.ADM
 
 
 def json_of(model: type[_Model], who: Any = None) -> Any:
-    """The body as `model`; `who` is the principal's annotation in the route's own signature, asked for once."""
+    """A dependency for the JSON body as `model`. `who` is the annotation of the principal in the route's signature: the
+    body is read only after it, and it is resolved once.
+    """
 
     @parses(model)
     async def read(request: Request) -> _Model:
@@ -212,9 +223,9 @@ async def _runs_accounts_fresh(principal: RunsAccounts) -> Principal:
 
 
 WithFreshSignIn = Annotated[Principal, Depends(_fresh)]
-"""For what outlives the session: the password was typed not long ago."""
+"""For requests that create something that outlives the session: the password was entered recently."""
 GivesAccounts = Annotated[Principal, Depends(_runs_accounts_fresh)]
-"""The same for what gives somebody a way in, or what lay with another account."""
+"""As `RunsAccounts`, with a fresh sign-in: for requests that give a person access, or another account's files."""
 IfMatch = Annotated[int | None, Depends(_version)]
 AccountNamesDep = Annotated[AccountNames, Depends(_people)]
 IdentityDep = Annotated[Identity, of_portal("identity")]

@@ -1,4 +1,4 @@
-"""What the token endpoint refuses, in the portal's words and in those of OAuth clients (RFC 6749 §5.2).
+"""The errors of the token endpoint, with the portal's codes and OAuth's (RFC 6749 §5.2).
 
 InvalidInput
 └── InvalidTokenRequest   400  the token request is malformed

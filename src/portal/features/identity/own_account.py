@@ -79,7 +79,7 @@ class OwnAccount:
             await _on_record(connection, EventKind.PASSWORD_CHANGED, principal, origin)
 
     async def confirm(self, principal: Principal, password: str, code: str | None, origin: Origin) -> None:
-        """Check the password again. For a while this session may do what needs a recent sign-in (`recent_sign_in`).
+        """Check the password again. For a while this session may do what needs a fresh sign-in (`recent_sign_in`).
 
         Raises the errors of `PasswordAuthenticator.authenticate`.
         """

@@ -1,4 +1,4 @@
-"""One's own account over HTTP: register, set or change the password, enrol an authenticator and remove it."""
+"""The caller's own account over HTTP: register, set or change the password, enrol and remove an authenticator."""
 
 from fastapi import APIRouter, Response
 
@@ -56,7 +56,7 @@ _PROOF: list[type[PortalError]] = [
 )
 @rated(RouteClass.REGISTER)
 async def register(given: Registering, identity: IdentityDep, origin: RequestOrigin) -> MeOut:
-    """As `PORTAL_REGISTRATION` allows: nobody, who has an invitation, or everybody (as `uploader`)."""
+    """`PORTAL_REGISTRATION` decides: no registration, only with an invitation, or open to all (as `uploader`)."""
     user = await identity.registration.register(given.name, given.password, given.invitation, origin)
     return MeOut.of(user)
 
@@ -71,7 +71,7 @@ async def register(given: Registering, identity: IdentityDep, origin: RequestOri
 )
 @rated(RouteClass.REDEEM)
 async def set_password(given: SettingPassword, identity: IdentityDep, origin: RequestOrigin) -> Response:
-    """For a new account, or after a reset: with the secret that an administrator handed over. It is good once."""
+    """Sets the password of a new account, or after a reset, with the one-time secret from an administrator."""
     await identity.registration.set_password(given.secret, given.password, origin, everything=given.revoke_all)
     return Response(status_code=204)
 
@@ -88,7 +88,7 @@ async def set_password(given: SettingPassword, identity: IdentityDep, origin: Re
 async def update_password(
     principal: WithAccount, given: NewPassword, identity: IdentityDep, origin: RequestOrigin
 ) -> Response:
-    """Needs the present password, and a code where the account has an authenticator."""
+    """Needs the current password, and a code where the account has an authenticator."""
     await identity.own_account.change_password(
         principal,
         given.current_password,
@@ -110,7 +110,7 @@ async def update_password(
 )
 @rated(RouteClass.CHANGE)
 async def create_totp(principal: Enrols, given: Proof, identity: IdentityDep, origin: RequestOrigin) -> TotpCreated:
-    """Shows a secret once (RFC 6238: SHA-1, six digits, thirty seconds). Nothing changes until a code confirms it."""
+    """Shows a TOTP secret once (RFC 6238: SHA-1, six digits, 30 seconds). It has no effect until a code confirms it."""
     made = await identity.own_account.enrol_totp(principal, given.password, origin)
     return TotpCreated(secret=made.secret, uri=made.uri)
 
@@ -126,7 +126,7 @@ async def create_totp(principal: Enrols, given: Proof, identity: IdentityDep, or
 async def confirm_totp(
     principal: Enrols, given: EnrolmentProof, identity: IdentityDep, origin: RequestOrigin
 ) -> RecoveryCodesOut:
-    """From now on every sign-in needs a code. Shows ten recovery codes once."""
+    """Confirms the authenticator: from now on every sign-in needs a code. Shows ten recovery codes once."""
     codes = await identity.own_account.confirm_totp(principal, given.password, given.totp, origin)
     return RecoveryCodesOut(recovery_codes=codes)
 

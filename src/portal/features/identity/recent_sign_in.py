@@ -1,4 +1,4 @@
-"""Recent sign-in: creating something that outlives the session needs a password entered within FRESH.
+"""Fresh sign-in: creating something that outlives the session needs a password entered within FRESH.
 
 Comes in: a principal. Leaves: nothing, or `FreshSignInRequired`. The reason: a stolen access token must not suffice to
 create a credential of its own. Next: `deps` offers it to route signatures.

@@ -66,7 +66,7 @@ async def user_by_name(connection: AsyncConnection, name: str) -> User | None:
 
 
 async def eligible(connection: AsyncConnection, name: str, may: Callable[[Role], bool]) -> User | None:
-    """An enabled account of this name whose role may have what is to be given; None for every other."""
+    """The enabled account of that name, if `may(role)` is true for its role. None in every other case."""
     user = await user_by_name(connection, name)
     return user if user is not None and user.disabled_at is None and may(user.role) else None
 

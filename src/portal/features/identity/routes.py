@@ -1,4 +1,7 @@
-"""Sign-in, refresh, sign-out, and who am I. Next: `owner_routes` and `accounts_routes` have the rest."""
+"""Sign-in, refresh, sign-out, and the caller's own account over HTTP.
+
+The other routes of identity are in `own_account_routes`, `session_routes` and `accounts_routes`.
+"""
 
 from typing import Any
 
@@ -93,7 +96,7 @@ async def logout(principal: Enrols, identity: IdentityDep, origin: RequestOrigin
 )
 @rated(RouteClass.CHANGE)
 async def logout_all(principal: Enrols, identity: IdentityDep, origin: RequestOrigin) -> Response:
-    """Ends every session of the account, this one too; running downloads within a second."""
+    """Ends every session of the account, the caller's included, and within a second their running downloads."""
     await identity.own_account.end_all_sessions(principal, origin)
     return Response(status_code=204)
 
@@ -107,7 +110,7 @@ async def logout_all(principal: Enrols, identity: IdentityDep, origin: RequestOr
 )
 @rated(RouteClass.READ)
 async def read_me(principal: SignedIn, identity: IdentityDep) -> MeOut:
-    """The account that the credential stands for."""
+    """The account of the caller's credential."""
     user = await identity.users.get(principal.user_id)
     return MeOut.of(user)
 

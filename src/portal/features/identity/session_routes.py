@@ -1,4 +1,4 @@
-"""Sessions over HTTP: listed and ended one by one, confirmed with the password, and an end to everything."""
+"""Sessions over HTTP: list, revoke one, confirm with the password, and revoke everything of the account."""
 
 from uuid import UUID
 
@@ -45,7 +45,9 @@ _ONE: list[type[PortalError]] = [*_KNOWN, errors.Forbidden, errors.NotFound]
 async def confirm_password(
     principal: WithAccount, given: Confirming, identity: IdentityDep, origin: RequestOrigin
 ) -> Response:
-    """For what answers `fresh_sign_in_required`: API tokens, links that last longer than a session, accounts."""
+    """Confirms the session with the password, for requests that are refused with `fresh_sign_in_required`: creating
+    API tokens, links that last longer than a session, and accounts.
+    """
     await identity.own_account.confirm(principal, given.password, given.totp, origin)
     return Response(status_code=204)
 
@@ -58,7 +60,9 @@ async def confirm_password(
 )
 @rated(RouteClass.CHANGE)
 async def revoke_all(principal: WithAccount, identity: IdentityDep, origin: RequestOrigin) -> RevokedOut:
-    """Every session, this one too, API token, link, grant and invitation that you made. Nothing brings them back."""
+    """Ends all your sessions, this one included, and all API tokens, links, grants and invitations that you created.
+    Permanent.
+    """
     return RevokedOut(**await identity.own_account.end_everything(principal, origin))
 
 
@@ -70,7 +74,7 @@ async def revoke_all(principal: WithAccount, identity: IdentityDep, origin: Requ
 )
 @rated(RouteClass.READ)
 async def list_sessions(principal: WithAccount, identity: IdentityDep, listing: WhoseSessions) -> SessionPage:
-    """Those that are good: yours, or another user's if you are an administrator or auditor."""
+    """Your live sessions, or another user's if you are an administrator or auditor."""
     owner_id = listing.query.owner_id or principal.user_id
     page = await identity.my_sessions.of_user(principal, owner_id, listing.after, listing.query.limit)
     items = [SessionOut.of(session, current=session.id == principal.credential_id) for session in page.items]
@@ -88,6 +92,8 @@ async def list_sessions(principal: WithAccount, identity: IdentityDep, listing: 
 async def revoke_session(
     session_id: UUID, principal: WithAccount, identity: IdentityDep, origin: RequestOrigin
 ) -> Response:
-    """Yours, or anybody's if you are an administrator. At once: running transfers break off."""
+    """Revokes your own session, or any if you are an administrator. It takes effect at once: running transfers break
+    off.
+    """
     await identity.my_sessions.end(principal, session_id, origin)
     return Response(status_code=204)

@@ -32,7 +32,7 @@ _NOBODY = UUID(int=0)  # an unknown user costs the same statement
 
 
 class TooManyAttempts(PortalError):
-    """`seconds` is how long to wait."""
+    """The caller must wait for `seconds` before the next attempt."""
 
     status, code, title = 429, "too_many_attempts", "Too many failed sign-ins; try again later."
     retry_after = 1

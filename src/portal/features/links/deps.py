@@ -1,4 +1,4 @@
-"""What the link routes ask for in their signatures: `MayDownload` and `MayUpload` mean a link's own token."""
+"""The dependencies in the signatures of the link routes. `MayDownload` and `MayUpload` need a link session's token."""
 
 from typing import Annotated
 from uuid import UUID
@@ -23,7 +23,7 @@ async def _session(
     asked: SecurityScopes,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
 ) -> LinkSession:
-    late = Permission.LINK_DOWNLOAD in asked.scopes  # what began may go on
+    late = Permission.LINK_DOWNLOAD in asked.scopes  # a download that began may continue
     session = await admitted(request, _held(request, credentials, late=late), _actor)
     heard(request, session.principal)
     if not session.principal.permissions.issuperset(asked.scopes):

@@ -1,6 +1,6 @@
-"""Links over HTTP, for who has an account: make, list, revoke. Only somebody who is signed in may.
+"""Links over HTTP, for callers with an account: create, list, revoke. They need a sign-in, not an API token.
 
-Next: `shared_routes` has what their holders do with them.
+Next: `shared_routes` serves the callers who have received a link.
 """
 
 from uuid import UUID
@@ -61,7 +61,7 @@ async def create_download_link(
     origin: RequestOrigin,
     response: Response,
 ) -> LinkCreated:
-    """To files that you may download, of one case or your inbox; for its lead to all of a case."""
+    """Creates a link to files that you may download, in one case or your inbox. A lead can link to a whole case."""
     made = await _made(principal, body.wanted(), links, origin)
     response.headers["Cache-Control"] = "no-store"
     return await account_names.named(principal, made)
@@ -83,7 +83,9 @@ async def create_upload_link(
     origin: RequestOrigin,
     response: Response,
 ) -> LinkCreated:
-    """Into a case that you lead or contribute to, or your inbox. Its holder reads nothing, not even what they sent."""
+    """Creates a link for uploads to a case that you lead or contribute to, or to your inbox. The recipient of the link
+    can read no file, not even the uploaded ones.
+    """
     made = await _made(principal, body.wanted(), links, origin)
     response.headers["Cache-Control"] = "no-store"
     return await account_names.named(principal, made)
@@ -99,7 +101,7 @@ async def create_upload_link(
 async def list_links(
     principal: WithAccount, links: LinksDep, account_names: AccountNamesDep, listing: Listing
 ) -> LinkPage:
-    """Those you made; for an auditor or administrator everybody's. Secrets are not among what is known."""
+    """The links that you created. Auditors and administrators see all. The secrets are not stored."""
     page = await links.links.list(principal, listing.after, listing.query.limit)
     items = await account_names.all_named(principal, [LinkOut.of(link) for link in page.items])
     return LinkPage(items=items, next_cursor=listing.cursor(page.next_after))
@@ -115,7 +117,7 @@ async def list_links(
 async def list_case_links(
     case_id: UUID, principal: WithAccount, links: LinksDep, account_names: AccountNamesDep, listing: Listing
 ) -> LinkPage:
-    """For its leads, auditors and administrators, whoever made them."""
+    """All links of the case. For leads of the case, auditors and administrators."""
     page = await links.links.of_case(principal, case_id, listing.after, listing.query.limit)
     items = await account_names.all_named(principal, [LinkOut.of(link) for link in page.items])
     return LinkPage(items=items, next_cursor=listing.cursor(page.next_after))
@@ -130,7 +132,7 @@ async def list_case_links(
 )
 @rated(RouteClass.CHANGE)
 async def revoke_link(link_id: UUID, principal: WithAccount, links: LinksDep, origin: RequestOrigin) -> Response:
-    """For its maker, leads of its case and administrators. At once: what is running by it breaks off."""
+    """Revokes a link at once: its running transfers break off. For its creator, its case's leads, administrators."""
     await links.links.revoke(principal, link_id, origin)
     return Response(status_code=204)
 

@@ -1,4 +1,7 @@
-"""Links over HTTP, for who holds one: redeem it, see what it offers, download or hand in. No account is needed."""
+"""Links over HTTP, for callers who have received one: redeem it, list its files, download, upload.
+
+The callers need no account.
+"""
 
 from typing import Annotated
 from uuid import UUID
@@ -42,7 +45,9 @@ UPLOADS = f"{API}/shared/upload/"
 )
 @rated(RouteClass.REDEEM)
 async def redeem_link(body: Redeeming, links: LinksDep, origin: RequestOrigin, response: Response) -> LinkTokenOut:
-    """Uses nothing up. A link that is unknown, over, used up or dead and a wrong password get one answer."""
+    """Returns a token for the shared routes. It does not count as a use of the link. A link that is unknown, expired,
+    used up or revoked gets the same response as a wrong password.
+    """
     redeemed = await links.sessions.redeem(body.secret, body.password, origin)
     response.headers["Cache-Control"] = "no-store"
     return LinkTokenOut(token=redeemed.token, kind=redeemed.link.kind, expires_at=redeemed.expires_at)
@@ -56,7 +61,9 @@ async def redeem_link(body: Redeeming, links: LinksDep, origin: RequestOrigin, r
 )
 @rated(RouteClass.READ)
 async def read_shared(session: HoldsLink, links: LinksDep, listing: Offered, response: Response) -> SharedOut:
-    """Uses nothing up. Of what was handed in by an upload link it shows what came by this token, and no id."""
+    """The files that the link offers. It does not count as a use. An upload link lists the uploads that were made with
+    this token, without ids.
+    """
     offer = await links.shared_access.offer(session, listing.after)
     response.headers["Cache-Control"] = "no-store, private"
     return SharedOut.of(session.link, offer, listing.cursor(offer.next_after))
@@ -77,7 +84,7 @@ async def read_shared(session: HoldsLink, links: LinksDep, listing: Offered, res
 async def download_shared_file(
     request: Request, file_id: UUID, session: MayDownload, links: LinksDep, files: FilesDep, origin: RequestOrigin
 ) -> Response:
-    """The whole file uses the link once, or begins a download that broke off again. A range goes on with one."""
+    """The whole file counts as one use of the link, or repeats an interrupted download. A range resumes a download."""
     await links.shared_access.require_offered(session, file_id)
     counted = links.shared_access.count_download(session)
     return await download_response(request, files, session.principal, file_id, origin, counted)
@@ -97,7 +104,7 @@ async def download_shared_file(
 )
 @rated(RouteClass.DOWNLOAD)
 async def head_shared_file(file_id: UUID, session: MayDownload, links: LinksDep, files: FilesDep) -> Response:
-    """The headers of the whole download; nothing is decrypted or used up."""
+    """The headers of the whole download. It decrypts nothing, and does not count as a use."""
     await links.shared_access.require_offered(session, file_id)
     return head_response(await files.deliveries.describe(session.principal, file_id))
 
@@ -121,7 +128,7 @@ async def upload_shared_file(
     origin: RequestOrigin,
     idempotency_key: IdempotencyKey = None,
 ) -> ReceiptOut:
-    """multipart/form-data with one `file`; the other fields may stand before or after it. Never overwrites."""
+    """`multipart/form-data` with one `file`. The other fields may come before or after it. It overwrites no file."""
     limit = files.intake.limit_for(session.principal, session.link.case_id)
     async with links.shared_access.upload_slot(session, announced_length(request), limit, idempotency_key) as slot:
         arrival = FileForLink(
@@ -150,7 +157,7 @@ async def upload_shared_raw(
     origin: RequestOrigin,
     idempotency_key: IdempotencyKey = None,
 ) -> ReceiptOut:
-    """The body is the file: `curl -T disk.img …/shared/upload/`. Each call makes a new file, whatever its name."""
+    """The body is the file: `curl -T disk.img …/shared/upload/`. Each request creates a new file, whatever its name."""
     session.link.require_kind(query.kind)  # before the first byte, where it is known
     limit = files.intake.limit_for(session.principal, session.link.case_id)
     async with links.shared_access.upload_slot(session, announced_length(request), limit, idempotency_key) as slot:

@@ -1,4 +1,4 @@
-"""What the token routes ask for in their signatures."""
+"""The dependencies in the signatures of the API token routes."""
 
 from typing import Annotated
 

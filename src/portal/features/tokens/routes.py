@@ -1,4 +1,4 @@
-"""API tokens over HTTP: make, list, revoke. Only somebody who is signed in may."""
+"""API tokens over HTTP: create, list, revoke. They need a sign-in: an API token cannot manage API tokens."""
 
 from datetime import timedelta
 from typing import Any
@@ -50,9 +50,9 @@ _BODY: dict[str, Any] = {
 async def create_api_token(
     principal: WithFreshSignIn, body: NewToken, tokens: TokensDep, origin: RequestOrigin, response: Response
 ) -> ApiTokenCreated:
-    """For a script or a service: it may do at most what you may, and never more than is named here.
+    """Creates a token for a script or a service. It never has more rights than you, and no permission not named here.
 
-    It outlives the sign-in: so the password was typed in the last 15 minutes (`POST /auth/confirm`).
+    It outlives the sign-in, so the password must have been entered in the last 15 minutes (`POST /auth/confirm`).
     """
     wanted = NewApiToken(
         name=body.name,
@@ -74,7 +74,7 @@ async def create_api_token(
 )
 @rated(RouteClass.READ)
 async def list_api_tokens(principal: WithAccount, tokens: TokensDep, listing: Whose) -> ApiTokenPage:
-    """Yours, or another user's if you are an administrator or auditor. Secrets are not among what is known."""
+    """Your tokens, or another user's if you are an administrator or auditor. The secrets are not stored."""
     owner_id = listing.query.owner_id or principal.user_id
     page = await tokens.of_user(principal, owner_id, listing.after, listing.query.limit)
     return ApiTokenPage(
@@ -93,6 +93,6 @@ async def list_api_tokens(principal: WithAccount, tokens: TokensDep, listing: Wh
 async def revoke_api_token(
     token_id: UUID, principal: WithAccount, tokens: TokensDep, origin: RequestOrigin
 ) -> Response:
-    """At once: the next request with it is refused, and a transfer that is running breaks off."""
+    """Revokes a token at once: the next request with it is refused, and a running transfer breaks off."""
     await tokens.revoke(principal, token_id, origin)
     return Response(status_code=204)
