@@ -191,12 +191,12 @@ class HttpConnection(HttpToolsProtocol):
         body = DirectBody(self, scope, receive)
 
         async def received() -> Message:
-            is_owner = cycle is not self.cycle or not cycle.more_body or cycle.waiting_for_100_continue
-            if not is_owner:
+            elsewhere = cycle is not self.cycle or not cycle.more_body or cycle.waiting_for_100_continue
+            if not elsewhere:
                 self._body = body
             if self.transport.is_closing():
                 body.lost()
-            return await body.receive(gathered=is_owner or bool(cycle.body))
+            return await body.receive(gathered=elsewhere or bool(cycle.body))
 
         await self._app(scope, received, send)
 

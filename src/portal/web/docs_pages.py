@@ -52,7 +52,6 @@ def front(*, docs: bool) -> APIRouter:
 
     @router.get("/", include_in_schema=False)
     @unlimited
-    @unlimited
     async def front() -> Response:
         return RedirectResponse("/docs") if docs else JSONResponse({"name": "portal", "api": API, "health": "/healthz"})
 
@@ -69,18 +68,15 @@ def _router(document: dict[str, Any]) -> APIRouter:
 
     @router.get("/openapi.json")
     @unlimited
-    @unlimited
     async def openapi() -> Response:
         return Response(written, media_type="application/json")
 
     @router.get("/docs")
     @unlimited
-    @unlimited
     async def docs() -> Response:
         return HTMLResponse(page, headers=headers)
 
     @router.get("/docs/{asset}")
-    @unlimited
     @unlimited
     async def asset(asset: str) -> Response:
         if asset not in _ASSETS:

@@ -37,15 +37,15 @@ def names_no_id(templates: Iterable[str], path: str) -> bool:
 def _fits(template: list[str], given: list[str]) -> bool:
     pairs = list(zip(template, given, strict=False))
     return len(template) == len(given) and all(
-        bool(is_owner) if mine.endswith(_ID) else mine == is_owner for mine, is_owner in pairs
+        bool(word) if mine.endswith(_ID) else mine == word for mine, word in pairs
     )
 
 
 def _likeness(template: list[str], given: list[str]) -> float:
     """The similarity of the least similar fixed word, 0 to 1; 0 below `_LIKE`. The last parameter may be missing."""
     missing = template[len(given) :]
-    if len(given) > len(template) or len(missing) > 1 or any(word[:1] != "{" for word in missing):
+    if len(given) > len(template) or len(missing) > 1 or any(part[:1] != "{" for part in missing):
         return 0
-    words = [(mine, is_owner) for mine, is_owner in zip(template, given, strict=False) if mine[:1] != "{"]
-    least = min(1.0 if mine == is_owner else SequenceMatcher(a=mine, b=is_owner).ratio() for mine, is_owner in words)
+    words = [(mine, word) for mine, word in zip(template, given, strict=False) if mine[:1] != "{"]
+    least = min(1.0 if mine == word else SequenceMatcher(a=mine, b=word).ratio() for mine, word in words)
     return least if least >= _LIKE else 0
