@@ -49,8 +49,10 @@ acceptance: install ## the big checks: 4 GiB up and down, export, rescue, from n
 
 # One suite alone, or another amount: make reliability SUITE=kills, PORTAL_TEST_KILLS=300 make reliability SUITE=kills
 SUITE ?= *
+SUITES = $(if $(filter races,$(SUITE)),-m race tests,tests/reliability/test_$(SUITE).py)
 reliability: install ## the fault, damage, abuse and load suites at the size of a release (docs/reliability.md)
-	PORTAL_TEST_RELEASE=1 $(BIN)/python -m tests.subreaper $(BIN)/pytest -n 0 -s --timeout 0 tests/reliability/test_$(SUITE).py
+	PORTAL_TEST_RELEASE=1 $(BIN)/python -m tests.subreaper $(BIN)/pytest -n 0 -s --timeout 0 $(SUITES)
+	@test '$(SUITE)' != '*' || $(MAKE) reliability SUITE=races
 
 audit: uv ## ask osv.dev for known flaws of what the lock ships; an error where it cannot be asked (docs/supply-chain.md)
 	$(UV) audit --locked --no-dev --preview-features audit-command

@@ -35,6 +35,7 @@ hypothesis_settings.load_profile("portal")
 
 NO_DOTENV = Path(__file__).with_name("no-dotenv")  # a name in a folder of our own: nothing lies there on any machine
 _FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+_SLOW = {"reliability", "sdk"}
 NO_SKIP = bool(os.environ.get("PORTAL_TEST_NO_SKIP"))
 
 
@@ -64,9 +65,18 @@ def _run_folder(config: pytest.Config) -> Path:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Half as many again as cores: tests wait for servers and disks more than they compute."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores + cores // 2
+    """Twice as many as cores: tests wait for servers and processes as long as they compute."""
+    return 2 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+@pytest.hookimpl(trylast=True)  # behind what shuffles them
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each worker begins with its share of the slowest suites, so that none of them is the last to end."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    slow = [item for item in items if _SLOW & set(item.path.parts)]
+    quick = [item for item in items if not _SLOW & set(item.path.parts)]
+    share = -(-len(quick) // workers)
+    items[:] = [item for worker in range(workers) for item in slow[worker::workers] + quick[worker * share :][:share]]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

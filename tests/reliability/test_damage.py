@@ -1,4 +1,4 @@
-"""Damage is never delivered: one bit of a blob that rests on the disk of a running portal, at a thousand places.
+"""Damage is never delivered: one bit of a blob that rests on the disk of a running portal, at hundreds of places.
 
 Each place is flipped, asked for once over a raw socket, and flipped back. What a request needs is worked out here from
 the page of the format: the heads and last segments of the parts it touches, and the segments it wants.

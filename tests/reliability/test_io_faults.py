@@ -27,7 +27,6 @@ ERRORS = {
     **dict.fromkeys(("preadv", "preadv2"), (IO,)),  # a blob is read; which of the two, by machine and Python, as below
     **dict.fromkeys(("newfstatat", "fstat", "renameat", "unlinkat", "getdents64"), (IO,)),
 }
-PAGES = {"pread64", "pwrite64"}  # what only the database does, dozens of times in each operation
 FEWEST = {
     "upload": 120,
     "upload_small": 40,
@@ -58,7 +57,7 @@ def faults(calls: Sequence[str]) -> Iterator[list[Fault]]:
     """Rows of faults. The k-th call of a row fails in the row's k-th way, from the first again behind the last."""
     for call in calls:
         ways = [Fault(call, error, good) for error, good in product(ERRORS[call], (False, True))]
-        step = len(ways) if call in PAGES and amount("PAGE_FAULTS") == 1 else 1
+        step = len(ways) if amount("FAULTS") == 1 else 1
         yield from (ways[at : at + step] for at in range(0, len(ways), step))
     yield [Fault(",".join(calls), IO, good=True)]  # the whole disk is gone
 

@@ -13,6 +13,7 @@ from portal.features.authz.relation import CaseRole, CaseStatus
 from portal.features.cases.catalog import CaseChanges
 from portal.features.cases.members import AlreadyMember, LastLead, MemberRefused
 from portal.features.cases.views import CaseView
+from tests.reliability.amounts import amount
 
 from .conftest import ORIGIN, Office
 
@@ -180,9 +181,10 @@ async def test_a_lead_whose_account_cannot_lead_counts_for_none(office: Office, 
     await office.members.remove(lead, case.id, other.user_id, ORIGIN)
 
 
-async def test_of_two_leads_that_remove_each_other_one_stays_a_hundred_times(office: Office, lead: Principal) -> None:
+@pytest.mark.race
+async def test_of_two_leads_that_remove_each_other_one_stays_in_every_race(office: Office, lead: Principal) -> None:
     other = await office.person()
-    for turn in range(100):
+    for turn in range(amount("RACES")):
         case = await office.open(lead)
         await office.let_in(lead, case, LEAD, other)
         attempts = [
@@ -202,9 +204,10 @@ async def test_of_two_leads_that_remove_each_other_one_stays_a_hundred_times(off
         assert leads == 1
 
 
-async def test_of_two_leads_that_leave_at_once_one_stays_a_hundred_times(office: Office, lead: Principal) -> None:
+@pytest.mark.race
+async def test_of_two_leads_that_leave_at_once_one_stays_in_every_race(office: Office, lead: Principal) -> None:
     other = await office.person()
-    for _ in range(100):
+    for _ in range(amount("RACES")):
         case = await office.open(lead)
         await office.let_in(lead, case, LEAD, other)
         attempts = [office.members.remove(who, case.id, who.user_id, ORIGIN) for who in (lead, other)]

@@ -22,6 +22,7 @@ from portal.features.files.downloads import delivery
 from portal.features.files.listing import Filters
 from portal.features.files.uploads.attempt import KeyReused, UploadGone
 from portal.features.files.views import FileView
+from tests.reliability.amounts import amount
 
 from .conftest import CONTENT, MARKER, ORIGIN, House, drink
 
@@ -337,10 +338,11 @@ async def test_an_upload_that_is_not_allowed_is_refused_before_a_byte_is_asked_f
     assert (await house.rows("files"), house.store.blobs) == ([], {})
 
 
-async def test_an_upload_and_the_closing_of_its_case_have_an_order_a_hundred_times(
+@pytest.mark.race
+async def test_an_upload_and_the_closing_of_its_case_have_an_order_in_every_race(
     house: House, analyst: Principal
 ) -> None:
-    for _ in range(100):
+    for _ in range(amount("RACES")):
         case = await house.open_case(analyst)
         upload = asyncio.create_task(house.hand_in(analyst, b"x", case_id=case.id))
         await asyncio.gather(upload, close(house, analyst, case), return_exceptions=True)
@@ -370,11 +372,12 @@ async def test_a_change_waits_for_the_closing_of_its_case(
     assert await house.found(file.id) == file
 
 
-async def test_an_upload_and_the_end_of_its_case_never_both_happen_a_hundred_times(
+@pytest.mark.race
+async def test_an_upload_and_the_end_of_its_case_never_both_happen_in_every_race(
     house: House, analyst: Principal
 ) -> None:
     happened: set[str] = set()
-    for turn in range(100):
+    for turn in range(amount("RACES")):
         case = await house.open_case(analyst)
         attempts: list[Any] = [house.hand_in(analyst, b"x", case_id=case.id)]
         attempts.insert(turn % 2, house.cases.register.delete(analyst, case.id, None, ORIGIN))

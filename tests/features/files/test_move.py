@@ -22,6 +22,7 @@ from portal.features.files import repository
 from portal.features.files.catalog import Changes
 from portal.features.files.repository import FileMoved
 from portal.features.files.views import FileView
+from tests.reliability.amounts import amount
 
 from .conftest import CONTENT, ORIGIN, House, drink, flip
 
@@ -208,17 +209,18 @@ async def test_a_move_of_another_version_is_refused(house: House, analyst: Princ
     assert await house.fetch(analyst, file.id) == CONTENT
 
 
-async def test_of_many_moves_at_once_each_is_whole_a_hundred_times(house: House, analyst: Principal) -> None:
+@pytest.mark.race
+async def test_of_many_moves_at_once_each_is_whole_in_every_race(house: House, analyst: Principal) -> None:
     cases = [await house.open_case(analyst) for _ in range(3)]
     file, mover = await house.hand_in(analyst), 0
-    for turn in range(100):
+    for turn in range(amount("RACES")):
         targets = [cases[(turn + n) % 3].id for n in range(2)]
         attempts = [move(house, analyst, file, target) for target in targets]
         answers = await asyncio.gather(*attempts, return_exceptions=True)
         assert [a for a in answers if not isinstance(a, FileView | PreconditionFailed | FileMoved)] == []
         mover += sum(isinstance(a, FileView) for a in answers)
         assert await house.fetch(analyst, file.id) == CONTENT
-    assert mover >= 100
+    assert mover >= amount("RACES")
     assert len(await house.record("file.moved")) == mover
     now = await house.found(file.id)
     assert now is not None

@@ -17,13 +17,13 @@ from portal.features.identity.repository import User, UserFilters
 from portal.features.identity.revocation import Revocations
 from portal.features.identity.sessions import Sessions
 from portal.features.identity.users import Users, UserTaken
+from tests.reliability.amounts import amount
 
 from .stage import EVERYTHING, PASSWORD, Clock, at_once, lives, make, record, signed_in
 
 CLI = "system:cli/test"
 HERE = Origin("request-1", "192.0.2.7")
 DEMOTED, DISABLED = UserChanges(role=Role.AUDITOR), UserChanges(disabled=True)
-RACES = 100
 
 
 @pytest.fixture
@@ -196,11 +196,12 @@ async def test_an_administrator_without_a_password_is_none_to_leave_the_portal_t
     assert (await accounts.change(root, root.user_id, None, DEMOTED, HERE)).role is Role.AUDITOR
 
 
+@pytest.mark.race
 async def test_of_administrators_who_end_each_other_at_once_one_is_always_left(
     accounts: Accounts, users: Users, sessions: Sessions, database: Database
 ) -> None:
     one, two = [await make(users, name, Role.ADMIN) for name in ("one", "two")]
-    for turn in range(RACES):
+    for turn in range(amount("RACES")):
         changes = (DEMOTED, DISABLED)[turn % 2]
         principals = [await signed_in(sessions, name) for name in ("one", "two")]
         attempts = [
@@ -214,9 +215,10 @@ async def test_of_administrators_who_end_each_other_at_once_one_is_always_left(
         await accounts.change(CLI, done[0].id, None, UserChanges(Role.ADMIN, disabled=False), NOWHERE)
 
 
+@pytest.mark.race
 async def test_of_two_who_leave_at_once_one_stays(accounts: Accounts, users: Users) -> None:
     both = [await make(users, name, Role.ADMIN) for name in ("one", "two")]
-    for _ in range(RACES):
+    for _ in range(amount("RACES")):
         done, refused = await at_once([accounts.change(CLI, user.id, None, DISABLED, NOWHERE) for user in both])
         assert [type(error) for error in refused] == [LastAdministrator]
         await accounts.change(CLI, done[0].id, None, UserChanges(disabled=False), NOWHERE)
@@ -273,7 +275,7 @@ async def test_pages_show_every_account_once_newest_first(root: Principal, accou
 async def test_of_two_changes_of_one_version_at_once_one_succeeds(
     root: Principal, accounts: Accounts, users: Users, ada: User
 ) -> None:
-    for _ in range(RACES // 4):
+    for _ in range(amount("RACES")):
         version = (await users.get(ada.id)).version
         roles = [Role.UPLOADER, Role.AUDITOR] if version % 2 else [Role.ANALYST, Role.ADMIN]
         attempts = [accounts.change(root, ada.id, version, UserChanges(role=role), HERE) for role in roles]

@@ -15,10 +15,11 @@ from portal.features.files.uploads.attempt import DigestMismatch
 from portal.features.links.downloads import NothingToResume
 from portal.features.links.views import KindRefused, LinkSession, LinkUsedUp
 from tests.features.files.conftest import CONTENT, MARKER, ORIGIN, House
+from tests.reliability.amounts import amount
 
 from .conftest import Desk
 
-HUNDRED, FIFTY = 100, 50
+FIFTY = 50
 
 
 async def refusal(work: Any) -> type[PortalError] | None:
@@ -106,13 +107,11 @@ async def test_a_range_goes_on_with_a_download_that_was_counted_and_with_no_othe
     assert (await desk.link_row())["used"] == 1
 
 
-@pytest.mark.parametrize("_round", range(HUNDRED // 50))
-async def test_a_link_for_one_download_gives_one_of_fifty(
-    desk: Desk, house: House, lead: Principal, _round: int
-) -> None:
-    """Rounds of fifty at once over one file; on each kind of database a hundred in all."""
+@pytest.mark.race
+async def test_a_link_for_one_download_gives_one_of_fifty(desk: Desk, house: House, lead: Principal) -> None:
+    """Rounds of fifty at once over one file."""
     file = await house.hand_in(lead, b"once")
-    for _ in range(50):
+    for _ in range(amount("RACES")):
         made = await desk.download_link(lead, file.id)
         sessions = [await desk.session(made) for _ in range(2)]
         async with asyncio.timeout(60):
@@ -123,14 +122,15 @@ async def test_a_link_for_one_download_gives_one_of_fifty(
         await house.execute("DELETE FROM audit")
 
 
+@pytest.mark.race
 async def test_of_uploads_at_once_as_many_stand_as_the_link_takes(desk: Desk, house: House, lead: Principal) -> None:
-    for _ in range(HUNDRED // 5):
+    for _ in range(amount("RACES")):
         session = await desk.session(await desk.upload_link(lead, most=2))
         async with asyncio.timeout(60):
             ended = await asyncio.gather(*(refusal(desk.send(session, b"five at once")) for _ in range(5)))
         assert sorted(map(str, ended)) == sorted(map(str, [None, None, *[LinkUsedUp] * 3]))
-    assert (await house.statuses()).count("ready") == 2 * HUNDRED // 5
-    assert len(house.store.blobs) == 2 * HUNDRED // 5
+    assert (await house.statuses()).count("ready") == 2 * amount("RACES")
+    assert len(house.store.blobs) == 2 * amount("RACES")
 
 
 async def test_what_comes_in_is_in_the_case_and_says_by_which_link(desk: Desk, house: House, lead: Principal) -> None:
@@ -246,9 +246,10 @@ async def test_what_ends_takes_a_running_download_with_it(
     assert ended["details"]["sent"] == len(got) < len(CONTENT)
 
 
+@pytest.mark.race
 async def test_a_revocation_and_a_use_at_once_leave_no_use_behind_it(desk: Desk, house: House, lead: Principal) -> None:
     file = await house.hand_in(lead, b"once")
-    for _ in range(HUNDRED):
+    for _ in range(amount("RACES")):
         made = await desk.download_link(lead, file.id)
         session = await desk.session(made)
         async with asyncio.timeout(60):
