@@ -90,4 +90,4 @@ def test_whichever_call_fails_nothing_is_lost_nothing_stays_and_the_next_file_pa
                 bench.assert_whole()
         bench.assert_whole()
     figures(runs=bench.runs, kinds=len(calls), **bench.seen)
-    assert bench.runs >= FEWEST[operation]
+    assert bench.runs >= FEWEST[operation] // (2 if amount("FAULTS") == 1 else 1)
