@@ -49,7 +49,7 @@ def walk(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_the_document_is_short_enough_to_be_fetched_and_read(document: dict[str, Any]) -> None:
-    assert len(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()) < 200 << 10
+    assert len(json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()) < 256 << 10
 
 
 def test_no_shape_takes_the_types_from_generated_code(document: dict[str, Any]) -> None:

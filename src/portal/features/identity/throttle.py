@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
-from portal.core.backoff import Backoff
+from portal.core.delays import DoublingDelay
 from portal.core.errors import PortalError
 from portal.core.principal import Origin
 from portal.core.secrets import Secret, purpose_keys
@@ -79,7 +79,8 @@ class Throttle:
         if not await throttle_rows.is_known(connection, _NOBODY if user is None else user.id, attempt.address):
             free |= {attempt.address: FREE_ADDRESS, attempt.account: FREE_ACCOUNT}
         wait = max(
-            Backoff(allowed, LONGEST).left(counts[subject], held[subject][1], now) for subject, allowed in free.items()
+            DoublingDelay(allowed, LONGEST).left(counts[subject], held[subject][1], now)
+            for subject, allowed in free.items()
         )
         if not wait:
             await throttle_rows.charge(connection, {subject: count + 1 for subject, count in counts.items()}, now)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
-from portal.core.backoff import Backoff
+from portal.core.delays import DoublingDelay
 from portal.core.errors import Forbidden, NotSignedIn, Unavailable, Unprocessable
 from portal.core.ids import new_id
 from portal.core.prefixed_tokens import LINK_SESSION, TokenKind
@@ -167,7 +167,7 @@ async def _worth(connection: AsyncConnection, link: Link) -> bool:
 async def _charge(connection: AsyncConnection, found: Redeemable, origin: Origin) -> int:
     """The seconds to wait. 0: the attempt may go on, and is charged as a wrong password."""
     now, link = clock.now(), found.live.link
-    wait = Backoff(FREE, LONGEST).left(found.failures, found.failed_at, now)
+    wait = DoublingDelay(FREE, LONGEST).left(found.failures, found.failed_at, now)
     if wait:
         event = Event(EventKind.LINK_THROTTLED, "nobody", str(link.id), origin, {"seconds": wait})
         await record.write(connection, event)

@@ -8,7 +8,7 @@ _DOUBLINGS = 16  # 2^16 seconds exceed every limit in use
 
 
 @dataclass(frozen=True, slots=True)
-class Backoff:
+class DoublingDelay:
     """A delay of one second after `free` failures, then two, four, …, at most `longest`."""
 
     free: int
