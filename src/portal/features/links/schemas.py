@@ -144,10 +144,10 @@ class LinkOut(BaseModel):
     created_at: Moment
     expires_at: Moment
     status: LinkStatus = Field(description="`live`, `used_up`, or why it ended: for good.")
-    max_uses: int = Field(description="How often each file can be downloaded; or how many can be handed in.")
-    uses: int = Field(description="Whole downloads of all files, or files handed in; with what is under way.")
+    max_uses: int = Field(description="How often each file can be downloaded; or how many files can be uploaded.")
+    uses: int = Field(description="Whole downloads of all files, or uploaded files; with transfers under way.")
     max_bytes: int | None
-    bytes: int = Field(description="Handed in.")
+    bytes: int = Field(description="Uploaded, all files together.")
     kinds: list[Kind]
     has_password: bool
 

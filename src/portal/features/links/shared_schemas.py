@@ -115,8 +115,8 @@ class SharedOut(BaseModel):
     kind: LinkKind
     message: str
     expires_at: Moment
-    uses_left: int = Field(description="Files to hand in, or whole downloads of the files of this page together.")
-    bytes_left: int | None = Field(description="To hand in; null where they are not counted.")
+    uses_left: int = Field(description="Files to upload, or whole downloads of the files of this page together.")
+    bytes_left: int | None = Field(description="To upload; null where they are not counted.")
     kinds: list[Kind] = Field(description="The kinds of files that are taken; all if empty.")
     files: list[SharedFileOut] = Field(description="To download; an upload link lists nothing.")
     received: list[ReceiptOut] = Field(description="What came in by this token, the last 200, newest first.")

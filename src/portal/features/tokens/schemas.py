@@ -93,7 +93,7 @@ class ApiTokenCreate(BaseModel):
     permissions: list[TokenPermission] = Field(
         min_length=1,
         max_length=len(TokenPermission),
-        description="What it may be used for, of what its owner may; `files:upload` alone hands in only.",
+        description="What it may be used for, of what its owner may; `files:upload` alone makes an upload-only token.",
     )
     expires_in_hours: Annotated[int, Field(strict=True, ge=1, le=MAX_HOURS)] = 90 * 24
     networks: list[Network] | None = Field(

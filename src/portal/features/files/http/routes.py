@@ -1,4 +1,4 @@
-"""Files over HTTP: hand in, list, read, change, delete, download."""
+"""Files over HTTP: upload, list, read, change, delete, download."""
 
 from typing import Annotated
 from uuid import UUID
@@ -199,7 +199,7 @@ async def move_file(
     origin: RequestOrigin,
     response: Response,
 ) -> FileOut:
-    """For its owner or a lead of its case, who may hand in where it goes; into an inbox only for its owner."""
+    """For its owner or a lead of its case, who may upload to the target; into an inbox only for its owner."""
     view = await files.mover.move(principal, file_id, version, body.case_id, origin)
     response.headers["ETag"] = conditional_requests.version_tag(view.version)
     return await account_names.named(principal, FileOut.of(view))

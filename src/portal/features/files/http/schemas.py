@@ -65,7 +65,7 @@ class FileOut(BaseModel):
     description: str
     status: FileStatus
     scan_verdict: Outcome
-    owner_id: UUID = Field(description="Who handed it in, or made the link that it came by.")
+    owner_id: UUID = Field(description="The account that uploaded it, or that created the link it came by.")
     case_id: UUID | None = Field(description="The case it belongs to; null in its owner's inbox.")
     owner_name: str | None = Field(None, description="The owner's name, for those who may know it.")
     uploaded_by: str | None = Field(description="`user:<id>`, `user:<id>/token:<id>` or `link:<id>`; null if unknown.")
@@ -230,7 +230,7 @@ class DetailsQuery(BaseModel):
 class UploadQuery(DetailsQuery):
     """What a raw upload says of its file."""
 
-    case_id: UUID | None = Field(None, description="The case to hand it in to; your own inbox without.")
+    case_id: UUID | None = Field(None, description="The case to upload to; your own inbox without.")
 
 
 class EmptyQuery(BaseModel):
