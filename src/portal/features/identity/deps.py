@@ -170,12 +170,12 @@ async def _version(
 
 
 SignedIn = Annotated[Principal, Security(principal_of)]
-"""Any credential will do; of an administrator's session an authenticator is asked where the portal wants one."""
+"""Any valid credential. An administrator's session also needs an authenticator, where the portal requires one."""
 ReadsFiles = Annotated[Principal, Security(principal_of, scopes=[Permission.FILES_READ])]
 UploadsFiles = Annotated[Principal, Security(principal_of, scopes=[Permission.FILES_UPLOAD])]
 ChangesFiles = Annotated[Principal, Security(principal_of, scopes=[Permission.FILES_CHANGE])]
 MovesFiles = Annotated[Principal, Security(principal_of, scopes=[Permission.FILES_CHANGE, Permission.FILES_UPLOAD])]
-"""Who takes a file away hands it in elsewhere, where others read it."""
+"""Moving a file also uploads it to its new place, where other callers can read it: so it needs both permissions."""
 Downloads = Annotated[Principal, Security(principal_of, scopes=[Permission.DOWNLOAD_RAW])]
 ReadsCases = Annotated[Principal, Security(principal_of, scopes=[Permission.CASES_READ])]
 ChangesCases = Annotated[Principal, Security(principal_of, scopes=[Permission.CASES_CHANGE])]
