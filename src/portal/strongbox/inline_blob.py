@@ -1,6 +1,6 @@
-"""The bytes that come with a part's row, written and read as a store's are.
+"""Inline blobs: small blobs that lie in the row of their part, written and read through the ports of a blob store.
 
-Comes in: a part. Leaves: where its bytes are. Next: `sealing` writes, `reader` reads.
+Comes in: a part. Leaves: the source of its bytes, the row or a store. Next: `sealing` writes, `reader` reads.
 """
 
 import asyncio
@@ -14,20 +14,20 @@ from portal.strongbox.model import IN_ROW, SealedPart
 
 
 class InlineWriter:
-    """See `BlobWriter`: gathers one small blob in memory. It is as durable as the row that takes `content`."""
+    """A `BlobWriter` that gathers one small blob in memory. The blob is as durable as the row that takes `content`."""
 
     def __init__(self) -> None:
         self._gathered = bytearray()
 
     @property
     def content(self) -> bytes:
-        """What was written."""
+        """The bytes written so far."""
         return bytes(self._gathered)
 
     async def write(self, size: int, make: FillBuffer) -> None:
         room = bytearray(size)
         if size <= PREAMBLE_SIZE:
-            make(memoryview(room))  # waking a thread would take longer
+            make(memoryview(room))  # so few bytes take less time than waking a thread
         else:
             await asyncio.to_thread(make, memoryview(room))
         self._gathered += room
@@ -40,7 +40,7 @@ class InlineWriter:
 
 
 class InlineBlob:
-    """See `BlobSource`: of one blob."""
+    """A `BlobSource` of one blob, whatever the key."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -59,9 +59,12 @@ class InlineBlob:
 
 
 def blob_source(part: SealedPart, stores: Stores) -> BlobSource:
-    """Where the part's bytes are read. Raises StoreAway where its store is not configured, IntegrityError."""
+    """The source that has the part's bytes.
+
+    Raises StoreAway if the part's store is not configured, IntegrityError if the row claims content that it lacks.
+    """
     if part.content is not None:
         return InlineBlob(part.content)
     if part.store == IN_ROW:
-        raise IntegrityError  # an edited row: it says that it has what it has not
+        raise IntegrityError  # an edited row: it claims an inline blob, and has none
     return stores.of(part.store)

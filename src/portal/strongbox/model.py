@@ -1,4 +1,4 @@
-"""What the strongbox and its callers tell each other: frozen words, no behaviour."""
+"""The values that the strongbox and its callers exchange: frozen dataclasses without behaviour."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -8,14 +8,14 @@ from portal.backends.scanners.base import Verdict
 from portal.crypto.format import BlobContext
 from portal.crypto.record import FileClaim, PartClaim
 
-IN_ROW = "row"  # the store of blobs that lie in their own rows
+IN_ROW = "row"  # the `store` of an inline blob, which lies in its own row
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What one pass over the plaintext found. `size` is in bytes, `sha256` is the raw digest.
+    """The results of one pass over the plaintext. `size` is in bytes, `sha256` is the raw 32-byte digest.
 
-    `labels` say what kind of content it is; no observer finds any yet.
+    `labels` name kinds of content; no observer sets any yet.
     """
 
     size: int
@@ -27,10 +27,10 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class SealedPart:
-    """One blob of a file, as its row remembers it. Lengths are in bytes. `store` is the id of the
-    store that has it.
+    """One blob of a file, as its row stores it. Lengths are in bytes.
 
-    `content` has the whole sealed blob where the row itself has it, and no store.
+    `store` is the id of the store that has the blob, in hex. For an inline blob it is IN_ROW, and `content` is the
+    whole sealed blob; otherwise `content` is None.
     """
 
     place: BlobContext
@@ -50,9 +50,9 @@ class SealedPart:
 
 @dataclass(frozen=True, slots=True)
 class TinkPart:
-    """One part as a pure Tink stream, with everything a Tink runtime needs to open it. `length` is in bytes.
+    """One part as a pure Tink stream, with everything that a Tink runtime needs to open it. `length` is in bytes.
 
-    `blob` is the whole blob, where it lies in no store.
+    `blob` is the whole sealed blob if it is inline, and None if a store has it.
     """
 
     blob_key: str
@@ -66,7 +66,7 @@ class TinkPart:
 
 @dataclass(frozen=True, slots=True)
 class SealedFile:
-    """A file as its rows remember it: everything needed to open it, and the record that binds it together."""
+    """A file as its rows store it: everything needed to open it, and the file record that authenticates all of it."""
 
     file_id: UUID
     scope: str
@@ -77,7 +77,7 @@ class SealedFile:
     parts: tuple[SealedPart, ...]
 
     def claim(self) -> FileClaim:
-        """What the file record must have been made for."""
+        """The claim that the file record must authenticate."""
         parts = tuple(
             PartClaim(part.place.blob_id, part.place.key_generation, part.plain_length, part.commitment)
             for part in self.parts

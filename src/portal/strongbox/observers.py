@@ -1,7 +1,7 @@
-"""Observers of the one pass over the plaintext: its digest, its type, its scan.
+"""Observers of the one pass over the plaintext: its digest, its type, its scans.
 
-Comes in: every chunk, in order. Leaves: `Findings`. CPU-bound observers run in the sealing thread's neighbour, scans on
-the event loop, each call to a scanner in bounded time.
+Comes in: every chunk, in order. Leaves: `Findings`. The digest and the type are CPU-bound: they run in a thread beside
+the one that seals. Scans run on the event loop, and each call of a scanner has a time limit.
 """
 
 import contextlib
@@ -25,9 +25,10 @@ from portal.strongbox.sniff import Sniffer
 
 
 class Observers:
-    """Everything that watches one upload. Either `finish` or `abort` ends it.
+    """All observers of one upload. Either `finish` or `abort` ends them.
 
-    A scanner that is away ends the upload where a scan is required; else it is left out, and the verdict says so.
+    If a scanner is unavailable and a scan is required, the upload ends. If none is required, that scanner is left out,
+    and its verdict is SCANNER_AWAY.
     """
 
     def __init__(self, scanners: Sequence[Scanner], *, scan_required: bool = True) -> None:
@@ -40,7 +41,7 @@ class Observers:
         self._size = 0
 
     def feed(self, chunk: Buffer, *, last: bool) -> None:
-        """Digest and type; for any one thread at a time."""
+        """Update the digest and the type. Any thread may call it, one at a time."""
         self._size += len(chunk)
         self._digest.update(chunk)
         self._sniffer.feed(chunk)
@@ -48,7 +49,7 @@ class Observers:
             self._type = self._sniffer.finish()
 
     async def scan(self, chunk: Buffer) -> None:
-        """Raises ScannerAway where a scan is required."""
+        """Pass the chunk to every scanner. Raises ScannerAway if a scan is required."""
         for scan in tuple(self._scans):
             try:
                 await in_time(scan.feed(chunk), FEED_SECONDS, ScannerAway)
@@ -56,7 +57,7 @@ class Observers:
                 await self._leave_out(scan, away)
 
     async def finish(self) -> Findings:
-        """After the last chunk. Raises ScannerAway where a scan is required."""
+        """The findings, after the last chunk. Raises ScannerAway if a scan is required."""
         for scan in tuple(self._scans):
             try:
                 self._verdicts.append(await in_time(scan.finish(), VERDICT_SECONDS, ScannerAway))
@@ -67,7 +68,7 @@ class Observers:
         return Findings(self._size, self._digest.digest(), self._type, worst(self._verdicts))
 
     async def abort(self) -> None:
-        """Idempotent; does nothing after `finish`."""
+        """End every scan that still runs. Idempotent; does nothing after `finish`. Drops ScannerAway."""
         while self._scans:
             await _forget(self._scans.pop())
 

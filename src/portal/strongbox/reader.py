@@ -1,8 +1,9 @@
-"""Opening: verified plaintext of a whole file or of a range, a segment at a time, one run of them ahead.
+"""Opening: verified plaintext of a whole file or of a byte range, segment by segment, read one batch ahead.
 
-Comes in: a `SealedFile` whose record was verified, and its file keys. Leaves: plaintext of verified segments, in order.
-A whole read releases its last segment only after every head, length and tag was checked; a range first proves the end
-of every part it touches. What the store gives in one piece is verified whole before any of it leaves.
+Comes in: a `SealedFile` whose file record was verified, and its file keys. Leaves: plaintext of verified segments, in
+order. A read of the whole file yields the last segment only after every head, length and tag was checked. A read of a
+range first verifies the last segment of every part that it touches. All segments of one piece from the store are
+verified before any of them is yielded.
 """
 
 import asyncio
@@ -26,14 +27,17 @@ _T = TypeVar("_T")
 
 
 class Reader:
-    """Reads one file. For one task at a time."""
+    """A reader of one file, for one task at a time."""
 
     def __init__(self, stores: Stores, layout: Layout, file: SealedFile, file_keys: Sequence[bytes]) -> None:
         self._stores, self._layout, self._file = stores, layout, file
         self._file_keys = file_keys
 
     async def read(self, start: int, length: int) -> AsyncGenerator[bytes, None]:
-        """Plaintext bytes [start, start + length), inside the file. Raises IntegrityError, StoreAway."""
+        """Yield the plaintext bytes [start, start + length), which must lie inside the file.
+
+        Raises IntegrityError, StoreAway; RuntimeError for a range outside the file, which is a bug of the caller.
+        """
         if not 0 <= start <= start + length <= self._file.size:
             raise RuntimeError("a range outside the file")
         position = 0
@@ -57,22 +61,22 @@ class Reader:
         async with aclosing(self._runs(plan, opening)) as runs:
             async for run in runs:
                 for plain in run:
-                    if piece := plain[skip : skip + left]:  # the empty file has a segment, and no byte
+                    if piece := plain[skip : skip + left]:  # the empty file has one segment without a byte
                         yield piece
                     skip, left = 0, left - len(piece)
         if not opening.done:
-            raise IntegrityError  # the store gives fewer bytes than the blob has
+            raise IntegrityError  # the store returned fewer bytes than the blob has
 
     def _runs(self, plan: "_Plan", opening: "_Opening") -> AsyncGenerator[list[bytes], None]:
         store, part = blob_source(plan.part, self._stores), plan.part
         pieces = store.get(part.key, plan.spans(), opening.feed, size=part.stored_length)
-        several = plan.last - plan.first >= SEGMENTS_PER_BATCH  # else there is no next run to be ahead with
+        several = plan.last - plan.first >= SEGMENTS_PER_BATCH  # else there is no next batch to read ahead
         return prefetch(pieces) if several else pieces
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What is read of a part for its segments `first` to `last`, and in which order it proves what it is."""
+    """The spans that are read for the segments `first` to `last` of a part, and the order of their verification."""
 
     part: SealedPart
     layout: Layout
@@ -80,13 +84,19 @@ class _Plan:
     last: int
 
     def spans(self) -> list[ByteSpan]:
-        """The preamble; the last segment, where it is not wanted anyway; what is wanted."""
+        """The preamble; the part's last segment, unless it is among those wanted; the wanted segments."""
         proof = [self._range(self._end)] if self.last < self._end else []
         start = self._range(self.first)[0] - self._lead
         return [(0, blob.PREAMBLE_SIZE), *proof, (start, sum(self._range(self.last)) - start)]
 
     def steps(self, file_key: bytes, plain: list[bytes]) -> Generator[int, Buffer, None]:
-        """Asks for so many bytes of the spans, is sent them, verifies them; asks for none in the end."""
+        """A generator that verifies the bytes of `spans()` and appends each opened segment to `plain`.
+
+        It yields the number of bytes that it needs next, and is sent exactly so many. It yields 0 when all of them were
+        verified. Raises IntegrityError, also for bytes that are sent after the 0.
+
+            for a file of two segments: PREAMBLE_SIZE, STREAM_HEADER_SIZE, length of segment 0, length of segment 1, 0
+        """
         part, preamble = self.part, bytes((yield blob.PREAMBLE_SIZE))
         opener = blob.BlobOpener(preamble, part.place, file_key, self.layout, part.plain_length)
         if opener.commitment != part.commitment:
@@ -99,7 +109,7 @@ class _Plan:
             sealed = yield opener.sealed_length(index)
             plain.append(opener.open(index, sealed))
         yield 0
-        raise IntegrityError  # more bytes than were asked for
+        raise IntegrityError  # the store returned more bytes than the spans have
 
     @property
     def _end(self) -> int:
@@ -107,7 +117,7 @@ class _Plan:
 
     @property
     def _lead(self) -> int:
-        """Bytes in front of the first segment that are read along, so that pieces end where segments do."""
+        """Length of the header before segment 0, in bytes. It is read along, so that pieces end where segments do."""
         return 0 if self.first else STREAM_HEADER_SIZE
 
     def _range(self, index: int) -> ByteSpan:
@@ -115,7 +125,10 @@ class _Plan:
 
 
 class _Opening:
-    """Follows a plan with pieces of any size. For one thread at a time. `done` when all of it came and was verified."""
+    """The opening of a plan's segments, from pieces of any size. For one thread at a time.
+
+    `done` is true once all bytes of the plan arrived and were verified.
+    """
 
     def __init__(self, plan: _Plan, file_key: bytes) -> None:
         self._plain: list[bytes] = []
@@ -124,7 +137,7 @@ class _Opening:
         self.done = False
 
     def feed(self, piece: memoryview) -> list[bytes]:
-        """The segments that are whole now. Raises IntegrityError."""
+        """The plaintext of the segments that `piece` completes. Raises IntegrityError."""
         while piece:
             front, piece = piece[: self._missing], piece[self._missing :]
             self._missing -= len(front)
@@ -140,12 +153,12 @@ class _Opening:
 
 
 async def prefetch(items: AsyncGenerator[_T, None]) -> AsyncGenerator[_T, None]:
-    """The same items; while one is used, the next is being made."""
+    """Yield the same items. While the consumer uses one, the next is already being fetched."""
     coming = asyncio.ensure_future(anext(items, None))
     try:
         while (item := await coming) is not None:
             coming = asyncio.ensure_future(anext(items, None))
-            await asyncio.sleep(0)  # it begins now, not when it is waited for
+            await asyncio.sleep(0)  # starts it now, not at the next await
             yield item
     finally:
         await shielded(_ended(coming, items))  # a cancelled scope would cancel this too
@@ -155,5 +168,5 @@ async def _ended(coming: "asyncio.Future[_T | None]", items: AsyncGenerator[_T, 
     coming.cancel()
     await asyncio.wait([coming])
     if not coming.cancelled():
-        coming.exception()  # looked at: nobody asked for it any more
+        coming.exception()  # marks it as retrieved: the consumer has left
     await items.aclose()

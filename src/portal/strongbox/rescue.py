@@ -1,6 +1,6 @@
-"""Rescue: open a blob with its file key and nothing else: no database, no server, no settings.
+"""Rescue: opens a blob with its file key alone. It needs no database, no server and no settings.
 
-Comes in: the blob's path, a file key. Leaves: the plaintext in a new file, whole and verified, or no file at all.
+Comes in: the blob's path and a file key. Leaves: a new file with the whole verified plaintext, or no file at all.
 """
 
 import errno
@@ -19,9 +19,10 @@ from portal.crypto.layout import PRODUCTION, Layout
 def rescue(
     source: Path, file_key: bytes, target: Path, *, progress: Callable[[int], None], layout: Layout = PRODUCTION
 ) -> int:
-    """Open `source` into `target` and return the plaintext length in bytes. `progress` is told bytes as they are read.
+    """Open `source` into `target`. Returns the plaintext length in bytes. Blocks.
 
-    `target` must not exist; it appears only when everything verified. Raises IntegrityError, FileExistsError, OSError.
+    `progress` is called with the number of bytes of each segment that was read. `target` must not exist; it appears
+    only after everything was verified. Raises IntegrityError, FileExistsError, OSError.
     """
     if target.exists():
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
@@ -48,7 +49,7 @@ def _segments(sealed: BinaryIO, file_key: bytes, progress: Callable[[int], None]
         yield opener.open(index, segment)
         progress(len(segment))
     if sealed.read(1):
-        raise IntegrityError  # it grew while we read
+        raise IntegrityError  # the blob grew while it was read
 
 
 def _create(path: Path) -> BinaryIO:

@@ -1,7 +1,7 @@
-"""Sealing: one blob in two phases. Every byte is observed and sealed; then the caller decides, and commits or leaves.
+"""Sealing of one blob in two phases: first every byte is observed and sealed, then the caller commits or aborts.
 
-Comes in: chunks of plaintext. Leaves: `Findings` when all of them were seen; a `SealedPart` when the blob is durable.
-Nothing is visible in the store before `commit`. Next: `features/files` decides between the two.
+Comes in: chunks of plaintext. Leaves: `Findings` after the last chunk; a `SealedPart` once the blob is durable. Nothing
+is visible in the store before `commit`. Next: `features/files` decides by the findings whether to commit.
 """
 
 from portal.backends.blobs.base import BlobWriter, copy_of
@@ -20,7 +20,10 @@ from portal.strongbox.pipeline import SEGMENTS_PER_BATCH, SealPipeline
 
 
 class Sealing:
-    """For one upload and one task: any number of `write`, then `finish`, then `commit`. See `Strongbox.sealing`."""
+    """The sealing of one blob, for one task: any number of `write`, then `finish`, then `commit`.
+
+    `Strongbox.sealing` opens it, and aborts it unless it was committed.
+    """
 
     def __init__(
         self,
@@ -43,14 +46,14 @@ class Sealing:
         self.committed = False
 
     async def begin(self) -> None:
-        """Write what stands in front of the first segment. Raises StorageFull, StoreAway."""
+        """Write the preamble, the bytes before the first segment. Raises StorageFull, StoreAway."""
         await self._writer.write(len(self._sealer.preamble), copy_of(self._sealer.preamble))
 
     async def write(self, chunk: Buffer) -> None:
-        """The next bytes; the chunk is free again when this returns.
+        """Append the next bytes. The caller may reuse the chunk's memory once this returns.
 
-        Raises TooLarge over the limit, StorageFull, StoreAway, ScannerAway where a scan is required: as soon as it is
-        known. Then only leaving may follow.
+        Raises TooLarge over the limit, StorageFull, StoreAway, and ScannerAway if a scan is required. An error of an
+        earlier chunk is raised as soon as it is known. After an error only `abort` may follow.
         """
         self._line.check()
         self._size += len(chunk)
@@ -60,16 +63,16 @@ class Sealing:
             await self._line.take(run)
 
     async def finish(self) -> Findings:
-        """After the last byte: what was found. Raises as `write` does."""
+        """Seal the last bytes; returns the findings. Raises the errors of `write`, except TooLarge."""
         await self._line.take(self._cutter.finish(), last=True)
         findings = await self._observers.finish()
         self._finished = True
         return findings
 
     async def commit(self) -> SealedPart:
-        """Make the blob durable and visible, whole, in one step. Raises StorageFull, StoreAway.
+        """Make the whole blob durable and visible in one step. Raises StorageFull, StoreAway.
 
-        When it raised or was cancelled the blob may or may not be there: `Strongbox.destroy` settles it.
+        If it raises or is cancelled, the blob may or may not exist: `Strongbox.destroy` removes it in either case.
         """
         if not self._finished:
             raise RuntimeError("a blob is committed after its findings are known")
@@ -88,7 +91,7 @@ class Sealing:
         )
 
     async def abort(self) -> None:
-        """Wait for the threads at work, then forget everything. Never raises; for what was not committed."""
+        """Wait for the threads at work, then discard the blob. Never raises. Only for a blob that was not committed."""
         await self._line.settle()
         await self._writer.abort()
         await self._observers.abort()

@@ -1,7 +1,7 @@
-"""What a file's first bytes look like to libmagic: recorded, never trusted. The only door to `magic`.
+"""The media type that libmagic detects in a file's first bytes. It is stored, never trusted. Only here `magic` is used.
 
-The system's libmagic is used where there is one; else the copy that `pylibmagic` carries. Importing the latter beside
-a system library would point that one at a database of another version, so it is imported only when needed.
+The system's libmagic is used if there is one; otherwise the copy in the `pylibmagic` wheel. Importing `pylibmagic`
+beside a system library would point that library at a database of another version. So it is imported only when needed.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ SNIFFED_BYTES = 8192
 
 
 class Sniffer:
-    """Keeps the first bytes that pass; `finish` names their type."""
+    """A detector of one file's media type. It gathers the first SNIFFED_BYTES; `finish` returns their type."""
 
     __slots__ = ("_head",)
 
@@ -29,16 +29,16 @@ class Sniffer:
             self._head += chunk[: SNIFFED_BYTES - len(self._head)]
 
     def finish(self) -> str:
-        """A media type, at most 200 characters; `application/octet-stream` where libmagic has no answer."""
+        """A media type of at most 200 characters; `application/octet-stream` if libmagic has no answer."""
         head = bytes(self._head)
         self._head.clear()
-        with contextlib.suppress(Exception):  # a parser of hostile bytes may fail in any way: then nothing is known
+        with contextlib.suppress(Exception):  # a parser of hostile bytes may fail in any way: the type is unknown then
             return str(_magic().from_buffer(head, mime=True))[:200] or UNKNOWN
         return UNKNOWN
 
 
 def library() -> str | None:
-    """Which libmagic is used, and whose; None where there is none."""
+    """The version of libmagic in use and where it comes from; None if there is none."""
     with contextlib.suppress(Exception):
         version = _magic().version()
         carried = "pylibmagic" in sys.modules

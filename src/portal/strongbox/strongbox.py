@@ -1,6 +1,7 @@
 """Seal, record, rewrap, open, export, destroy: the strongbox's verbs, over the stores, one keyring and the scanners.
 
-Comes in: chunks and a `Place`, or a `SealedFile` from the rows. Leaves: a blob in the store, or verified plaintext.
+Comes in: chunks and a `BlobContext`, or a `SealedFile` from the rows. Leaves: a blob in the store, or verified
+plaintext.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -23,7 +24,7 @@ from portal.strongbox.sealing import Sealing
 
 
 class Strongbox:
-    """Safe for concurrent use. `layout` is other than production's in tests alone."""
+    """Seals and opens files. Safe for concurrent use. Only tests give another `layout` than production's."""
 
     def __init__(
         self, stores: Stores, keyring: Keyring, scanners: Sequence[Scanner], layout: Layout = PRODUCTION
@@ -44,10 +45,11 @@ class Strongbox:
         scanners: Sequence[Scanner] | None = None,
         scan_required: bool = True,
     ) -> AsyncIterator[Sealing]:
-        """Seal one blob of at most `limit` plaintext bytes; leaving the block without `commit` keeps nothing of it.
+        """Seal one blob of at most `limit` plaintext bytes. Leaving the block without `commit` discards the blob.
 
-        `place.blob_id` is fresh: never sealed under before. An `inline` blob is gathered in memory and lies in its
-        part. The portal's scanners scan it unless others are given. Raises StorageFull, Unavailable.
+        `place.blob_id` must be new: no blob was ever sealed under it. An `inline` blob is gathered in memory, and its
+        bytes are in `SealedPart.content`. The portal's scanners scan the plaintext unless `scanners` are given.
+        Raises StorageFull, Unavailable.
 
             async with strongbox.sealing(place, scope, limit=limit) as sealing:
                 async for chunk in chunks:
@@ -68,23 +70,30 @@ class Strongbox:
 
     @property
     def store_id(self) -> str:
-        """The store that takes new blobs, as their rows name it."""
+        """The id of the store that takes new blobs, in hex, as rows store it."""
         return self.stores.first.id.hex
 
     async def has_length(self, part: SealedPart) -> bool:
-        """Whether the bytes of `part` are as many as its row says. Raises Unavailable."""
+        """True if the blob of `part` exists and has the length that its row states.
+
+        Raises Unavailable; IntegrityError if the row claims an inline blob that it lacks.
+        """
         stat = await blob_source(part, self.stores).stat(part.key)
         return stat is not None and stat.length == part.stored_length
 
     async def record(self, file: SealedFile) -> bytes:
-        """The file record for what the rows are about to say."""
+        """Make the file record: a MAC, under the file's data key, over everything that the file's rows will say.
+
+        Raises IntegrityError if the data key is not one of the file's scope, KeyProviderError if it cannot be
+        unwrapped now, DatabaseAway.
+        """
         data_key = await self._keyring.get(file.data_key_id, file.scope)
         return record.make(data_key.key, file.claim())
 
     async def rewrap(self, file: SealedFile, scope: str) -> SealedFile:
-        """The same bytes as `scope` keeps them: every file key under its data key, and a record that says so.
+        """The same file for another `scope`: every file key wrapped under that scope's data key, and a new file record.
 
-        Nothing in the store changes. Raises IntegrityError for what does not open now, Unavailable.
+        Nothing in the store changes. Raises IntegrityError if the record or a file key does not verify, Unavailable.
         """
         old = await self._keyring.get(file.data_key_id, file.scope)
         record.check(file.record, old.key, file.claim())
@@ -97,24 +106,30 @@ class Strongbox:
         return replace(moved, record=record.make(new.key, moved.claim()))
 
     async def verify(self, file: SealedFile) -> None:
-        """That the rows say what was sealed: one MAC, no byte is read. Raises IntegrityError, Unavailable."""
+        """Verify that the rows say what was sealed: one MAC, without reading the blob.
+
+        Raises IntegrityError, Unavailable.
+        """
         data_key = await self._keyring.get(file.data_key_id, file.scope)
         record.check(file.record, data_key.key, file.claim())
 
     async def open(self, file: SealedFile) -> Reader:
-        """A reader, after the file record was verified. Raises IntegrityError, Unavailable."""
+        """Verify the file record; returns a reader. Raises IntegrityError, Unavailable."""
         await self.verify(file)
         return Reader(self.stores, self._layout, file, [await self._file_key(file, part) for part in file.parts])
 
     async def export(self, file: SealedFile) -> list[TinkPart]:
-        """Every part as a pure Tink stream with its key, after the whole file was read and verified."""
+        """Read and verify the whole file; returns every part as a pure Tink stream with its key.
+
+        Raises IntegrityError, Unavailable.
+        """
         reader = await self.open(file)
         async for _ in reader.read(0, file.size):
             pass
         return [await self._tink_part(file, part) for part in file.parts]
 
     async def destroy(self, store_id: str, blob_key: str) -> None:
-        """Remove a blob and whatever an unfinished attempt at it left. Idempotent. Raises StoreAway."""
+        """Remove a blob and everything that an unfinished attempt at it left. Idempotent. Raises StoreAway."""
         await self.stores.of(store_id).delete(blob_key)
 
     async def _file_key(self, file: SealedFile, part: SealedPart) -> bytes:
