@@ -1,14 +1,15 @@
-"""How a backend is opened: by a scheme of its kind's URLs, with the settings that it declares.
+"""Schemes of backend URLs. A scheme opens a backend, and declares the settings that the backend takes beside its URL.
 
 Comes in: the rest of a URL, and the portal's variables. Leaves: a backend, or a ConfigError. Next: a registry lists the
-schemes of its kind; `config` asks them which variables they know, so that every other one stops the start.
+schemes of its kind. `config` collects their variables; any other PORTAL_ variable stops the start.
 
     class VaultSettings(BackendSettings):
-        vault_token: SecretStr = Field(description="what the portal signs in with")
+        vault_token: SecretStr = Field(description="the token with which the portal signs in")
 
     "vault": Scheme(lambda rest, variables: VaultProvider(rest, VaultSettings.read(variables)), VaultSettings)
 
-Then PORTAL_VAULT_TOKEN is a setting, PORTAL_VAULT_TOKEN_FILE may name a file that has it, and neither is ever shown.
+Then PORTAL_VAULT_TOKEN is a setting, PORTAL_VAULT_TOKEN_FILE may name a file with its value, and the value is never
+shown.
 """
 
 import itertools
@@ -25,18 +26,21 @@ _T_co = TypeVar("_T_co", covariant=True)
 
 
 class BackendSettings(BaseModel):
-    """What a backend takes beside its URL. Each field is the variable PORTAL_<NAME>; a SecretStr is never shown."""
+    """Settings of a backend beside its URL. Each field is the variable PORTAL_<NAME>; a SecretStr is never shown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
     @classmethod
     def fields(cls) -> dict[str, FieldInfo]:
-        """By the name of the variable."""
+        """The fields, by the name of their variable."""
         return {_variable(name): field for name, field in cls.model_fields.items()}
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Self:
-        """An empty variable means the default. Raises ConfigError, which names each variable and no value."""
+        """Read the settings from `variables`; an empty variable means the default.
+
+        Raises ConfigError, which names each refused variable and no value.
+        """
         values = {name: text for name in cls.model_fields if (text := variables.get(_variable(name)))}
         try:
             return cls.model_validate(values)
@@ -47,7 +51,7 @@ class BackendSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Scheme(Generic[_T_co]):
-    """`open` gets what stands behind `scheme:`, and the variables."""
+    """One scheme of a kind of backend. `open` gets the URL without `scheme:`, and the portal's variables."""
 
     open: Callable[[str, Mapping[str, str]], _T_co]
     settings: type[BackendSettings] = BackendSettings
@@ -60,14 +64,14 @@ def fields_of(*kinds: Mapping[str, Scheme[object]]) -> dict[str, FieldInfo]:
 
 
 def is_secret(field: FieldInfo) -> bool:
-    """Whether its value must never be shown."""
+    """Whether the field's value must never be shown."""
     return SecretStr in (field.annotation, *get_args(field.annotation))
 
 
 def problems_of(
     urls: Sequence[str], schemes: Mapping[str, Scheme[object]], variables: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """What is wrong with the settings of the backends that these URLs name."""
+    """One line for each refused setting of the backends that these URLs name."""
     named = dict.fromkeys(url.partition(":")[0] for url in urls)
     problems = [_problems(schemes[name].settings, variables) for name in named if name in schemes]
     return tuple(itertools.chain(*problems))

@@ -1,1 +1,1 @@
-"""Which blob stores this portal has, and which one has a part. Next: `strongbox` reads and writes."""
+"""The blob stores of this portal, and the store of each part. Next: `strongbox` reads and writes."""

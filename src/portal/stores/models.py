@@ -1,4 +1,4 @@
-"""The `stores` table: every blob store that the database was ever used with."""
+"""The `stores` table: a row for every blob store that this database was ever used with."""
 
 from datetime import datetime
 from uuid import UUID
@@ -7,7 +7,7 @@ from sqlmodel import Field, SQLModel
 
 
 class StoreRow(SQLModel, table=True):
-    """`id` is what the store itself says it is. Where it is stands in the settings: an address may hold a secret."""
+    """A blob store. `id` is stored in the store itself too. The address, which may hold a secret, is only in settings."""
 
     __tablename__ = "stores"
 

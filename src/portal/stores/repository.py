@@ -1,4 +1,4 @@
-"""Statements on `stores`, and on the stores of `blobs`. Comes in: the caller's connection. Leaves: ids and counts."""
+"""Statements on `stores`, and on `blobs.store`. Comes in: the caller's connection. Leaves: ids and counts."""
 
 from uuid import UUID
 
@@ -13,27 +13,27 @@ from portal.db.tables import table
 from portal.stores.models import StoreRow
 
 _stores = table(StoreRow)
-_blobs = table_named("blobs", column("store"))  # the files feature's, above this floor
+_blobs = table_named("blobs", column("store"))  # its model is in the files feature, above this layer
 
 
 async def known(connection: AsyncConnection) -> dict[UUID, str]:
-    """The scheme of each store, by its id, in the order in which they were added."""
+    """The scheme of each store, by store id, in the order in which the stores were added."""
     found = await connection.execute(select(_stores.c.id, _stores.c.scheme).order_by(_stores.c.added_at, _stores.c.id))
     return {row.id: row.scheme for row in found}
 
 
 async def add(connection: AsyncConnection, store_id: UUID, scheme: str) -> None:
-    """Know a store from now on. Idempotent."""
+    """Add a store. Idempotent."""
     values = {"id": store_id, "scheme": scheme, "added_at": clock.now()}
     await insert_unless_taken(connection, StoreRow, values, unique=["id"])
 
 
 async def adopt(connection: AsyncConnection, store_id: UUID, scheme: str) -> None:
-    """Blobs from before stores had ids name the scheme of their store alone: they lie in this one."""
+    """Assign blobs to this store that name only its scheme: they were stored before stores had ids."""
     await connection.execute(update(_blobs).where(_blobs.c.store == scheme).values(store=store_id.hex))
 
 
 async def counts(connection: AsyncConnection) -> dict[str, int]:
-    """How many blobs each store has, by what `blobs` calls it."""
+    """The number of blobs of each store, by the text in `blobs.store`: a store id in hex, or IN_ROW."""
     counted = select(_blobs.c.store, func.count()).group_by(_blobs.c.store)
     return {str(store): int(count) for store, count in await connection.execute(counted)}

@@ -1,7 +1,8 @@
-"""The blob stores of one portal: the first takes new blobs, each is read.
+"""The blob stores of one portal: the first takes new blobs, all are read.
 
-Comes in: stores, and what the database knows of them. Leaves: the store that a part lies in; or a refusal to start with
-a store that is missing or another one's, so that an unmounted volume never looks like damage. Next: `strongbox`.
+Comes in: the configured stores, and the stores that the database knows. Leaves: the store of a part. The portal refuses
+to start with a store that is missing or belongs to another portal, so an unmounted volume never looks like damage.
+Next: `strongbox`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,10 @@ _log = log.get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoreUse:
-    """One store that the database knows. Unless it is `there`, configured and mounted, its blobs cannot be read."""
+    """A store that the database knows. `there`: it is configured and mounted; else its blobs cannot be read.
+
+    `writes`: it takes new blobs. `blobs` is the number of its blobs.
+    """
 
     id: UUID
     scheme: str
@@ -30,7 +34,7 @@ class StoreUse:
 
 
 class Stores:
-    """Safe for concurrent use."""
+    """The configured stores, in the order of PORTAL_BLOB_URLS. Safe for concurrent use."""
 
     def __init__(self, stores: Sequence[BlobStore]) -> None:
         self._stores = tuple(stores)
@@ -44,7 +48,7 @@ class Stores:
         return self._stores[0]
 
     def of(self, store_id: str) -> BlobStore:
-        """The store that a blob's row names. Raises StoreAway where it is not configured: that is no damage."""
+        """The store with this id (hex, as in a blob's row). Raises StoreAway if it is not configured: not damage."""
         for store in self._stores:
             if store.id.hex == store_id:
                 return store
@@ -52,9 +56,10 @@ class Stores:
         raise StoreAway
 
     async def establish(self, database: Database) -> None:
-        """For a database that knows no store yet: give each configured one an id, unless it has one, and know it.
+        """If the database knows no store yet, add every configured store; a store without an id gets one.
 
-        Blobs from before stores had ids lie in the first of their scheme.
+        Blobs that were stored before stores had ids are assigned to the first store of their scheme. Idempotent.
+        Raises ConfigError, StoreAway, StorageFull, DatabaseAway.
         """
         async with database.read() as connection:
             new = not await repository.known(connection)
@@ -66,10 +71,11 @@ class Stores:
                 await repository.adopt(connection, store_id, scheme)
 
     async def add_missing(self, database: Database) -> list[UUID]:
-        """Give an id to each store that has none; know each from now on. The ids of those that were not known.
+        """Give an id to each configured store that has none, and add every store that the database does not know.
 
-        Safe to repeat where it was cut off. Raises ConfigError while a store that has blobs is not there: its volume
-        may not be mounted, and its place would become another store. Raises StoreAway, StorageFull, DatabaseAway.
+        Returns the ids of the added stores. Safe to repeat after a crash. Raises ConfigError while a known store with
+        blobs is missing: its volume may not be mounted, and its empty folder would become a new store. Raises
+        StoreAway, StorageFull, DatabaseAway.
         """
         missing = [use for use in await self.uses(database) if use.blobs and not use.there]
         if missing:
@@ -88,7 +94,11 @@ class Stores:
         return added
 
     async def recognise(self, database: Database) -> None:
-        """Raises ConfigError unless every configured store is one that the database knows; StoreAway, DatabaseAway."""
+        """Identify every configured store, so that `of` can find it.
+
+        Raises ConfigError unless the database knows all of them, and each is configured once; StoreAway, DatabaseAway.
+        A known store that is not configured is logged as a warning.
+        """
         async with database.read() as connection:
             known = await repository.known(connection)
         found = [await store.identify() for store in self._stores]
@@ -102,7 +112,7 @@ class Stores:
             _log.warning("blob_store_not_configured", store=store_id.hex)
 
     async def uses(self, database: Database) -> list[StoreUse]:
-        """Every store that the database knows, whether or not it is there. Raises DatabaseAway."""
+        """Every store that the database knows, available or not. Raises DatabaseAway."""
         async with database.read() as connection:
             known, counts = await repository.known(connection), await repository.counts(connection)
         found = [await _identified(store) for store in self._stores]
@@ -112,12 +122,12 @@ class Stores:
         ]
 
     async def check(self) -> None:
-        """Raises StoreAway unless every store could take and give blobs now."""
+        """Raises StoreAway unless blobs could be written to and read from every store now."""
         for store in self._stores:
             await store.check()
 
     async def aclose(self) -> None:
-        """Let go of connections. Idempotent."""
+        """Close connections. Idempotent."""
         for store in self._stores:
             await store.aclose()
 

@@ -1,1 +1,1 @@
-"""Blob stores: where sealed bytes rest. They never see a key or a plaintext."""
+"""Blob stores: they store ciphertext, and never see a key or plaintext."""

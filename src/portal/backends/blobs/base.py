@@ -17,56 +17,59 @@ _KEY = re.compile(r"[0-9a-f]{32}")
 
 
 class BlobMissing(IntegrityError):
-    """This is the right store, and there is no such blob, or what lies in its place is none: damaged evidence."""
+    """The right store has no such blob, or something else (a folder, a FIFO) has its name: the file is damaged."""
 
 
 class StoreAway(Unavailable):
     """The store did not answer, or answered with an error that a later try may not meet."""
 
-    code, title = "blob_store_away", "The blob store is away; try again."
+    code, title = "blob_store_away", "The blob store is unavailable; try again."
 
 
 @dataclass(frozen=True, slots=True)
 class BlobStat:
-    """What a store knows of a blob. `length` is in bytes."""
+    """The properties of a stored blob. `length` is in bytes."""
 
     length: int
 
 
 class BlobWriter(Protocol):
-    """One blob being written. Exactly one of `commit` and `abort` ends it."""
+    """The writer of one blob, for one task. Exactly one of `commit` and `abort` ends it."""
 
     async def write(self, size: int, make: FillBuffer) -> None:
-        """Append `size` bytes, at most MAX_WRITE, that `make` puts into the memory it is handed, in whatever thread.
+        """Append `size` bytes, at most MAX_WRITE. `make` is called once, in any thread, with a buffer of `size` bytes,
+        and fills it.
 
-        Raises StorageFull or StoreAway, and what `make` raises; then only `abort` may follow.
+        Raises StorageFull, StoreAway, and the errors of `make`. After an error only `abort` may follow.
         """
 
     async def commit(self) -> None:
-        """Make the blob visible, whole and durable, in one step.
+        """Make the whole blob visible and durable in one step. Raises StorageFull, StoreAway.
 
-        Raises as `write` does. When it raised or was cancelled the blob may or may not be there: `delete` settles it.
+        If it raises or is cancelled, the blob may or may not exist: `delete` removes it in either case.
         """
 
     async def abort(self) -> None:
-        """Forget what was written. Never raises; idempotent; does nothing after `commit` began."""
+        """Discard the bytes written so far. Never raises; idempotent; does nothing once `commit` has begun."""
 
 
 class BlobSource(Protocol):
-    """Where blobs are read. Safe for concurrent use."""
+    """A source from which blobs are read. Safe for concurrent use."""
 
     def get(
         self, key: str, spans: Sequence[ByteSpan], use: Callable[[memoryview], T], *, size: int | None = None
     ) -> AsyncGenerator[T, None]:
-        """What `use` makes of each span's bytes in turn, piece by piece; fewer only where the blob ends.
+        """Read the spans in order, in pieces of any size; yield the result of `use` for each piece.
 
-        No piece is empty or has bytes of two spans. `use` is called in whatever thread read the piece, whose memory is
-        used again once it returned. Close the generator when leaving early. Raises BlobMissing, or IntegrityError for a
-        blob of another length than `size`, both before the first piece; StoreAway; what `use` raises.
+        A piece is never empty, and lies in one span. A span that reaches beyond the blob's end yields fewer bytes.
+        `use` runs in the thread that read the piece. The piece's memory is reused after `use` returns: `bytes` as `use`
+        copies it. A caller that leaves early must close the generator.
+        Raises BlobMissing, or IntegrityError if the blob's length is not `size`, both before the first piece;
+        StoreAway; and the errors of `use`.
         """
 
     async def stat(self, key: str) -> BlobStat | None:
-        """None where there is no such blob. Raises StoreAway."""
+        """The blob's properties; None if there is no such blob. Raises StoreAway."""
 
 
 class BlobStore(BlobSource, Protocol):
@@ -74,44 +77,45 @@ class BlobStore(BlobSource, Protocol):
 
     @property
     def scheme(self) -> str:
-        """Of its URL. Not a secret."""
+        """The scheme of the store's URL, for example `file`. Not a secret."""
 
     @property
     def exclusive_create(self) -> bool:
-        """Of several writers of one key one gets its blob in, and a taken key is refused.
+        """True if only one of several writers of a key can commit, and `create` refuses a key that is taken.
 
-        Without it the last `commit` replaces the blob, whole. A portal is safe with either: each attempt of an upload
+        If false, the last `commit` replaces the whole blob. The portal is safe with either: each attempt of an upload
         has a key of its own.
         """
 
     @property
     def reaps_unfinished(self) -> bool:
-        """`delete` removes what a `create` left that no process will end.
+        """True if `delete` also removes the remains of a `create` whose process has ended.
 
-        Without it the operator has the store remove such parts, by a rule of its own; they are seen nowhere.
+        If false, the operator must set a lifecycle rule in the store that removes such unfinished parts; they are
+        visible in no listing.
         """
 
     @property
     def id(self) -> UUID:
-        """Kept in the row of each blob. Raises RuntimeError before `identify` or `found` said it."""
+        """The store's id, as blob rows have it in hex. Raises RuntimeError before `identify` or `found` set it."""
 
     async def identify(self) -> UUID | None:
-        """The id that the store keeps itself; None where there is no store, or one without. Makes nothing.
+        """Read the id from the store itself; None if there is no store, or one without an id. Creates nothing.
 
         Raises StoreAway.
         """
 
     async def found(self, store_id: UUID) -> None:
-        """Make a store of that id where there is none. Raises StoreAway where there is one, StorageFull, StoreAway."""
+        """Create a store with this id. Raises StoreAway, also if there is a store already; StorageFull."""
 
     async def create(self, key: str) -> BlobWriter:
-        """Begin a blob. Nothing is visible before `commit`, or after an abort, a cancel or a crash.
+        """Begin a blob. It is not visible before `commit`, nor after an abort, a cancellation or a crash.
 
-        Raises StoreAway, also where the key is taken and the store has `exclusive_create`; StorageFull.
+        Raises StoreAway, also if the key is taken and the store has `exclusive_create`; StorageFull.
         """
 
     async def delete(self, key: str) -> None:
-        """Remove the blob, and what an unfinished `create` left where the store `reaps_unfinished`. Idempotent.
+        """Remove the blob; if the store `reaps_unfinished`, also the remains of an unfinished `create`. Idempotent.
 
         Raises StoreAway.
         """
@@ -120,14 +124,20 @@ class BlobStore(BlobSource, Protocol):
         """The keys of visible blobs that begin with `prefix`, in no order. Raises StoreAway."""
 
     async def check(self) -> None:
-        """Raises StoreAway unless this is still the store of `id` and could take and give blobs now. Makes nothing."""
+        """Raises StoreAway unless this is still the store `id`, and blobs could be written and read now.
+
+        Creates nothing.
+        """
 
     async def aclose(self) -> None:
-        """Let go of connections. Idempotent."""
+        """Close connections. Idempotent."""
 
 
 def copy_of(data: bytes) -> FillBuffer:
-    """For `BlobWriter.write`: bytes that are there already."""
+    """A `make` for `BlobWriter.write` that copies existing bytes.
+
+    Example: `await writer.write(len(data), copy_of(data))`.
+    """
 
     def copy(room: memoryview) -> None:
         room[:] = data
@@ -141,7 +151,7 @@ def is_key(text: str) -> bool:
 
 
 def checked(key: str) -> str:
-    """The key itself. Raises RuntimeError for anything but a key: a bug, never an input."""
+    """Returns `key`. Raises RuntimeError for any other text: that is a bug, because keys never come from a request."""
     if not is_key(key):
         raise RuntimeError("not a blob key")
     return key

@@ -1,8 +1,8 @@
-"""A new file that is written in whole blocks, past the page cache (O_DIRECT, open(2)). For threads: it blocks.
+"""A new file that is written in whole blocks, past the page cache (O_DIRECT, open(2)). Blocks: call it in threads.
 
-Comes in: bytes, a piece at a time. Leaves: a file that is on the disk once `finish` returned. A blob is written once
-and read much later, if ever: in the page cache it would cost a copy and push out what others read. The end of the file,
-which fills no block, and file systems that know no O_DIRECT, go through the cache all the same.
+Comes in: bytes, piece by piece. Leaves: a file that is on the disk once `finish` returns. A blob is written once and
+read much later, if ever. In the page cache it would cost a copy, and evict pages that readers use. The last bytes of
+the file, which fill no block, go through the cache; so does the whole file on file systems without O_DIRECT.
 """
 
 import contextlib
@@ -15,17 +15,18 @@ from pathlib import Path
 from threading import Lock
 
 BLOCK = 1 << 20  # bytes
-_DIRECT: int = getattr(os, "O_DIRECT", 0)  # not every system has it
+_DIRECT: int = getattr(os, "O_DIRECT", 0)  # some systems have none
 
 
 class BlockFile:
-    """Safe for several threads: whoever closes it waits for a write that is under way."""
+    """A file that is being written. Safe for several threads: `close` waits for a write in progress."""
 
     def __init__(self, path: Path, piece: int) -> None:
-        """`piece` is how many bytes one `append` has at most. The file is the owner's alone. Raises FileExistsError,
-        OSError.
+        """Create the file with mode 0600. `piece` is the greatest `size` of an `append`, in bytes.
+
+        Raises FileExistsError, OSError.
         """
-        self._memory = mmap(-1, BLOCK + piece)  # aligned, as O_DIRECT wants it; pages that are not touched cost nothing
+        self._memory = mmap(-1, BLOCK + piece)  # aligned, as O_DIRECT demands; untouched pages use no memory
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o600)
         self._filled = 0
@@ -34,13 +35,13 @@ class BlockFile:
         self._lock = Lock()
 
     def holds(self, size: int) -> bool:
-        """Whether so many bytes more are taken without a call to the system."""
+        """Whether an `append` of `size` bytes only fills memory, without a system call."""
         return self._filled + size < BLOCK
 
     def append(self, size: int, make: Callable[[memoryview], object]) -> None:
-        """Append `size` bytes that `make` puts into the memory it is handed.
+        """Append `size` bytes: `make` is called with a buffer of `size` bytes, and fills it.
 
-        Raises OSError; ValueError once it is closed.
+        Raises OSError; ValueError if the file is closed; the errors of `make`.
         """
         with self._lock:
             self._check_open()
@@ -51,9 +52,9 @@ class BlockFile:
                 self._write_pages()
 
     def finish(self) -> None:
-        """Write what is left, have the disk confirm all of it, and close.
+        """Write the remaining bytes, fsync the file and close it.
 
-        Raises OSError: the file is lost then; ValueError once it is closed.
+        Raises OSError, and the file is lost then; ValueError if the file is closed.
         """
         with self._lock:
             self._check_open()
@@ -65,7 +66,7 @@ class BlockFile:
                 self._close()
 
     def close(self) -> None:
-        """Give the file up as it is. Idempotent."""
+        """Close the file without writing the remaining bytes. Idempotent."""
         with self._lock:
             self._close()
 
@@ -77,11 +78,11 @@ class BlockFile:
         if self._open:
             self._open = False
             os.close(self._descriptor)
-            with contextlib.suppress(BufferError):  # a `make` that failed may still hold a view: it goes with that
+            with contextlib.suppress(BufferError):  # a failed `make` may still have a view: freed together with it
                 self._memory.close()
 
     def _write_pages(self) -> None:
-        """Write whole pages; what fills none is the beginning of the next."""
+        """Write the whole pages; the bytes after them move to the front of the memory."""
         if self._direct is None:
             self._be_direct(wanted=True)
         whole = self._filled - self._filled % PAGESIZE
@@ -101,7 +102,7 @@ class BlockFile:
         except OSError as error:
             if error.errno != errno.EINVAL or not self._direct:
                 raise
-        self._be_direct(wanted=False)  # the flag was taken and the write was not, or the one before was cut short
+        self._be_direct(wanted=False)  # O_DIRECT was accepted but not this write, or a short write broke the alignment
         return os.write(self._descriptor, data)
 
     def _be_direct(self, *, wanted: bool) -> None:

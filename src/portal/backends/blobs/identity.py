@@ -1,6 +1,6 @@
-"""The id of a local store, in a file of its own: by it a portal knows that the right volume is mounted.
+"""The id of a local store, in its own file. The portal compares it to see that the right volume is mounted.
 
-Comes in: the store's folder. Leaves: an id, or None for a folder that is no store. Next: `local`.
+Comes in: the store's folder. Leaves: an id, or None for a folder that is not a store. Next: `local`.
 """
 
 import json
@@ -13,13 +13,13 @@ from portal.core.ids import new_id
 
 _FILE = "store.json"
 _FORMAT = 1
-_MOST_BYTES = 4096  # it has some eighty
+_MOST_BYTES = 4096  # the file has about eighty
 
 
 def read(root: Path) -> UUID | None:
-    """None where there is no such folder or file. Raises OSError, also for a file that says something else."""
+    """The store's id; None if the folder or the file does not exist. Raises OSError, also for any other content."""
     try:
-        # Whatever it is by now: who asks must not wait for a FIFO, nor read what has no end.
+        # The name may be anything by now: never wait for a FIFO, and never read without a limit.
         with os.fdopen(os.open(root / _FILE, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             said = json.loads(file.read(_MOST_BYTES))
         if said["format"] != _FORMAT:
@@ -32,8 +32,11 @@ def read(root: Path) -> UUID | None:
 
 
 def write(root: Path, store_id: UUID) -> None:
-    """It appears whole and durable once the caller synced the folder. Raises OSError, FileExistsError for a second."""
-    partial = root / f".{_FILE}.{new_id().hex}"  # a name that no other has: two may be at it
+    """Write the id. The file appears whole; it is durable once the caller has synced the folder.
+
+    Raises FileExistsError if there is an id already, OSError.
+    """
+    partial = root / f".{_FILE}.{new_id().hex}"  # a unique name: two processes may write at the same time
     content = json.dumps({"format": _FORMAT, "id": str(store_id)}).encode() + b"\n"
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

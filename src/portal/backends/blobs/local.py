@@ -1,11 +1,11 @@
-"""`file://PATH`: blobs in a folder of this machine. The only door to `aiofiles`.
+"""`file://PATH`: blobs in a folder of this machine. The only module that uses `aiofiles`.
 
-    PATH/store.json         the store's id (`identity`); a folder without it is no store
-    PATH/tmp/KEY            a blob being written: mode 0600, opened O_EXCL, so that one key has one writer
+    PATH/store.json         the store's id (`identity`); a folder without it is not a store
+    PATH/tmp/KEY            a blob being written: mode 0600, opened with O_EXCL, so that one key has one writer
     PATH/blobs/XY/KEY       a blob; XY are the last two digits of the key
 
-After a commit (`local_writer`) the blob survives a power cut under this one name; before it, the blob is not visible. A
-crash leaves at most these two names, and `delete(KEY)` removes both.
+After a commit (`local_writer`) the blob survives a power cut, under its final name only. Before the commit it is not
+visible. A crash leaves at most these two names, and `delete(KEY)` removes both.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 class LocalStore:
-    """See `BlobStore`."""
+    """A `BlobStore` in a folder."""
 
     scheme = "file"
     exclusive_create = True
@@ -65,7 +65,7 @@ class LocalStore:
             return await asyncio.to_thread(self._begun, temp, final)
 
     def _begun(self, temp: Path, final: Path) -> LocalWriter:
-        self.folders.require(self.id)  # else it would lie in another's volume
+        self.folders.require(self.id)  # else the blob would go to another volume
         return LocalWriter.begin(temp, final)
 
     def get(
@@ -100,11 +100,11 @@ class LocalStore:
             await asyncio.to_thread(self.folders.check, self.id)
 
     async def aclose(self) -> None:
-        """No file stays open between calls."""
+        """No-op: no file stays open between calls."""
 
     @contextmanager
     def _missing_is_damage(self) -> Iterator[None]:
-        """Raises BlobMissing for a blob that is not in this store; but StoreAway where this store is not there."""
+        """Map errors of a read: BlobMissing if this store has no such blob, StoreAway if the store is unavailable."""
         with translated():
             try:
                 yield

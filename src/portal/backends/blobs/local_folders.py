@@ -1,7 +1,7 @@
-"""The folders of a local store (`local` draws them): where a key's files are, and what makes or removes them for good.
+"""The folders of a local store (`local` draws them): the paths of a key's files, and durable changes of the folders.
 
-For threads: everything but a path blocks. Comes in: keys. Leaves: paths, and folders that a power cut leaves as they
-are. Next: `local`, `local_writer`.
+Everything except `temp` and `final` blocks: call it in a thread. Comes in: keys. Leaves: paths, and folders whose
+changes survive a power cut. Next: `local`, `local_writer`.
 """
 
 import errno
@@ -20,20 +20,23 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class LocalFolders:
-    """Those of one store."""
+    """The folders of one store."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def temp(self, key: str) -> Path:
-        """Of a blob being written: the only such name of its key."""
+        """The path of a blob that is being written. A key has only this one."""
         return self.root / "tmp" / checked(key)
 
     def final(self, key: str) -> Path:
         return self.root / "blobs" / checked(key)[-2:] / key
 
     def make(self, store_id: UUID) -> None:
-        """The id comes last: what was cut off here is no store, and is made again. Raises StoreAway for a second."""
+        """Create the folders, then the id. Safe to repeat after a crash: a folder without an id is not a store.
+
+        Raises StoreAway if there is a store already.
+        """
         if identity.read(self.root) is not None:
             raise StoreAway
         blobs = self.root / "blobs"
@@ -45,25 +48,25 @@ class LocalFolders:
         sync_folder(self.root)
 
     def remove(self, key: str) -> None:
-        """Whatever has the key, finished or not."""
+        """Remove the key's blob and its temporary file. Idempotent."""
         for path in (self.temp(key), self.final(key)):
             path.unlink(missing_ok=True)
-            sync_folder(path.parent)  # also where nothing was: the process that removed it may have been cut off here
+            sync_folder(path.parent)  # also if there was none: a process that removed it may have ended before its sync
 
     def require(self, store_id: UUID) -> None:
-        """Raises StoreAway where the volume is not mounted any more, or another one is."""
+        """Raises StoreAway if the store's volume is no longer mounted, or another one is mounted in its place."""
         if identity.read(self.root) != store_id:
             raise StoreAway
 
     def check(self, store_id: UUID) -> None:
-        """Raises StoreAway unless this is the store, and takes new files."""
+        """Raises StoreAway unless this is the store `store_id`, and new files can be created in it."""
         self.require(store_id)
         if not os.access(self.root / "tmp", os.W_OK | os.X_OK):
             raise StoreAway
 
 
 def sync_folder(folder: Path) -> None:
-    """The names in it are on the disk once this returned."""
+    """Write the folder to disk (fsync): once this returns, the names in it survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -73,7 +76,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """An OSError is a store that is full or away."""
+    """Map an OSError to StorageFull or StoreAway."""
     try:
         yield
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Reading spans of one file, some mebibytes for each call into a thread. Comes in: a path and spans. Leaves: results.
+"""Reading of spans of one file, about two mebibytes per call into a thread. Comes in: a path, spans. Leaves: results.
 
-`read` is a generator that runs in threads, one step a call; `results` takes the steps on the event loop, and closes the
-file whatever becomes of its caller.
+`read` is a generator whose steps run in threads. `results` takes these steps from the event loop; it closes the file
+also if its caller fails or is cancelled.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from portal.backends.blobs.base import BlobMissing, ByteSpan
 from portal.core.errors import IntegrityError
 from portal.core.tasks import shielded
 
-_PIECE = 2 << 20  # two segments; a call into a thread reads about as much
+_PIECE = 2 << 20  # bytes, two segments: about as much as one call into a thread reads
 _T = TypeVar("_T")
 
 
 async def results(
     pieces: Generator[list[_T], None, list[_T]], errors: AbstractContextManager[None]
 ) -> AsyncGenerator[_T, None]:
-    """What `read` yields, one result after the other. `errors` says what those mean that it raises."""
+    """Yield the results of `read` one by one. `errors` maps the exceptions that `read` raises."""
     loop = asyncio.get_running_loop()
     reading, more = None, True
     with errors:
@@ -41,7 +41,11 @@ async def results(
 def read(
     path: Path, spans: Sequence[ByteSpan], use: Callable[[memoryview], _T], size: int | None
 ) -> Generator[list[_T], None, list[_T]]:
-    """What `use` makes of the pieces: a list for each call into a thread, the last one returned when all is closed."""
+    """The results of `use` for the pieces, as one list per call into a thread. Blocks.
+
+    Every list but the last is yielded. The last one is returned, after the file was closed: so no extra call into a
+    thread is needed to close it.
+    """
     left = sum(length for _, length in spans)
     room, used, pause = memoryview(bytearray(min(left, _PIECE))), [], left - _PIECE
     descriptor = _open_regular(path, size)
@@ -68,14 +72,16 @@ def _pieces(descriptor: int, spans: Sequence[ByteSpan], room: memoryview) -> Ite
 
 
 async def _close_behind(reading: "asyncio.Future[Any] | None", pieces: Generator[Any, None, Any]) -> None:
-    """Close once no thread reads any more: its descriptor's number may be another file's at once."""
+    """Close the file after the read in progress. Closing it earlier could make the thread read another file, because
+    the kernel reuses the number of a closed descriptor at once.
+    """
     if reading is not None:
         await asyncio.wait([reading])
     await asyncio.to_thread(pieces.close)
 
 
 def _advance(pieces: Generator[list[_T], None, list[_T]]) -> tuple[list[_T], bool]:
-    """The next results, and whether there is more to read: if not, the file is closed."""
+    """The next results, and whether more follow. If not, the file is closed."""
     try:
         return next(pieces), True
     except StopIteration as ended:
@@ -83,7 +89,7 @@ def _advance(pieces: Generator[list[_T], None, list[_T]]) -> tuple[list[_T], boo
 
 
 def _open_regular(path: Path, size: int | None) -> int:
-    # O_NONBLOCK: a FIFO put in a blob's place must not hang its reader.
+    # O_NONBLOCK: a FIFO in a blob's place must not block its reader.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         _check_regular(os.fstat(descriptor), size)
@@ -101,6 +107,6 @@ def _check_regular(found: os.stat_result, size: int | None) -> None:
 
 
 def _read_ahead(descriptor: int) -> None:
-    """From a disk it is far faster; for a little it would only fetch what nobody asked for."""
+    """Have the kernel read ahead: from a disk that is far faster. A short read would only fetch unneeded bytes."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)

@@ -1,7 +1,7 @@
-"""A blob that is being written to a local store. Comes in: a key that is free. Leaves: a blob, or nothing.
+"""The writer of a blob in a local store. Comes in: an unused key. Leaves: a blob, or nothing.
 
-Commit is fsync(file), rename, fsync(both folders). A failed fsync of a file is never tried again: the kernel may have
-dropped the pages it could not write, so the blob is given up.
+A commit is fsync(file), rename, fsync(both folders). A failed fsync of a file is never repeated: the kernel may have
+dropped the pages that it could not write. The blob is discarded instead.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from portal.core.tasks import shielded
 
 
 class LocalWriter:
-    """See `BlobWriter`."""
+    """A `BlobWriter` into a local store."""
 
     def __init__(self, file: BlockFile, temp: Path, final: Path) -> None:
         self._file, self._temp, self._final = file, temp, final
@@ -23,10 +23,10 @@ class LocalWriter:
 
     @classmethod
     def begin(cls, temp: Path, final: Path) -> "LocalWriter":
-        """For threads: it blocks. Raises StoreAway where the key is taken; OSError."""
+        """Create the temporary file. Blocks: call it in a thread. Raises StoreAway if the key is taken; OSError."""
         file = BlockFile(temp, MAX_WRITE)
         try:
-            if not final.exists():  # we hold the key's only temp name: no race
+            if not final.exists():  # no race: this writer has the key's only temporary name
                 return cls(file, temp, final)
         except OSError:
             _discard(file, temp)
@@ -56,11 +56,11 @@ def _publish(file: BlockFile, temp: Path, final: Path) -> None:
     try:
         file.finish()
     except OSError:
-        _discard(file, temp)  # not renamed yet: its room is free again
+        _discard(file, temp)  # not renamed yet: free its disk space
         raise
     temp.rename(final)
     sync_folder(final.parent)
-    sync_folder(temp.parent)  # not every file system moves a name in one step
+    sync_folder(temp.parent)  # on some file systems a rename between folders is not one step
 
 
 def _discard(file: BlockFile, temp: Path) -> None:

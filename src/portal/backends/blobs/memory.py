@@ -1,4 +1,4 @@
-"""`memory:`: blobs in this process, gone when it ends. For tests: it passes the same contract as every other store."""
+"""`memory:`: blobs in this process, lost when it ends. For tests: it passes the same contract as every other store."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -11,12 +11,12 @@ _PIECE = 1 << 20
 
 
 class MemoryStore:
-    """See `BlobStore`."""
+    """A `BlobStore` in memory, for tests."""
 
     scheme = "memory"
     exclusive_create = True
     reaps_unfinished = True
-    id = UUID(int=0)  # always the same: a database that outlives it has lost blobs, and knows which
+    id = UUID(int=0)  # always the same: a database that outlives the process knows which blobs are lost
 
     def __init__(self) -> None:
         self.blobs: dict[str, bytes] = {}
@@ -55,14 +55,14 @@ class MemoryStore:
         return self.id
 
     async def found(self, _store_id: UUID) -> None:
-        """There is one already."""
+        """Raises StoreAway: the store exists already."""
         raise StoreAway
 
     async def check(self) -> None:
-        """Memory is always there."""
+        """No-op: memory is always available."""
 
     async def aclose(self) -> None:
-        """Nothing to let go of."""
+        """No-op: there are no connections."""
 
 
 class _MemoryWriter:

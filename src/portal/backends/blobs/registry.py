@@ -1,4 +1,4 @@
-"""The list of blob stores: a new one is a file beside this and a line here."""
+"""The list of blob stores. A new store is a file in this folder and a line in `SCHEMES`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,12 +25,12 @@ SCHEMES: dict[str, Scheme[BlobStore]] = {
 
 
 def open_blob_stores(urls: Sequence[str], variables: Mapping[str, str]) -> tuple[BlobStore, ...]:
-    """One store per URL, in order: the first writes, each is read. Raises ConfigError."""
+    """One store per URL, in order: the first takes new blobs, all are read. Raises ConfigError."""
     return tuple(_open(url, variables) for url in urls)
 
 
 def _open(url: str, variables: Mapping[str, str]) -> BlobStore:
-    """Raises ConfigError for a scheme that is not known."""
+    """The store of one URL. Raises ConfigError, also for an unknown scheme."""
     scheme, _, rest = url.partition(":")
     if scheme not in SCHEMES:
         raise ConfigError(f"PORTAL_BLOB_URLS: unknown scheme {scheme!r}; known: {', '.join(sorted(SCHEMES))}")

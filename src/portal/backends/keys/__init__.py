@@ -1,1 +1,1 @@
-"""Key providers: who holds the master key (KEK) and wraps data keys under it."""
+"""Key providers: they hold the master keys (KEK), and wrap data keys under them."""

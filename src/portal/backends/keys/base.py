@@ -8,9 +8,10 @@ from portal.core.errors import Unavailable
 
 
 class KeyProviderError(Unavailable):
-    """The provider is away, refused, or answered with what cannot be the key. Never an alarm about files.
+    """The provider is unavailable, refused, or returned something that cannot be the key.
 
-    `missing` is the id of a master key that no provider has, for operators alone.
+    It is never reported as damage to files. `missing` is the id of a master key that no provider has; it is shown to
+    operators only.
     """
 
     code, title = "key_provider_away", "The key provider did not give the key; try again."
@@ -22,30 +23,30 @@ class KeyProviderError(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What a wrapped data key belongs to. Every provider binds it, with its own key id, as associated data."""
+    """The context of a wrapped data key. Every provider authenticates it, with its own key id, as associated data."""
 
     data_key_id: UUID
     scope: str
 
 
 class KeyProvider(Protocol):
-    """One master key, somewhere. Implementations are safe for concurrent use.
+    """One master key, in this process or in a service. Implementations are safe for concurrent use.
 
-    Every verb raises KeyProviderError and nothing else; cancelling a call leaves nothing behind.
+    Every method raises KeyProviderError and nothing else. A cancelled call leaves nothing behind.
     """
 
     @property
     def key_id(self) -> str:
-        """Names the master key, unique among those configured, at most 200 characters, not a secret."""
+        """The id of the master key: unique among those configured, at most 200 characters, not a secret."""
 
     async def wrap(self, data_key: bytes, binding: Binding) -> bytes:
-        """Wrap 32 bytes for `binding`. Two wraps of one key may differ; each unwraps to it."""
+        """Wrap the 32 bytes of a data key for `binding`. Two wraps of one key may differ; each unwraps to that key."""
 
     async def unwrap(self, wrapped: bytes, binding: Binding) -> bytes:
-        """The 32 bytes that `wrap` was given. Raises KeyProviderError for another binding or a changed bit."""
+        """The 32 bytes of the data key. Raises KeyProviderError for another binding or a changed bit."""
 
     async def check(self) -> None:
         """Raises KeyProviderError unless the provider could wrap and unwrap now."""
 
     async def aclose(self) -> None:
-        """Let go of connections. Idempotent."""
+        """Close connections. Idempotent."""

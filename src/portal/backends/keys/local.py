@@ -1,7 +1,7 @@
-"""`env:NAME`: a master key held in this process, from a variable the operator set (`docs/format.md` 1).
+"""`env:NAME`: a master key in this process, from a variable that the operator set (`docs/format.md` 1).
 
-Comes in: the 32 bytes. Leaves: wraps that name their key by `kid`. `memory:` is the same with a key drawn at start:
-whatever is sealed under it is lost when the process ends, so it is for tests.
+Comes in: the 32 bytes. Leaves: wrapped data keys that name their master key by `kid`. `memory:` is the same with a
+random key: everything sealed under it is lost when the process ends, so it is for tests only.
 """
 
 import os
@@ -15,7 +15,7 @@ from portal.crypto import derive, wrap
 
 
 class LocalKeyProvider:
-    """See `KeyProvider`."""
+    """A `KeyProvider` whose master key is in the memory of this process."""
 
     def __init__(self, master_key: Secret) -> None:
         self._master = master_key
@@ -23,7 +23,7 @@ class LocalKeyProvider:
 
     @classmethod
     def from_environment(cls, name: str, environ: Mapping[str, str]) -> Self:
-        """Raises ConfigError, naming the variable and never its value."""
+        """The provider with the key in variable `name`. Raises ConfigError, which names the variable, not its value."""
         key = parse_key(environ.get(name, ""))
         if key is None:
             raise ConfigError(f"{name} must hold {KEY_BYTES} bytes as 64 hex digits or as base64")
@@ -47,10 +47,10 @@ class LocalKeyProvider:
             raise KeyProviderError from None
 
     async def check(self) -> None:
-        """A key in memory is always there."""
+        """No-op: a key in memory is always available."""
 
     async def aclose(self) -> None:
-        """Nothing to let go of."""
+        """No-op: there are no connections."""
 
     def _context(self, binding: Binding) -> bytes:
         return wrap.data_key_context(self._kid, binding.data_key_id, binding.scope)

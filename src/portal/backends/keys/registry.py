@@ -1,4 +1,4 @@
-"""The list of key providers: a new one is a file beside this and a line here."""
+"""The list of key providers. A new provider is a file in this folder and a line in `SCHEMES`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ SCHEMES: dict[str, Scheme[KeyProvider]] = {
 
 
 def open_key_providers(urls: Sequence[str], variables: Mapping[str, str]) -> tuple[KeyProvider, ...]:
-    """One provider per URL, in order: the first wraps, all unwrap. Raises ConfigError."""
+    """One provider per URL, in order: the first wraps new data keys, all unwrap. Raises ConfigError."""
     providers = tuple(_open(url, variables) for url in urls)
     if not providers:
         raise ConfigError("PORTAL_KEY_URLS names no key provider")

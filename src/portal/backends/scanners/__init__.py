@@ -1,1 +1,1 @@
-"""Scanners: who looks at the plaintext as it passes and gives a verdict. "Clean" means scanned whole, nothing less."""
+"""Scanners: they read the plaintext during the upload and return a verdict. "Clean" means: every byte was scanned."""

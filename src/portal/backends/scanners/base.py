@@ -1,8 +1,9 @@
 """The port of scanners. Next: `strongbox` feeds a scan in the pass that seals; `features/files` acts on verdicts.
 
-A scan has three ends. A **verdict** on every byte. **Unscannable**, a verdict too: the scanner works, and this file
-cannot be scanned whole (encrypted, over its limits); another try ends the same. **Away**, `ScannerAway`: the scanner
-did not answer, or not in time; a later try may pass. What away means for an upload is `PORTAL_SCANNER_AWAY`.
+A scan has three ends. A **verdict** on every byte. **Unscannable**, a verdict too: the scanner works, but this file
+cannot be scanned whole (encrypted, over its limits); another try ends the same. **Unavailable**, `ScannerAway`: the
+scanner did not answer, or not in time; a later try may pass. The setting `PORTAL_SCANNER_AWAY` says what an unavailable
+scanner means for an upload.
 """
 
 from collections.abc import Iterable
@@ -13,70 +14,74 @@ from typing import Protocol
 from portal.core.buffer import Buffer
 from portal.core.errors import Unavailable
 
-FEED_SECONDS = 30.0  # a call of `feed` or `abort` that takes longer is ended: the scanner is away
-VERDICT_SECONDS = 300.0  # the same of `finish`: some scanners begin only when they have all of it
+FEED_SECONDS = 30.0  # a call of `feed` or `abort` that takes longer is cancelled: the scanner is unavailable
+VERDICT_SECONDS = 300.0  # the same limit for `finish`: some scanners begin only when they have the whole file
 
 
 class ScannerAway(Unavailable):
-    """The scanner did not answer, or not in time. Nothing becomes clean by a scanner's absence."""
+    """The scanner did not answer, or not in time. A file is never clean because a scanner is unavailable."""
 
-    code, title = "scanner_away", "The scanner is away; try again."
+    code, title = "scanner_away", "The scanner is unavailable; try again."
 
 
 class Outcome(StrEnum):
-    """What a scan found, the worst last."""
+    """The outcome of a scan. The order is from best to worst."""
 
     CLEAN = "clean"  # every byte was scanned
     NOT_SCANNED = "not_scanned"  # no scanner is configured
-    SCANNER_AWAY = "scanner_away"  # said by the strongbox, never by a scanner, which raises ScannerAway
+    SCANNER_AWAY = "scanner_away"  # set by the strongbox only: a scanner raises ScannerAway instead
     UNSCANNABLE = "unscannable"  # encrypted, over a limit: the scanner cannot scan the whole of it
     INFECTED = "infected"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An outcome; `detail` names what was found, at most 200 characters, never file content."""
+    """An outcome. `detail` names the finding, for example a signature: at most 200 characters, never file content."""
 
     outcome: Outcome
     detail: str = ""
 
 
 class Scan(Protocol):
-    """One file being scanned. `finish` or `abort` ends it; `abort` also follows a call that raised or was cancelled."""
+    """The scan of one file. `finish` or `abort` ends it; `abort` also follows a call that raised or was cancelled."""
 
     async def feed(self, chunk: Buffer) -> None:
-        """The next bytes, which are good until this returns. Cancelled after FEED_SECONDS. Raises ScannerAway alone:
-        what the scanner cannot scan is in its verdict.
+        """Scan the next bytes. The chunk's memory is valid only until this returns. Cancelled after FEED_SECONDS.
+
+        Raises ScannerAway and nothing else: for content that the scanner cannot scan, `finish` returns UNSCANNABLE.
         """
 
     async def finish(self) -> Verdict:
-        """The verdict on exactly the bytes fed; UNSCANNABLE where they could not be scanned whole.
+        """The verdict on exactly the bytes fed; UNSCANNABLE if they could not be scanned whole.
 
-        Cancelled after VERDICT_SECONDS. Raises ScannerAway alone.
+        Cancelled after VERDICT_SECONDS. Raises ScannerAway and nothing else.
         """
 
     async def abort(self) -> None:
-        """Forget the scan. Cancelled after FEED_SECONDS. Never raises; idempotent; harmless after `finish`."""
+        """End the scan without a verdict. Cancelled after FEED_SECONDS.
+
+        Never raises; idempotent; does nothing after `finish`.
+        """
 
 
 class Scanner(Protocol):
-    """Something that judges files. Safe for concurrent use."""
+    """A scanner of files. Safe for concurrent use."""
 
     @property
     def warning(self) -> str | None:
-        """What an operator must hear at every start, if anything."""
+        """A warning that is logged at every start; None if there is none."""
 
     def open(self) -> Scan:
-        """Begin a scan. Costs nothing until it is fed."""
+        """Begin a scan. It takes no resources before the first `feed`."""
 
     async def check(self) -> None:
         """Raises ScannerAway unless the scanner could scan now."""
 
     async def aclose(self) -> None:
-        """Let go of connections. Idempotent."""
+        """Close connections. Idempotent."""
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """Several scanners' verdicts as one: the worst outcome stands; without any, nothing was scanned."""
+    """The worst of several scanners' verdicts; NOT_SCANNED if there are none."""
     order = list(Outcome)
     return max(verdicts, key=lambda verdict: order.index(verdict.outcome), default=Verdict(Outcome.NOT_SCANNED))

@@ -1,11 +1,11 @@
-"""`memory:MARKER`: calls a file infected if it holds MARKER, else clean. For tests; it says so at every start."""
+"""`memory:MARKER`: files that contain MARKER are infected, others are clean. For tests; every start logs a warning."""
 
 from portal.backends.scanners.base import Outcome, Verdict
 from portal.core.buffer import Buffer
 
 
 class MemoryScanner:
-    """See `Scanner`. The marker is text, at most 1,000 characters."""
+    """A `Scanner` for tests. The marker is text, at most 1,000 characters."""
 
     warning = "the memory: scanner knows one marker and no malware: it is for tests"
 
@@ -16,10 +16,10 @@ class MemoryScanner:
         return _MemoryScan(self._marker)
 
     async def check(self) -> None:
-        """Memory is always there."""
+        """No-op: this scanner is always available."""
 
     async def aclose(self) -> None:
-        """Nothing to let go of."""
+        """No-op: there are no connections."""
 
 
 class _MemoryScan:

@@ -1,11 +1,11 @@
-"""`none:`: no scanner. Every file is recorded as `not_scanned`, which is never clean, and every start says so."""
+"""`none:`: no scanner. The verdict on every file is `not_scanned`, which is not clean. Every start logs a warning."""
 
 from portal.backends.scanners.base import Outcome, Verdict
 from portal.core.buffer import Buffer
 
 
 class NoScanner:
-    """See `Scanner`."""
+    """A `Scanner` that scans nothing."""
 
     warning = "no scanner is configured (PORTAL_SCANNER_URLS=none:): files are recorded as not_scanned"
 
@@ -13,18 +13,18 @@ class NoScanner:
         return _NoScan()
 
     async def check(self) -> None:
-        """Nothing to ask."""
+        """No-op: there is no scanner to check."""
 
     async def aclose(self) -> None:
-        """Nothing to let go of."""
+        """No-op: there are no connections."""
 
 
 class _NoScan:
     async def feed(self, chunk: Buffer) -> None:
-        """Not looked at."""
+        """Ignore the chunk."""
 
     async def finish(self) -> Verdict:
         return Verdict(Outcome.NOT_SCANNED)
 
     async def abort(self) -> None:
-        """Nothing begun."""
+        """No-op."""

@@ -1,4 +1,4 @@
-"""The list of scanners: a new one is a file beside this and a line here."""
+"""The list of scanners. A new scanner is a file in this folder and a line in `SCHEMES`."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +22,7 @@ SCHEMES: dict[str, Scheme[Scanner]] = {
 
 
 def open_scanners(urls: Sequence[str], variables: Mapping[str, str]) -> tuple[Scanner, ...]:
-    """One scanner per URL; the worst verdict stands. Raises ConfigError."""
+    """One scanner per URL; of their verdicts the worst counts. Raises ConfigError."""
     if not urls:
         raise ConfigError("PORTAL_SCANNER_URLS names no scanner; write none: to say that there is none")
     return tuple(_open(url, variables) for url in urls)
