@@ -68,7 +68,7 @@ def test_who_asks_for_less_gets_less_and_a_refresh_no_more(portal: Served) -> No
             assert problem(client.get(path)) == (403, "insufficient_scope")
 
 
-@pytest.mark.parametrize("scope", ["admin", "files:read everything", "shared:download", "\0"])
+@pytest.mark.parametrize("scope", ["administer", "files:read everything", "shared:download", "\0"])
 def test_a_scope_that_no_sign_in_has_is_refused(portal: Served, scope: str) -> None:
     answer = token(portal, **PASSWORD_GRANT, scope=scope)
     assert (problem(answer), answer.json()["error"]) == ((400, "invalid_token_request"), "invalid_scope")
