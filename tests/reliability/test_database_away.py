@@ -90,7 +90,7 @@ def outage(portal: Served, postgres: OwnPostgres, crowd: Crowd, client: httpx.Cl
         ending, crossing = SlowDownload(one, client, file), SlowDownload(other, client, file)
         postgres.stop()
         crowd.until(lambda: crowd.counted(503) >= refused + REFUSED)
-        assert readiness(portal) == 503
+        assert eventually(lambda: readiness(portal) == 503)
         crossing.read(BIG // 3)
         assert ending.digest() == digest
         assert eventually(lambda: len(ends(journalled(portal), file) - ended) == 1)
@@ -167,7 +167,7 @@ def test_a_database_file_that_is_moved_away_and_back_loses_nothing(make_portal: 
                 refused = crowd.counted(503)
                 file.rename(elsewhere)
                 crowd.until(lambda refused=refused: crowd.counted(503) >= refused + REFUSED)  # type: ignore[misc]
-                assert readiness(portal) == 503
+                assert eventually(lambda: readiness(portal) == 503)
                 assert not file.exists()
                 elsewhere.rename(file)
                 assert eventually(lambda: readiness(portal) == 200)
