@@ -1,1 +1,1 @@
-"""The doors of the files feature: what speaks HTTP."""
+"""The HTTP routes of the files feature: routes, bodies, responses and their OpenAPI text."""

@@ -1,4 +1,4 @@
-"""What the files routes ask for in their signatures."""
+"""The dependencies in the signatures of the files routes: principals, bodies, queries, headers."""
 
 from typing import Annotated
 
@@ -57,6 +57,6 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         pattern=r"^[\x21-\x7e]{1,200}$",
-        description="Send the same key when you send the same file again: it will be there once. Kept for 24 hours.",
+        description="A retry with the same key and the same file stores it only once. Remembered for 24 hours.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""A leaver's inbox, over HTTP: an administrator gives it another owner."""
+"""The route that transfers the inbox of a former user: an administrator gives its files another owner."""
 
 from uuid import UUID
 
@@ -20,13 +20,17 @@ router = APIRouter(tags=["administration"])
 
 @router.post(
     "/users/{user_id:uuid}/transfer",
-    summary="Transfer a leaver's inbox",
-    response_description="How many files went.",
+    summary="Transfer an inbox to another account",
+    response_description="The number of files transferred.",
     responses=documented(*JSON, *READ, errors.Forbidden, FreshSignInRequired, InboxInUse, TransferRefused),
 )
 @rated(RouteClass.CHANGE)
 async def transfer_inbox(
     user_id: UUID, body: TransferBody, principal: GivesAccounts, files: FilesDep, origin: RequestOrigin
 ) -> TransferOut:
-    """Of an account that is disabled, or an auditor's: it cannot reach its inbox. Not to yourself. Grants end."""
+    """Give all files of an inbox to another account. Administrators only; needs a recent sign-in.
+
+    The inbox must belong to a disabled account or to an auditor, since these cannot reach it. The new owner must not be
+    the caller. Grants on the files are revoked.
+    """
     return TransferOut(files=await files.inboxes.transfer(principal, user_id, body.to, origin))

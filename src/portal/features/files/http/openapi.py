@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the files routes beyond their signatures: bodies, headers, and who refuses what."""
+"""The parts of the OpenAPI document that the signatures of the files routes do not show: bodies, headers, errors."""
 
 from typing import Any
 
@@ -62,7 +62,7 @@ FORM_BODY: dict[str, Any] = {
                             "type": "string",
                             "default": "",
                             "pattern": "^([0-9a-fA-F]{64})?$",
-                            "description": "64 hex digits; refused where they do not match.",
+                            "description": "SHA-256 of the file, 64 hex digits. A mismatch is refused.",
                         },
                     },
                 },
@@ -76,7 +76,7 @@ REPR_DIGEST = {
     "in": "header",
     "required": False,
     "schema": {"type": "string", "maxLength": 1000},
-    "description": "`sha-256=:<base64>:` (RFC 9530); refused where it does not match.",
+    "description": "SHA-256 of the file as `sha-256=:<base64>:` (RFC 9530). A mismatch is refused.",
 }
 RAW_BODY: dict[str, Any] = {
     "parameters": [REPR_DIGEST],
@@ -84,8 +84,8 @@ RAW_BODY: dict[str, Any] = {
 }
 TAGGED: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The entry.",
-        "headers": {"ETag": {"required": True, "schema": {"type": "string"}, "description": "For If-Match."}},
+        "description": "The file's metadata.",
+        "headers": {"ETag": {"required": True, "schema": {"type": "string"}, "description": "Send it as If-Match."}},
     }
 }
 _HEADER = {"type": "string", "maxLength": 200}
@@ -94,12 +94,12 @@ RANGE: dict[str, Any] = {
         {"name": "Range", "in": "header", "schema": _HEADER, "description": "`bytes=0-1023`: one range."},
         {"name": "If-Range", "in": "header", "schema": _HEADER},
         {"name": "If-Match", "in": "header", "schema": _HEADER},
-        {"name": "If-None-Match", "in": "header", "schema": _HEADER, "description": "304 for its ETag."},
+        {"name": "If-None-Match", "in": "header", "schema": _HEADER, "description": "304 if it matches."},
     ]
 }
 LOCATED: dict[int | str, dict[str, Any]] = {
     201: {
-        "description": "The new file's entry.",
+        "description": "The new file's metadata.",
         "headers": {name: {"required": True, "schema": {"type": "string"}} for name in ("Location", "ETag")},
     }
 }

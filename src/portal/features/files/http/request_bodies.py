@@ -1,6 +1,7 @@
-"""Files on their way in over HTTP: a raw body, or one part of a form. Both are an `intake.IncomingFile`.
+"""Request bodies of uploads: the file as the raw body, or as one part of a form. Both are a `views.IncomingFile`.
 
-Comes in: a request. Leaves: the file's bytes as they arrive and what the client says of it. Nothing is held.
+Comes in: a request. Leaves: the file's bytes as they arrive, and its metadata as the client states it. The file is
+never buffered as a whole.
 """
 
 import re
@@ -34,13 +35,14 @@ _HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class RawFile:
-    """The body is the file (`curl -T`)."""
+    """An upload whose body is the file itself (`curl -T`)."""
 
     def __init__(
         self, request: Request, query: DetailsQuery, limit: int, case_id: UUID | None, *, below: str = UPLOADS
     ) -> None:
-        """The name is what of the path lies `below`. Raises InvalidInput, TooLarge for an announced length over `limit`
-        bytes.
+        """Check the headers. The file name is the rest of the path after the prefix `below`. `limit` is in bytes.
+
+        Raises InvalidInput, UnsupportedMediaType; TooLarge if the announced length is over `limit`.
         """
         refuse_announced(request, limit)
         if "content-range" in request.headers:
@@ -64,9 +66,10 @@ class RawFile:
 
 
 class MultipartFile:
-    """The file is one part of a form; the fields stand before or after it.
+    """An upload whose file is one part of a multipart/form-data body. Fields may come before or after the file.
 
-    But for the case, which has the keys: it stands in the query, or in a field before the file.
+    The exception is `case_id`: it selects the encryption keys, so it must be in the query, or in a field before the
+    file.
     """
 
     def __init__(self, form: MultipartForm, case_id: UUID | None, content_length: int | None) -> None:
@@ -79,7 +82,7 @@ class MultipartFile:
     async def begin(
         cls, request: Request, limit: int, fields: frozenset[str] = FORM_FIELDS, *, case_id: UUID | None = None
     ) -> Self:
-        """Read up to the file. `case_id` is what the query says.
+        """Read the form up to the first byte of the file. `limit` is in bytes; `case_id` is that of the query.
 
         Raises InvalidInput, ValidationFailed, TooLarge, ClientGone.
         """
@@ -93,7 +96,7 @@ class MultipartFile:
             ignored=_OF_CLIENTS,
         )
         before = await form.open_file()
-        _said(before, None)  # what stands before the file is judged before its first byte
+        _said(before, None)  # fields before the file are validated before its first byte is read
         _require_same_case(before, case_id or _case(before))
         return cls(form, case_id or _case(before), announced_length(request))
 
@@ -107,7 +110,7 @@ class MultipartFile:
 
 
 def _name_in_path(request: Request, below: bytes) -> str:
-    # The router's own parameter would refuse %2F; the gate proved that the raw path is UTF-8.
+    # The router's own parameter would refuse %2F. HeadValidation has checked that the raw path is UTF-8.
     raw: bytes = request.scope["raw_path"]
     if not raw.startswith(below):
         raise InvalidInput("The path before the file name is written without escapes.")
@@ -125,7 +128,10 @@ def _is_form(content_type: str | None) -> bool:
 
 
 def _said(fields: dict[str, str], content_length: bytes | None) -> Details:
-    """`announced` is the digest that the file's own headers have."""
+    """The details that the form's fields state. `content_length` is the digest from the headers of the file's part.
+
+    Raises InvalidInput, ValidationFailed.
+    """
     if fields.get("_charset_", "").lower() not in {"", "utf-8"}:
         raise InvalidInput("The form says in its field _charset_ that it is not UTF-8.")
     digest = _digest(fields)
@@ -135,7 +141,7 @@ def _said(fields: dict[str, str], content_length: bytes | None) -> Details:
 
 
 def _require_same_case(fields: dict[str, str], case_id: UUID | None) -> None:
-    """Raises InvalidInput for a case that is said too late, or differently."""
+    """Raises InvalidInput if the fields name a case after the file has begun, or another case than `case_id`."""
     if (said := _case(fields)) is not None and said != case_id:
         raise InvalidInput("The case belongs into the query (?case_id=…), or into a field case_id before the file.")
 

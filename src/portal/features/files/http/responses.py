@@ -1,6 +1,6 @@
-"""A file's content as an answer, for whoever was let in by whichever door.
+"""Download responses: a file's content for an account, an API token or a link session.
 
-Comes in: a request, a principal, a file's id. Leaves: the download response, or the headers that it would have.
+Comes in: a request, a principal, a file's id. Leaves: the download response, or its headers alone (HEAD).
 """
 
 from uuid import UUID
@@ -28,12 +28,14 @@ async def download_response(
     origin: Origin,
     counted: OnDownloadStarted | None = None,
 ) -> Response:
-    """The whole file, the range that the request asks for, or a 304. Raises what `Deliveries.start` raises."""
+    """The response: 200 with the whole file, 206 with the requested range, or 304. Raises what `Deliveries.start`
+    raises.
+    """
     try:
         delivery = await files.deliveries.start(principal, file_id, origin, range_request(request.headers), counted)
     except NotModified as unchanged:
         return Response(status_code=304, headers={"ETag": unchanged.tag, "Cache-Control": _CACHE})
-    chunks = await prefetch_first(delivery.chunks)  # first: what its row says is told only after it was verified
+    chunks = await prefetch_first(delivery.chunks)  # first: headers come from the row, once it has been verified
     extent = delivery.extent
     headers = _content_headers(delivery.file) | {"Content-Length": str(extent.length)}
     if extent.partial:

@@ -1,4 +1,4 @@
-"""Who else may read one file, over HTTP: grants to accounts, and administrators who break glass."""
+"""Routes for rights to one file: grants to accounts, and break-glass access for administrators."""
 
 from datetime import timedelta
 from typing import Any
@@ -40,14 +40,17 @@ router = APIRouter(tags=["files"])
     "/files/{file_id:uuid}/break-glass",
     status_code=201,
     summary="Break glass to read a case's file",
-    response_description="The right to download it, for a while.",
+    response_description="The time at which the access ends.",
     responses=documented(*JSON, *READ, errors.Forbidden, FreshSignInRequired),
 )
 @rated(RouteClass.CHANGE)
 async def create_break_glass(
     file_id: UUID, body: GlassBody, principal: Administers, files: FilesDep, origin: RequestOrigin
 ) -> BreakGlassCreated:
-    """For fifteen minutes; asks for a fresh sign-in. The reason is on record, and shown to the case's leads."""
+    """Let an administrator download the file for 15 minutes. Needs a recent sign-in.
+
+    The reason is written to the audit log and shown to the leads of the case.
+    """
     require_fresh(principal)
     return BreakGlassCreated(expires_at=await files.break_glass.grant(principal, file_id, body.reason, origin))
 
@@ -55,14 +58,14 @@ async def create_break_glass(
 @router.get(
     "/files/{file_id:uuid}/grants",
     summary="List a file's grants",
-    response_description="Those in force.",
+    response_description="The grants in force.",
     responses=documented(*READ, errors.Forbidden),
 )
 @rated(RouteClass.READ)
 async def list_file_grants(
     file_id: UUID, principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep
 ) -> GrantPage:
-    """For the file's owner, or the leads of its case; administrators and auditors see them too."""
+    """Allowed for the file's owner, the leads of its case, administrators and auditors."""
     grants = await files.grants.list(principal, file_id)
     return GrantPage(items=await account_names.all_named(principal, [GrantOut.of(grant) for grant in grants]))
 
@@ -83,7 +86,10 @@ async def create_grant(
     account_names: AccountNamesDep,
     origin: RequestOrigin,
 ) -> GrantOut:
-    """Entry and content, nothing else, until it ends; given again it lasts anew. By a sign-in alone, no API token."""
+    """Let an account read the file's metadata and content until the grant expires. It may do nothing else.
+
+    A second grant to the same account replaces the first. Needs a session; an API token is refused.
+    """
     lasts = timedelta(hours=body.expires_in_hours)
     require_fresh_for(principal, lasts)
     grant = await files.grants.create(principal, file_id, body.name, lasts, origin)
@@ -94,14 +100,14 @@ async def create_grant(
     "/files/{file_id:uuid}/grants/{user_id:uuid}",
     status_code=204,
     summary="Revoke a grant",
-    response_description="The account may not read the file any more.",
+    response_description="The grant is revoked.",
     responses=documented(*CHANGE),
 )
 @rated(RouteClass.CHANGE)
 async def revoke_grant(
     file_id: UUID, user_id: UUID, principal: ChangesFiles, files: FilesDep, origin: RequestOrigin
 ) -> Response:
-    """At once: a download that is running breaks off within a second. An account may decline its own."""
+    """Takes effect at once: a running download is aborted within a second. An account may also revoke its own grant."""
     await files.grants.revoke(principal, file_id, user_id, origin)
     return Response(status_code=204)
 
@@ -116,7 +122,7 @@ async def revoke_grant(
 async def list_case_grants(
     case_id: UUID, principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, listing: Paged
 ) -> GrantPage:
-    """Who may read which of its files by a grant: for its leads, auditors and administrators."""
+    """The grants on all files of a case. Allowed for its leads, auditors and administrators."""
     page = await files.grants.of_case(principal, case_id, listing.after, listing.query.limit)
     return await _results(principal, account_names, page, listing)
 
@@ -131,7 +137,10 @@ async def list_case_grants(
 async def list_grants(
     principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, listing: GrantListing
 ) -> GrantPage:
-    """Those that it has, or with `given` those that it gave; of another account for administrators and auditors."""
+    """The grants that the account received, or with `given=true` those that it created.
+
+    Administrators and auditors may list the grants of another account.
+    """
     whose = listing.query.user_id or principal.user_id
     page = await files.grants.of_account(
         principal, whose, listing.after, listing.query.limit, given=listing.query.given

@@ -1,4 +1,4 @@
-"""Files over HTTP: upload, list, read, change, delete, download."""
+"""The routes of files: upload, list, read, change, delete, move, download."""
 
 from typing import Annotated
 from uuid import UUID
@@ -82,7 +82,10 @@ async def upload_file(
     origin: RequestOrigin,
     idempotency_key: IdempotencyKey = None,
 ) -> FileOut:
-    """multipart/form-data with one `file`; fields stand before or after it. `case_id` is best in the query."""
+    """Upload one file as multipart/form-data in the part `file`. Other fields may come before or after it.
+
+    Send `case_id` in the query, or in a field before the file.
+    """
     limit = files.intake.limit_for(principal, query.case_id)
     arrival = await MultipartFile.begin(request, limit, case_id=query.case_id)
     view = await files.intake.receive(principal, arrival, origin, idempotency_key=idempotency_key)
@@ -108,7 +111,7 @@ async def upload_raw(
     origin: RequestOrigin,
     idempotency_key: IdempotencyKey = None,
 ) -> FileOut:
-    """The body is the file: `curl -T disk.img …/upload/`. Each call makes a new file, whatever its name."""
+    """The body is the file: `curl -T disk.img …/upload/`. Each call creates a new file, also under an existing name."""
     arrival = RawFile(request, query, files.intake.limit_for(principal, query.case_id), query.case_id)
     view = await files.intake.receive(principal, arrival, origin, idempotency_key=idempotency_key)
     return _created(await account_names.named(principal, FileOut.of(view)))  # type: ignore[return-value]
@@ -117,28 +120,28 @@ async def upload_raw(
 @router.get(
     "/files",
     summary="List files",
-    response_description="One page.",
+    response_description="One page of files.",
     responses=documented(errors.InvalidInput, *READ),
 )
 @rated(RouteClass.READ)
 async def list_files(
     principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, listing: Listing
 ) -> FilePage:
-    """Your inbox and your cases; for an auditor or administrator everybody's. Newest first.
+    """The files of your inbox and of your cases, newest first. Auditors and administrators see all files.
 
-    To ask again for what is new: `order=available&available_from=` the last `available_at` that you have seen.
+    To poll for new files, send `order=available` and `available_from=` with the last `available_at` that you received.
     """
     page = await files.catalog.list(principal, _filters(listing.query), listing.after, listing.query.limit)
     items = await account_names.all_named(principal, [FileOut.of(file) for file in page.items])
     return FilePage(items=items, next_cursor=listing.cursor(page.next_after))
 
 
-@router.get("/files/{file_id:uuid}", summary="Read a file's entry", responses={**TAGGED, **documented(*READ)})
+@router.get("/files/{file_id:uuid}", summary="Read a file's metadata", responses={**TAGGED, **documented(*READ)})
 @rated(RouteClass.READ)
 async def read_file(
     file_id: UUID, principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, response: Response
 ) -> FileOut:
-    """The catalogue entry; its ETag goes into If-Match of a change."""
+    """Name, size, digest, status and so on. Send its ETag as If-Match to change or delete the file."""
     view = await files.catalog.get(principal, file_id)
     response.headers["ETag"] = conditional_requests.version_tag(view.version)
     return await account_names.named(principal, FileOut.of(view))
@@ -146,7 +149,7 @@ async def read_file(
 
 @router.patch(
     "/files/{file_id:uuid}",
-    summary="Change a file's entry",
+    summary="Change a file's metadata",
     responses={**TAGGED, **documented(*JSON, *WRITE)},
 )
 @rated(RouteClass.CHANGE)
@@ -160,7 +163,7 @@ async def update_file(
     origin: RequestOrigin,
     response: Response,
 ) -> FileOut:
-    """Name, kind and description; the bytes never change."""
+    """Change the name, kind or description. The content of a file never changes."""
     name = None if patch.name is None else checked_name(patch.name)
     view = await files.catalog.update(principal, file_id, version, Changes(name, patch.kind, patch.description), origin)
     response.headers["ETag"] = conditional_requests.version_tag(view.version)
@@ -171,14 +174,14 @@ async def update_file(
     "/files/{file_id:uuid}",
     status_code=204,
     summary="Delete a file",
-    response_description="The file is gone.",
+    response_description="The file is deleted.",
     responses=documented(*WRITE),
 )
 @rated(RouteClass.CHANGE)
 async def delete_file(
     file_id: UUID, principal: ChangesFiles, version: IfMatch, files: FilesDep, origin: RequestOrigin
 ) -> Response:
-    """Destroys the file's keys, then its bytes. There is no way back."""
+    """Destroys the file's keys, then its content. This cannot be undone."""
     await files.catalog.delete(principal, file_id, version, origin)
     return Response(status_code=204)
 
@@ -199,7 +202,10 @@ async def move_file(
     origin: RequestOrigin,
     response: Response,
 ) -> FileOut:
-    """For its owner or a lead of its case, who may upload to the target; into an inbox only for its owner."""
+    """Allowed for the file's owner or a lead of its case, if they may also upload to the target.
+
+    Only the owner can move a file into an inbox, and only into their own.
+    """
     view = await files.mover.move(principal, file_id, version, body.case_id, origin)
     response.headers["ETag"] = conditional_requests.version_tag(view.version)
     return await account_names.named(principal, FileOut.of(view))
@@ -217,7 +223,10 @@ async def move_file(
 async def download_file(
     request: Request, file_id: UUID, principal: Downloads, files: FilesDep, origin: RequestOrigin
 ) -> Response:
-    """Whole, or one range of it. Always an attachment; what is damaged breaks off and never ends as a success."""
+    """The whole file, or one range of it, always as an attachment.
+
+    If the file is damaged, the response breaks off before its end.
+    """
     return await download_response(request, files, principal, file_id, origin)
 
 
@@ -235,7 +244,7 @@ async def download_file(
 )
 @rated(RouteClass.DOWNLOAD)
 async def head_file(file_id: UUID, principal: Downloads, files: FilesDep) -> Response:
-    """The headers of the whole download; nothing is decrypted or counted."""
+    """The headers of a download of the whole file. No content is decrypted; no download is counted."""
     return head_response(await files.deliveries.describe(principal, file_id))
 
 

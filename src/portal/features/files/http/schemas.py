@@ -1,4 +1,4 @@
-"""What the files routes say and take, as JSON. Never a key, a path or a salt."""
+"""The JSON bodies and queries of the files routes. They never contain a key, a path of the server or a salt."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -19,7 +19,7 @@ from portal.web.pages import ItemPage, PageQuery, page_example
 
 MAX_DESCRIPTION = 4000
 NAME: JsonDict = {"pattern": NAME_PATTERN, "maxLength": MAX_NAME_BYTES}
-"""What documents say of a name that `names.checked_name` judges."""
+"""The schema of a file name, for the OpenAPI document; `file_names.checked_name` does the check."""
 
 _EXAMPLE: JsonDict = {
     "id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
@@ -43,40 +43,40 @@ _EXAMPLE: JsonDict = {
 
 
 class FileStatus(StrEnum):
-    """What a client can see of a file's life: the states that lists show."""
+    """The status of a file that is listed. A quarantined file cannot be downloaded."""
 
     READY = Status.READY
     QUARANTINED = Status.QUARANTINED
 
 
 class FileOut(BaseModel):
-    """A file's catalogue entry."""
+    """A file's metadata."""
 
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
     NAMED: ClassVar[Mapping[str, str]] = {"owner_name": "owner_id", "uploaded_by_name": "uploaded_by"}
 
     id: UUID
-    name: str = Field(description="As its uploader called it: data, never a path.")
-    size: int = Field(description="Bytes of the plaintext.")
-    sha256: str = Field(description="Of the plaintext, lowercase hex.")
-    declared_content_type: str | None = Field(description="What the uploader claimed; never trusted.")
-    detected_content_type: str | None = Field(description="What the first bytes look like; never trusted.")
+    name: str = Field(description="The file name that the uploader chose: data, never a path.")
+    size: int = Field(description="Size of the content (plaintext) in bytes.")
+    sha256: str = Field(description="SHA-256 of the content (plaintext), in lowercase hex.")
+    declared_content_type: str | None = Field(description="The media type that the uploader claimed; not verified.")
+    detected_content_type: str | None = Field(description="The media type guessed from the first bytes; not verified.")
     kind: Kind
     description: str
     status: FileStatus
     scan_verdict: Outcome
-    owner_id: UUID = Field(description="The account that uploaded it, or that created the link it came by.")
+    owner_id: UUID = Field(description="The account that uploaded it, or that created the upload link.")
     case_id: UUID | None = Field(description="The case it belongs to; null in its owner's inbox.")
-    owner_name: str | None = Field(None, description="The owner's name, for those who may know it.")
+    owner_name: str | None = Field(None, description="The owner's name; null if the caller may not see it.")
     uploaded_by: str | None = Field(description="`user:<id>`, `user:<id>/token:<id>` or `link:<id>`; null if unknown.")
-    uploaded_by_name: str | None = Field(None, description="The uploader's name, where it was an account.")
+    uploaded_by_name: str | None = Field(None, description="The uploader's name, if the uploader is an account.")
     created_at: Moment = Field(description="When the upload began.")
-    available_at: Moment = Field(description="When it ended, or the file was moved to where it is.")
+    available_at: Moment = Field(description="When the upload ended, or the file last moved or changed owner.")
     version: Version
 
     @classmethod
     def of(cls, file: FileView) -> "FileOut":
-        """The entry of a listed file."""
+        """The metadata of a listed file."""
         return cls(
             id=file.id,
             name=file.name,
@@ -98,13 +98,13 @@ class FileOut(BaseModel):
 
 
 class FilePage(ItemPage[FileOut]):
-    """One page of a listing."""
+    """One page of files."""
 
     model_config = page_example(_EXAMPLE)
 
 
 class FileUpdate(BaseModel):
-    """What may be changed. Fields left out stay as they are."""
+    """Changes to a file's metadata. A field that is left out stays as it is."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, json_schema_extra={"example": {"kind": "evidence", "description": "case 2026-117"}}
@@ -116,29 +116,29 @@ class FileUpdate(BaseModel):
 
 
 class FileMoveRequest(BaseModel):
-    """Where a file belongs from now on."""
+    """The target of a move."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, json_schema_extra={"example": {"case_id": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d"}}
     )
 
-    case_id: Annotated[UUID | None, Field(strict=False, description="A case's id; null for its owner's inbox.")]
+    case_id: Annotated[UUID | None, Field(strict=False, description="The target case; null for the owner's inbox.")]
 
 
 class BreakGlassCreate(BaseModel):
-    """Why an administrator must read a file of a case."""
+    """The reason for which an administrator must read a file of a case."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, json_schema_extra={"example": {"reason": "Court order 26/1187 of 21 November."}}
     )
 
     reason: Annotated[str, Readable(10, lines=True)] = Field(
-        max_length=1000, description="The case's leads read it: 10 characters or more, beside blanks."
+        max_length=1000, description="Shown to the case's leads. At least 10 characters that are not blank."
     )
 
 
 class BreakGlassCreated(BaseModel):
-    """A right to read the file, for a while."""
+    """Break-glass access to the file, and the time at which it ends."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"expires_at": "2026-11-21T12:15:00.000000Z"}})
 
@@ -158,7 +158,7 @@ _GRANT: JsonDict = {
 
 
 class GrantCreate(BaseModel):
-    """Whom to let read a file, and for how long."""
+    """The account that may read a file, and for how long."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, json_schema_extra={"example": {"name": "bob", "expires_in_hours": 24}}
@@ -169,7 +169,7 @@ class GrantCreate(BaseModel):
 
 
 class GrantOut(BaseModel):
-    """An account that may read a file for a while."""
+    """A grant: an account may read one file until `expires_at`."""
 
     model_config = ConfigDict(json_schema_extra={"example": _GRANT})
     NAMED: ClassVar[Mapping[str, str]] = {"created_by_name": "created_by"}
@@ -179,7 +179,7 @@ class GrantOut(BaseModel):
     created_by: UUID
     created_by_name: str | None = None
     file_id: UUID
-    case_id: UUID | None = Field(description="The case that the file lies in; null in an inbox.")
+    case_id: UUID | None = Field(description="The case that the file belongs to; null in an inbox.")
     created_at: Moment
     expires_at: Moment
 
@@ -190,13 +190,13 @@ class GrantOut(BaseModel):
 
 
 class GrantPage(ItemPage[GrantOut]):
-    """One page of grants: of one file in the order they were given, of a case or an account newest first."""
+    """One page of grants. Those of a file are oldest first; those of a case or an account newest first."""
 
     model_config = page_example(_GRANT)
 
 
 class TransferCreate(BaseModel):
-    """Who gets the inbox of an account that cannot reach it any more."""
+    """The account that receives the files of an inbox."""
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"example": {"to": "bob"}})
 
@@ -204,22 +204,22 @@ class TransferCreate(BaseModel):
 
 
 class TransferOut(BaseModel):
-    """How much went."""
+    """The result of a transfer."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"files": 12}})
 
-    files: int = Field(description="How many files have another owner now.")
+    files: int = Field(description="How many files were transferred.")
 
 
 class GrantQuery(PageQuery):
-    """Whose grants."""
+    """Selects grants by account."""
 
-    given: bool = Field(default=False, description="Those that the account gave; else those that it has.")
-    user_id: UUID | None = Field(None, description="Another account's, for administrators and auditors.")
+    given: bool = Field(default=False, description="List the grants that the account created, not those it received.")
+    user_id: UUID | None = Field(None, description="Another account; for administrators and auditors only.")
 
 
 class DetailsQuery(BaseModel):
-    """What a raw upload says of its file, wherever it goes."""
+    """The metadata in the query of a raw upload, to a case, an inbox or a link."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -228,35 +228,35 @@ class DetailsQuery(BaseModel):
 
 
 class UploadQuery(DetailsQuery):
-    """What a raw upload says of its file."""
+    """The metadata in the query of a raw upload by an account."""
 
-    case_id: UUID | None = Field(None, description="The case to upload to; your own inbox without.")
+    case_id: UUID | None = Field(None, description="The case to upload to; your own inbox if left out.")
 
 
 class EmptyQuery(BaseModel):
-    """What a form says it says in its fields: a query beside it would be taken for heard."""
+    """No query parameters: a form's metadata is in its fields, and an ignored query would look as if it had worked."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class FormQuery(EmptyQuery):
-    """But for the case, which is known before the first byte: a client's form may have its file first."""
+    """The case of a form upload. It must be known before the file's first byte, and a form may begin with its file."""
 
-    case_id: UUID | None = Field(None, description="The case to upload to; your own inbox without.")
+    case_id: UUID | None = Field(None, description="The case to upload to; your own inbox if left out.")
 
 
 class FileQuery(PageQuery):
-    """How to narrow a listing."""
+    """The filters and the order of a listing."""
 
-    name: Text | None = Field(None, min_length=1, max_length=255, description="A part of the name, in any case.")
-    sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$", description="Hex.")
+    name: Text | None = Field(None, min_length=1, max_length=255, description="A part of the name; case-insensitive.")
+    sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$", description="SHA-256 in hex.")
     kind: Kind | None = None
-    case_id: UUID | None = Field(None, description="Of this case alone.")
+    case_id: UUID | None = Field(None, description="Only files of this case.")
     created_from: GivenMoment | None = Field(None, description="RFC 3339, with a zone; inclusive.")
     created_to: GivenMoment | None = Field(None, description="RFC 3339, with a zone; exclusive.")
     available_from: GivenMoment | None = Field(None, description="RFC 3339, with a zone; inclusive.")
     available_to: GivenMoment | None = Field(None, description="RFC 3339, with a zone; exclusive.")
-    order: Order = Field(Order.NEWEST, description="`available`: as files became available, the first in front.")
+    order: Order = Field(Order.NEWEST, description="`available`: by `available_at`, oldest first.")
 
     @model_validator(mode="after")
     def _in_time(self) -> Self:
