@@ -140,10 +140,19 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     cheap = functools.partial(PasswordHasher, memory_kib=8, passes=1, lanes=1)
     monkeypatch.setattr("portal.features.identity.service.PasswordHasher", cheap)
     monkeypatch.setattr(log, "configure", lambda *_: structlog.configure(processors=[_drop]))
-    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    limits = {kind: resource.getrlimit(kind) for kind in (resource.RLIMIT_CORE, resource.RLIMIT_NOFILE)}
+    really = resource.setrlimit
+
+    def softly(kind: int, wanted: tuple[int, int]) -> None:
+        """A hard limit that is lowered could not be put back: `test_serve` looks at those in a process of its own."""
+        really(kind, (wanted[0], resource.getrlimit(kind)[1]))
+
+    monkeypatch.setattr(resource, "setrlimit", softly)
     umask = os.umask(0o022)
     yield
     os.umask(umask)
+    for kind, limit in limits.items():
+        really(kind, limit)
     structlog.reset_defaults()
 
 
