@@ -57,17 +57,17 @@ class Driven:
 @contextmanager
 def driven(portal: Served, name: str) -> Iterator[Driven]:
     """A driver over `portal`, signed in as `name`. What Python had to say in the end must be nothing."""
-    ours, is_owner = socket.socketpair()
+    ours, theirs = socket.socketpair()
     with (portal.folder / "driver.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-W", "always", str(_PROGRAM)],
             cwd=portal.folder,
             env=portal.environment,
-            stdin=is_owner.fileno(),
+            stdin=theirs.fileno(),
             stdout=log,
             stderr=log,
         )
-    is_owner.close()
+    theirs.close()
     ours.settimeout(_PATIENCE_SECONDS)
     try:
         with ours:

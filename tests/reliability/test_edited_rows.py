@@ -70,8 +70,8 @@ OF_TWO_PARTS = {
 }
 
 
-def other_blob(ours: Path, is_owner: Path) -> None:
-    shutil.copyfile(is_owner, ours)
+def other_blob(ours: Path, theirs: Path) -> None:
+    shutil.copyfile(theirs, ours)
 
 
 def blob_cut(ours: Path, _: Path) -> None:

@@ -65,17 +65,17 @@ def pairs(seen: Iterable[Seen]) -> list[tuple[str, str]]:
 
 def flaw(sequence: Sent, seen: list[Seen], came: bytes) -> str | None:
     """What is wrong with what the portal made of it."""
-    is_owner, heads, sound = read(sequence.data), answers(came), sequence.sound
-    if seen != list(is_owner.seen[: len(seen)]):
-        return f"the portal read {seen}, h11 {is_owner.seen}"
+    theirs, heads, sound = read(sequence.data), answers(came), sequence.sound
+    if seen != list(theirs.seen[: len(seen)]):
+        return f"the portal read {seen}, h11 {theirs.seen}"
     if named(heads) != pairs(seen)[: len(named(heads))]:
         return f"answered were {named(heads)}, read {pairs(seen)}"
-    if sound and (len(seen), len(named(heads))) != (len(is_owner.seen), len(is_owner.seen)):
-        return f"sound, but of {len(is_owner.seen)} requests {len(seen)} were read and {len(named(heads))} answered"
-    if sound and not is_owner.whole:
+    if sound and (len(seen), len(named(heads))) != (len(theirs.seen), len(theirs.seen)):
+        return f"sound, but of {len(theirs.seen)} requests {len(seen)} were read and {len(named(heads))} answered"
+    if sound and not theirs.whole:
         return "the generator made something that h11 does not take"
-    if len(seen) < len(is_owner.seen) and heads and b"connection: close" not in heads[-1][1].lower():
-        return f"{len(seen)} of {len(is_owner.seen)} were read, and the end was not told"
+    if len(seen) < len(theirs.seen) and heads and b"connection: close" not in heads[-1][1].lower():
+        return f"{len(seen)} of {len(theirs.seen)} were read, and the end was not told"
     return None
 
 

@@ -93,14 +93,14 @@ def is_in_order(some: Sequence[Any], every: Sequence[Any]) -> bool:
 
 def flaw(sent: Sent, mark: str, recorder: Recorder, came: bytes) -> str | None:
     """What is wrong with what became of it."""
-    is_owner = read(sent.data, past_refusals=True).seen  # Caddy reads on by itself
+    theirs = read(sent.data, past_refusals=True).seen  # Caddy reads on by itself
     seen = [one for one in recorder.seen if one.target.split("/")[2:3] == [mark]]
-    if not is_in_order(seen, is_owner):
-        return f"the portal read {seen}, h11 {is_owner}"
+    if not is_in_order(seen, theirs):
+        return f"the portal read {seen}, h11 {theirs}"
     told = named(answers(came))
-    if not is_in_order(told, pairs(is_owner)):
-        return f"answered were {told}, read {is_owner}"
-    if sent.sound and is_owner and is_owner[0].target.endswith("/first") and not seen:
+    if not is_in_order(told, pairs(theirs)):
+        return f"answered were {told}, read {theirs}"
+    if sent.sound and theirs and theirs[0].target.endswith("/first") and not seen:
         return "a sound request was not passed on"
     return None
 
