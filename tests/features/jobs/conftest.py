@@ -13,7 +13,7 @@ import pytest
 from portal.core import clock
 from portal.db.unit_of_work import Database
 from portal.features.jobs import execution, queue, repository, runner
-from portal.features.jobs.kinds import Backoff, JobKind
+from portal.features.jobs.kinds import JobKind, RetryDelay
 from portal.features.jobs.running import RunningJob
 from portal.features.jobs.service import Jobs
 from portal.features.jobs.views import Job, JobFilters
@@ -101,7 +101,7 @@ async def plant(database: Database) -> Plant:
 
 
 def kind_of(handler: Callable[[RunningJob], Awaitable[object]], **more: Any) -> JobKind:
-    plain = JobKind("work", handler, backoff=Backoff(timedelta(seconds=10), timedelta(minutes=1)))
+    plain = JobKind("work", handler, retry_delay=RetryDelay(timedelta(seconds=10), timedelta(minutes=1)))
     return replace(plain, **more)
 
 

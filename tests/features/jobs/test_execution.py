@@ -12,7 +12,7 @@ from portal.db import lease
 from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.jobs import execution, queue
-from portal.features.jobs.kinds import Backoff, JobKind
+from portal.features.jobs.kinds import JobKind, RetryDelay
 from portal.features.jobs.running import JobLost, RunningJob
 from portal.features.jobs.views import JobStatus
 
@@ -62,9 +62,9 @@ async def test_a_job_that_fails_comes_again_later_each_time_until_it_has_failed(
 
 @pytest.mark.parametrize("attempts", [1, 2, 5, 10, 1000])
 def test_a_wait_doubles_with_jitter_and_has_an_end(attempts: int) -> None:
-    backoff = Backoff(timedelta(seconds=10), timedelta(hours=1))
+    retry_delay = RetryDelay(timedelta(seconds=10), timedelta(hours=1))
     whole = min(timedelta(seconds=10) * 2 ** min(attempts - 1, 16), timedelta(hours=1))
-    waits = {backoff.delay(attempts) for _ in range(20)}
+    waits = {retry_delay.delay(attempts) for _ in range(20)}
     assert len(waits) > 1
     assert all(whole / 2 <= wait <= whole for wait in waits)
 

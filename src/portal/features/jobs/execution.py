@@ -138,6 +138,6 @@ def _values(kind: JobKind, running: RunningJob, outcome: _Outcome, now: datetime
         case _End.FAILED if kind.every is None and attempts >= kind.max_attempts:
             return ended(kind, now, JobStatus.FAILED) | {"last_error": outcome.error}
         case _:
-            delay = kind.backoff.delay(attempts)
+            delay = kind.retry_delay.delay(attempts)
             wait = delay if kind.every is None else min(delay, kind.every)
             return queued | {"run_after": now + wait, "last_error": outcome.error}

@@ -17,7 +17,7 @@ rows that it changes.
 
 
 @dataclass(frozen=True, slots=True)
-class Backoff:
+class RetryDelay:
     """How long a job that failed waits for its next attempt: twice as long each time, with jitter."""
 
     first: timedelta = timedelta(seconds=10)
@@ -41,7 +41,7 @@ class JobKind:
     time_limit: timedelta = timedelta(minutes=10)
     at_once: int | None = None
     max_attempts: int = 5
-    backoff: Backoff = field(default_factory=Backoff)
+    retry_delay: RetryDelay = field(default_factory=RetryDelay)
     every: timedelta | None = None
 
 
