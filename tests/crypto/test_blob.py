@@ -35,9 +35,9 @@ def seal(plain: bytes) -> bytes:
     return seal_blob(plain, PLACE, KEY, LAYOUT)
 
 
-def opens(blob: bytes, place: BlobContext = PLACE, key: bytes = KEY) -> bool:
+def opens(blob: bytes, context: BlobContext = PLACE, key: bytes = KEY) -> bool:
     try:
-        open_blob(blob, place, key, LAYOUT)
+        open_blob(blob, context, key, LAYOUT)
     except IntegrityError:
         return False
     return True

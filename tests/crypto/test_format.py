@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.core.errors import IntegrityError
-from portal.crypto.format import BOUND_SIZE, HEAD_SIZE, BlobContext, bound_head, check_head, read_place
+from portal.crypto.format import BOUND_SIZE, HEAD_SIZE, BlobContext, bound_head, check_head, read_context
 
 S = 1 << 20
 KEY, SALT = bytes(range(32)), bytes(range(100, 132))
@@ -38,13 +38,13 @@ places = st.builds(
 )
 
 
-def by_hand(place: BlobContext, log2_segment: int = 20) -> bytes:
-    start = b"SFP1" + bytes([1, 1, log2_segment, 0]) + place.file_id.bytes + place.blob_id.bytes
-    return start + place.part.to_bytes(4, "big") + place.key_generation.to_bytes(4, "big") + bytes(48)
+def by_hand(context: BlobContext, log2_segment: int = 20) -> bytes:
+    start = b"SFP1" + bytes([1, 1, log2_segment, 0]) + context.file_id.bytes + context.blob_id.bytes
+    return start + context.part.to_bytes(4, "big") + context.key_generation.to_bytes(4, "big") + bytes(48)
 
 
-def committed(place: BlobContext, key: bytes = KEY, salt: bytes = SALT) -> bytes:
-    bound = by_hand(place)
+def committed(context: BlobContext, key: bytes = KEY, salt: bytes = SALT) -> bytes:
+    bound = by_hand(context)
     secret = hmac.digest(salt, key, hashlib.sha256)
     return bound + hmac.digest(secret, b"SFP1 commit" + bound + b"\x01", hashlib.sha256)
 
@@ -68,63 +68,63 @@ def test_a_head_is_its_fields_in_order() -> None:
     assert bound[48:96] == bytes(48)
 
 
-@given(place=places)
-def test_any_head_is_its_fields_in_order(place: BlobContext) -> None:
-    assert bound_head(place, S) == by_hand(place)
-    assert bound_head(place, 256) == by_hand(place, 8)
+@given(context=places)
+def test_any_head_is_its_fields_in_order(context: BlobContext) -> None:
+    assert bound_head(context, S) == by_hand(context)
+    assert bound_head(context, 256) == by_hand(context, 8)
 
 
-@given(place=places, commitment=st.binary(min_size=32, max_size=32))
-def test_a_head_tells_its_place_whatever_its_commitment(place: BlobContext, commitment: bytes) -> None:
-    assert read_place(by_hand(place) + commitment, S) == place
+@given(context=places, commitment=st.binary(min_size=32, max_size=32))
+def test_a_head_tells_its_place_whatever_its_commitment(context: BlobContext, commitment: bytes) -> None:
+    assert read_context(by_hand(context) + commitment, S) == context
 
 
 @pytest.mark.parametrize("position", FIXED)
 def test_no_other_value_of_a_fixed_byte_is_read(position: int) -> None:
     for value in set(range(256)) - {HEAD[position]}:
         with pytest.raises(IntegrityError):
-            read_place(changed(HEAD, position, value), S)
+            read_context(changed(HEAD, position, value), S)
 
 
 @pytest.mark.parametrize("prefix", BAD_PREFIXES.values(), ids=BAD_PREFIXES)
 def test_no_other_format_is_read(prefix: bytes) -> None:
     with pytest.raises(IntegrityError):
-        read_place(prefix + HEAD[8:], S)
+        read_context(prefix + HEAD[8:], S)
 
 
 def test_a_reader_accepts_its_own_segment_size_alone() -> None:
     small = by_hand(PLACE, 8) + bytes(32)
-    assert read_place(small, 256) == PLACE
+    assert read_context(small, 256) == PLACE
     for segment in (1, 128, 512, S):
         with pytest.raises(IntegrityError):
-            read_place(small, segment)
+            read_context(small, segment)
 
 
 @pytest.mark.parametrize("part", [10_000, 10_001, 1 << 31, (1 << 32) - 1])
 def test_a_part_past_the_last_possible_is_not_read(part: int) -> None:
-    assert read_place(by_hand(BlobContext(PLACE.file_id, PLACE.blob_id, 9_999)) + bytes(32), S).part == 9_999
+    assert read_context(by_hand(BlobContext(PLACE.file_id, PLACE.blob_id, 9_999)) + bytes(32), S).part == 9_999
     with pytest.raises(IntegrityError):
-        read_place(by_hand(BlobContext(PLACE.file_id, PLACE.blob_id, part)) + bytes(32), S)
+        read_context(by_hand(BlobContext(PLACE.file_id, PLACE.blob_id, part)) + bytes(32), S)
 
 
 def test_key_generations_count_from_one() -> None:
     with pytest.raises(IntegrityError):
-        read_place(by_hand(BlobContext(PLACE.file_id, PLACE.blob_id, 0, 0)) + bytes(32), S)
+        read_context(by_hand(BlobContext(PLACE.file_id, PLACE.blob_id, 0, 0)) + bytes(32), S)
 
 
 @pytest.mark.parametrize("length", [0, 1, 8, 48, 95, 96, 97, 127, 129, 168, 256])
 def test_a_head_of_another_length_is_refused(length: int) -> None:
     head = (HEAD + bytes(HEAD_SIZE))[:length]
     with pytest.raises(IntegrityError):
-        read_place(head, S)
+        read_context(head, S)
     with pytest.raises(IntegrityError):
         check_head(head, PLACE, S, KEY, SALT)
 
 
-@given(place=places)
-def test_the_right_head_passes_and_yields_its_commitment(place: BlobContext) -> None:
-    head = committed(place)
-    assert check_head(head, place, S, KEY, SALT) == head[96:]
+@given(context=places)
+def test_the_right_head_passes_and_yields_its_commitment(context: BlobContext) -> None:
+    head = committed(context)
+    assert check_head(head, context, S, KEY, SALT) == head[96:]
 
 
 def test_no_bit_of_a_head_may_change() -> None:

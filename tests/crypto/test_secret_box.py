@@ -22,9 +22,9 @@ def test_two_boxes_of_one_secret_differ() -> None:
 
 
 @pytest.mark.parametrize(("key", "place"), [(OTHER, PLACE), (KEY, ELSEWHERE), (KEY, b"")])
-def test_another_key_or_place_opens_nothing(key: bytes, place: bytes) -> None:
+def test_another_key_or_place_opens_nothing(key: bytes, context: bytes) -> None:
     with pytest.raises(IntegrityError):
-        secret_box.unseal(key, place, secret_box.seal(KEY, PLACE, b"secret"))
+        secret_box.unseal(key, context, secret_box.seal(KEY, PLACE, b"secret"))
 
 
 def test_every_flipped_bit_and_every_cut_is_refused() -> None:

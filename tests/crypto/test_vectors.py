@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from portal.core.errors import IntegrityError
 from portal.crypto import derive, record, wrap
 from portal.crypto.blob import plain_length
-from portal.crypto.format import BlobContext, check_head, read_place
+from portal.crypto.format import BlobContext, check_head, read_context
 from portal.crypto.layout import Layout
 from portal.crypto.record import FileClaim, PartClaim
 
@@ -134,9 +134,9 @@ def test_a_head_is_what_the_format_says(vector: Vector) -> None:
 
 @each("heads")
 def test_a_head_is_read_and_checked(vector: Vector) -> None:
-    given, place, segment = raw(vector, "head"), place_of(vector), 1 << vector["log2_segment"]
-    assert read_place(given, segment) == place
-    assert check_head(given, place, segment, raw(vector, "file_key"), raw(vector, "salt")) == given[96:]
+    given, context, segment = raw(vector, "head"), place_of(vector), 1 << vector["log2_segment"]
+    assert read_context(given, segment) == context
+    assert check_head(given, context, segment, raw(vector, "file_key"), raw(vector, "salt")) == given[96:]
 
 
 # Wraps

@@ -63,10 +63,10 @@ def wrong_lengths(wrapped: bytes) -> list[bytes]:
 
 
 def file_key_opens(
-    wrapped: bytes, data_key: bytes = DATA_KEY, place: BlobContext = PLACE, data_key_id: UUID = DATA_KEY_ID
+    wrapped: bytes, data_key: bytes = DATA_KEY, context: BlobContext = PLACE, data_key_id: UUID = DATA_KEY_ID
 ) -> bool:
     try:
-        return unwrap_file_key(wrapped, data_key, data_key_id, place) == FILE_KEY
+        return unwrap_file_key(wrapped, data_key, data_key_id, context) == FILE_KEY
     except IntegrityError:
         return False
 
@@ -84,13 +84,13 @@ def test_new_keys_are_32_bytes_and_never_the_same() -> None:
     assert {len(key) for key in drawn} == {32}
 
 
-@given(file_key=keys, data_key=keys, data_key_id=st.uuids(), place=places)
+@given(file_key=keys, data_key=keys, data_key_id=st.uuids(), context=places)
 def test_a_wrapped_file_key_opens_where_it_was_made(
-    file_key: bytes, data_key: bytes, data_key_id: UUID, place: BlobContext
+    file_key: bytes, data_key: bytes, data_key_id: UUID, context: BlobContext
 ) -> None:
-    wrapped = wrap_file_key(file_key, data_key, data_key_id, place)
+    wrapped = wrap_file_key(file_key, data_key, data_key_id, context)
     assert len(wrapped) == FILE_KEY_WRAP_SIZE == 93
-    assert unwrap_file_key(wrapped, data_key, data_key_id, place) == file_key
+    assert unwrap_file_key(wrapped, data_key, data_key_id, context) == file_key
 
 
 @given(data_key=keys, master_key=keys, data_key_id=st.uuids(), case=st.uuids())
@@ -159,12 +159,12 @@ def test_a_wrap_of_another_version_is_refused(version: int) -> None:
 
 
 @pytest.mark.parametrize(("place", "data_key_id"), OTHER_COORDINATES.values(), ids=OTHER_COORDINATES)
-def test_a_wrapped_file_key_moved_elsewhere_does_not_open(place: BlobContext, data_key_id: UUID) -> None:
+def test_a_wrapped_file_key_moved_elsewhere_does_not_open(context: BlobContext, data_key_id: UUID) -> None:
     here = wrap_file_key(FILE_KEY, DATA_KEY, DATA_KEY_ID, PLACE)
-    there = wrap_file_key(FILE_KEY, DATA_KEY, data_key_id, place)
+    there = wrap_file_key(FILE_KEY, DATA_KEY, data_key_id, context)
     assert file_key_opens(here)
-    assert file_key_opens(there, place=place, data_key_id=data_key_id)
-    assert not file_key_opens(here, place=place, data_key_id=data_key_id)
+    assert file_key_opens(there, context=context, data_key_id=data_key_id)
+    assert not file_key_opens(here, context=context, data_key_id=data_key_id)
     assert not file_key_opens(there)
 
 

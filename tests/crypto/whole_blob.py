@@ -13,14 +13,14 @@ def recipe(length: int) -> bytes:
     return (_CYCLE * (length // 251 + 1))[:length]
 
 
-def seal_blob(plain: bytes, place: BlobContext, key: bytes, layout: Layout) -> bytes:
-    sealer, cutter = BlobSealer(place, key, layout), SegmentCutter(layout)
+def seal_blob(plain: bytes, context: BlobContext, key: bytes, layout: Layout) -> bytes:
+    sealer, cutter = BlobSealer(context, key, layout), SegmentCutter(layout)
     body = b"".join(sealer.seal(segment, last=False) for segment in cutter.feed(plain))
     return sealer.preamble + body + sealer.seal(cutter.finish(), last=True)
 
 
-def open_blob(blob: bytes, place: BlobContext, key: bytes, layout: Layout) -> bytes:
+def open_blob(blob: bytes, context: BlobContext, key: bytes, layout: Layout) -> bytes:
     plain = plain_length(layout, len(blob))
-    opener = BlobOpener(blob[:PREAMBLE_SIZE], place, key, layout, plain)
+    opener = BlobOpener(blob[:PREAMBLE_SIZE], context, key, layout, plain)
     ranges = (segment_range(layout, index, plain) for index in range(opener.last + 1))
     return b"".join(opener.open(i, blob[start : start + length]) for i, (start, length) in enumerate(ranges))

@@ -119,12 +119,12 @@ class Driver:
 
     async def strand(self, size: str) -> Answer:
         """Leave an upload as a crash between its blob and its last transaction does."""
-        place, arrival, intake = (
+        context, arrival, intake = (
             BlobContext(file_id=new_id(), blob_id=new_id()),
             Arriving(int(size)),
             self._files.intake,
         )
-        upload = UploadAttempt(self._principal, arrival, NOWHERE, place, clock.now())
+        upload = UploadAttempt(self._principal, arrival, NOWHERE, context, clock.now())
         await intake._begin(upload)
         await intake._seal(upload, arrival.chunks())
         return {}

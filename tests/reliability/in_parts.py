@@ -37,7 +37,7 @@ async def _hand_in(portal: Served, owner_id: UUID, parts: tuple[bytes, ...]) -> 
     places += [BlobContext(places[0].file_id, new_id(), number) for number in range(1, len(parts))]
     async with open_portal(settings, variables) as opened:
         await _begin(opened, owner_id, places)
-        sealed = [await _sealed(opened, place, plain) for place, plain in zip(places, parts, strict=True)]
+        sealed = [await _sealed(opened, context, plain) for context, plain in zip(places, parts, strict=True)]
         whole = b"".join(parts)
         digest, data_key = hashlib.sha256(whole), sealed[0].data_key_id
         file = SealedFile(places[0].file_id, NO_CASE, data_key, len(whole), digest.digest(), b"", tuple(sealed))
@@ -51,12 +51,12 @@ async def _begin(opened: Portal, owner_id: UUID, places: list[BlobContext]) -> N
     new["lease_until"] = now + timedelta(minutes=5)
     async with opened.resources.database.write() as connection:
         await repository.add(connection, new)
-        for place in places:
-            await repository.add_blob(connection, place, opened.resources.strongbox.store_id)
+        for context in places:
+            await repository.add_blob(connection, context, opened.resources.strongbox.store_id)
 
 
-async def _sealed(opened: Portal, place: BlobContext, plain: bytes) -> SealedPart:
-    part, _ = await seal_part(opened.resources.strongbox, plain, at=place, scope=NO_CASE)
+async def _sealed(opened: Portal, context: BlobContext, plain: bytes) -> SealedPart:
+    part, _ = await seal_part(opened.resources.strongbox, plain, at=context, scope=NO_CASE)
     return part
 
 

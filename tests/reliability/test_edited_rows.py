@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import httpx
 
 from portal.crypto.blob import BlobSealer
-from portal.crypto.format import HEAD_SIZE, read_place
+from portal.crypto.format import HEAD_SIZE, read_context
 from portal.crypto.layout import PRODUCTION
 from portal.crypto.wrap import new_key
 
@@ -85,7 +85,7 @@ def blob_flipped(ours: Path, _: Path) -> None:
 
 def blob_of_an_earlier_attempt(ours: Path, _: Path) -> None:
     """The same bytes in the same place, under a key that is not the one on record."""
-    place = read_place(ours.read_bytes()[:HEAD_SIZE], PRODUCTION.segment)
+    place = read_context(ours.read_bytes()[:HEAD_SIZE], PRODUCTION.segment)
     sealer = BlobSealer(place, new_key(), PRODUCTION)
     ours.write_bytes(sealer.preamble + sealer.seal(CONTENT, last=True))
 

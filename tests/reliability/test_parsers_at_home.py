@@ -21,7 +21,7 @@ from portal.core.cursor import Cursors
 from portal.core.errors import ConfigError, IntegrityError, InvalidInput, NotSignedIn
 from portal.core.secrets import Secret
 from portal.crypto import blob
-from portal.crypto.format import HEAD_SIZE, BlobContext, bound_head, read_place
+from portal.crypto.format import HEAD_SIZE, BlobContext, bound_head, read_context
 from portal.crypto.layout import MAX_PLAIN, PRODUCTION, Layout
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity.grant_errors import InvalidGrant
@@ -105,7 +105,7 @@ HEAD = bound_head(PLACE, PRODUCTION.segment) + bytes(32)
 )
 def test_a_head_has_one_spelling_for_each_place(head: bytes) -> None:
     with contextlib.suppress(IntegrityError):
-        place = read_place(head, PRODUCTION.segment)
+        place = read_context(head, PRODUCTION.segment)
         assert bound_head(place, PRODUCTION.segment) == head[:96]
 
 

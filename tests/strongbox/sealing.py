@@ -30,7 +30,7 @@ def recipe(length: int, seed: int = 0) -> bytes:
     ]
 
 
-def place(file_id: UUID | None = None, part: int = 0, generation: int = 1) -> BlobContext:
+def context(file_id: UUID | None = None, part: int = 0, generation: int = 1) -> BlobContext:
     return BlobContext(file_id or new_id(), new_id(), part, generation)
 
 
@@ -49,7 +49,7 @@ async def seal(
     inline: bool = False,
 ) -> tuple[SealedPart, Findings]:
     """One blob, committed whatever was found."""
-    async with box.sealing(at or place(), scope, limit=limit, inline=inline) as sealing:
+    async with box.sealing(at or context(), scope, limit=limit, inline=inline) as sealing:
         async for chunk in chunks:
             await sealing.write(chunk)
         findings = await sealing.finish()
@@ -66,7 +66,7 @@ async def seal_file(box: Strongbox, *parts: bytes, scope: str = NO_CASE, generat
     """A file of one blob for each of `parts`, with its record."""
     file_id = new_id()
     sealed = [
-        (await seal_part(box, plain, at=place(file_id, number, generation), scope=scope))[0]
+        (await seal_part(box, plain, at=context(file_id, number, generation), scope=scope))[0]
         for number, plain in enumerate(parts)
     ]
     whole = b"".join(parts)

@@ -289,7 +289,7 @@ def take_their_blob_key_and_commitment(ours: SealedFile, is_owner: SealedFile, b
 
 def take_their_blob_id(ours: SealedFile, is_owner: SealedFile, _: Blobs) -> SealedFile:
     mine = ours.parts[0]
-    return with_part(ours, replace(mine, place=replace(mine.place, blob_id=is_owner.parts[0].place.blob_id)))
+    return with_part(ours, replace(mine, context=replace(mine.context, blob_id=is_owner.parts[0].context.blob_id)))
 
 
 def take_their_part(ours: SealedFile, is_owner: SealedFile, _: Blobs) -> SealedFile:
@@ -310,15 +310,15 @@ def take_everything_but_the_name(ours: SealedFile, is_owner: SealedFile, _: Blob
 
 def name_another_file(ours: SealedFile, is_owner: SealedFile, _: Blobs) -> SealedFile:
     mine = ours.parts[0]
-    return with_part(ours, replace(mine, place=replace(mine.place, file_id=is_owner.file_id)))
+    return with_part(ours, replace(mine, context=replace(mine.context, file_id=is_owner.file_id)))
 
 
 def name_another_part(ours: SealedFile, _: SealedFile, __: Blobs) -> SealedFile:
-    return with_part(ours, replace(ours.parts[0], place=replace(ours.parts[0].place, part=1)))
+    return with_part(ours, replace(ours.parts[0], context=replace(ours.parts[0].context, part=1)))
 
 
 def name_another_generation(ours: SealedFile, _: SealedFile, __: Blobs) -> SealedFile:
-    return with_part(ours, replace(ours.parts[0], place=replace(ours.parts[0].place, key_generation=2)))
+    return with_part(ours, replace(ours.parts[0], context=replace(ours.parts[0].context, key_generation=2)))
 
 
 def name_another_size(ours: SealedFile, _: SealedFile, __: Blobs) -> SealedFile:
@@ -494,7 +494,7 @@ async def test_parts_reordered_repeated_or_dropped_are_refused(memory_box: Stron
 
 async def test_an_abandoned_attempt_at_the_same_part_is_refused(memory_box: Strongbox) -> None:
     file = await seal_file(memory_box, WHOLE, WHOLE)
-    at = replace(file.parts[1].place, blob_id=new_id())
+    at = replace(file.parts[1].context, blob_id=new_id())
     abandoned, _ = await seal_part(memory_box, WHOLE, at=at, scope=file.scope)
     with pytest.raises(IntegrityError):
         await memory_box.open(with_part(file, abandoned, 1))

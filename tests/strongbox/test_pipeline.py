@@ -22,7 +22,7 @@ from portal.keyring.keyring import Keyring
 from portal.stores.stores import Stores
 from portal.strongbox.strongbox import Strongbox
 
-from .sealing import NO_LIMIT, holds_nothing, place, recipe, seal
+from .sealing import NO_LIMIT, context, holds_nothing, recipe, seal
 
 LAYOUT = Layout(1 << 16)  # runs large enough to go to threads
 FIRST = LAYOUT.segment_plain(0) + LAYOUT.segment_plain(1)  # bytes of the first run
@@ -244,7 +244,7 @@ async def test_the_next_run_is_filled_while_one_is_on_the_line_and_no_further(
     box: Strongbox, stages: Stages, held: str
 ) -> None:
     stages.held = held
-    async with box.sealing(place(), "none", limit=NO_LIMIT) as sealing:
+    async with box.sealing(context(), "none", limit=NO_LIMIT) as sealing:
         await sealing.write(WHOLE[: FIRST + 1])
         await sealing.write(WHOLE[FIRST + 1 : FIRST + LATER])
         beyond = asyncio.ensure_future(sealing.write(WHOLE[FIRST + LATER :]))

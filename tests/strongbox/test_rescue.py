@@ -12,10 +12,10 @@ from portal.crypto.layout import PRODUCTION, Layout
 from portal.crypto.stream import SegmentCutter
 from portal.strongbox.rescue import rescue
 
-from .sealing import LAYOUT, THREE_SEGMENTS, flips, place, recipe
+from .sealing import LAYOUT, THREE_SEGMENTS, context, flips, recipe
 
 KEY = bytes(range(32))
-PLACE = place(part=3, generation=2)
+PLACE = context(part=3, generation=2)
 WHOLE = recipe(THREE_SEGMENTS)
 TINY = Layout(64)
 

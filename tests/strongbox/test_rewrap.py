@@ -27,7 +27,7 @@ async def test_every_part_opens_in_the_new_scope_and_no_byte_was_touched(
     assert memory.blobs == sealed
     assert (moved.scope, moved.file_id, moved.size, moved.sha256) == (after, file.file_id, file.size, file.sha256)
     for old, new in zip(file.parts, moved.parts, strict=True):
-        assert (new.place, new.commitment, new.plain_length) == (old.place, old.commitment, old.plain_length)
+        assert (new.context, new.commitment, new.plain_length) == (old.context, old.commitment, old.plain_length)
         assert new.data_key_id == moved.data_key_id
         assert new.wrapped_key != old.wrapped_key
     assert await read(memory_box, file) == b"".join(PARTS)  # until its rows say otherwise

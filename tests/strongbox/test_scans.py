@@ -16,7 +16,7 @@ from portal.strongbox import observers
 from portal.strongbox.model import Findings
 from portal.strongbox.strongbox import Strongbox
 
-from .sealing import NO_LIMIT, holds_nothing, place, recipe
+from .sealing import NO_LIMIT, context, holds_nothing, recipe
 
 INLINE = pytest.mark.parametrize("inline", [False, True], ids=["in a store", "inline"])
 CALLS = ["feed", "finish"]
@@ -64,7 +64,7 @@ async def scanned(
 ) -> Findings:
     """What is found while so much is sealed, which is committed then."""
     async with box.sealing(
-        place(), "none", limit=NO_LIMIT, inline=inline, scanners=scanners, scan_required=scan_required
+        context(), "none", limit=NO_LIMIT, inline=inline, scanners=scanners, scan_required=scan_required
     ) as sealing:
         await sealing.write(content or recipe(447))
         findings = await sealing.finish()
@@ -80,7 +80,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_scan_sees_every_byte_once_and_ends_before_the_commit(memory_box: Strongbox) -> None:
     listener = Listener()
-    async with memory_box.sealing(place(), "none", limit=NO_LIMIT, scanners=[listener]) as sealing:
+    async with memory_box.sealing(context(), "none", limit=NO_LIMIT, scanners=[listener]) as sealing:
         await sealing.write(recipe(300))
         await sealing.write(recipe(147))
         await sealing.finish()
@@ -92,7 +92,7 @@ async def test_a_scan_sees_every_byte_once_and_ends_before_the_commit(memory_box
 async def test_a_sealing_has_the_scanners_it_is_given_and_else_the_portals(memory_box: Strongbox) -> None:
     infected = MemoryScanner("marker")
     assert (await scanned(memory_box, infected, content=b"marker", inline=True)).verdict.outcome is Outcome.INFECTED
-    async with memory_box.sealing(place(), "none", limit=NO_LIMIT) as sealing:
+    async with memory_box.sealing(context(), "none", limit=NO_LIMIT) as sealing:
         await sealing.write(b"marker")
         assert (await sealing.finish()).verdict.outcome is Outcome.NOT_SCANNED
 
@@ -100,7 +100,7 @@ async def test_a_sealing_has_the_scanners_it_is_given_and_else_the_portals(memor
 @INLINE
 async def test_a_scan_of_an_upload_that_breaks_off_is_aborted(memory_box: Strongbox, *, inline: bool) -> None:
     listener = Listener()
-    async with memory_box.sealing(place(), "none", limit=NO_LIMIT, inline=inline, scanners=[listener]) as sealing:
+    async with memory_box.sealing(context(), "none", limit=NO_LIMIT, inline=inline, scanners=[listener]) as sealing:
         await sealing.write(recipe(500))
     assert listener.heard == ["open", "feed 440", "abort"]
 
@@ -108,7 +108,7 @@ async def test_a_scan_of_an_upload_that_breaks_off_is_aborted(memory_box: Strong
 @INLINE
 async def test_a_scan_that_gave_its_verdict_is_not_aborted_too(memory_box: Strongbox, *, inline: bool) -> None:
     listener = Listener()
-    async with memory_box.sealing(place(), "none", limit=NO_LIMIT, inline=inline, scanners=[listener]) as sealing:
+    async with memory_box.sealing(context(), "none", limit=NO_LIMIT, inline=inline, scanners=[listener]) as sealing:
         await sealing.write(recipe(300))
         await sealing.finish()
     assert listener.heard == ["open", "feed 300", "finish"]
@@ -143,7 +143,7 @@ async def test_a_scanner_that_does_not_answer_in_time_is_away(
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_scan_that_does_not_even_abort_holds_nothing_up(memory_box: Strongbox) -> None:
-    async with memory_box.sealing(place(), "none", limit=NO_LIMIT, scanners=[Listener(silent="abort")]) as sealing:
+    async with memory_box.sealing(context(), "none", limit=NO_LIMIT, scanners=[Listener(silent="abort")]) as sealing:
         await sealing.write(recipe(500))
 
 

@@ -31,8 +31,8 @@ from .sealing import (
     LAYOUT,
     NO_LIMIT,
     OTHER_CASE,
+    context,
     holds_nothing,
-    place,
     read,
     recipe,
     seal,
@@ -119,7 +119,7 @@ async def test_an_inline_blob_lies_in_its_part_and_reads_back(box: Strongbox, si
     assert (part.store, len(part.content)) == ("row", part.stored_length)
     assert (findings.size, findings.sha256) == (size, sha256(recipe(size)).digest())
     assert await holds_nothing(box.stores.first)
-    unbound = SealedFile(part.place.file_id, "none", part.data_key_id, size, findings.sha256, b"", (part,))
+    unbound = SealedFile(part.context.file_id, "none", part.data_key_id, size, findings.sha256, b"", (part,))
     assert await read(box, replace(unbound, record=await box.record(unbound))) == recipe(size)
 
 
@@ -129,7 +129,7 @@ async def test_many_seals_at_once_do_not_mix(box: Strongbox) -> None:
 
 
 async def test_a_place_is_sealed_once(box: Strongbox) -> None:
-    at = place()
+    at = context()
     part, _ = await seal_part(box, b"first", at=at)
     with pytest.raises(StoreAway):
         await seal_part(box, b"second", at=at)
@@ -140,7 +140,7 @@ async def test_a_place_is_sealed_once(box: Strongbox) -> None:
 
 
 async def test_findings_are_known_before_anything_is_visible(box: Strongbox) -> None:
-    async with box.sealing(place(), "none", limit=NO_LIMIT) as sealing:
+    async with box.sealing(context(), "none", limit=NO_LIMIT) as sealing:
         await sealing.write(recipe(600))
         await sealing.write(b"end")
         findings = await sealing.finish()
@@ -153,7 +153,7 @@ async def test_findings_are_known_before_anything_is_visible(box: Strongbox) -> 
 
 @INLINE
 async def test_nothing_is_committed_before_its_findings_are_known(box: Strongbox, *, inline: bool) -> None:
-    async with box.sealing(place(), "none", limit=NO_LIMIT, inline=inline) as sealing:
+    async with box.sealing(context(), "none", limit=NO_LIMIT, inline=inline) as sealing:
         await sealing.write(b"half")
         with pytest.raises(RuntimeError):
             await sealing.commit()
@@ -171,13 +171,13 @@ async def failing_source(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
 
 
 async def left_half(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
-    async with box.sealing(place(), "none", limit=NO_LIMIT) as sealing:
+    async with box.sealing(context(), "none", limit=NO_LIMIT) as sealing:
         async for chunk in chunks:
             await sealing.write(chunk)
 
 
 async def left_uncommitted(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
-    async with box.sealing(place(), "none", limit=NO_LIMIT) as sealing:
+    async with box.sealing(context(), "none", limit=NO_LIMIT) as sealing:
         async for chunk in chunks:
             await sealing.write(chunk)
         await sealing.finish()
@@ -185,7 +185,7 @@ async def left_uncommitted(box: Strongbox, chunks: AsyncIterator[bytes]) -> None
 
 async def refused(box: Strongbox, chunks: AsyncIterator[bytes]) -> None:
     async def refuse() -> None:
-        async with box.sealing(place(), "none", limit=NO_LIMIT) as sealing:
+        async with box.sealing(context(), "none", limit=NO_LIMIT) as sealing:
             async for chunk in chunks:
                 await sealing.write(chunk)
             await sealing.finish()
@@ -218,7 +218,7 @@ async def cancelled_while_it_is_decided(box: Strongbox, chunks: AsyncIterator[by
     waiting = asyncio.Event()
 
     async def ponder() -> None:
-        async with box.sealing(place(), "none", limit=NO_LIMIT) as sealing:
+        async with box.sealing(context(), "none", limit=NO_LIMIT) as sealing:
             async for chunk in chunks:
                 await sealing.write(chunk)
             await sealing.finish()

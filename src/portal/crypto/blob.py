@@ -19,8 +19,8 @@ class BlobSealer:
 
     __slots__ = ("_stream", "commitment", "preamble")
 
-    def __init__(self, place: BlobContext, file_key: bytes, layout: Layout) -> None:
-        bound = bound_head(place, layout.segment)
+    def __init__(self, context: BlobContext, file_key: bytes, layout: Layout) -> None:
+        bound = bound_head(context, layout.segment)
         self._stream = StreamSealer(file_key, bound, layout)
         self.commitment = derive.commitment(file_key, self._stream.salt, bound)
         self.preamble = bound + self.commitment + self._stream.header
@@ -45,12 +45,12 @@ class BlobOpener:
 
     __slots__ = ("_stream", "commitment")
 
-    def __init__(self, preamble: bytes, place: BlobContext, file_key: bytes, layout: Layout, plain: int) -> None:
+    def __init__(self, preamble: bytes, context: BlobContext, file_key: bytes, layout: Layout, plain: int) -> None:
         """`plain` is the expected plaintext length in bytes. Raises IntegrityError for any other preamble."""
         if len(preamble) != PREAMBLE_SIZE:
             raise IntegrityError
         head, header = preamble[:HEAD_SIZE], preamble[HEAD_SIZE:]
-        self.commitment = check_head(head, place, layout.segment, file_key, header[1 : 1 + SALT_SIZE])
+        self.commitment = check_head(head, context, layout.segment, file_key, header[1 : 1 + SALT_SIZE])
         self._stream = StreamOpener(header, file_key, head[:BOUND_SIZE], layout, plain)
 
     @property

@@ -40,7 +40,7 @@ class BlobContext:
             raise IntegrityError
 
 
-def bound_head(place: BlobContext, segment: int) -> bytes:
+def bound_head(context: BlobContext, segment: int) -> bytes:
     """head[0:96], the associated data of the stream. `segment` is the segment size in bytes, a power of two."""
     return _BOUND.pack(
         MAGIC,
@@ -48,14 +48,14 @@ def bound_head(place: BlobContext, segment: int) -> bytes:
         SUITE,
         segment.bit_length() - 1,
         0,
-        place.file_id.bytes,
-        place.blob_id.bytes,
-        place.part,
-        place.key_generation,
+        context.file_id.bytes,
+        context.blob_id.bytes,
+        context.part,
+        context.key_generation,
     )
 
 
-def read_place(head: bytes, segment: int) -> BlobContext:
+def read_context(head: bytes, segment: int) -> BlobContext:
     """The `BlobContext` that a head claims, for a reader without database rows (rescue). The claim is not verified:
     the commitment needs the file key.
 
@@ -64,18 +64,18 @@ def read_place(head: bytes, segment: int) -> BlobContext:
     if len(head) != HEAD_SIZE:
         raise IntegrityError
     _, _, _, _, _, file_id, blob_id, part, generation = _BOUND.unpack(head[:BOUND_SIZE])
-    place = BlobContext(UUID(bytes=file_id), UUID(bytes=blob_id), part, generation)
-    if head[:BOUND_SIZE] != bound_head(place, segment):
+    context = BlobContext(UUID(bytes=file_id), UUID(bytes=blob_id), part, generation)
+    if head[:BOUND_SIZE] != bound_head(context, segment):
         raise IntegrityError
-    return place
+    return context
 
 
-def check_head(head: bytes, place: BlobContext, segment: int, file_key: bytes, salt: bytes) -> bytes:
+def check_head(head: bytes, context: BlobContext, segment: int, file_key: bytes, salt: bytes) -> bytes:
     """Verify that `head` is the head of `place` under `file_key`; returns the commitment (32 bytes).
 
     `segment` is the segment size in bytes. The comparison takes constant time. Raises IntegrityError for another head.
     """
-    bound = bound_head(place, segment)
+    bound = bound_head(context, segment)
     commitment = derive.commitment(file_key, salt, bound)
     if not hmac.compare_digest(head, bound + commitment):
         raise IntegrityError

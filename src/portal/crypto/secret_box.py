@@ -14,15 +14,15 @@ from portal.core.errors import IntegrityError
 _NONCE = 12
 
 
-def seal(key: bytes, place: bytes, secret: bytes) -> bytes:
+def seal(key: bytes, context: bytes, secret: bytes) -> bytes:
     """The nonce (12 bytes), the ciphertext and the tag (16 bytes)."""
     nonce = os.urandom(_NONCE)
-    return nonce + AESGCM(key).encrypt(nonce, secret, place)
+    return nonce + AESGCM(key).encrypt(nonce, secret, context)
 
 
-def unseal(key: bytes, place: bytes, sealed: bytes) -> bytes:
+def unseal(key: bytes, context: bytes, sealed: bytes) -> bytes:
     """The secret. Raises IntegrityError unless `sealed` was made for exactly this place under this key."""
     try:
-        return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], place)
+        return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], context)
     except (InvalidTag, ValueError):
         raise IntegrityError from None

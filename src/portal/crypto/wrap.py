@@ -31,7 +31,7 @@ def new_key() -> bytes:
     return os.urandom(KEY_SIZE)
 
 
-def wrap_file_key(file_key: bytes, data_key: bytes, data_key_id: UUID, place: BlobContext) -> bytes:
+def wrap_file_key(file_key: bytes, data_key: bytes, data_key_id: UUID, context: BlobContext) -> bytes:
     """`file_key` (32 bytes), wrapped under `data_key` and bound to `place` and `data_key_id`.
 
     Returns `FILE_KEY_WRAP_SIZE` bytes. Raises RuntimeError for a file key of another length: a bug, never an input.
@@ -40,16 +40,16 @@ def wrap_file_key(file_key: bytes, data_key: bytes, data_key_id: UUID, place: Bl
         raise RuntimeError("a file key of the wrong length")
     salt, nonce = os.urandom(_SALT), os.urandom(_NONCE)
     aead = AESGCM(derive.file_key_wrap(data_key, salt))
-    return _VERSION + salt + nonce + aead.encrypt(nonce, file_key, _file_aad(place, data_key_id))
+    return _VERSION + salt + nonce + aead.encrypt(nonce, file_key, _file_aad(context, data_key_id))
 
 
-def unwrap_file_key(wrapped: bytes, data_key: bytes, data_key_id: UUID, place: BlobContext) -> bytes:
+def unwrap_file_key(wrapped: bytes, data_key: bytes, data_key_id: UUID, context: BlobContext) -> bytes:
     """The file key. Raises IntegrityError unless `wrapped` was made for exactly this place under this data key."""
     if len(wrapped) != FILE_KEY_WRAP_SIZE or wrapped[:1] != _VERSION:
         raise IntegrityError
     salt, nonce, sealed = wrapped[1 : 1 + _SALT], wrapped[1 + _SALT : -_SEALED_KEY], wrapped[-_SEALED_KEY:]
     try:
-        return AESGCM(derive.file_key_wrap(data_key, salt)).decrypt(nonce, sealed, _file_aad(place, data_key_id))
+        return AESGCM(derive.file_key_wrap(data_key, salt)).decrypt(nonce, sealed, _file_aad(context, data_key_id))
     except InvalidTag:
         raise IntegrityError from None
 
@@ -96,13 +96,13 @@ def unwrap_data_key(wrapped: bytes, master_key: bytes, context: bytes) -> bytes:
         raise IntegrityError from None
 
 
-def _file_aad(place: BlobContext, data_key_id: UUID) -> bytes:
+def _file_aad(context: BlobContext, data_key_id: UUID) -> bytes:
     return _FILE_AAD.pack(
         b"SFP1 file-key",
         1,
-        place.file_id.bytes,
-        place.blob_id.bytes,
-        place.part,
-        place.key_generation,
+        context.file_id.bytes,
+        context.blob_id.bytes,
+        context.part,
+        context.key_generation,
         data_key_id.bytes,
     )

@@ -33,7 +33,7 @@ class SealedPart:
     whole sealed blob; otherwise `content` is None.
     """
 
-    place: BlobContext
+    context: BlobContext
     data_key_id: UUID
     wrapped_key: bytes = field(repr=False)
     commitment: bytes
@@ -45,7 +45,7 @@ class SealedPart:
     @property
     def key(self) -> str:
         """The blob's key in the store."""
-        return self.place.blob_id.hex
+        return self.context.blob_id.hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class SealedFile:
     def claim(self) -> FileClaim:
         """The claim that the file record must authenticate."""
         parts = tuple(
-            PartClaim(part.place.blob_id, part.place.key_generation, part.plain_length, part.commitment)
+            PartClaim(part.context.blob_id, part.context.key_generation, part.plain_length, part.commitment)
             for part in self.parts
         )
         return FileClaim(self.file_id, self.data_key_id, self.scope, self.size, self.sha256, parts)

@@ -98,7 +98,7 @@ class _Plan:
             for a file of two segments: PREAMBLE_SIZE, STREAM_HEADER_SIZE, length of segment 0, length of segment 1, 0
         """
         part, preamble = self.part, bytes((yield blob.PREAMBLE_SIZE))
-        opener = blob.BlobOpener(preamble, part.place, file_key, self.layout, part.plain_length)
+        opener = blob.BlobOpener(preamble, part.context, file_key, self.layout, part.plain_length)
         if opener.commitment != part.commitment:
             raise IntegrityError
         if self.last < self._end:

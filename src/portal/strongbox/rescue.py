@@ -12,7 +12,7 @@ from typing import BinaryIO
 from portal.core.atomic_rename import rename_new
 from portal.core.errors import IntegrityError
 from portal.crypto import blob
-from portal.crypto.format import HEAD_SIZE, read_place
+from portal.crypto.format import HEAD_SIZE, read_context
 from portal.crypto.layout import PRODUCTION, Layout
 
 
@@ -42,8 +42,8 @@ def rescue(
 def _segments(sealed: BinaryIO, file_key: bytes, progress: Callable[[int], None], layout: Layout) -> Iterator[bytes]:
     plain = blob.plain_length(layout, os.fstat(sealed.fileno()).st_size)
     preamble = sealed.read(blob.PREAMBLE_SIZE)
-    place = read_place(preamble[:HEAD_SIZE], layout.segment)
-    opener = blob.BlobOpener(preamble, place, file_key, layout, plain)
+    context = read_context(preamble[:HEAD_SIZE], layout.segment)
+    opener = blob.BlobOpener(preamble, context, file_key, layout, plain)
     for index in range(opener.last + 1):
         segment = sealed.read(blob.segment_range(layout, index, plain)[1])
         yield opener.open(index, segment)

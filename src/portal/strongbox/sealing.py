@@ -27,7 +27,7 @@ class Sealing:
 
     def __init__(
         self,
-        place: BlobContext,
+        context: BlobContext,
         data_key: DataKey,
         layout: Layout,
         writer: BlobWriter,
@@ -35,10 +35,10 @@ class Sealing:
         observers: Observers,
         limit: int,
     ) -> None:
-        self._place, self._data_key, self._layout = place, data_key, layout
+        self._context, self._data_key, self._layout = context, data_key, layout
         self._writer, self._store_id, self._observers = writer, store_id, observers
         self._file_key = wrap.new_key()
-        self._sealer = BlobSealer(place, self._file_key, layout)
+        self._sealer = BlobSealer(context, self._file_key, layout)
         self._cutter = SegmentCutter(layout, SEGMENTS_PER_BATCH)
         self._line = SealPipeline(self._sealer, observers, writer)
         self._limit, self._size = limit, 0
@@ -80,9 +80,9 @@ class Sealing:
         self.committed = True
         content = self._writer.content if isinstance(self._writer, InlineWriter) else None
         return SealedPart(
-            place=self._place,
+            context=self._context,
             data_key_id=self._data_key.id,
-            wrapped_key=wrap.wrap_file_key(self._file_key, self._data_key.key, self._data_key.id, self._place),
+            wrapped_key=wrap.wrap_file_key(self._file_key, self._data_key.key, self._data_key.id, self._context),
             commitment=self._sealer.commitment,
             plain_length=self._size,
             stored_length=stored_length(self._layout, self._size),

@@ -37,7 +37,7 @@ class Strongbox:
     @asynccontextmanager
     async def sealing(
         self,
-        place: BlobContext,
+        context: BlobContext,
         scope: str,
         *,
         limit: int,
@@ -58,9 +58,9 @@ class Strongbox:
                 part = await sealing.commit()  # if the findings allow it
         """
         data_key = await self._keyring.active(scope)
-        writer = InlineWriter() if inline else await self.stores.first.create(place.blob_id.hex)
+        writer = InlineWriter() if inline else await self.stores.first.create(context.blob_id.hex)
         observers = Observers(self._scanners if scanners is None else scanners, scan_required=scan_required)
-        sealing = Sealing(place, data_key, self._layout, writer, self.store_id, observers, limit)
+        sealing = Sealing(context, data_key, self._layout, writer, self.store_id, observers, limit)
         try:
             await sealing.begin()
             yield sealing
@@ -100,7 +100,7 @@ class Strongbox:
         new = await self._keyring.active(scope)
         parts = []
         for part in file.parts:
-            wrapped = wrap.wrap_file_key(await self._file_key(file, part), new.key, new.id, part.place)
+            wrapped = wrap.wrap_file_key(await self._file_key(file, part), new.key, new.id, part.context)
             parts.append(replace(part, data_key_id=new.id, wrapped_key=wrapped))
         moved = replace(file, scope=scope, data_key_id=new.id, record=b"", parts=tuple(parts))
         return replace(moved, record=record.make(new.key, moved.claim()))
@@ -134,7 +134,7 @@ class Strongbox:
 
     async def _file_key(self, file: SealedFile, part: SealedPart) -> bytes:
         data_key = await self._keyring.get(part.data_key_id, file.scope)
-        return wrap.unwrap_file_key(part.wrapped_key, data_key.key, data_key.id, part.place)
+        return wrap.unwrap_file_key(part.wrapped_key, data_key.key, data_key.id, part.context)
 
     async def _tink_part(self, file: SealedFile, part: SealedPart) -> TinkPart:
         file_key = await self._file_key(file, part)

@@ -34,7 +34,7 @@ class Session:
     async def resolve(self, *_: object) -> Principal:
         raise NotSignedIn
 
-    async def again(self, _: AsyncConnection, principal: Principal) -> Principal:
+    async def reauthenticate(self, _: AsyncConnection, principal: Principal) -> Principal:
         if self.role is None:
             raise NotSignedIn
         return replace(principal, role=self.role)

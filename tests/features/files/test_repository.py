@@ -238,10 +238,10 @@ async def test_parts_come_in_order_and_without_destroyed_ones(house: House, anal
         for place in [BlobContext(row.file_id, row.id, row.part) for row in await _blobs(connection)]:
             await repository.store_part(connection, SealedPart(place, new_id(), b"w", b"c" * 32, 3, 187, "memory"))
     async with house.database.read() as connection:
-        assert [part.place.part for part in await parts(connection, file_id)] == [0, 1, 2]
+        assert [part.context.part for part in await parts(connection, file_id)] == [0, 1, 2]
     await house.execute("UPDATE blobs SET wrapped_key = NULL WHERE part = 1")
     async with house.database.read() as connection:
-        assert [part.place.part for part in await parts(connection, file_id)] == [0, 2]
+        assert [part.context.part for part in await parts(connection, file_id)] == [0, 2]
 
 
 async def _blobs(connection: Any) -> Any:

@@ -84,12 +84,12 @@ async def test_an_enrolment_counts_for_nothing_until_it_is_confirmed(
     principal = await signed_in(sessions, ada.name)
     made = await owner.enrol_totp(principal, PASSWORD, HERE)
     assert await sign_in(sessions, None) == EVERYTHING
-    again = await owner.enrol_totp(principal, PASSWORD, HERE)
-    assert again.secret != made.secret
+    reauthenticate = await owner.enrol_totp(principal, PASSWORD, HERE)
+    assert reauthenticate.secret != made.secret
     with pytest.raises(InvalidGrant):
         await owner.confirm_totp(principal, PASSWORD, Phone(made.secret, [], hands).code(), HERE)
     assert (await users.get(ada.id)).totp_since is None
-    codes = await owner.confirm_totp(principal, PASSWORD, Phone(again.secret, [], hands).code(), HERE)
+    codes = await owner.confirm_totp(principal, PASSWORD, Phone(reauthenticate.secret, [], hands).code(), HERE)
     assert len(set(codes)) == RECOVERY_CODES == 10
     assert (await users.get(ada.id)).totp_since == hands.now
 

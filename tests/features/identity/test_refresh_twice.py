@@ -52,10 +52,10 @@ async def test_a_lost_answer_is_given_again(
 ) -> None:
     lost = await sessions.refresh(pair.refresh_token, HERE)
     hands.move(seconds=GRACE.total_seconds() - 1)
-    again = await sessions.refresh(pair.refresh_token, HERE)
-    assert (again.access_token, again.refresh_token) == (lost.access_token, lost.refresh_token)
-    assert again.expires_in == lost.expires_in - GRACE.total_seconds() + 1
-    assert await is_good(sessions, again)
+    reauthenticate = await sessions.refresh(pair.refresh_token, HERE)
+    assert (reauthenticate.access_token, reauthenticate.refresh_token) == (lost.access_token, lost.refresh_token)
+    assert reauthenticate.expires_in == lost.expires_in - GRACE.total_seconds() + 1
+    assert await is_good(sessions, reauthenticate)
     first, second = await record(database, *ROTATED)
     assert (first.details, second.details) == (
         {"grant": "refresh_token"},
@@ -123,9 +123,9 @@ async def test_another_key_put_in_front_meanwhile_changes_nothing(
     lost = await sessions.refresh(pair.refresh_token, HERE)
     keys = [Secret(b"n" * 32), *KEYS]
     restarted = Sessions(database, password_auth, AccessTokens(keys), RefreshTokens(keys))
-    again = await restarted.refresh(pair.refresh_token, HERE)
-    assert again.refresh_token == lost.refresh_token
-    assert await is_good(restarted, again)
+    reauthenticate = await restarted.refresh(pair.refresh_token, HERE)
+    assert reauthenticate.refresh_token == lost.refresh_token
+    assert await is_good(restarted, reauthenticate)
 
 
 async def test_the_first_of_a_crowd_may_be_cut_off(pair: TokenPair, sessions: Sessions) -> None:
@@ -155,7 +155,7 @@ async def test_requests_and_transfers_count_as_use(
     for _ in range(8):
         hands.move(minutes=14)
         async with database.read() as connection:
-            await sessions.again(connection, principal)
+            await sessions.reauthenticate(connection, principal)
         await noted(sessions)
     assert (await sessions.refresh(pair.refresh_token, HERE)).refresh_token
 
@@ -174,13 +174,13 @@ async def test_the_time_of_a_session_ends_nothing_that_was_begun_in_it(
     principal = await sessions.resolve(pair.access_token)
     hands.move(hours=13)
     async with database.read() as connection:
-        assert await sessions.again(connection, principal) == principal
+        assert await sessions.reauthenticate(connection, principal) == principal
         with pytest.raises(NotSignedIn):
             await sessions.require_live(connection, principal.credential_id)
     await sessions.sign_out(principal, HERE)
     async with database.read() as connection:
         with pytest.raises(NotSignedIn):
-            await sessions.again(connection, principal)
+            await sessions.reauthenticate(connection, principal)
 
 
 def test_the_grace_is_shorter_than_an_access_token() -> None:

@@ -176,14 +176,14 @@ async def test_a_token_ends_after_fifteen_minutes_and_never_outlasts_its_link(
     with pytest.raises(NotSignedIn):
         await desk.sessions.session(redeemed.token)
     async with desk.house.database.read() as connection:  # what was begun in time goes on
-        assert await desk.sessions.again(connection, session.principal) == session.principal
+        assert await desk.sessions.reauthenticate(connection, session.principal) == session.principal
     hands.passes(hours=23, minutes=40)
     late = await desk.sessions.redeem(made.secret, None, ORIGIN)
     assert late.expires_at == made.link.expires_at
     hands.passes(days=1, minutes=6)
     async with desk.house.database.read() as connection:
         with pytest.raises(NotSignedIn):
-            await desk.sessions.again(connection, session.principal)
+            await desk.sessions.reauthenticate(connection, session.principal)
 
 
 async def test_what_is_no_token_is_refused(desk: Desk) -> None:
@@ -261,7 +261,7 @@ async def test_a_link_dies_with_the_right_that_it_was_made_by(
         await desk.sessions.session(redeemed.token)
     async with house.database.read() as connection:
         with pytest.raises(NotSignedIn):
-            await desk.sessions.again(connection, session.principal)
+            await desk.sessions.reauthenticate(connection, session.principal)
     await refused(desk, made.secret)
 
 

@@ -153,8 +153,8 @@ async def test_an_upload_link_shows_nothing_and_the_client_cannot_say_where(
     assert file.case_id is None
     assert (await desk.shared_access.offer(session, None)).files == []
     assert await refusal(desk.shared_access.require_offered(session, file.id)) is NotFound
-    again = await desk.send(session)
-    assert again.id != file.id
+    reauthenticate = await desk.send(session)
+    assert reauthenticate.id != file.id
     assert (await house.statuses()).count("ready") == 2
 
 
@@ -180,7 +180,7 @@ async def test_bytes_and_kinds_are_counted_and_what_is_too_much_is_not_kept(
 async def used_up(desk: Desk, session: LinkSession) -> LinkSession:
     """The same visit as its link is now."""
     async with desk.house.database.read() as connection:
-        principal = await desk.sessions.again(connection, session.principal)
+        principal = await desk.sessions.reauthenticate(connection, session.principal)
     (link,) = (await desk.links.list(principal, None, 1)).items
     return LinkSession(link, session.session_id, principal)
 

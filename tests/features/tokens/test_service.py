@@ -124,7 +124,7 @@ async def test_it_is_over_at_once_for_new_requests_and_running_ones(
         await tokens.resolve(new.secret, HERE)
     async with database.read() as connection:
         with pytest.raises(NotSignedIn):
-            await tokens.again(connection, caller)
+            await tokens.reauthenticate(connection, caller)
 
 
 async def test_what_runs_by_one_whose_time_is_over_ends_with_everything(
@@ -134,10 +134,10 @@ async def test_what_runs_by_one_whose_time_is_over_ends_with_everything(
     caller = await tokens.resolve(new.secret, HERE)
     hands.passes(days=1)
     async with database.write() as connection:
-        assert (await tokens.again(connection, caller)).credential_id == new.token.id
+        assert (await tokens.reauthenticate(connection, caller)).credential_id == new.token.id
         assert await end_tokens_of(connection, Revoked(ada.user_id, "a test", HERE, everything=True)) == 0
         with pytest.raises(NotSignedIn):
-            await tokens.again(connection, caller)
+            await tokens.reauthenticate(connection, caller)
 
 
 async def test_its_role_is_its_owners_as_of_now(tokens: ApiTokens, ada: Principal, database: Database) -> None:
@@ -146,7 +146,7 @@ async def test_its_role_is_its_owners_as_of_now(tokens: ApiTokens, ada: Principa
     await change_owner(database, ada, role=Role.AUDITOR.value)
     assert (await tokens.resolve(new.secret, HERE)).role is Role.AUDITOR
     async with database.read() as connection:
-        assert (await tokens.again(connection, caller)).role is Role.AUDITOR
+        assert (await tokens.reauthenticate(connection, caller)).role is Role.AUDITOR
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class JobControl:
         _require(by)
         async with self.database.write() as connection:
             if isinstance(by, Principal):
-                _require(by := await self.authenticators.again(connection, by))
+                _require(by := await self.authenticators.reauthenticate(connection, by))
             job = await change(connection, job_id)
             actor = by if isinstance(by, str) else by.actor
             await record.write(connection, Event(kind, actor, str(job_id), origin, {"kind": job.kind}))

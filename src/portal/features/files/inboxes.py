@@ -59,7 +59,7 @@ class Inboxes:
     async def _actor(self, connection: AsyncConnection, by: Principal | str) -> str:
         if isinstance(by, str):
             return by
-        principal = await self._authenticators.again(connection, by)
+        principal = await self._authenticators.reauthenticate(connection, by)
         policy.require(principal, Action.USER_MANAGE)
         return principal.actor
 

@@ -97,7 +97,7 @@ async def add_blob(connection: AsyncConnection, place: BlobContext, store: str) 
 
 async def add_part(connection: AsyncConnection, part: SealedPart) -> None:
     """A part that lies in its row."""
-    await connection.execute(_ADD_BLOB, {**_placed(part.place, IN_ROW), **_known(part), "content": part.content})
+    await connection.execute(_ADD_BLOB, {**_placed(part.context, IN_ROW), **_known(part), "content": part.content})
 
 
 async def find(connection: AsyncConnection, file_id: UUID) -> FileView | None:
@@ -131,7 +131,7 @@ async def parts(connection: AsyncConnection, file: FileView) -> tuple[SealedPart
         raise FileMoved
     return tuple(
         SealedPart(
-            place=BlobContext(row["file_id"], row["id"], row["part"], row["key_generation"]),
+            context=BlobContext(row["file_id"], row["id"], row["part"], row["key_generation"]),
             data_key_id=row["data_key_id"],
             wrapped_key=row["wrapped_key"],
             commitment=row["commitment"],
@@ -149,7 +149,7 @@ async def renew_lease(connection: AsyncConnection, file_id: UUID, until: datetim
 
 
 async def store_part(connection: AsyncConnection, part: SealedPart) -> None:
-    await connection.execute(_STORE_PART, {"blob": part.place.blob_id, **_known(part)})
+    await connection.execute(_STORE_PART, {"blob": part.context.blob_id, **_known(part)})
 
 
 async def finish(connection: AsyncConnection, file_id: UUID, values: dict[str, Any]) -> FileView | None:

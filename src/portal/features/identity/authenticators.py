@@ -22,7 +22,7 @@ class Authenticator(Protocol):
     async def resolve(self, credential: str, origin: Origin) -> Principal:
         """The principal of a valid credential. Raises NotSignedIn, TotpEnrolmentRequired."""
 
-    async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
+    async def reauthenticate(self, connection: AsyncConnection, principal: Principal) -> Principal:
         """The same principal as of now, read in the caller's transaction.
 
         For work that began while the credential was valid: it may have expired since, but must not be revoked.
@@ -46,9 +46,9 @@ class Authenticators:
                 return await credentials.resolve(credential, origin)
         raise NotSignedIn
 
-    async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
+    async def reauthenticate(self, connection: AsyncConnection, principal: Principal) -> Principal:
         """The principal as of now (see `Authenticator.again`). Raises NotSignedIn where the credential was revoked."""
-        return await self._kinds[principal.kind].again(connection, principal)
+        return await self._kinds[principal.kind].reauthenticate(connection, principal)
 
     async def held(self, connection: AsyncConnection, principal: Principal) -> Principal:
         """As `again`, with the account locked until the transaction ends.
@@ -57,4 +57,4 @@ class Authenticators:
         commits first, so that this raises NotSignedIn, or waits and ends the addition too.
         """
         await repository.hold_user(connection, principal.user_id)
-        return await self.again(connection, principal)
+        return await self.reauthenticate(connection, principal)

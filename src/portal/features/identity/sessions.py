@@ -130,7 +130,7 @@ class Sessions:
         async with self._database.read() as connection:
             return await self.require_live(connection, claims.session_id)
 
-    async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
+    async def reauthenticate(self, connection: AsyncConnection, principal: Principal) -> Principal:
         """The session's principal as of now, also after the session expired.
 
         A transfer that began in time may take longer than the session. A revoked session, a disabled user or a new

@@ -59,7 +59,7 @@ async def principal_of(connection: AsyncConnection, live: LiveLink) -> Principal
     return principal
 
 
-async def again(connection: AsyncConnection, link_id: UUID, *, begun: bool = True) -> Principal:
+async def reauthenticate(connection: AsyncConnection, link_id: UUID, *, begun: bool = True) -> Principal:
     """The principal of a link as of now. Raises NotSignedIn where the link or its creator's right has ended.
 
     With `begun`, for a transfer that is running, the link may have expired up to OVERTIME (a day) ago. Otherwise it

@@ -74,7 +74,7 @@ async def counted(
     A whole file takes an interrupted use, else a new one. A range is charged to a use that began before.
     Raises NotSignedIn, LinkUsedUp, NothingToResume.
     """
-    await checks.again(connection, session.link.id, begun=False)
+    await checks.reauthenticate(connection, session.link.id, begun=False)
     if extent == ByteRange(0, file.size or 0):
         begun = await _again(connection, session, file)
         return WholeDownload(database, begun or await _begun(connection, session, file), fresh=begun is None)

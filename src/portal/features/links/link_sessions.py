@@ -82,12 +82,12 @@ class LinkSessions:
         """The principal of a link session's token. Raises NotSignedIn."""
         return (await self.session(credential)).principal
 
-    async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
+    async def reauthenticate(self, connection: AsyncConnection, principal: Principal) -> Principal:
         """The link's principal as of now, also after its token expired.
 
         A transfer that began in time may take longer than the token. Raises NotSignedIn where the link was revoked.
         """
-        return await checks.again(connection, principal.credential_id)
+        return await checks.reauthenticate(connection, principal.credential_id)
 
     async def sweep(self) -> None:
         """Delete expired sessions and links that ended long ago. Give back the uses of uploads whose process died."""

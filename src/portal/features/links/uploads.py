@@ -48,7 +48,7 @@ class UploadSlot:
         Raises NotSignedIn where the link ended meanwhile, LinkUsedUp.
         """
         link = self.session.link
-        await checks.again(connection, link.id)
+        await checks.reauthenticate(connection, link.id)
         if self.use is None:
             raise LinkUsedUp
         size = file.size or 0

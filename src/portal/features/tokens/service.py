@@ -152,7 +152,7 @@ class ApiTokens:
         self._uses.note(live.token.id, live.token.last_used_at)
         return _principal(live)
 
-    async def again(self, connection: AsyncConnection, principal: Principal) -> Principal:
+    async def reauthenticate(self, connection: AsyncConnection, principal: Principal) -> Principal:
         """The token's principal as of now, also after the token expired.
 
         A transfer that began in time may take longer than the token. Raises NotSignedIn where the token was revoked or

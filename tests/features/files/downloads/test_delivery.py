@@ -482,7 +482,7 @@ async def test_a_download_is_not_judged_for_every_segment(
 async def test_a_client_that_leaves_while_its_right_is_judged_costs_no_database_connection(
     house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost, real = list[Any](), house.sessions.again
+    lost, real = list[Any](), house.sessions.reauthenticate
 
     async def cut_off(connection: AsyncConnection, principal: Principal) -> Principal:
         asyncio.get_running_loop().call_soon(download.cancel)  # the statement is on its way by then

@@ -163,7 +163,7 @@ class Deliveries:
             place = self._place(judge.principal, extent, use)
             async with place, aclosing(self._plaintext(sealed, extent)) as plaintext:
                 async for chunk in plaintext:
-                    await judge.again()
+                    await judge.check()
                     handed += len(chunk)  # whatever of it arrives
                     yield chunk
                     sent += len(chunk)
@@ -226,7 +226,7 @@ class _Reauthorizer:
         self.principal, self._file_id = principal, file_id
         self._last, self._away_since = time.monotonic(), 0.0
 
-    async def again(self) -> None:
+    async def check(self) -> None:
         """Raises NotSignedIn, NotFound, Forbidden, Quarantined.
 
         A database that is away ends no download for a minute; then it does: DatabaseAway.
@@ -245,7 +245,7 @@ class _Reauthorizer:
 
     async def _judged(self) -> None:
         async with self._database.read() as connection:
-            principal = await self._authenticators.again(connection, self.principal)
+            principal = await self._authenticators.reauthenticate(connection, self.principal)
             await _deliverable(connection, principal, self._file_id)
 
 

@@ -48,7 +48,7 @@ class UploadAttempt:
     principal: Principal
     arrival: IncomingFile
     origin: Origin
-    place: BlobContext
+    context: BlobContext
     asked_at: datetime
     idempotency_key: str | None = None
     counted: OnUploadCommitted | None = None
@@ -61,7 +61,7 @@ class UploadAttempt:
     def new_row(self) -> dict[str, Any]:
         """What is known of the file before its first byte."""
         return {
-            "id": self.place.file_id,
+            "id": self.context.file_id,
             "owner_id": self.principal.user_id,
             "uploaded_by": self.principal.actor,
             "case_id": self.arrival.case_id,
@@ -101,7 +101,7 @@ class UploadAttempt:
         return self._ended(EventKind.FILE_UPLOAD_FAILED, {"reason": reason})
 
     def _ended(self, kind: EventKind, details: dict[str, Detail]) -> Event:
-        return Event(kind, self.principal.actor, str(self.place.file_id), self.origin, details)
+        return Event(kind, self.principal.actor, str(self.context.file_id), self.origin, details)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class FailedUploads:
         except DatabaseAway:
             spawn(self._resolve(upload, event))
         except (Unavailable, StorageFull) as other:
-            _log.warning("upload_left_to_sweep", file_id=str(upload.place.file_id), error=type(other).__name__)
+            _log.warning("upload_left_to_sweep", file_id=str(upload.context.file_id), error=type(other).__name__)
 
     def later(self, upload: UploadAttempt, error: BaseException) -> None:
         """The same where it is unknown whether a commit took effect: the row decides, and nobody waits for that."""
@@ -61,23 +61,23 @@ class FailedUploads:
             except Exception as other:  # noqa: BLE001  # whatever it is, nobody waits to hear of it
                 left = type(other).__name__
                 break
-        _log.warning("upload_left_to_sweep", file_id=str(upload.place.file_id), error=left)
+        _log.warning("upload_left_to_sweep", file_id=str(upload.context.file_id), error=left)
 
     async def _undo(self, upload: UploadAttempt, event: Event) -> None:
         """Fail what is still pending, on record, and remove its bytes; a file that stands is left alone."""
-        place = upload.place
+        context = upload.context
         async with self._database.write() as connection:
             if await _failed(connection, upload, _ENDS[event.kind]):
                 await record.write(connection, event)
             else:
-                now = await repository.find(connection, place.file_id)
+                now = await repository.find(connection, context.file_id)
                 if now is None or now.listed:
                     return  # transaction 1 did not take effect, or the last one did: the file stands
         if upload.inline:
             return  # its bytes would have come with its row
         # also where a sweep forgot its row before it was there
-        await self._strongbox.destroy(self._strongbox.store_id, place.blob_id.hex)
-        await remove_bytes(self._database, self._strongbox, place.file_id)
+        await self._strongbox.destroy(self._strongbox.store_id, context.blob_id.hex)
+        await remove_bytes(self._database, self._strongbox, context.file_id)
 
 
 async def _failed(connection: AsyncConnection, upload: UploadAttempt, status: Status) -> bool:
@@ -88,4 +88,4 @@ async def _failed(connection: AsyncConnection, upload: UploadAttempt, status: St
     """
     if upload.inline:
         return await repository.add(connection, upload.new_row() | repository.GIVEN_UP | {"status": status.value})
-    return await repository.fail(connection, upload.place.file_id, status)
+    return await repository.fail(connection, upload.context.file_id, status)

@@ -101,8 +101,8 @@ class Intake:
         InFlight, KeyReused, and what `counted` raises; then nothing is kept.
         """
         policy.require(principal, Action.FILE_CREATE)
-        place, inline = BlobContext(file_id=new_id(), blob_id=new_id()), self._is_small(arrival)
-        upload = UploadAttempt(principal, arrival, origin, place, clock.now(), idempotency_key, counted, inline)
+        context, inline = BlobContext(file_id=new_id(), blob_id=new_id()), self._is_small(arrival)
+        upload = UploadAttempt(principal, arrival, origin, context, clock.now(), idempotency_key, counted, inline)
         if inline:
             await self._require_place(principal, arrival.case_id)
             return await self._settled(upload, self._take_inline(upload))
@@ -156,7 +156,7 @@ class Intake:
         earlier = await self._begin(upload)
         if earlier is not None:
             return await _repeat(earlier, upload.arrival)
-        async with leased(self._database, upload.place.file_id) as lost:
+        async with leased(self._database, upload.context.file_id) as lost:
             known = await self._seal(upload, until(lost, upload.arrival.chunks()))
             return await shielded(self._settle(upload, known))
 
@@ -167,7 +167,7 @@ class Intake:
             await require_upload_target(connection, upload.principal, upload.arrival.case_id)
             earlier = await _claim(connection, upload, row)
             if earlier is None:
-                await repository.add_blob(connection, upload.place, self._strongbox.store_id)
+                await repository.add_blob(connection, upload.context, self._strongbox.store_id)
             return earlier
 
     async def _seal(self, upload: UploadAttempt, chunks: AsyncIterator[Buffer]) -> SealedContent:
@@ -182,14 +182,14 @@ class Intake:
             if decision.status is Status.REJECTED:
                 raise rejection(decision, findings)
             part = await sealing.commit()
-        place, scope = part.place, upload.scope
-        file = SealedFile(place.file_id, scope, part.data_key_id, findings.size, findings.sha256, b"", (part,))
+        context, scope = part.context, upload.scope
+        file = SealedFile(context.file_id, scope, part.data_key_id, findings.size, findings.sha256, b"", (part,))
         return SealedContent(replace(file, record=await self._strongbox.record(file)), findings, details, decision)
 
     def _sealing(self, upload: UploadAttempt) -> AbstractAsyncContextManager[Sealing]:
         limit = self.limit_for(upload.principal, upload.arrival.case_id)
         return self._strongbox.sealing(
-            upload.place,
+            upload.context,
             upload.scope,
             limit=min(limit, self._row_bytes) if upload.inline else limit,
             inline=upload.inline,
@@ -203,14 +203,14 @@ class Intake:
             for part in known.sealed.parts:
                 await repository.store_part(connection, part)
             row = known.row(upload.arrival) | {"available_at": await availability.stamp(connection)}
-            view = await repository.finish(connection, upload.place.file_id, row)
+            view = await repository.finish(connection, upload.context.file_id, row)
             if view is None:
                 raise UploadLost
             return await _put_on_record(connection, upload, view)
 
     async def _judge_again(self, connection: AsyncConnection, upload: UploadAttempt) -> None:
         """What the client was allowed before its bytes came, as of now. Raises NotSignedIn, Forbidden, NotFound."""
-        still = await self._authenticators.again(connection, upload.principal)
+        still = await self._authenticators.reauthenticate(connection, upload.principal)
         policy.require(still, Action.FILE_CREATE)
         await require_upload_target(connection, still, upload.arrival.case_id)
 
