@@ -21,7 +21,7 @@ def test_two_boxes_of_one_secret_differ() -> None:
     assert b"secret" not in secret_box.seal(KEY, PLACE, b"secret")
 
 
-@pytest.mark.parametrize(("key", "place"), [(OTHER, PLACE), (KEY, ELSEWHERE), (KEY, b"")])
+@pytest.mark.parametrize(("key", "context"), [(OTHER, PLACE), (KEY, ELSEWHERE), (KEY, b"")])
 def test_another_key_or_place_opens_nothing(key: bytes, context: bytes) -> None:
     with pytest.raises(IntegrityError):
         secret_box.unseal(key, context, secret_box.seal(KEY, PLACE, b"secret"))

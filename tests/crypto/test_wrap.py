@@ -158,7 +158,7 @@ def test_a_wrap_of_another_version_is_refused(version: int) -> None:
         wrapped_under(wrapped)
 
 
-@pytest.mark.parametrize(("place", "data_key_id"), OTHER_COORDINATES.values(), ids=OTHER_COORDINATES)
+@pytest.mark.parametrize(("context", "data_key_id"), OTHER_COORDINATES.values(), ids=OTHER_COORDINATES)
 def test_a_wrapped_file_key_moved_elsewhere_does_not_open(context: BlobContext, data_key_id: UUID) -> None:
     here = wrap_file_key(FILE_KEY, DATA_KEY, DATA_KEY_ID, PLACE)
     there = wrap_file_key(FILE_KEY, DATA_KEY, data_key_id, context)

@@ -39,7 +39,7 @@ class BlobSealer:
 
 
 class BlobOpener:
-    """Opens the segments of one blob, in any order. The constructor verifies the preamble against `place` and
+    """Opens the segments of one blob, in any order. The constructor verifies the preamble against `context` and
     `file_key`.
     """
 

@@ -71,7 +71,7 @@ def read_context(head: bytes, segment: int) -> BlobContext:
 
 
 def check_head(head: bytes, context: BlobContext, segment: int, file_key: bytes, salt: bytes) -> bytes:
-    """Verify that `head` is the head of `place` under `file_key`; returns the commitment (32 bytes).
+    """Verify that `head` is the head of `context` under `file_key`; returns the commitment (32 bytes).
 
     `segment` is the segment size in bytes. The comparison takes constant time. Raises IntegrityError for another head.
     """

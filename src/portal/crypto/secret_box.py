@@ -1,6 +1,6 @@
 """Encryption of a small secret that is stored in a database row (AES-256-GCM with a random nonce).
 
-`place` names the row and is the associated data: a ciphertext copied into another row does not open. The key is one
+`context` names the row and is the associated data: a ciphertext copied into another row does not open. The key is one
 derived for this purpose alone. Next: `features/identity`.
 """
 

@@ -32,7 +32,7 @@ def new_key() -> bytes:
 
 
 def wrap_file_key(file_key: bytes, data_key: bytes, data_key_id: UUID, context: BlobContext) -> bytes:
-    """`file_key` (32 bytes), wrapped under `data_key` and bound to `place` and `data_key_id`.
+    """`file_key` (32 bytes), wrapped under `data_key` and bound to `context` and `data_key_id`.
 
     Returns `FILE_KEY_WRAP_SIZE` bytes. Raises RuntimeError for a file key of another length: a bug, never an input.
     """
