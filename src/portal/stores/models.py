@@ -7,7 +7,7 @@ from sqlmodel import Field, SQLModel
 
 
 class StoreRow(SQLModel, table=True):
-    """A blob store. `id` is stored in the store itself too. The address, which may hold a secret, is only in settings."""
+    """A blob store. `id` is in the store itself too. The address may hold a secret, so only the settings have it."""
 
     __tablename__ = "stores"
 
