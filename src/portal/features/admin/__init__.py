@@ -1,1 +1,1 @@
-"""What operators see to: so far the keys. Next: `cli`."""
+"""Administration: keys and jobs. Next: `cli`, and the routes for administrators."""

@@ -1,6 +1,6 @@
-"""Jobs for administrators and the command line: list, read; cancel and retry, on record.
+"""Jobs for administrators and the command line: list and read; cancel and retry, written to the audit log.
 
-Comes in: a principal, or the command line's name. Leaves: `Job`s, and an audit row for each change. Next: `jobs`.
+Comes in: a principal, or the actor of the command line. Leaves: `Job`s, and an audit row for each change. Next: `jobs`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -27,14 +27,14 @@ _Change = Callable[[AsyncConnection, UUID], Awaitable[Job]]
 
 @dataclass(frozen=True, slots=True)
 class JobControl:
-    """For administrators and the command line."""
+    """The service for administrators and the command line."""
 
     database: Database
     jobs: Jobs
     authenticators: Authenticators
 
     async def page(self, by: Actor, filters: JobFilters, after: After | None, limit: int) -> Page[Job]:
-        """Newest first. Raises Forbidden."""
+        """One page of jobs, newest first. Raises Forbidden."""
         _require(by)
         return await self.jobs.page(filters, after, limit)
 
@@ -63,7 +63,7 @@ class JobControl:
 
 
 def build(resources: Resources, jobs: Jobs, authenticators: Authenticators) -> JobControl:
-    """The service over one set of resources."""
+    """Build the service on one set of resources."""
     return JobControl(resources.database, jobs, authenticators)
 
 

@@ -1,7 +1,7 @@
-"""Moving to new keys: how much lies under each, and bringing everything under the newest.
+"""Key rotation: the use of each key, and rewrapping of everything under the newest keys.
 
-Comes in: a command of the operator's. Leaves: counts, and one audit row for each data key that was wrapped anew.
-Cut off anywhere, it goes on where it stopped: what is done is no longer wrapped by another key. Next: `keyring`,
+Comes in: a command of the operator. Leaves: counts, and one audit row for each rewrapped data key. An interrupted
+rotation continues where it stopped, because a rewrapped data key is no longer found under an old key. Next: `keyring`,
 `identity`.
 """
 
@@ -23,7 +23,10 @@ _PAGE = 100
 
 @dataclass(frozen=True, slots=True)
 class MasterKeyUse:
-    """`key_id` is no secret. Without `configured` nothing under that key opens."""
+    """The use of one master key. `key_id` is not a secret. `wraps`: it wraps new data keys.
+
+    Unless it is `configured`, no file under its data keys can be opened.
+    """
 
     key_id: str
     configured: bool
@@ -40,7 +43,7 @@ class Keys:
     factors: Factors
 
     async def uses(self) -> list[MasterKeyUse]:
-        """Every master key that is configured or wraps a data key; the one that wraps new ones comes first."""
+        """Every master key that is configured or wraps a data key. The one that wraps new data keys comes first."""
         async with self.database.read() as connection:
             counted = await repository.count_by_provider(connection)
         configured = self.keyring.provider_key_ids
@@ -48,15 +51,16 @@ class Keys:
         return [MasterKeyUse(name, name in configured, name == names[0], counted.get(name, 0)) for name in names]
 
     async def under_old_secret_keys(self) -> int:
-        """Authenticators whose secrets the newest SECRET_KEY did not seal."""
+        """The number of authenticators whose secret is not sealed under the newest SECRET_KEY."""
         async with self.database.read() as connection:
             return await self.factors.count_outdated(connection)
 
     async def rewrap(self, actor: str) -> AsyncGenerator[bool, None]:
-        """Bring each data key under the first master key: True for each that was, False for one whose master key is
-        not configured. A data key that was still in use seals no more: new files get a new one.
+        """Rewrap each data key under the first master key. Yields True for each that was rewrapped, and False for each
+        whose master key is not configured.
 
-        Raises KeyProviderError, DatabaseAway.
+        A rewrapped data key is retired: it seals no new files, which get a new data key. Raises KeyProviderError,
+        DatabaseAway.
         """
         first, after = self.keyring.provider_key_ids[0], None
         while page := await self._page(first, after):
@@ -65,7 +69,10 @@ class Keys:
             after = page[-1].id
 
     async def reseal(self) -> int:
-        """Bring authenticators' secrets under the newest SECRET_KEY; how many were. What opens by no key stays."""
+        """Seal authenticators' secrets under the newest SECRET_KEY. Returns their number.
+
+        A secret that no configured key opens stays as it is.
+        """
         resealed, after = 0, None
         while True:
             async with self.database.write() as connection:
@@ -82,12 +89,12 @@ class Keys:
         rewrapped = await self.keyring.rewrap(row)
         details = {"scope": row.scope, "key_before": row.provider_key_id, "key_after": rewrapped.provider_key_id}
         async with self.database.write() as connection:
-            if await repository.replace_wrap(connection, row, rewrapped):  # else another was faster
+            if await repository.replace_wrap(connection, row, rewrapped):  # else another process was faster
                 event = Event(EventKind.DATA_KEY_REWRAPPED, actor, str(row.id), details=dict(details))
                 await record.write(connection, event)
         return True
 
 
 def build(resources: Resources) -> Keys:
-    """The service over one set of resources."""
+    """Build the service on one set of resources."""
     return Keys(resources.database, resources.keyring, Factors(resources.secret_keys))

@@ -1,1 +1,1 @@
-"""The audit record: append-only, written in the caller's transaction, so that what is not on record did not happen."""
+"""The audit log: append-only. An event is written in the transaction of its change: no change commits without it."""

@@ -1,6 +1,6 @@
-"""The words of the record: every event the portal writes, and the event itself.
+"""The events of the audit log: every kind that the portal writes, and the event itself.
 
-`docs/audit.md` has a heading for each, or the build fails.
+`docs/audit.md` has a heading for each kind, or the build fails.
 """
 
 import json
@@ -17,7 +17,7 @@ Detail = str | int | bool | None
 
 
 class EventKind(StrEnum):
-    """What can be on record."""
+    """Every kind of event. The value is written to the audit log, so it never changes."""
 
     SIGN_IN = "auth.sign_in"
     SIGN_IN_FAILED = "auth.sign_in_failed"
@@ -72,7 +72,7 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened. `details` holds ids, codes and names; never content, keys, tokens or passwords."""
+    """One event. `details` has ids, codes and names; never content, keys, tokens or passwords."""
 
     kind: EventKind
     actor: str
@@ -83,7 +83,7 @@ class Event:
     at: datetime = field(default_factory=clock.now)
 
     def canonical(self) -> str:
-        """One line of ASCII JSON, keys sorted, no spaces: the same event always gives the same bytes."""
+        """One line of ASCII JSON, keys sorted, no spaces: the same event always returns the same bytes."""
         body = {
             "actor": self.actor,
             "address": self.origin.address,
@@ -98,7 +98,7 @@ class Event:
 
     @classmethod
     def from_canonical(cls, text: str) -> "Event":
-        """The inverse of `canonical`. Raises ValueError, KeyError or TypeError for anything else."""
+        """The inverse of `canonical`. Raises ValueError, KeyError or TypeError for any other text."""
         try:
             body = json.loads(text)
             return cls(

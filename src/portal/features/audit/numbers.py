@@ -1,11 +1,13 @@
-"""Numbers of audit rows: the order of the log that can be verified, given when rows are sealed.
+"""Numbers of audit rows: the verifiable order of the audit log, assigned when rows are sealed.
 
-Comes in: audit rows that are committed. Leaves: their numbers, 1, 2, 3, … without a gap, which never change. `seq`
-cannot be that order: on Postgres it is drawn before the commit, so that a smaller one may appear after a larger one was
-sealed, and a transaction that rolls back leaves a gap. A row that appears late is numbered late; none is missed.
+Comes in: committed audit rows. Leaves: their numbers, 1, 2, 3, … without a gap, which never change. `seq` cannot be
+that order. On Postgres a `seq` is drawn before the commit, so a smaller `seq` may appear after a larger one was sealed;
+and a transaction that rolls back leaves a gap. A row that appears late gets a later number; no row is missed.
 
-A row is settled when it was numbered at a time when no smaller `seq` could appear any more: there the next sealer
-begins, and need not look through the whole log.
+    seq 7 and 8 are drawn; 8 commits and gets number 7; then 7 commits and gets number 8
+
+A row is settled if, when it was numbered, no smaller `seq` could appear any more. The next sealer begins after the last
+settled row, and need not read the whole log.
 """
 
 from typing import Any
@@ -52,9 +54,9 @@ _NUMBER: Any = insert(_numbers).from_select(
 
 
 async def seal_numbers(connection: AsyncConnection, *, most: int = 10_000) -> range:
-    """Number the committed rows that have none, at most so many, in the order of `seq`. The numbers that were given.
+    """Number the committed rows without a number, at most `most`, in the order of `seq`. Returns the new numbers.
 
-    Of two sealers one waits until the other's transaction ends.
+    Of two sealers, one waits until the other's transaction ends.
     """
     await hold_alone(connection, "audit numbers")
     values = {
@@ -68,9 +70,10 @@ async def seal_numbers(connection: AsyncConnection, *, most: int = 10_000) -> ra
 
 
 async def _horizon(connection: AsyncConnection) -> int:
-    """No row with so small a `seq` can appear any more: what the next statement does not see will never be there.
+    """The horizon: the greatest `seq` up to which no new row can appear. The next statement sees all rows up to it.
 
-    0 where that is not known. Within the statement, the time of its snapshot is before that of its look at the locks.
+    0 if it is unknown: another transaction may still commit a drawn `seq`. The statement takes its snapshot before it
+    reads the locks. A transaction that ends between the two has committed before the next statement, which sees it.
     """
-    quiet = connection.dialect.name != "postgresql"  # SQLite's one writer is this one
+    quiet = connection.dialect.name != "postgresql"  # SQLite has one writer at a time: this transaction
     return int(await connection.scalar(_NEWEST if quiet else _NEWEST_IF_QUIET) or 0)

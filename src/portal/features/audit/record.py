@@ -1,7 +1,8 @@
-"""Writing the record: `write` in the caller's transaction, `Recorder` for an outcome that comes after the last byte.
+"""Writing of the audit log: `write` in the caller's transaction, `Recorder` for outcomes known only after their change.
 
-Comes in: events. Leaves: rows; or, while the database is away, fsynced lines in a journal that `replay` makes rows of.
-Where the journal is on a disk that is full too, an outcome is held in memory for the next `replay`.
+Comes in: events. Leaves: rows. While the database is unavailable, outcomes are fsynced lines in a journal, and `replay`
+turns them into rows. If the journal cannot be written either (disk full), an outcome stays in memory until the next
+`replay`.
 """
 
 import asyncio
@@ -29,9 +30,9 @@ _log = log.get(__name__)
 
 
 async def write(connection: AsyncConnection, event: Event) -> None:
-    """Put `event` on record in the caller's transaction, and in the outbox of each sink that wants it.
+    """Write `event` to the audit log in the caller's transaction, and to the outbox of each sink that wants it.
 
-    An event that is there already is not written twice, nor delivered twice.
+    Idempotent: an event whose id is in the log already is neither written nor delivered again.
     """
     values = {
         "id": event.id,
@@ -49,24 +50,25 @@ Settle = Callable[[AsyncConnection], Awaitable[None]]
 
 
 class Recorder:
-    """Puts outcomes on record that can no longer stop what they speak of."""
+    """Writes outcomes to the audit log after the fact: for example, how a download ended. Safe for concurrent use."""
 
     def __init__(self, database: Database, journal: Path) -> None:
         self._database = database
         self._journal = journal
-        self._held: dict[UUID, Event] = {}  # what neither the database nor the journal took yet
+        self._held: dict[UUID, Event] = {}  # events that neither the database nor the journal accepted yet
 
     async def outcome(self, event: Event, settle: Settle | None = None) -> None:
-        """Write `event` in a transaction of its own; where that fails, in the journal; else hold it for `replay`.
+        """Write `event` in its own transaction; if that fails, to the journal; if that fails too, hold it in memory.
 
-        `settle` is awaited in that transaction: rows that say the same must do without where it fails.
+        `settle` runs in the same transaction, to update rows that state the same outcome. If the transaction fails,
+        `replay` writes the event later, but never calls `settle`: the caller must be correct without it.
         """
         try:
             async with self._database.write() as connection:
                 await write(connection, event)
                 if settle is not None:
                     await settle(connection)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the outcome must not be lost
+        except Exception as error:  # noqa: BLE001  # whatever the error, the outcome must not be lost
             _log.warning("audit_event_journalled", audit_id=str(event.id), error=type(error).__name__)
             try:
                 await asyncio.to_thread(_append, self._journal, event.canonical())
@@ -75,9 +77,9 @@ class Recorder:
                 self._held[event.id] = event
 
     async def replay(self) -> int:
-        """Turn what is held and journalled into rows and return how many. Each is there until its row is committed.
+        """Turn held and journalled events into rows. Returns the number of rows. Several workers may replay at once.
 
-        Raises Unavailable.
+        An event stays in memory or in the journal until its row is committed. Raises Unavailable.
         """
         try:
             return await self._replay_held() + await self._replay_journal()
@@ -99,19 +101,22 @@ class Recorder:
                 written = [await self._written(event) for event in events]
                 if all(written):
                     await asyncio.to_thread(taken.unlink)
-                else:  # kept for people to read; it must not keep the others waiting
+                else:  # kept for the operator to read; it must not block later events
                     await asyncio.to_thread(taken.rename, taken.with_name(f"refused-{taken.name}"))
                 count += sum(written)
         return count
 
     async def _written(self, event: Event) -> bool:
-        """Whether the database took the event; of two that replay it, one writes it. Raises DatabaseAway."""
+        """False if the database refused the event for good. Of two workers that replay it, one writes it.
+
+        Raises DatabaseAway.
+        """
         try:
             async with self._database.write() as connection:
                 await write(connection, event)
         except Unavailable:
             raise
-        except Exception as error:  # noqa: BLE001  # what it will never take is told, not tried for ever
+        except Exception as error:  # noqa: BLE001  # an event that is always refused is logged, not retried for ever
             _log.error("audit_event_refused", audit_id=str(event.id), error=type(error).__name__)
             return False
         return True
@@ -122,14 +127,14 @@ def _append(journal: Path, line: str) -> None:
         torn = b""
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
-            torn = b"" if file.read(1) == b"\n" else b"\n"  # a crash in the middle of the last append
+            torn = b"" if file.read(1) == b"\n" else b"\n"  # a crash cut the last append short
         file.write(torn + line.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
 
 def _take(journal: Path) -> list[Path]:
-    """Set the journal aside under a name that is never used again; every file that was set aside."""
+    """Rename the journal to a name that is never used again. Returns every journal that was renamed so far."""
     if journal.exists():
         with _locked(journal):
             journal.rename(journal.with_name(f"{journal.name}.{new_id()}"))
@@ -148,14 +153,17 @@ def _events(journal: bytes) -> list[Event]:
 
 @contextmanager
 def _locked(journal: Path) -> Iterator[BinaryIO]:
-    """The journal, for this process alone: several workers share it. Blocks: for threads, and only for moments."""
+    """Open the journal under an exclusive lock (flock): several workers share it.
+
+    Blocks until the lock is free: call it in a thread, and hold it only for moments.
+    """
     while True:
         descriptor = os.open(journal, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "r+b") as file:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _is_at(journal, descriptor):
                 yield file
-                return  # else it was set aside while we waited
+                return  # else another worker renamed it during the wait
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

@@ -1,9 +1,12 @@
-"""Refusals on record: who was refused what, beside the request and bounded however many there are.
+"""Refusals in the audit log: written in the background, and bounded in number.
 
-Comes in: refusals, in any number. Leaves: audit rows, each in a transaction of its own, after that of the refused
-request. No answer waits for them: its time would tell what is there. The first refusal of a kind (actor, action,
-subject, code) is written at once; more of the kind are counted, and the sweeper's next round writes the count. A caller
-has room for so many kinds in a round, then for one row for all the rest: nobody fills the disk.
+Comes in: refusals, in any number. Leaves: audit rows, each in its own transaction, after the one of the refused
+request. No response waits for them: its timing would reveal whether the object exists. The first refusal of a kind
+(actor, action, subject, code) is written at once. Further ones of the kind are counted, and the end of the round (once
+a minute) writes the count. A caller gets rows for MOST_OF_ONE kinds in a round, and one row for all others. So no
+caller can fill the disk.
+
+    a token asks for the same file 100 times: one row at once, and one with `more: 99` at the end of the round
 """
 
 from collections import Counter
@@ -16,16 +19,19 @@ from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.audit.record import Recorder
 
 MOST_OF_ONE: Final = 20
-"""Kinds of refusal that one caller has rows for in a round."""
+"""The number of kinds of refusal for which one caller gets rows in a round."""
 MOST_OF_ALL: Final = {True: 500, False: 50}
-"""The same for all who are signed in together, and for all who are not: these cannot use up the room of those."""
+"""The same for all signed-in callers together (True), and for all anonymous callers together (False).
+
+The two are separate, so that anonymous callers cannot use up the rows of signed-in ones.
+"""
 NOBODY: Final = "nobody"
 VARIOUS: Final = "various"
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What was refused to whom. `subject` is the object that was asked for, where one is named."""
+    """A refused request of `actor`. `subject` is the requested object, if the request names one."""
 
     actor: str
     action: str
@@ -35,7 +41,7 @@ class Refusal:
 
     @property
     def caller(self) -> str:
-        """Whom it is counted by: an account with all its tokens together, a stranger by their address."""
+        """The caller that it counts for: an account together with its tokens; an anonymous caller by address."""
         return f"{NOBODY}@{self.address}" if self.actor == NOBODY else self.actor.partition("/")[0]
 
 
@@ -47,7 +53,7 @@ class _Round:
 
 
 class Refusals:
-    """Those of one process. `note` never waits; `close_round` is the sweeper's."""
+    """The refusals of one process. `note` never waits; `portal.background` calls `close_round` once a minute."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -56,7 +62,7 @@ class Refusals:
         self._writing = False
 
     def note(self, refusal: Refusal, origin: Origin) -> None:
-        """Have it written, or counted."""
+        """Write the refusal in the background, or count it."""
         kept = self._within_bounds(refusal)
         if kept in self._round.more:
             self._round.more[kept] += 1
@@ -68,14 +74,14 @@ class Refusals:
             tasks.spawn_to_end(self._write())
 
     async def close_round(self) -> None:
-        """Write what was counted, and begin anew."""
+        """Write the counts of this round, and begin the next one."""
         ended, self._round = self._round, _Round()
         for refusal, more in ended.more.items():
             if more:
                 await self._recorder.outcome(_event(refusal, Origin(None, refusal.address), more=more))
 
     def _within_bounds(self, refusal: Refusal) -> Refusal:
-        """The refusal itself, or what stands for all that there is no room for."""
+        """The refusal itself; or, beyond the bounds, a general one that stands for all others."""
         here, known = self._round, refusal.actor != NOBODY
         if refusal in here.more:
             return refusal
@@ -90,7 +96,7 @@ class Refusals:
         return refusal
 
     async def _write(self) -> None:
-        """One after the other: a flood of refusals holds one connection of the pool."""
+        """Write the waiting events one by one: a flood of refusals uses one connection of the pool."""
         try:
             while self._waiting:
                 await self._recorder.outcome(self._waiting.pop(0))

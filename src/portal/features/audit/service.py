@@ -1,6 +1,7 @@
-"""The audit service, built once a process. Comes in: resources, and the sinks that events go to.
+"""The audit service, built once per process. Comes in: resources, and the sinks that receive events.
 
-Leaves: what the doors and the other services use beside `record.write`, which every service calls in its transaction.
+Leaves: the `Recorder` and the `Refusals` that routes and services share. For an event in its own transaction, every
+service calls `record.write` directly.
 """
 
 from collections.abc import Sequence
@@ -15,14 +16,14 @@ from portal.resources import Resources
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """`recorder` writes outcomes that come after their transaction, `refusals` what was refused beside a request."""
+    """`recorder` writes outcomes after their transaction; `refusals` writes refused requests in the background."""
 
     recorder: Recorder
     refusals: Refusals
 
 
 def build(resources: Resources, sinks: Sequence[Sink] = ()) -> Audit:
-    """The service over one set of resources."""
+    """Build the service on one set of resources."""
     outbox.register(resources.database.engine, sinks)
     recorder = Recorder(resources.database, resources.journal)
     return Audit(recorder, Refusals(recorder))

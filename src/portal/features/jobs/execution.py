@@ -1,4 +1,4 @@
-"""One run of a job: its handler, under a lease and within its time, and the outcome in its row.
+"""One run of a job: its handler runs under a lease and a time limit, then the outcome is written to the job's row.
 
 Comes in: a claimed job. Leaves: a row that is done, due again, failed, cancelled, or free for another process.
 """
@@ -22,7 +22,7 @@ from portal.features.jobs.running import JobLost, RunningJob
 from portal.features.jobs.views import JobStatus
 
 FINISH_SECONDS: Final = 3
-"""The time that a running job has to end by itself when its process is told to stop."""
+"""The time that a running job has to end by itself when its process stops."""
 CANCEL_SECONDS: Final = 2
 """The time that a cancelled handler has to clean up."""
 _SETTLE_TIMES: Final = int(LEASE.total_seconds())
@@ -46,7 +46,7 @@ class _Outcome:
 
 
 async def execute(database: Database, kind: JobKind, running: RunningJob, stopping: asyncio.Event) -> None:
-    """Run a job that was just claimed. Raises nothing that a job did."""
+    """Run a job that was just claimed. Errors of the job are not raised: they are in its row and in the log."""
     job = running.job
     with log.bound(job_id=str(job.id), kind=kind.name):
         async with renewed(database, running.renew, f"job {job.id}", strict=True) as lost:
@@ -69,7 +69,7 @@ async def _outcome(kind: JobKind, running: RunningJob, lost: asyncio.Event, stop
 
 
 async def _read(work: asyncio.Future[Any], lost: asyncio.Event, stopping: asyncio.Event) -> _Outcome:
-    """How the work ended; work that goes on is cancelled."""
+    """The outcome of the work. Work that still runs is cancelled."""
     if work.done():
         return _of_ended(work)
     outcome = _Outcome(
@@ -80,7 +80,7 @@ async def _read(work: asyncio.Future[Any], lost: asyncio.Event, stopping: asynci
     if not work.done():
         _log.error("job_does_not_stop")  # a handler that swallows its cancelling is a bug
     elif not work.cancelled() and work.exception() is None:
-        return _Outcome(_End.DONE)  # it came to its end all the same
+        return _Outcome(_End.DONE)  # it ended well in spite of the cancellation
     return outcome
 
 
@@ -101,7 +101,11 @@ def _of_ended(work: asyncio.Future[Any]) -> _Outcome:
 async def _settle(
     database: Database, kind: JobKind, running: RunningJob, outcome: _Outcome, stopping: asyncio.Event
 ) -> None:
-    """Write the outcome down, also where the database is away for a moment; later the lease ends and says the rest."""
+    """Write the outcome. While the database is unavailable, try again for about the length of a lease, unless the
+    process stops.
+
+    After that the lease has expired, and another process takes the job over.
+    """
     for _ in range(_SETTLE_TIMES):
         try:
             await _write(database, kind, running, outcome)

@@ -1,4 +1,4 @@
-"""Kinds of jobs: the handler that does the work, and its bounds.
+"""Kinds of jobs: each has the handler that does the work, and its limits.
 
 Comes in: a row in `portal/job_kinds.py` for each kind. Leaves: `JobKind`s for the runner. Next: `execution`.
 """
@@ -11,29 +11,33 @@ from datetime import timedelta
 from portal.features.jobs.running import RunningJob
 
 JobHandler = Callable[[RunningJob], Awaitable[object]]
-"""Does the work. It may run again after a crash, and then recognises the part that is done: by `checkpoint`, or by the
-rows that it changes.
+"""A function that does the work of one job.
+
+It may run again after a crash, and must then skip the part that is done: it finds it by `checkpoint`, or by the rows
+that it has changed.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class RetryDelay:
-    """How long a job that failed waits for its next attempt: twice as long each time, with jitter."""
+    """The wait of a failed job before its next attempt: doubled each time, up to `longest`, with jitter."""
 
     first: timedelta = timedelta(seconds=10)
     longest: timedelta = timedelta(hours=1)
 
     def delay(self, attempts: int) -> timedelta:
-        """After so many attempts: between half and the whole of the time, so that many do not come back at once."""
+        """The wait after so many attempts: random, between half and all of it, to spread the jobs in time."""
         doubled = self.first * float(2 ** min(attempts - 1, 16))
         return min(doubled, self.longest) * random.uniform(0.5, 1)  # noqa: S311  # to spread, no secret
 
 
 @dataclass(frozen=True, slots=True)
 class JobKind:
-    """`name` is in the rows: it never changes. `at_once` bounds how many of the kind run in all processes together.
+    """One kind of job. `name` is stored in rows, so it never changes. `at_once` limits the jobs of the kind that run at
+    the same time, in all processes together; None is no limit.
 
-    A kind with `every` is periodic: it has one job, due again so long after it ended, which never fails for good.
+    A kind with `every` is periodic. It has exactly one job, which is due again `every` after it ended, and never fails
+    for good.
     """
 
     name: str
@@ -46,7 +50,7 @@ class JobKind:
 
 
 def by_name(kinds: Iterable[JobKind]) -> dict[str, JobKind]:
-    """Raises ValueError for two of one name."""
+    """The kinds by name. Raises ValueError for two kinds with one name."""
     found: dict[str, JobKind] = {}
     for kind in kinds:
         if kind.name in found:

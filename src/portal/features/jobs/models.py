@@ -12,10 +12,10 @@ _UNFINISHED = text("status IN ('queued', 'running')")
 
 
 class JobRow(SQLModel, table=True):
-    """Work to do, under way or done. `payload` and `checkpoint` are JSON: ids and numbers, never content or secrets.
+    """A job: queued, running or ended. `payload` and `checkpoint` are JSON: ids and numbers, never content or secrets.
 
-    A running job belongs to `claim_id` until `lease_until`; `worker` says which process that is. Of one kind and
-    `unique_key` one job at most is unfinished.
+    A running job belongs to `claim_id` until `lease_until`; `worker` names the host and process. At most one job with
+    the same kind and `unique_key` is unfinished.
     """
 
     __tablename__ = "jobs"

@@ -1,4 +1,4 @@
-"""The queue: jobs come in by the transaction that has them to do, and are claimed by one process at a time.
+"""The queue: the transaction that needs a job enqueues it, and one process at a time claims it.
 
 Comes in: the caller's connection. Leaves: a row; or a claimed job. A transaction that rolls back leaves no job.
 Next: `runner`.
@@ -23,7 +23,7 @@ from portal.features.jobs.views import Job, JobStatus, as_text
 
 SYSTEM = "system:jobs"
 PERIODIC = "periodic"
-"""The key of the one job of a periodic kind."""
+"""The `unique_key` of the only job of a periodic kind."""
 PROCESS_DIED = "process_died"
 
 
@@ -36,9 +36,10 @@ async def enqueue(
     unique_key: str | None = None,
     run_after: datetime | None = None,
 ) -> UUID | None:
-    """Have a job of that kind done after the caller's transaction has committed.
+    """Add a job, which runs after the caller's transaction has committed and not before `run_after`.
 
-    None where an unfinished job of the kind has `unique_key`. The payload is JSON: ids and numbers, never a secret.
+    Returns the job's id; None if an unfinished job of the kind has the same `unique_key`. The payload is JSON: ids and
+    numbers, never a secret.
     """
     now, job_id = clock.now(), new_id()
     values = {"id": job_id, "kind": kind, "unique_key": unique_key, "payload": as_text(dict(payload)), "attempts": 0}
@@ -51,7 +52,10 @@ async def enqueue(
 
 
 async def earliest_due(database: Database, kinds: Collection[str]) -> str | None:
-    """A kind with something to do: a read, so that looking makes no writer wait."""
+    """The kind, among `kinds`, of the job that has been due for longest; None if no job is due.
+
+    It only reads, so that polling blocks no writer.
+    """
     if not kinds:
         return None
     async with database.read() as connection:
@@ -59,7 +63,10 @@ async def earliest_due(database: Database, kinds: Collection[str]) -> str | None
 
 
 async def claim(database: Database, kind: JobKind, worker: str) -> RunningJob | None:
-    """The next due job of the kind, which the caller has from now on; None where there is none, or enough run."""
+    """Claim the next due job of the kind; None if no job is due, or `kind.at_once` of them run already.
+
+    The claim belongs to the caller for one lease, and must be renewed.
+    """
     async with database.write() as connection:
         now = clock.now()
         if kind.at_once is not None and await repository.count_alive(connection, kind.name, now) >= kind.at_once:
@@ -79,12 +86,12 @@ async def _claimed(connection: AsyncConnection, database: Database, job: Job, wo
     await repository.change(connection, job.id, values)
     claimed = await repository.find(connection, job.id)
     if claimed is None:
-        raise LookupError  # the row is this transaction's
+        raise LookupError  # cannot happen: this transaction has locked the row
     return RunningJob(database, claimed, claim_id)
 
 
 def _end_of_dead(job: Job, kind: JobKind, now: datetime) -> dict[str, Any] | None:
-    """The end of a job that its process left behind; None where the job is to run (again)."""
+    """The final columns of a job whose process died; None if the job is to run, for the first time or again."""
     if job.status is not JobStatus.RUNNING:
         return None
     if job.cancel_requested:
@@ -95,7 +102,7 @@ def _end_of_dead(job: Job, kind: JobKind, now: datetime) -> dict[str, Any] | Non
 
 
 def ended(kind: JobKind, now: datetime, status: JobStatus) -> dict[str, Any]:
-    """The columns of a job that has ended; a periodic one is due again later."""
+    """The columns of a job that has ended. A periodic job is queued again, due after `kind.every`."""
     if kind.every is None:
         return {"status": status.value, "finished_at": now}
     blank = dict.fromkeys(("progress_done", "progress_total", "checkpoint"))

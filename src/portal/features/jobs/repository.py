@@ -1,6 +1,6 @@
 """Statements on `jobs`. Comes in: the caller's connection. Leaves: frozen views, or whether a row was as expected.
 
-Every change of a running job is a compare-and-set on its claim: of two processes that hold a row for theirs, one does.
+Every change of a running job is a compare-and-set on its claim: of two processes that claim to own a row, one succeeds.
 """
 
 from collections.abc import Collection
@@ -20,7 +20,7 @@ from portal.features.jobs.models import JobRow
 from portal.features.jobs.views import UNFINISHED, Job, JobFilters, JobStatus, job_of
 
 FREE: dict[str, Any] = {"claim_id": None, "worker": None, "lease_until": None}
-"""Of a row that belongs to no process."""
+"""The columns of a row that belongs to no process."""
 
 _jobs = table(JobRow)
 _COLUMNS = [_jobs.c[name] for name in Job.__slots__]
@@ -39,7 +39,7 @@ _NEXT = (
     .where(_DUE, _jobs.c.kind == bindparam("of_kind"))
     .order_by(_jobs.c.run_after, _jobs.c.id)
     .limit(1)
-    .with_for_update(skip_locked=True)  # SQLite has no such thing, and one writer
+    .with_for_update(skip_locked=True)  # SQLite ignores it: there is one writer at a time
 )
 _ALIVE = (
     select(func.count())
@@ -50,7 +50,7 @@ _MINE = update(_jobs).where(_jobs.c.id == bindparam("job"), _RUNNING, _jobs.c.cl
 
 
 async def add(connection: AsyncConnection, values: dict[str, Any]) -> bool:
-    """False where an unfinished job has that kind and key."""
+    """Insert a job. False if an unfinished job has the same kind and key."""
     return await insert_unless_taken(connection, JobRow, values)
 
 
@@ -60,14 +60,14 @@ async def find(connection: AsyncConnection, job_id: UUID) -> Job | None:
 
 
 async def find_to_change(connection: AsyncConnection, job_id: UUID) -> Job | None:
-    """The same, and no other transaction changes it before this one ends."""
+    """The job, locked: no other transaction changes it before this one ends."""
     asked = select(*_COLUMNS).where(_jobs.c.id == job_id).with_for_update()
     row = (await connection.execute(asked)).mappings().one_or_none()
     return None if row is None else job_of(row)
 
 
 async def page(connection: AsyncConnection, filters: JobFilters, after: After | None, limit: int) -> list[Job]:
-    """Newest first."""
+    """At most `limit` jobs after the cursor `after`, newest first."""
     asked = select(*_COLUMNS).order_by(_jobs.c.created_at.desc(), _jobs.c.id.desc()).limit(limit)
     if filters.kind is not None:
         asked = asked.where(_jobs.c.kind == filters.kind)
@@ -86,33 +86,36 @@ async def earliest_due(connection: AsyncConnection, kinds: Collection[str], mome
 
 
 async def take_next(connection: AsyncConnection, kind: str, moment: datetime) -> Job | None:
-    """The next due job of a kind, which is this transaction's until it ends: others skip it."""
+    """The next due job of a kind, locked until this transaction ends: other transactions skip it."""
     row = (await connection.execute(_NEXT, {"of_kind": kind, "moment": moment})).mappings().one_or_none()
     return None if row is None else job_of(row)
 
 
 async def count_alive(connection: AsyncConnection, kind: str, moment: datetime) -> int:
-    """How many of a kind run, counted by one transaction at a time."""
+    """The number of running jobs of a kind with a valid lease. One transaction at a time counts, under a lock."""
     await hold_alone(connection, f"jobs of {kind}")
     return int((await connection.execute(_ALIVE, {"of_kind": kind, "moment": moment})).scalar_one())
 
 
 async def change(connection: AsyncConnection, job_id: UUID, values: dict[str, Any]) -> None:
-    """For a row that this transaction has."""
+    """Update a row that this transaction has locked."""
     await connection.execute(update(_jobs).where(_jobs.c.id == job_id).values(values))
 
 
 async def change_claimed(
     connection: AsyncConnection, job_id: UUID, claim_id: UUID, values: dict[str, Any], *, cancelled: bool | None = None
 ) -> bool:
-    """False where the row does not belong to that claim, or its cancelling was asked for and is not wanted so."""
+    """Update a running job. False, and no change, if the row does not belong to this claim.
+
+    Also False if `cancelled` is given and differs from the row's `cancel_requested`.
+    """
     statement = _MINE if cancelled is None else _MINE.where(_jobs.c.cancel_requested.is_(cancelled))
     done = await connection.execute(statement.values(values), {"job": job_id, "claim": claim_id})
     return done.rowcount == 1
 
 
 async def requeue(connection: AsyncConnection, job_id: UUID, values: dict[str, Any]) -> bool:
-    """False where another unfinished job of that kind has its key by now."""
+    """Queue a job again. False if another unfinished job of its kind has the same key by now."""
     try:
         async with connection.begin_nested():
             await change(connection, job_id, values)
@@ -122,6 +125,6 @@ async def requeue(connection: AsyncConnection, job_id: UUID, values: dict[str, A
 
 
 async def forget_finished(connection: AsyncConnection, before: datetime) -> int:
-    """Remove jobs that ended before then; how many."""
+    """Remove jobs that ended before `before`. Returns their number."""
     over = delete(_jobs).where(_jobs.c.status.not_in(UNFINISHED), _jobs.c.finished_at < before)
     return (await connection.execute(over)).rowcount

@@ -1,7 +1,7 @@
 """The runner of one process: it looks for due jobs, claims as many as it may run at once, and runs them.
 
-Comes in: the kinds that this release knows. Leaves: rows that were worked off. A job of a kind that it does not know is
-another release's, and stays as it is. Looking is a read every few seconds; to claim is the only write.
+Comes in: the kinds that this release knows. Leaves: rows of jobs that ran. A job of an unknown kind belongs to another
+release, and stays as it is. Polling is a read every POLL_SECONDS; only a claim writes.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _log = log.get(__name__)
 
 
 class JobRunner:
-    """Runs jobs from `run` to `stop`; once."""
+    """A runner of jobs. `run` may be called once; `stop` ends it."""
 
     def __init__(self, database: Database, kinds: Sequence[JobKind], *, at_once: int) -> None:
         self._database = database
@@ -39,7 +39,7 @@ class JobRunner:
         self._knows_periodic = False
 
     async def run(self) -> None:
-        """Until `stop`. Running jobs then end within a moment, or are released for other processes."""
+        """Run jobs until `stop`. Running jobs then have FINISH_SECONDS to end, or are released for other processes."""
         with wakeup.listening() as woken:
             while not self._stopping.is_set():
                 woken.clear()
@@ -58,7 +58,7 @@ class JobRunner:
                 await woken.wait()
 
     async def _look(self) -> None:
-        """Raises nothing: the next look may succeed."""
+        """Start the due jobs. Never raises: errors are logged, and the next look may succeed."""
         try:
             if not self._knows_periodic:
                 await self._enqueue_periodic()
@@ -66,18 +66,18 @@ class JobRunner:
             await self._start_due()
         except PortalError as error:
             _log.warning("jobs_not_looked_for", code=error.code, reason=reason(error))
-        except Exception:  # noqa: BLE001  # whatever it is, the next look must come
+        except Exception:  # noqa: BLE001  # whatever the error, the loop must go on
             _log.exception("jobs_not_looked_for")
 
     async def _enqueue_periodic(self) -> None:
-        """One job of each periodic kind, for ever; where it is there already it stays."""
+        """Enqueue one job of each periodic kind, unless it exists already. It is never removed."""
         periodic = [kind.name for kind in self._kinds.values() if kind.every is not None]
         async with self._database.write() as connection:
             for name in periodic:
                 await queue.enqueue(connection, name, {}, unique_key=queue.PERIODIC)
 
     async def _start_due(self) -> None:
-        nothing_to_have: set[str] = set()  # others run all that may run of these
+        nothing_to_have: set[str] = set()  # kinds of which other processes run all that may run
         while len(self._running) < self._at_once and not self._stopping.is_set():
             kind = await queue.earliest_due(self._database, self._with_room() - nothing_to_have)
             if kind is None:
@@ -89,7 +89,7 @@ class JobRunner:
                 self._start(self._kinds[kind], claimed)
 
     def _with_room(self) -> set[str]:
-        """Kinds of which this process does not run as many as may run in all."""
+        """The kinds of which this process may start another job: it runs fewer than `at_once` of them."""
         here = Counter(self._running.values())
         return {name for name, kind in self._kinds.items() if kind.at_once is None or here[name] < kind.at_once}
 
@@ -100,6 +100,6 @@ class JobRunner:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task)
-        wakeup.ring()  # there is room for another
+        wakeup.ring()  # another job can start
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("job_not_run", exc_info=error)

@@ -1,6 +1,6 @@
 """A running job, as its handler sees it: its payload, its checkpoint, its progress.
 
-Comes in: a claimed row. Leaves: progress in that row, as long as the claim holds. Next: handlers.
+Comes in: a claimed row. Leaves: progress in that row, while the claim is valid. Next: handlers.
 """
 
 from collections.abc import Mapping
@@ -36,9 +36,14 @@ class RunningJob:
     async def save(
         self, *, done: int, total: int | None = None, checkpoint: Any = None, connection: AsyncConnection | None = None
     ) -> None:
-        """Say how far the job is, and where a later run goes on; in the transaction of the work where one is given.
+        """Save the progress, and the `checkpoint` from which a later run continues.
 
-        Raises JobLost where the work should not go on: that transaction must not commit.
+        With `connection` it is saved in the caller's transaction, together with the work. Raises JobLost if the work
+        must stop; that transaction must not commit then.
+
+            async with database.write() as connection:
+                await move(connection, page)
+                await job.save(done=moved, checkpoint=page[-1], connection=connection)
         """
         if connection is None:
             async with self._database.write() as own:
@@ -51,11 +56,11 @@ class RunningJob:
         self.checkpoint = checkpoint
 
     async def renew(self, connection: AsyncConnection, until: datetime) -> bool:
-        """False where another process has the job, or it is to be cancelled."""
+        """Renew the lease. False if another process has the job, or its cancellation was requested."""
         return await self.settle(connection, {"lease_until": until}, cancelled=False)
 
     async def settle(
         self, connection: AsyncConnection, values: dict[str, Any], *, cancelled: bool | None = None
     ) -> bool:
-        """Change the row, if it still belongs to this run."""
+        """Update the row if it still belongs to this run; else False. `cancelled`: see `repository.change_claimed`."""
         return await repository.change_claimed(connection, self.job.id, self._claim_id, values, cancelled=cancelled)

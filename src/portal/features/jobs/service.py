@@ -1,6 +1,6 @@
 """Jobs for operators: list, read, cancel, retry.
 
-Comes in: ids and filters. Leaves: `Job`s. The right to it and the audit log are the caller's. Next: `features/admin`.
+Comes in: ids and filters. Leaves: `Job`s. The caller checks permissions and writes the audit log: `features/admin`.
 """
 
 from collections.abc import Sequence
@@ -37,21 +37,21 @@ class Jobs:
     kinds: Sequence[JobKind]
 
     def runner(self, at_once: int) -> JobRunner:
-        """One that runs so many jobs of any kind at once."""
+        """A runner that runs at most `at_once` jobs at the same time, of any kinds."""
         return JobRunner(self.database, self.kinds, at_once=at_once)
 
     async def page(self, filters: JobFilters, after: After | None, limit: int) -> Page[Job]:
-        """Newest first."""
+        """One page, newest first."""
         async with self.database.read() as connection:
             return page_of(await repository.page(connection, filters, after, limit + 1), limit)
 
     async def get(self, job_id: UUID) -> Job:
-        """Raises NotFound."""
+        """The job. Raises NotFound."""
         async with self.database.read() as connection:
             return _there(await repository.find(connection, job_id))
 
     async def cancel(self, connection: AsyncConnection, job_id: UUID) -> Job:
-        """End a queued job now, a running one at its next heartbeat. Raises NotFound, JobStateRefused."""
+        """Cancel a queued job now, or have a running one stop at its next renewal. Raises NotFound, JobStateRefused."""
         job = _there(await repository.find_to_change(connection, job_id))
         if job.status is JobStatus.RUNNING:
             return await _changed(connection, job, {"cancel_requested": True})
@@ -62,7 +62,10 @@ class Jobs:
         return await _changed(connection, job, {"status": JobStatus.CANCELLED.value, "finished_at": clock.now()})
 
     async def retry(self, connection: AsyncConnection, job_id: UUID) -> Job:
-        """Have a job that failed, was cancelled or still waits done now. Raises NotFound, JobStateRefused."""
+        """Queue a failed, cancelled or waiting job to run now, with its attempts counted anew.
+
+        Raises NotFound, JobStateRefused.
+        """
         job = _there(await repository.find_to_change(connection, job_id))
         if job.status is not JobStatus.QUEUED and job.status not in _OVER:
             raise JobStateRefused(f"The job is {job.status.value}.")
@@ -75,7 +78,7 @@ class Jobs:
 
 
 async def forget_finished(database: Database) -> int:
-    """Remove jobs that ended long ago; how many."""
+    """Remove jobs that ended more than FINISHED_KEPT ago. Returns their number."""
     async with database.write() as connection:
         return await repository.forget_finished(connection, clock.now() - FINISHED_KEPT)
 

@@ -1,4 +1,4 @@
-"""A job as others see it. Comes in: a row. Leaves: a frozen `Job`."""
+"""The view of a job outside this feature. Comes in: a row. Leaves: a frozen `Job`."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from uuid import UUID
 
 
 class JobStatus(StrEnum):
-    """Where a job is. The last three are ends."""
+    """The status of a job. In DONE, FAILED and CANCELLED it has ended."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -69,5 +69,5 @@ def job_of(row: Mapping[Any, Any]) -> Job:
 
 
 def as_text(value: Any) -> str:
-    """JSON as a row has it. Raises TypeError or ValueError for a value that JSON does not know."""
+    """The JSON text that a row stores. Raises TypeError or ValueError for a value that JSON cannot express."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

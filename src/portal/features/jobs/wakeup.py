@@ -1,6 +1,6 @@
-"""The runners of this process are told of new work at once; those of others find it when they next look.
+"""Wake-ups: a runner of this process learns of a new job at once; other processes find it when they poll.
 
-Comes in: a job that was enqueued and committed. Leaves: an event that is set.
+Comes in: a committed job. Leaves: an event that is set.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ _listening: set[asyncio.Event] = set()
 
 @contextmanager
 def listening() -> Iterator[asyncio.Event]:
-    """An event that is set by each `ring` while the block lasts."""
+    """An event that each `ring` sets while the block lasts."""
     event = asyncio.Event()
     _listening.add(event)
     try:
