@@ -55,14 +55,17 @@ class CredentialKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated caller.
+    """An authenticated caller: an account with a credential, or the anonymous user of a link.
 
-    `actor` is its name in the audit log, such as `user:<id>`. `role` and `user_id` are those of the account.
-    `credential_id` is the id of the session, API token or link; `kind` says which of the three.
-    `permissions` and `case_id` restrict the credential: `case_id` is the only case it may be used in, None for no such
-    restriction. `proved_at` is the time of the last password check in a session; None for other credentials.
+    `actor` is the caller's name in the audit log: `user:<id>`, `user:<id>/token:<id>` or `link:<id>`. `role` and
+    `user_id` are those of the account. `credential_id` is the id of the session, API token or link; `kind` says which
+    of the three.
 
-    The user of a link is anonymous: `role` and `user_id` are then those of the account that created the link, and
+    `permissions` and `case_id` restrict the credential. `case_id` is the only case in which it is valid; None means
+    that it is valid everywhere. `proved_at` is the time of the last password check in a session, and None for other
+    credentials; two principals that differ only in it are equal.
+
+    The user of a link has no account. `role` and `user_id` are then those of the account that created the link, and
     `actor` names the link.
     """
 

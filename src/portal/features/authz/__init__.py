@@ -1,1 +1,1 @@
-"""One policy door: may this principal do this here? No routes, no tables."""
+"""The access policy: the only place that decides if a principal may perform an action. No routes, no tables."""

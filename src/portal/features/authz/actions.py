@@ -1,7 +1,7 @@
-"""What can be asked of the portal: one row for each action, with everything that the policy says of it.
+"""The table of actions: one row for each action, with its whole rule.
 
-Comes in: nothing. Leaves: `Action`, whose members carry their `Rule`. Next: `policy` judges by it; `docs/access.md` has
-the same rows as tables. To add an action, write a row here and its lines there.
+Comes in: nothing. Leaves: `Action`, whose members carry their `Rule`. Next: `policy` decides by it. `docs/access.md`
+shows the same rows as tables. To add an action, write a row here and its lines there.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ EVERYONE: Final[Roles] = frozenset(Role)
 OPERATORS: Final[Roles] = frozenset({Role.ADMIN})
 OVERSEERS: Final[Roles] = frozenset({Role.ADMIN, Role.AUDITOR})
 INVESTIGATORS: Final[Roles] = frozenset({Role.ADMIN, Role.ANALYST})
-"""An uploader account learns of no other account."""
+"""Without uploader accounts, which must not learn of any other account."""
 
 TEAM: Final[Stands] = frozenset({RelationKind.LEAD, RelationKind.CONTRIBUTOR, RelationKind.READER})
 WATCHERS: Final[Stands] = frozenset({RelationKind.AUDITOR, RelationKind.ADMIN})
@@ -30,41 +30,41 @@ SEE_CASE: Final[Stands] = TEAM | WATCHERS | {RelationKind.UPLOADER}
 SEE_LINKS: Final[Stands] = WATCHERS | {RelationKind.LEAD}
 
 ALWAYS: Final = frozenset(CaseStatus)
-"""Reading, and what takes a right away."""
+"""The statuses for actions that read, and for actions that revoke a right."""
 UNTIL_ARCHIVED: Final = ALWAYS - {CaseStatus.ARCHIVED}
 UNTIL_CLOSED: Final = UNTIL_ARCHIVED - {CaseStatus.CLOSED}
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A column that an action does not have is empty: it allows nothing."""
+    """The rule of one action. An empty column allows nothing."""
 
     roles: Roles = NO_ROLE
-    """Accounts that may ask at all, before there is an object."""
+    """Roles that allow the action before there is an object, such as to create or to list."""
     stands: Stands = frozenset()
-    """Relations to an object that allow it. A caller with two may do what either allows."""
+    """Relations to an object that allow the action. One of the caller's relations is enough."""
     known_to: Stands = frozenset()
-    """Relations by which a caller knows that the object exists: these are refused with 403, all others with 404."""
+    """Relations by which a caller may know that the object exists. A refusal is 403 with one of them, 404 without."""
     statuses: frozenset[CaseStatus] = ALWAYS
-    """In which a case takes it, for itself and for what lies in it."""
+    """Statuses of a case that allow the action, on the case itself and on the files in it."""
     on_others: Roles = NO_ROLE
-    """Accounts that may do it to what belongs to another account; everyone may with their own."""
+    """Roles that may do it to an object of another account. Every account may do it to its own objects."""
     permission_on_others: Permission | None = Permission.ADMINISTER
-    """What the credential needs for that, beside what the route asks."""
+    """The permission that the credential needs for `on_others`, beside the permissions of the route."""
 
 
 def on_file(stands: Stands, statuses: frozenset[CaseStatus] = ALWAYS, *, roles: Roles = NO_ROLE) -> Rule:
-    """Something is done to a file: it is known to everyone who may read its entry."""
+    """The rule of an action on a file. Every caller that may read the file's metadata may know that it exists."""
     return Rule(roles=roles, stands=stands, known_to=SEE_FILE, statuses=statuses)
 
 
 def on_case(stands: Stands, statuses: frozenset[CaseStatus] = ALWAYS, *, roles: Roles = NO_ROLE) -> Rule:
-    """Something is done to a case, or into it: it is known to everyone in it, and to overseers."""
+    """The rule of an action on a case, or of an upload into it. Members and overseers may know that the case exists."""
     return Rule(roles=roles, stands=stands, known_to=SEE_CASE, statuses=statuses)
 
 
 class Action(StrEnum):
-    """The name stands in the audit log and in `docs/access.md`; `rule` is what the policy says of it."""
+    """An action. Its value is its name in the audit log and in `docs/access.md`; `rule` is its row of the policy."""
 
     rule: Rule
 
@@ -80,7 +80,7 @@ class Action(StrEnum):
     )
     FILE_LIST = "files.list", on_file(SEE_FILE, roles=EVERYONE)
     FILE_READ = "files.read", on_file(SEE_FILE)
-    FILE_DOWNLOAD = (  # an administrator manages without reading
+    FILE_DOWNLOAD = (  # an administrator manages files without reading them
         "files.download",
         on_file(TEAM | {RelationKind.OWNER, RelationKind.BREAK_GLASS, RelationKind.GRANTEE}),
     )
@@ -89,7 +89,7 @@ class Action(StrEnum):
     FILE_MOVE = (
         "files.move",
         on_file(frozenset({RelationKind.OWNER, RelationKind.LEAD}), UNTIL_CLOSED),
-    )  # a move chooses the readers
+    )  # the target of a move decides the readers of the file
     FILE_BREAK_GLASS = "files.break_glass", on_file(frozenset({RelationKind.ADMIN}))
     GRANT_LIST = "files.grants.list", on_file(WATCHERS | {RelationKind.OWNER, RelationKind.LEAD})
     GRANT_SET = (
@@ -112,7 +112,7 @@ class Action(StrEnum):
     GLASS_LIST = "cases.break_glass.list", on_case(WATCHERS | {RelationKind.LEAD}, roles=OVERSEERS)
 
     LINK_LIST = "links.list", Rule(roles=EVERYONE)
-    LINK_FILES = "links.create_for_files", on_file(AUTHORS, UNTIL_CLOSED)  # a reader passes nothing on
+    LINK_FILES = "links.create_for_files", on_file(AUTHORS, UNTIL_CLOSED)  # a reader cannot share a file
     LINK_CASE = "links.create_for_case", on_case(frozenset({RelationKind.LEAD}), UNTIL_CLOSED)
     LINK_UPLOAD = "links.create_for_upload", on_case(AUTHORS, UNTIL_CLOSED)
     CASE_LINK_LIST = "cases.links.list", on_case(SEE_LINKS)

@@ -1,7 +1,7 @@
-"""The policy door: may this principal do this, here? Its rows are `actions` (`docs/access.md` has the same tables).
+"""The access policy: decides if a principal may perform an action. Its table is in `actions` (and `docs/access.md`).
 
-Comes in: a principal, an action, and for an object the caller's standing. Leaves: nothing, or the error the caller may
-see. What a caller may not know of is NotFound, never Forbidden.
+Comes in: a principal, an action, and for an object the caller's relation to it. Leaves: nothing, or the error that the
+caller may see. An object whose existence the caller may not know is NotFound, never Forbidden.
 """
 
 from collections.abc import Iterable
@@ -27,10 +27,13 @@ MEMBERSHIPS: dict[Role, dict[CaseRole, RelationKind]] = {
     Role.UPLOADER: dict.fromkeys(CaseRole, RelationKind.UPLOADER),
     Role.AUDITOR: dict.fromkeys(CaseRole, RelationKind.AUDITOR),
 }
-"""What a membership is worth to an account: never more than the account's role."""
+"""The relation that a membership gives to an account, by its role: a membership never exceeds the account's role.
+
+For example, an uploader account that is a member as `lead` has the relation `UPLOADER`, not `LEAD`.
+"""
 
 GRANTEES: frozenset[Role] = INVESTIGATORS
-"""Accounts that may be let read a single file: others never read."""
+"""The roles of accounts that may receive a grant on a single file. Accounts of other roles never read by a grant."""
 
 STATUS_TRANSITIONS: dict[CaseStatus, frozenset[CaseStatus]] = {
     CaseStatus.OPEN: frozenset({CaseStatus.IN_PROGRESS, CaseStatus.ON_HOLD, CaseStatus.CLOSED}),
@@ -39,25 +42,27 @@ STATUS_TRANSITIONS: dict[CaseStatus, frozenset[CaseStatus]] = {
     CaseStatus.CLOSED: frozenset({CaseStatus.OPEN, CaseStatus.ARCHIVED}),
     CaseStatus.ARCHIVED: frozenset({CaseStatus.OPEN}),
 }
-"""Where a case may go from each status. Back to `open` is reopening."""
+"""The statuses to which a case may change from each status. A change back to `open` reopens it."""
 
 SHAREABLE_TLP: frozenset[Tlp] = frozenset({Tlp.CLEAR, Tlp.GREEN, Tlp.AMBER})
-"""From cases of which colour something may go to people without an account."""
+"""The TLP colours of cases whose content may be shared by link with people without an account."""
 
 GRANTABLE: frozenset[Permission] = EVERY_PERMISSION - {Permission.ACCOUNT, Permission.ADMINISTER}
-"""What an API token may be made for: accounts, credentials and the portal itself are for persons, signed in."""
+"""The permissions that an API token may have. Accounts, credentials and administration need a session of a person."""
 
 
 def require_permissions(principal: Principal, permissions: Iterable[Permission]) -> None:
-    """What a route asks of the credential, before it asks anything of its owner. Raises InsufficientScope."""
+    """Check the credential's permissions, before anything about its owner is checked. Raises InsufficientScope."""
     missing = sorted(set(permissions) - principal.permissions)
     if missing:
         raise InsufficientScope(f"The token lacks the permission {' and '.join(missing)}.")
 
 
 def require_of(principal: Principal, action: Action, owner_id: UUID) -> None:
-    """For what belongs to an account. Raises Forbidden where the caller may know of it, else NotFound; and
-    InsufficientScope where a role allows it that the session was not begun for.
+    """Check an action on an object that belongs to the account `owner_id`, such as a session or a token.
+
+    Raises Forbidden if the caller may know of the object, else NotFound. Raises InsufficientScope if the caller's role
+    allows the action, but the credential lacks the permission for it.
     """
     if owner_id == principal.user_id:
         return
@@ -68,14 +73,18 @@ def require_of(principal: Principal, action: Action, owner_id: UUID) -> None:
 
 
 def require(principal: Principal, action: Action) -> None:
-    """For actions without an object yet. Raises Forbidden."""
+    """Check an action that has no object yet, such as to create or to list. Raises Forbidden."""
     confined = action is Action.CASE_CREATE and principal.case_id is not None
     if principal.role not in action.rule.roles or confined:
         raise _refusal(Forbidden, action)
 
 
 def require_on(principal: Principal, action: Action, standing: Relation) -> None:
-    """For one object. Raises Forbidden where the caller may know of it, else NotFound; CaseReadOnly."""
+    """Check an action on one object. `standing` is the caller's relation to it.
+
+    Raises Forbidden if the caller may know of the object, else NotFound. Raises CaseReadOnly if the status of the case
+    does not allow the action.
+    """
     if not _reaches(principal, standing):
         raise _refusal(NotFound, action, standing.about)
     held = relations_of(principal, standing)
@@ -89,7 +98,7 @@ def require_on(principal: Principal, action: Action, standing: Relation) -> None
 
 
 def require_links(principal: Principal, action: Action, standing: Relation) -> None:
-    """That a link may be made for that: to what may leave the case; or by its lead to hand in, whatever its colour.
+    """Check that the case's TLP colour allows the link. A lead may create an upload link whatever the colour is.
 
     Raises TlpForbidsLinks.
     """
@@ -100,7 +109,7 @@ def require_links(principal: Principal, action: Action, standing: Relation) -> N
 
 
 def relations_of(principal: Principal, standing: Relation) -> frozenset[RelationKind]:
-    """The columns of the table that a caller has."""
+    """The caller's relations to an object: the columns of the policy table that apply to the caller."""
     by_role = {Role.ADMIN: RelationKind.ADMIN, Role.AUDITOR: RelationKind.AUDITOR}.get(
         principal.role, RelationKind.NOBODY
     )
@@ -110,32 +119,34 @@ def relations_of(principal: Principal, standing: Relation) -> frozenset[Relation
 
 
 def may_own(role: Role) -> bool:
-    """Whether an account of `role` gets at what lies in its own inbox."""
+    """Whether an account of `role` can access the files in its own inbox."""
     return _case_relation(role, INBOX) is RelationKind.OWNER
 
 
 def may_be_granted(role: Role) -> bool:
-    """Whether an account of `role` gets anything by a grant."""
+    """Whether an account of `role` can receive a grant."""
     return role in GRANTEES
 
 
 def may_know_name(principal: Principal, user_id: UUID) -> bool:
-    """Whether an account's name is told beside its id: not to uploader accounts, which strangers may have."""
+    """Whether the caller may see the account's name beside its id. Uploader accounts, which may belong to strangers,
+    see only their own.
+    """
     return principal.role is not Role.UPLOADER or principal.user_id == user_id
 
 
 def may_be(role: Role, case_role: CaseRole) -> bool:
-    """Whether an account of `role` can be a member as `case_role`: only as what it would be worth."""
+    """Whether an account of `role` can be a member as `case_role`: only if the membership gives that same relation."""
     return MEMBERSHIPS[role][case_role] == RelationKind(case_role)
 
 
 def may_grant_own(role: Role) -> bool:
-    """Whether an account of `role` may let others read what lies in its inbox."""
+    """Whether an account of `role` may create grants on files of its own inbox."""
     return _may_grant(role, _case_relation(role, INBOX))
 
 
 def may_grant_in_case(role: Role, case_role: CaseRole) -> bool:
-    """Whether an account of `role` that is a member as `case_role` may let others read a file of the case."""
+    """Whether an account of `role` that is a member as `case_role` may create grants on files of the case."""
     return _may_grant(role, MEMBERSHIPS[role][case_role])
 
 
@@ -144,26 +155,32 @@ def _may_grant(role: Role, stand: RelationKind) -> bool:
 
 
 def links_allowed(tlp: Tlp) -> bool:
-    """Whether a case of that colour may be shared with people without an account."""
+    """Whether the content of a case of that colour may be shared with people without an account."""
     return tlp in SHAREABLE_TLP
 
 
 def _refusal(kind: type[PortalError], action: Action, about: UUID | None = None) -> PortalError:
-    """An error that says to the audit log what was refused: so it knows what is not there from what is hidden."""
+    """An error that carries the refused action and object for the audit log.
+
+    The log can so tell a refusal that the caller sees as 404 from an object that does not exist.
+    """
     error = kind()
     error.action, error.subject = action.value, None if about is None else str(about)
     return error
 
 
 def _grantee(principal: Principal, standing: Relation) -> RelationKind:
-    red = standing.case is not None and standing.case.tlp is Tlp.RED  # for members alone
+    red = standing.case is not None and standing.case.tlp is Tlp.RED  # for members only
     passed_on = principal.kind is CredentialKind.LINK
     holds = standing.granted and may_be_granted(principal.role)
     return RelationKind.GRANTEE if holds and not red and not passed_on else RelationKind.NOBODY
 
 
 def _reaches(principal: Principal, standing: Relation) -> bool:
-    """Whether the object lies where the caller's credential is good at all. A link never leaves its own place."""
+    """Whether the credential is valid for the place of the object at all: its case, or an inbox.
+
+    A credential for one case is valid in that case only. A link is valid only in the case or the inbox of its creator.
+    """
     case_id = None if standing.case is None else standing.case.id
     if principal.kind is CredentialKind.LINK and standing.case is not None:
         open_ = links_allowed(standing.case.tlp) or Permission.LINK_UPLOAD in principal.permissions
@@ -175,10 +192,10 @@ def _reaches(principal: Principal, standing: Relation) -> bool:
 
 def _case_relation(role: Role, standing: Relation) -> RelationKind:
     if role is Role.AUDITOR:
-        return RelationKind.AUDITOR  # whatever it owns or belongs to: never content
+        return RelationKind.AUDITOR  # also where it owns the file or is a member: an auditor never reads content
     if standing.case is None:
         return RelationKind.OWNER if standing.is_owner else RelationKind.NOBODY
     if standing.case.role is None:
-        return RelationKind.NOBODY  # what lies in a case is its members', whoever handed it in
+        return RelationKind.NOBODY  # a file in a case belongs to the members; its uploader has no right of its own
     stand = MEMBERSHIPS[role][standing.case.role]
     return RelationKind.NOBODY if stand is RelationKind.UPLOADER and not standing.is_owner else stand

@@ -1,7 +1,7 @@
-"""How a caller stands to one object: the words that the policy's tables are written in.
+"""The relation of a caller to one object, and the vocabulary of the policy's tables.
 
-Comes in: what the object's row and the caller's membership say, read in one statement. Leaves: a `Standing`. Next:
-`policy` judges it. What else can tie a caller to a file (a grant) becomes a field here.
+Comes in: the object's row and the caller's membership, read in one statement. Leaves: a `Relation`. Next: `policy`
+decides by it. A new kind of tie between a caller and a file, as a grant is, becomes a field of `Relation`.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from uuid import UUID
 
 
 class CaseRole(StrEnum):
-    """What a member may do in a case."""
+    """The role of a member in a case."""
 
     LEAD = "lead"
     CONTRIBUTOR = "contributor"
@@ -20,13 +20,16 @@ class CaseRole(StrEnum):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
-        """In Go the words of all enums are constants of one package, and `Role` has an uploader too."""
+        """The enum's schema, with names for code generators.
+
+        In Go the members of all enums are constants of one package, and `Role` has an `uploader` too.
+        """
         named = [f"CASE_{role.name}" if role is cls.UPLOADER else role.name for role in cls]
         return {**handler(core_schema), "x-enum-varnames": named}
 
 
 class CaseStatus(StrEnum):
-    """Where a case is in its life; `policy.MOVES` has the ways between them."""
+    """The status of a case. `policy.STATUS_TRANSITIONS` lists the allowed changes."""
 
     OPEN = "open"
     IN_PROGRESS = "in_progress"
@@ -46,7 +49,7 @@ class Tlp(StrEnum):
 
 
 class RelationKind(StrEnum):
-    """A column of the policy's table."""
+    """One kind of relation between a caller and an object: a column of the policy's table."""
 
     OWNER = "owner"
     LEAD = "lead"
@@ -62,7 +65,7 @@ class RelationKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CaseContext:
-    """The case an object lies in, or is. `role` is the caller's membership."""
+    """The case that contains the object, or is the object. `role` is the caller's membership; None for none."""
 
     status: CaseStatus
     tlp: Tlp
@@ -72,10 +75,11 @@ class CaseContext:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """What ties a caller to one object. `theirs`: a file that they handed in, or a case itself.
+    """The relation of a caller to one object.
 
-    `broke_glass`: they gave a reason to read it, not long ago. `granted`: somebody let them read this one file.
-    `about` is the object's id: for the audit log.
+    `is_owner`: the caller owns the file; always true for a case itself and for the caller's inbox. `case`: the case
+    that contains the object or is the object; None in an inbox. `broke_glass`: the caller has break-glass access to the
+    file at present. `granted`: the caller has a grant on the file. `about`: the object's id, for the audit log.
     """
 
     is_owner: bool
@@ -86,4 +90,4 @@ class Relation:
 
 
 INBOX = Relation(is_owner=True)
-"""A caller's standing to their own inbox."""
+"""The relation of a caller to their own inbox."""

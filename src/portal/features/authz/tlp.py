@@ -1,13 +1,16 @@
-"""The colours that hold a file where it lies: moving it takes none of their protection off.
+"""The rule for moves between TLP colours: a move never weakens the protection of a file.
 
-Comes in: the caller's relation to the place that a file leaves and to that where it goes. Leaves: nothing, or an error.
+Comes in: the caller's relation to the source and to the target of a move. Leaves: nothing, or an error.
 """
 
 from portal.core.errors import Conflict
 from portal.features.authz.relation import Relation, Tlp
 
 STRICT: tuple[Tlp, ...] = (Tlp.AMBER_STRICT, Tlp.RED)
-"""The colours that the portal enforces, the stricter last: a file leaves neither for a place that holds it less."""
+"""The colours that the portal enforces for moves, the strictest last. A file moves only to an equal or stricter place.
+
+An inbox and all other colours count as the least strict. For example, a file of a RED case moves only to a RED case.
+"""
 
 
 class TlpForbidsMove(Conflict):
@@ -15,7 +18,7 @@ class TlpForbidsMove(Conflict):
 
 
 def require_tlp(origin: Relation, target: Relation) -> None:
-    """That a file that is moved stays as protected as it was. Raises TlpForbidsMove."""
+    """Check that the target of a move protects the file at least as strictly as its source. Raises TlpForbidsMove."""
     if _strictness(target) < _strictness(origin):
         raise TlpForbidsMove
 

@@ -1,7 +1,7 @@
-"""What a listing shows: whose files, and the cases of whom.
+"""The visibility of files and cases in listings.
 
-Comes in: a principal. Leaves: a `Visibility`, which the statement behind a listing turns into conditions. Next:
-`policy` has the tables, and judges what is asked of one object.
+Comes in: a principal. Leaves: a `Visibility`, which the statement of a listing turns into conditions. Actions on a
+single object are decided by `policy`, whose tables are used here too.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,10 @@ from portal.features.authz.relation import CaseRole, RelationKind
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """Whose files a listing shows: the user's own, and all of the cases in which they are one of `roles`.
+    """The files that a listing shows: the user's own, and all files of cases in which the user has one of `roles`.
 
-    No user: everybody's. Of one case alone, where `case_id` says so. `granted`: single files too that they may read.
+    `user_id` None: the files of all users. `case_id`: only files of this case. `granted`: also files on which the user
+    has a grant.
     """
 
     user_id: UUID | None
@@ -26,11 +27,11 @@ class Visibility:
 
 
 UNRESTRICTED = Visibility(None, frozenset())
-"""What there is, whoever asks."""
+"""All files, for every caller."""
 
 
 def visible_to(principal: Principal) -> Visibility:
-    """What a listing of files shows."""
+    """The files that a listing shows to the principal."""
     worth = MEMBERSHIPS[principal.role]
     whole = frozenset(role for role, stand in worth.items() if stand is not RelationKind.UPLOADER)
     user_id = None if principal.role in {Role.ADMIN, Role.AUDITOR} else principal.user_id
@@ -38,5 +39,5 @@ def visible_to(principal: Principal) -> Visibility:
 
 
 def sees_every_case(principal: Principal) -> bool:
-    """Whether a listing shows the cases of others, too; and their links."""
+    """Whether a listing shows all cases and all links to the principal, not only its own."""
     return principal.role in {Role.ADMIN, Role.AUDITOR}
