@@ -1,7 +1,7 @@
-"""The access door of this feature: a file or a case is loaded together with the decision that the caller may.
+"""Access checks of the files feature: a file or a case is loaded together with the decision that the caller may act.
 
 Comes in: an open transaction, a principal, an action. Leaves: a `FileView` or the caller's relation to a case, or the
-refusal. Every service that reads or changes a file asks here, so that no decision is taken twice in two ways.
+refusal. Every service that reads or changes a file uses these functions, so that no decision is made in two ways.
 """
 
 from collections.abc import Awaitable, Callable
@@ -20,7 +20,7 @@ from portal.features.files import repository
 from portal.features.files.views import FileView
 
 ANY_VERSION: Final = None
-"""`If-Match: *`."""
+"""The version of `If-Match: *`: it matches every version."""
 
 
 class Quarantined(Forbidden):
@@ -28,7 +28,7 @@ class Quarantined(Forbidden):
 
 
 async def load_allowed(connection: AsyncConnection, principal: Principal, action: Action, file_id: UUID) -> FileView:
-    """A listed file on which the principal may perform the action. Raises NotFound, Forbidden, CaseReadOnly."""
+    """Load a listed file on which the principal may perform the action. Raises NotFound, Forbidden, CaseReadOnly."""
     found = await repository.find_for(connection, file_id, principal.user_id)
     if found is None or not found[0].listed:
         raise NotFound
@@ -37,14 +37,18 @@ async def load_allowed(connection: AsyncConnection, principal: Principal, action
 
 
 async def load_for_update(connection: AsyncConnection, principal: Principal, action: Action, file_id: UUID) -> FileView:
-    """The same, for a change: the case that the decision rests on is locked until the transaction ends."""
+    """Load a file as `load_allowed` does, for a change: its case is locked until the transaction ends.
+
+    So the case, on which the decision rests, cannot change before the commit. Raises NotFound, Forbidden, CaseReadOnly;
+    PreconditionFailed if the file moved while this transaction waited for the lock.
+    """
     file = await load_allowed(connection, principal, action, file_id)
     if file.case_id is None:
         return file
     await relations.lock_case(connection, file.case_id)
     now = await load_allowed(connection, principal, action, file_id)
     if now.case_id != file.case_id:
-        raise PreconditionFailed  # it was moved while we waited: another case is held than it lies in
+        raise PreconditionFailed  # it was moved during the wait: the lock is on its former case
     return now
 
 
@@ -58,9 +62,9 @@ async def require_in_case(connection: AsyncConnection, principal: Principal, act
 
 
 async def require_upload_target(connection: AsyncConnection, principal: Principal, case_id: UUID | None) -> None:
-    """The principal may upload there; the case is locked until the transaction ends.
+    """Check that the principal may upload to the case, or to its own inbox if `case_id` is None.
 
-    Raises NotFound, Forbidden, CaseReadOnly.
+    The case is locked until the transaction ends. Raises NotFound, Forbidden, CaseReadOnly.
     """
     if case_id is None:
         policy.require_on(principal, Action.FILE_CREATE, INBOX)
@@ -70,7 +74,10 @@ async def require_upload_target(connection: AsyncConnection, principal: Principa
 
 
 async def apply_at_version(file: FileView, version: int | None, apply: Callable[[int], Awaitable[bool]]) -> None:
-    """Raises PreconditionFailed where `version` is not the one that was read, or the file was changed meanwhile."""
+    """Apply a change if the file still has `version`. `apply` takes that version; it returns False for a lost race.
+
+    Raises PreconditionFailed if `version` is not the one that was read, or if the file was changed meanwhile.
+    """
     expected = file.version if version is ANY_VERSION else version
     if expected != file.version or not await apply(expected):
         raise PreconditionFailed

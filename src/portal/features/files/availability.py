@@ -1,12 +1,16 @@
-"""When files became available, so that a client can ask again and again for what is new and miss nothing.
+"""The times at which files become available. With them a client can poll for new files and miss none.
 
 Comes in: a connection. Leaves: the time for a file that this transaction makes available (`stamp`), and the time up
-to which a listing in that order is settled (`settled_before`): what commits later is stamped later. Next: `listing`.
+to which a listing in that order is settled (`settled_before`): a later commit has a later stamp. Next: `listing`.
 
 SQLite has one writer, so the order of stamps is the order of commits. In Postgres a later stamp may commit first. If
 writers waited for each other, every upload would wait for the disk of the one before. Instead each writer first takes a
-shared advisory lock named after the second: no one waits for it, it ends with the transaction, and a listing ends
-before the earliest second that is still locked (docs/adr/0012-what-is-new-is-never-missed.md).
+shared advisory lock named after the current second. No writer waits for such a lock, and it is released at the end of
+the transaction. A listing ends before the earliest second that is still locked
+(docs/adr/0012-what-is-new-is-never-missed.md).
+
+Example: an upload takes the lock of 12:00:05 and is stamped 12:00:05.2; a later one is stamped 12:00:06.1 and commits
+first. A listing shows neither until the first has committed or failed, and then shows them in the order of stamps.
 """
 
 from datetime import datetime, timedelta
@@ -22,8 +26,8 @@ _files = table(FileRow)
 _STEP = timedelta(microseconds=1)
 _LATEST = select(func.max(_files.c.available_at))
 
-# 1179208773 is "FILE"; seconds are counted from 2020, so that an int has room for them until 2088. The steps come one
-# after the other: the second, its lock, the stamp. The latest stamp is there for a clock that was set back.
+# 1179208773 is "FILE". Seconds are counted from 2020, so that they fit into an int until 2088. The steps run in this
+# order: the second, its lock, the stamp. The latest stamp guards against a clock that was set back.
 _STAMP = text("""
     WITH moment AS MATERIALIZED (SELECT CAST(floor(extract(epoch FROM clock_timestamp())) AS bigint) AS second),
     held AS MATERIALIZED (
@@ -33,7 +37,7 @@ _STAMP = text("""
         clock_timestamp(), to_timestamp(second), (SELECT max(available_at) FROM files) + interval '1 microsecond'
     ) FROM held
 """)
-# The statement's own time is taken before it looks at the locks: a writer that locks later is stamped later.
+# The statement's time is taken before it reads the locks: a writer that takes its lock later gets a later stamp.
 _SETTLED = text("""
     SELECT least(statement_timestamp(), to_timestamp(min(CAST(objid AS bigint)) + 1577836800)) FROM pg_locks
     WHERE locktype = 'advisory' AND classid = 1179208773 AND objsubid = 2
@@ -42,7 +46,7 @@ _SETTLED = text("""
 
 
 async def stamp(connection: AsyncConnection) -> datetime:
-    """The time at which what this transaction writes is available: later than that of every file seen so far."""
+    """The time at which the files of this transaction become available: later than that of every file visible to it."""
     if connection.dialect.name == "postgresql":
         moment: datetime = (await connection.execute(_STAMP)).scalar_one()
         return moment
@@ -51,9 +55,9 @@ async def stamp(connection: AsyncConnection) -> datetime:
 
 
 async def settled_before(connection: AsyncConnection) -> datetime | None:
-    """The time before which no file becomes available any more; None where that is so for all that can be seen.
+    """The time before which no more file can become available. None: all visible files are settled (SQLite).
 
-    To be asked before the listing itself, in a statement of its own.
+    Call it before the statement of the listing, as a statement of its own.
     """
     if connection.dialect.name != "postgresql":
         return None

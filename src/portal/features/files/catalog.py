@@ -1,7 +1,7 @@
-"""The catalogue: list, read, change and delete what is known of files.
+"""The file catalogue: list, read, change and delete files and their metadata.
 
-Comes in: a principal and what it wants. Leaves: `FileView`s. A change names the version it read, so that two never
-overwrite each other; a delete destroys the keys first, then the bytes.
+Comes in: a principal and a request. Leaves: `FileView`s. A change names the version that the client read, so that two
+clients never overwrite each other. A delete destroys the keys first, then the bytes.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -32,7 +32,7 @@ _log = log.get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a client may change; None leaves a field as it is."""
+    """Changes to a file's metadata. None leaves a field as it is."""
 
     name: str | None = None
     kind: Kind | None = None
@@ -47,7 +47,11 @@ class FileCatalog:
         self._strongbox = strongbox
 
     async def list(self, principal: Principal, filters: Filters, after: After | None, limit: int) -> Page[FileView]:
-        """What the principal may know of, narrowed by `filters`. `filters.seen_by` is set here, not by the caller."""
+        """One page of the files that the principal may see and that match `filters`: at most `limit`, behind `after`.
+
+        `filters.seen_by` is set here; its value from the caller is ignored. Raises Forbidden if the role may list no
+        files; NotFound, Forbidden for a case in `filters` that the principal may not list.
+        """
         policy.require(principal, Action.FILE_LIST)
         narrowed = replace(filters, seen_by=visible_to(principal))
         async with self._database.read() as connection:
@@ -57,14 +61,18 @@ class FileCatalog:
         return page_of(found, limit, filters.place)
 
     async def get(self, principal: Principal, file_id: UUID) -> FileView:
-        """Raises NotFound."""
+        """The metadata of one file. Raises NotFound, Forbidden."""
         async with self._database.read() as connection:
             return await load_allowed(connection, principal, Action.FILE_READ, file_id)
 
     async def update(
         self, principal: Principal, file_id: UUID, version: int | None, changes: Changes, origin: Origin
     ) -> FileView:
-        """Raises NotFound, Forbidden, PreconditionFailed."""
+        """Change the metadata of a file; returns the new metadata. The audit log gets the old and the new values.
+
+        `version` is the version that the client read; None matches every version. Raises NotFound, Forbidden,
+        CaseReadOnly, PreconditionFailed.
+        """
         async with self._database.write() as connection:
             file = await load_for_update(connection, principal, Action.FILE_UPDATE, file_id)
             new = {name: value for name, value in asdict(changes).items() if value is not None}
@@ -78,9 +86,10 @@ class FileCatalog:
             return await load_allowed(connection, principal, Action.FILE_READ, file_id)
 
     async def delete(self, principal: Principal, file_id: UUID, version: int | None, origin: Origin) -> None:
-        """Destroy the keys, then the bytes. Raises NotFound, Forbidden, PreconditionFailed.
+        """Destroy the keys, then the bytes. Raises NotFound, Forbidden, CaseReadOnly, PreconditionFailed.
 
-        Once the keys are gone the file is gone: bytes that cannot be removed now are left to the sweep.
+        Once the keys are destroyed, the file is unreadable and deleted. The sweep removes bytes that cannot be removed
+        now.
         """
         async with self._database.write() as connection:
             file = await load_for_update(connection, principal, Action.FILE_DELETE, file_id)

@@ -1,4 +1,4 @@
-"""The statement on `files` that forgets uploads that failed. Comes in: the caller's connection. Leaves: nothing."""
+"""The statement that deletes the rows of failed uploads. Comes in: the caller's connection. Leaves: nothing."""
 
 from datetime import datetime
 
@@ -13,7 +13,10 @@ _blobs = table(BlobRow)
 
 
 async def forget(connection: AsyncConnection, before: datetime) -> None:
-    """Drop rows of uploads that began before then, failed and left no bytes: the record remembers them."""
+    """Delete the rows of failed and rejected uploads that began earlier than `before` and have no blobs left.
+
+    The audit log keeps their events.
+    """
     left = select(_blobs.c.id).where(_blobs.c.file_id == _files.c.id).exists()
     failed = _files.c.status.in_((Status.FAILED.value, Status.REJECTED.value))
     await connection.execute(delete(_files).where(failed, _files.c.created_at < before, ~left))

@@ -1,7 +1,7 @@
-"""File names from strangers: kept as data, and made safe for whoever saves the download.
+"""File names from untrusted clients: stored unchanged as data, and made safe for saving a download.
 
-Comes in: any text. Leaves: the name as it was, or a refusal; and for the download a last component that no system
-takes for a path, a device, a hidden file or something that reads differently than it is.
+Comes in: any text. Leaves: the name unchanged, or a refusal; for a download, a last path component that no system takes
+for a path, a device or a hidden file, and that does not display as another name than it is.
 """
 
 import unicodedata
@@ -13,19 +13,23 @@ from portal.core.unicode_safety import is_invisible
 
 MAX_NAME_BYTES = 4096
 NAME_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
-"""What `checked_name` takes, for documents: beyond it there are only the limit in bytes and lone surrogates."""
+"""The names that `checked_name` accepts, for the OpenAPI document.
+
+Two checks are not in the pattern: the limit in bytes, and lone surrogates.
+"""
 
 _MAX_DOWNLOAD_BYTES = 255
 _MAX_SUFFIX_BYTES = 32
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _RESERVED = regex.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\s*(\..*)?", regex.DOTALL)
 _FORBIDDEN = str.maketrans(dict.fromkeys('<>:"|?*', "_"))  # Windows
-# As shares of Windows write the same letters for Linux and macOS: unseen ones would just go, and join what they divide.
+# Windows shares map these characters to private-use ones (U+F0xx) for Linux and macOS. As invisible characters they
+# would be removed below, which would join the parts that they separate; so they become "_" first.
 _ON_SHARES = str.maketrans(dict.fromkeys((chr(0xF000 + ord(letter)) for letter in '<>:"|?*\\'), "_"))
 
 
 def checked_name(name: str) -> str:
-    """The name itself. Raises InvalidInput for an empty or overlong one and for control characters."""
+    """Return the name unchanged. Raises InvalidInput if it is empty, is over 4096 bytes, or has control characters."""
     if not name or any(unicodedata.category(character) in _UNPRINTABLE for character in name):
         raise InvalidInput("A file name is not empty and has no control characters.")
     if len(name.encode("utf-8")) > MAX_NAME_BYTES:
@@ -34,11 +38,11 @@ def checked_name(name: str) -> str:
 
 
 def download_name(name: str) -> str:
-    """The name to offer for saving: at most 255 bytes of UTF-8, never empty, never a path."""
+    """The name under which a client should save the file: at most 255 bytes of UTF-8, never empty, never a path."""
     last = name.replace("\\", "/").rstrip("/").rpartition("/")[2].translate(_ON_SHARES)
     shown = "".join(c for c in last if not is_invisible(c))
     safe = shown.translate(_FORBIDDEN)
-    while (better := _harmless(_cut(safe))) != safe:  # what a cut leaves is judged again; each round is shorter
+    while (better := _harmless(_cut(safe))) != safe:  # a cut name is checked again; each round is shorter
         safe = better
     return safe or "file"
 
@@ -51,7 +55,10 @@ def _harmless(name: str) -> str:
 
 
 def _cut(name: str) -> str:
-    """At most 255 bytes, cut between graphemes where one fits at all, the suffix kept."""
+    """The name cut to at most 255 bytes. A suffix of at most 32 bytes is kept.
+
+    The cut is between graphemes; it is between code points only if not even one grapheme fits.
+    """
     if len(name.encode()) <= _MAX_DOWNLOAD_BYTES:
         return name
     stem, dot, suffix = name.rpartition(".")
@@ -62,7 +69,7 @@ def _cut(name: str) -> str:
 
 
 def _fitting(pieces: list[str], room: int) -> str:
-    """As many whole pieces as have at most `room` bytes."""
+    """The first pieces that fit together into `room` bytes of UTF-8, joined."""
     kept, size = [], 0
     for piece in pieces:
         size += len(piece.encode())

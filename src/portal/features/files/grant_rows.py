@@ -1,7 +1,8 @@
 """Statements on `file_grants`. Comes in: the caller's connection. Leaves: frozen views, and a condition for others.
 
-A grant is in force while its giver could still give it: each statement judges that, so that it ends with the right of
-the giver at once. Its row is deleted when the giver loses the right, so that it does not come back.
+A grant is in force only while its creator still has the right to create it. Each statement checks that, so that the
+grant ends at once when the creator loses the right. The row is deleted then too, so that the grant does not come back
+when the creator regains the right.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ _grants = table(GrantRow)
 _cases = table(CaseRow)
 _files = table(FileRow)
 _users = table(UserRow)
-_givers: Any = _users.alias("grant_givers")  # statements that this goes into have users and members of their own
+_givers: Any = _users.alias("grant_givers")  # aliases: the statements around this condition use both tables too
 _places: Any = MemberRow.__table__.alias("grant_giver_places")  # type: ignore[attr-defined]
 _OWNERS = [role.value for role in Role if policy.may_grant_own(role)]
 _MEMBERS = [(r.value, c.value) for r in Role for c in CaseRole if policy.may_grant_in_case(r, c)]
@@ -40,12 +41,15 @@ _LISTED = (
 
 
 _ANEW = ("id", "granted_by", "created_at", "expires_at")
-"""What a grant that is given again has of the newer one."""
+"""The columns that a repeated grant to the same account overwrites."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Somebody who may read one file until `expires_at`. `name` is the account's; `case_id` is the file's place."""
+    """The right of an account to read one file until `expires_at`.
+
+    `name` is that of the account; `case_id` is the case of the file, None in an inbox.
+    """
 
     id: UUID
     file_id: UUID
@@ -58,14 +62,14 @@ class Grant:
 
 
 def granted(files: Any, caller: Any, moment: Any) -> Exists:
-    """Whether `caller` was let read the file of that row of `files`, as of `moment`."""
+    """The condition that `caller` has a grant in force, at `moment`, on the file in the current row of `files`."""
     return exists().where(
         _grants.c.file_id == files.c.id, _grants.c.user_id == caller, _grants.c.expires_at > moment, _backed(files)
     )
 
 
 async def live(connection: AsyncConnection, moment: datetime, file_id: UUID) -> list[Grant]:
-    """Those of one file, in the order they were given."""
+    """The grants in force on one file, oldest first."""
     asked = _in_force(moment).where(_grants.c.file_id == file_id)
     rows = await connection.execute(asked.order_by(_grants.c.created_at, _grants.c.id))
     return [Grant(**row._mapping) for row in rows]  # noqa: SLF001  # SQLAlchemy's public name for it
@@ -74,7 +78,7 @@ async def live(connection: AsyncConnection, moment: datetime, file_id: UUID) -> 
 async def page(
     connection: AsyncConnection, moment: datetime, after: After | None, limit: int, *only: ColumnElement[bool]
 ) -> list[Grant]:
-    """Those of which `only` is true, newest first, from behind `after`."""
+    """The grants in force that meet all conditions `only`, newest first, from behind `after`."""
     asked = _in_force(moment).where(*only)
     if after is not None:
         asked = asked.where(tuple_(_grants.c.created_at, _grants.c.id) < tuple_(*after))
@@ -87,7 +91,10 @@ def given_by(user_id: UUID) -> ColumnElement[bool]:
 
 
 def given_to(user_id: UUID) -> ColumnElement[bool]:
-    """But for those out of a case that is for its members alone: they are worth nothing while it is."""
+    """The condition that the account received the grant, without grants on files of TLP:RED cases.
+
+    A RED case is for its members only; a grant on its files has no effect while the case is RED.
+    """
     red = select(_cases.c.id).where(_cases.c.tlp == Tlp.RED.value)
     return and_(_grants.c.user_id == user_id, or_(_files.c.case_id.is_(None), _files.c.case_id.not_in(red)))
 
@@ -97,7 +104,7 @@ def in_case(case_id: UUID) -> ColumnElement[bool]:
 
 
 async def put(connection: AsyncConnection, grant: Grant) -> None:
-    """Give it, or give it anew."""
+    """Insert the grant, or replace an earlier grant on the same file to the same account."""
     values = {name: getattr(grant, name) for name in ("file_id", "user_id", *_ANEW)}
     await connection.execute(_put(connection.dialect.name), values)
 
@@ -110,7 +117,7 @@ def _put(name: str) -> Any:
 
 
 async def remove(connection: AsyncConnection, file_id: UUID, user_id: UUID | None = None) -> bool:
-    """One grant, or all of a file. False where there was none."""
+    """Delete the grant of one account on a file, or all grants on it if `user_id` is None. False if there was none."""
     statement = delete(_grants).where(_grants.c.file_id == file_id)
     if user_id is not None:
         statement = statement.where(_grants.c.user_id == user_id)
@@ -118,7 +125,10 @@ async def remove(connection: AsyncConnection, file_id: UUID, user_id: UUID | Non
 
 
 async def end_given(connection: AsyncConnection, by: UUID | None = None, *, everything: bool = False) -> Sequence[Any]:
-    """Drop what `by` (or anybody) gave and could not give any more, or all of it: file and reader of each."""
+    """Delete grants whose creator has lost the right to create them; with `everything`, all of them.
+
+    `by` is the creator; None stands for all accounts. Returns `file_id` and `user_id` of each deleted grant.
+    """
     statement = delete(_grants)
     if by is not None:
         statement = statement.where(_grants.c.granted_by == by)
@@ -128,16 +138,19 @@ async def end_given(connection: AsyncConnection, by: UUID | None = None, *, ever
 
 
 async def forget_over(connection: AsyncConnection, before: datetime) -> None:
-    """Drop what is over: the record remembers it."""
+    """Delete the grants that expired at `before` or earlier. The audit log keeps their events."""
     await connection.execute(delete(_grants).where(_grants.c.expires_at <= before))
 
 
 def _backed(files: Any) -> ColumnElement[bool]:
-    """Whether the giver of a row of `file_grants` could still give that file of `files`."""
+    """The condition that the creator of a row of `file_grants` may still create grants on that file of `files`.
+
+    The creator is enabled, and either owns the file in an inbox or is a member of its case with the right to grant.
+    """
     own = and_(files.c.case_id.is_(None), files.c.owner_id == _givers.c.id, _givers.c.role.in_(_OWNERS))
     place = and_(_places.c.case_id == files.c.case_id, _places.c.user_id == _givers.c.id)
     able = tuple_(_givers.c.role, _places.c.role).in_(_MEMBERS)
-    member = exists().where(place, able).correlate_except(_places)  # of itself it would look one level up alone
+    member = exists().where(place, able).correlate_except(_places)  # by default SQLAlchemy correlates one level up only
     enabled = and_(_givers.c.id == _grants.c.granted_by, _givers.c.disabled_at.is_(None))
     return exists().where(enabled, or_(own, member)).correlate_except(_givers)
 

@@ -1,4 +1,4 @@
-"""The statement that gives files of an inbox another owner. Comes in: the caller's connection. Leaves: their ids."""
+"""The statement that transfers files of an inbox to another owner. Comes in: the caller's connection. Leaves: ids."""
 
 from datetime import datetime
 from uuid import UUID
@@ -16,7 +16,10 @@ _files = table(FileRow)
 async def transfer(
     connection: AsyncConnection, owner: UUID, heir: UUID, available_at: datetime, limit: int
 ) -> list[UUID]:
-    """Give so many files of an inbox another owner; which. Their idempotency keys were the owner's."""
+    """Transfer at most `limit` listed files of the owner's inbox to the account `heir`. Returns their ids.
+
+    Their idempotency keys are removed, since these belong to the former owner.
+    """
     lie = (_files.c.owner_id == owner, _files.c.case_id.is_(None), _files.c.status.in_(repository.LISTED))
     some = select(_files.c.id).where(*lie).order_by(_files.c.id).limit(limit)
     values = {

@@ -1,7 +1,8 @@
-"""Transferring: what lies in the inbox of an account that cannot reach it any more gets another owner.
+"""Transfers of inboxes: the files in the inbox of an account that can no longer reach it get another owner.
 
-Comes in: an administrator or the command line, whose inbox, to whom. Leaves: how many files went, each on record. All
-inboxes are one key scope: no key changes. In pages, each a transaction of its own: repeat it where it was cut off.
+Comes in: an administrator or the command line, the account of the inbox, the new owner. Leaves: the number of files,
+and an audit event for each. All inboxes have one key scope, so that no key changes. The files are transferred in pages,
+each in a transaction of its own; repeat an interrupted transfer.
 """
 
 from uuid import UUID
@@ -40,7 +41,11 @@ class Inboxes:
         self._authenticators = authenticators
 
     async def transfer(self, by: Principal | str, user_id: UUID, to: str, origin: Origin) -> int:
-        """How many files went. Raises Forbidden, NotFound, InboxInUse, TransferRefused."""
+        """Transfer all files of the inbox of `user_id` to the account named `to`. Returns the number of files.
+
+        `by` is an administrator, or the actor's name for the command line. Raises NotSignedIn, Forbidden, NotFound,
+        InboxInUse, TransferRefused. Pages that were committed before an error stay transferred.
+        """
         went = 0
         while True:
             async with self._database.write() as connection:
@@ -65,7 +70,10 @@ class Inboxes:
 
 
 async def _heir(connection: AsyncConnection, by: Principal | str, name: str) -> User:
-    """An administrator does not hand it to themselves: they would read an inbox without a word to anybody."""
+    """The new owner. Raises TransferRefused.
+
+    An administrator cannot be the new owner of an inbox that they transfer: they could then read it unnoticed.
+    """
     user = await accounts.user_by_name(connection, name)
     unfit = user is None or user.disabled_at is not None or not policy.may_be_granted(user.role)
     if user is None or unfit or (isinstance(by, Principal) and by.user_id == user.id):

@@ -1,4 +1,4 @@
-"""The statement behind a listing of files: what a caller may see of them, narrowed, newest first or as they came in.
+"""The statement of a listing: the files that a caller may see, filtered, newest first or in the order of availability.
 
 Comes in: the caller's connection. Leaves: frozen views.
 """
@@ -29,15 +29,18 @@ _members = table(MemberRow)
 
 
 class Order(StrEnum):
-    """How a listing is ordered."""
+    """The order of a listing."""
 
-    NEWEST = "newest"  # by when their uploads began
-    AVAILABLE = "available"  # by when they became available, the first in front: for a client that asks again and again
+    NEWEST = "newest"  # by the time at which the upload began, latest first
+    AVAILABLE = "available"  # by the time at which the file became available, earliest first: for clients that poll
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a listing is narrowed to. `name` is a part of the name, whatever its case."""
+    """The filters and the order of a listing. `name` is a part of the name, case-insensitive.
+
+    The `_from` times are inclusive, the `_to` times exclusive. `seen_by` restricts it to the caller's visible files.
+    """
 
     seen_by: Visibility = UNRESTRICTED
     case_id: UUID | None = None
@@ -52,11 +55,14 @@ class Filters:
 
     @property
     def by_availability(self) -> bool:
-        """Whether nothing may be shown that something yet to come could stand in front of."""
+        """Whether the listing must end before the first unsettled time.
+
+        Otherwise a file that commits later could have its place before a file that was already shown.
+        """
         return self.order is Order.AVAILABLE or bool(self.available_from or self.available_to)
 
     def place(self, file: FileView) -> After:
-        """Where a file stands in the order."""
+        """The position of a file in the order: the cursor to continue behind it."""
         by = file.created_at if self.order is Order.NEWEST else file.available_at
         return by or file.created_at, file.id
 
@@ -65,7 +71,7 @@ _BY = {Order.NEWEST: _files.c.created_at, Order.AVAILABLE: _files.c.available_at
 
 
 async def list_page(connection: AsyncConnection, filters: Filters, after: After | None, limit: int) -> list[FileView]:
-    """In the order of `filters`, from behind `after`."""
+    """At most `limit` listed files that match `filters`, in their order, from behind `after`."""
     wanted = [_files.c.status.in_(repository.LISTED), *_matching(filters)]
     if filters.by_availability and (settled := await availability.settled_before(connection)) is not None:
         wanted.append(_files.c.available_at < settled)
@@ -75,7 +81,8 @@ async def list_page(connection: AsyncConnection, filters: Filters, after: After 
     seen = _seen(filters.seen_by)
     if len(seen) == 1:
         return repository.views(await connection.execute(_first(whole.where(*wanted, *seen), _files, order, limit)))
-    # Each way to see a file finds its first, then those of all; only of what is left is everything read.
+    # Each way to see a file selects the keys of its own first rows, by its own index; then the first rows of their
+    # union are selected. Only for those are all columns read.
     keys = select(_BY[order], _files.c.id).where(*wanted)
     every = union_all(*(select(_first(keys.where(way), _files, order, limit).subquery()) for way in seen)).subquery()
     first = whole.where(_files.c.id.in_(_first(select(every.c.id), every, order, limit)))
@@ -98,7 +105,7 @@ def _matching(filters: Filters) -> list[ColumnElement[bool]]:
 
 
 def _seen(sight: Visibility) -> list[ColumnElement[bool]]:
-    """Conditions of which no file meets two, each with an index of its own."""
+    """The ways in which a file is visible, as conditions. No file meets two of them, and each uses its own index."""
     within = true() if sight.case_id is None else _files.c.case_id == sight.case_id
     if sight.user_id is None:
         return [within]
@@ -113,7 +120,11 @@ def _seen(sight: Visibility) -> list[ColumnElement[bool]]:
 
 
 def _granted(user_id: UUID, whole: Any) -> ColumnElement[bool]:
-    """Single files that they may read, but for those of the cases that they see anyway, and of those for members."""
+    """The condition that the user sees the file by a grant only.
+
+    It leaves out files of the cases `whole`, which the user sees anyway, and files of RED cases, where grants have no
+    effect.
+    """
     red = select(_cases.c.id).where(_cases.c.tlp == Tlp.RED.value)
     granted = grant_rows.granted(_files, user_id, clock.now())
     elsewhere = or_(_files.c.case_id.is_(None), _files.c.case_id.not_in(whole) & _files.c.case_id.not_in(red))

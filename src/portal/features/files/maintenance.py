@@ -1,7 +1,7 @@
-"""Maintenance: `sweep` settles what a crash left, `fsck` proves that what is listed is whole, `export` hands out keys.
+"""Maintenance: `sweep` cleans up after crashes, `fsck` checks listed files for damage, `export` returns file keys.
 
-Comes in: an operator's wish, or the clock. Leaves: reports, and an audit row for everything that was changed or given
-away. Nothing is ever removed from the store that no row names.
+Comes in: a command of an operator, or a periodic job. Leaves: reports, and an audit event for every change and export.
+A blob that no row names is never removed from the store.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ _log = log.get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What `fsck` found out about one file, or about one blob without a file."""
+    """The result of `fsck` for one file, or for one blob without a file. `problem` is None for a sound file."""
 
     file_id: UUID | None
     name: str
@@ -53,9 +53,12 @@ class Maintenance:
         self._strongbox = strongbox
 
     async def sweep(self, older_than: timedelta = LEASE) -> int:
-        """Settle uploads whose lease was last renewed `older_than` ago and deletes that did not end; returns how many.
+        """Fail uploads whose lease was last renewed `older_than` ago or earlier, and finish interrupted deletes.
 
-        With less than LEASE it takes uploads from whoever is still at them: for a portal that is stopped.
+        Returns how many were settled. It also deletes expired grants, grants whose creator has lost the right to them,
+        idempotency keys after 24 hours, and rows of failed uploads after 7 days.
+
+        With less than LEASE it also fails uploads that are still running: only for a portal that is stopped.
         """
         settled, after = 0, None
         lease_before = clock.now() + LEASE - older_than
@@ -69,14 +72,16 @@ class Maintenance:
             after = files[-1].id
         async with self._database.write() as connection:
             await grant_rows.forget_over(connection, clock.now())
-            await grant_rows.end_given(connection)  # given while the right to give was just lost
+            await grant_rows.end_given(connection)  # created while the creator was losing the right
             await repository.expire_idempotency_keys(connection, clock.now() - IDEMPOTENCY_KEPT)
             await failed_rows.forget(connection, clock.now() - FAILED_KEPT)
         return settled
 
     async def fsck(self, *, sample: float | None = None, full: bool = False) -> AsyncIterator[Checked]:
-        """Check every listed file: its record and its blobs' lengths; with `full` (or for a random `sample` of files, a
-        fraction) every byte and its digest. Then name every blob that no row knows of.
+        """Check every listed file: its file record and the lengths of its blobs. Then report every orphaned blob.
+
+        With `full`, every byte and the digest are checked too. `sample` does that for a random fraction of the files,
+        from 0 to 1. An error of one file is reported in its `Checked`, and the check goes on.
         """
         after: UUID | None = None
         while True:
@@ -92,12 +97,15 @@ class Maintenance:
             yield Checked(None, key, 0, "a blob that no file names")
 
     async def count(self) -> int:
-        """How many files `fsck` will look at, about."""
+        """The approximate number of files that `fsck` will check: those listed now."""
         async with self._database.read() as connection:
             return await repository.count_listed(connection)
 
     async def export(self, file_id: UUID, *, actor: str) -> list[TinkPart]:
-        """Every part as a pure Tink stream with its key, on record. Raises NotFound, IntegrityError, Unavailable."""
+        """Every part of a file as a pure Tink stream with its key. The export is written to the audit log first.
+
+        Raises NotFound, IntegrityError, Unavailable.
+        """
         async with self._database.write() as connection:
             file = await repository.find(connection, file_id)
             if file is None or not file.listed:
@@ -106,7 +114,7 @@ class Maintenance:
         return await self._strongbox.export(await self._sealed(file))
 
     async def _settled(self, file: FileView, lease_before: datetime) -> bool:
-        """Whether it could be settled: one file that cannot must not keep the others waiting."""
+        """Whether the file was settled. An error is logged, so that one file does not stop the sweep of the others."""
         try:
             settled = await self._settle(file, lease_before)
         except PortalError as error:
@@ -117,7 +125,7 @@ class Maintenance:
         return settled
 
     async def _settle(self, file: FileView, lease_before: datetime) -> bool:
-        """False where someone else settled it first, or is at it again."""
+        """Fail the upload if it is pending, then remove its bytes. False if its lease was renewed or it was settled."""
         if file.status is Status.PENDING:
             async with self._database.write() as connection:
                 if not await fail_expired(connection, file.id, lease_before, SWEEPER):
@@ -143,7 +151,7 @@ class Maintenance:
             return Checked(file_id, name, 0, f"not checked: {error.code}")
 
     async def _damaged(self, file_id: UUID) -> str | None:
-        """Put the damage on record; None where the file was deleted while we looked."""
+        """Write the damage to the audit log. None if the file was deleted during the check."""
         async with self._database.write() as connection:
             if file_id not in await repository.listed_ids(connection, None, 1, only=file_id):
                 return None
@@ -175,7 +183,7 @@ class Maintenance:
         return sealed.size
 
     async def _orphans(self) -> AsyncIterator[str]:
-        """Blobs that no row knows of. A row is written before its blob, so one just being written is known."""
+        """Keys of blobs that no row names. A row is written before its blob, so a blob being written has a row."""
         for store in self._strongbox.stores:
             async for key in store.list():
                 async with self._database.read() as connection:

@@ -1,7 +1,7 @@
 """The `files` and `blobs` tables.
 
-A file's row is written before its first byte, and names the blob that the bytes will become: so nothing can lie in the
-store that no row knows of, and a sweep needs no guessing. The bytes of a small file come with its row.
+A file's row is written before its first byte, and a blob row names the blob that the bytes will become. So every blob
+in the store is named by a row, and a sweep never has to guess. A small file is stored in its blob row itself.
 """
 
 from datetime import datetime
@@ -15,19 +15,19 @@ from portal.db.types import big_integer, binary, long_text
 
 
 class Status(StrEnum):
-    """Where a file is in its life. Lists show READY and QUARANTINED."""
+    """The status of a file. Only READY and QUARANTINED files are listed."""
 
-    PENDING = "pending"  # bytes are flowing; a lease says that someone is at it
+    PENDING = "pending"  # the upload is running; a lease shows that a process is working on it
     READY = "ready"
-    QUARANTINED = "quarantined"  # kept, not delivered
-    REJECTED = "rejected"  # refused for what it contains; nothing is kept
-    FAILED = "failed"  # the upload did not end well; nothing is kept
-    DELETING = "deleting"  # keys destroyed, bytes not yet
+    QUARANTINED = "quarantined"  # stored, but not delivered
+    REJECTED = "rejected"  # refused because of its content; nothing is stored
+    FAILED = "failed"  # the upload failed; nothing is stored
+    DELETING = "deleting"  # the keys are destroyed, the bytes not yet
     DELETED = "deleted"
 
 
 class Kind(StrEnum):
-    """What a file is to the people who handed it in."""
+    """The kind of a file, as its uploader classifies it."""
 
     EVIDENCE = "evidence"
     SAMPLE = "sample"
@@ -40,16 +40,20 @@ class Kind(StrEnum):
 
 
 class FileRow(SQLModel, table=True):
-    """`version` counts changes of the metadata: the ETag of PATCH and DELETE. `sha256` is lowercase hex.
+    """The metadata of a file.
 
-    `case_id` is where the file belongs, NULL its owner's inbox; `scope` says the same to the keys. A file that is gone
-    is in no case: so a case that any file is in cannot go.
+    `version` counts changes of the metadata; it is the ETag of PATCH and DELETE. `sha256` is that of the plaintext, in
+    lowercase hex.
 
-    `uploaded_by` is who handed it in, as the record calls them; NULL in rows of before it was kept.
+    `case_id` is the case of the file, NULL in its owner's inbox. `scope` is the key scope that follows from it. A
+    deleted file has no case, so the foreign key protects exactly the cases that still contain a file from deletion.
 
-    `created_at` is when the upload began, `available_at` when it ended and the file was there, or came where it is.
+    `uploaded_by` is the uploader's name in the audit log; NULL in rows older than this column.
 
-    `name_folded` is the name as it is searched: databases disagree on the case of letters beyond ASCII.
+    `created_at` is the time at which the upload began. `available_at` is the time at which the upload ended, or at
+    which the file was last moved or transferred.
+
+    `name_folded` is the name as searches compare it: databases disagree on the case of letters beyond ASCII.
     """
 
     __tablename__ = "files"
@@ -88,7 +92,10 @@ class FileRow(SQLModel, table=True):
 
 
 class GrantRow(SQLModel, table=True):
-    """An account's right to read one file for a while. It ends with a move of the file and with its giver's right."""
+    """An account's right to read one file until `expires_at`.
+
+    The grant also ends when the file is moved, or when its creator loses the right to create it.
+    """
 
     __tablename__ = "file_grants"
     __table_args__ = (
@@ -105,9 +112,9 @@ class GrantRow(SQLModel, table=True):
 
 
 class BlobRow(SQLModel, table=True):
-    """One part of a file. What is known only after sealing is empty before it; a destroyed key leaves NULL.
+    """One part of a file. Columns that are known only after sealing are NULL before it; so is a destroyed key after.
 
-    `content` has the sealed bytes themselves where they are few; else they lie in `store`.
+    `content` holds the sealed bytes of a small file; the bytes of all others are a blob in `store`.
     """
 
     __tablename__ = "blobs"

@@ -1,8 +1,8 @@
-"""Moving: a file goes to another case, or back into its owner's inbox, and its keys go with it.
+"""Moves: a file goes to another case, or back into its owner's inbox, and its keys change to the new scope.
 
-Comes in: a principal, a file, where it should belong. Leaves: a `FileView`. The bytes stay where they are; every part's
-file key is wrapped for the new place and the file record made anew, in one transaction with the row. Who may take the
-file away there, and hand one in here, is judged in it.
+Comes in: a principal, a file, its target. Leaves: a `FileView`. The stored bytes do not change. Each part's file key is
+wrapped for the new scope, a new file record is made, and both are stored in one transaction with the row. The same
+transaction checks the right to move the file out of the source and the right to upload to the target.
 """
 
 from typing import Any
@@ -38,15 +38,18 @@ class FileMover:
     async def move(
         self, principal: Principal, file_id: UUID, version: int | None, target: UUID | None, origin: Origin
     ) -> FileView:
-        """Raises NotFound, Forbidden, CaseReadOnly, TlpForbidsMove, PreconditionFailed, IntegrityError, Unavailable."""
-        async with self._database.read() as connection:  # judged before a key provider is asked for anything
+        """Move the file to the case `target`, or into its owner's inbox if `target` is None. Its grants are deleted.
+
+        Raises NotFound, Forbidden, CaseReadOnly, TlpForbidsMove, PreconditionFailed, IntegrityError, Unavailable.
+        """
+        async with self._database.read() as connection:  # the first check is before any call to a key provider
             before = await _judged(connection, principal, file_id, target)
             sealed = before.sealed(await repository.parts(connection, before))
         if sealed is None:
             raise IntegrityError
         moved = await self._strongbox.rewrap(sealed, scope_of(target))
         async with self._database.write() as connection:
-            for case_id in sorted(filter(None, {before.case_id, target})):  # in order: none wait crosswise
+            for case_id in sorted(filter(None, {before.case_id, target})):  # in one order: no deadlock
                 await relations.lock_case(connection, case_id)
             file = await _judged(connection, principal, file_id, target)
             await apply_at_version(file, version, lambda _: _apply(connection, before, target, moved))
@@ -59,13 +62,13 @@ class FileMover:
 
 
 async def _apply(connection: AsyncConnection, before: FileView, target: UUID | None, moved: SealedFile) -> bool:
-    """False where the file is not as it was when its keys were wrapped."""
+    """Store the new place, keys and file record. False if the file changed since its keys were wrapped."""
     place: dict[str, Any] = {"case_id": target, "scope": moved.scope}
     place |= {"data_key_id": moved.data_key_id, "record": moved.record}
-    place["available_at"] = await availability.stamp(connection)  # new to those who ask there
+    place["available_at"] = await availability.stamp(connection)  # new to clients that poll there
     if not await repository.update_details(connection, before.id, before.version, place):
         return False
-    await grant_rows.remove(connection, before.id)  # who had let whom read it had the say where it was
+    await grant_rows.remove(connection, before.id)  # grants were created by the rules of its former place
     for part in moved.parts:
         await repository.store_part(connection, part)
     return True

@@ -1,6 +1,6 @@
-"""Removal: uploads that ended without a file fail on record; the blobs of a file that is gone are destroyed.
+"""Removal: expired uploads are failed with an audit event, and the blobs of failed and deleted files are destroyed.
 
-Comes in: a file's id. Leaves: rows that say so, and a store without its bytes.
+Comes in: a file's id. Leaves: rows with the new status, and a store without the file's bytes.
 """
 
 from datetime import datetime
@@ -18,11 +18,13 @@ from portal.strongbox.strongbox import Strongbox
 
 
 async def remove_bytes(database: Database, strongbox: Strongbox, file_id: UUID) -> None:
-    """Remove every blob of a file that was given up, then forget them. Raises Unavailable; safe to repeat."""
+    """Destroy every blob of a failed or deleted file, then delete the blob rows. Safe to repeat. Raises Unavailable,
+    StorageFull.
+    """
     async with database.read() as connection:
         stored = await repository.stored_blobs(connection, file_id)
     for store_id, key in stored:
-        # That a row says it has the bytes itself is no reason to leave any.
+        # A row that claims to hold the bytes itself is not trusted: the blob is destroyed in every store.
         for holder in [store.id.hex for store in strongbox.stores] if store_id == IN_ROW else [store_id]:
             await strongbox.destroy(holder, key)
     async with database.write() as connection:
@@ -32,7 +34,7 @@ async def remove_bytes(database: Database, strongbox: Strongbox, file_id: UUID) 
 async def fail_expired(
     connection: AsyncConnection, file_id: UUID, lease_before: datetime, actor: str, origin: Origin = NOWHERE
 ) -> bool:
-    """Fail an upload whose lease has expired, on record; its bytes are left. False where the lease was renewed."""
+    """Fail an upload whose lease has expired, with an audit event. Its bytes stay. False if the lease was renewed."""
     if not await repository.fail(connection, file_id, lease_before=lease_before):
         return False
     details: dict[str, Detail] = {"reason": "lease_expired"}

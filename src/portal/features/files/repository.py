@@ -1,6 +1,6 @@
 """Statements on `files` and `blobs`. Comes in: the caller's connection. Leaves: frozen views.
 
-Every change of status is a compare-and-set: of two that race, one finds the row as it expected.
+Every change of status is a compare-and-set: of two racing changes, only one finds the status that it expects.
 """
 
 import unicodedata
@@ -50,7 +50,7 @@ _STANDING_TYPES |= {"in_case_id": UUID, "broke_glass": bool, "granted": bool}
 _PENDING = Status.PENDING.value
 LISTED = (Status.READY.value, Status.QUARANTINED.value)
 
-# What every upload and download asks is made once; values come with each call.
+# The statements of every upload and download are built once; the values are bound in each call.
 _FIND = select(*COLUMNS).where(_files.c.id == bindparam("file"))
 _FIND_FOR = (
     select(
@@ -81,22 +81,24 @@ class FileMoved(Unavailable):
 
 
 async def add(connection: AsyncConnection, values: Mapping[str, Any]) -> bool:
-    """A file's row, pending unless `values` say more; False where its id or the owner's idempotency key is taken."""
+    """Insert a file's row: pending, unless `values` has another status. False if the id or the owner's idempotency key
+    is taken.
+    """
     return await insert_unless_taken(connection, _files, {**_NEW, **values, "name_folded": folded(values["name"])})
 
 
 def view_of(values: Mapping[str, Any]) -> FileView:
-    """What `add` added, where `values` said everything."""
+    """The view of a row that `add` inserted. `values` must be complete."""
     return _view({**_NEW, **values})
 
 
 async def add_blob(connection: AsyncConnection, place: BlobContext, store: str) -> None:
-    """A blob of which nothing is known but where it belongs."""
+    """Insert the row of a blob that is not sealed yet: only its place and its store are known."""
     await connection.execute(_ADD_BLOB, _placed(place, store))
 
 
 async def add_part(connection: AsyncConnection, part: SealedPart) -> None:
-    """A part that lies in its row."""
+    """Insert the row of a sealed part that holds its bytes itself."""
     await connection.execute(_ADD_BLOB, {**_placed(part.context, IN_ROW), **_known(part), "content": part.content})
 
 
@@ -105,7 +107,7 @@ async def find(connection: AsyncConnection, file_id: UUID) -> FileView | None:
 
 
 async def find_for(connection: AsyncConnection, file_id: UUID, user_id: UUID) -> tuple[FileView, Relation] | None:
-    """A file, and how a user stands to it."""
+    """A file, and the user's relation to it. None if there is no such file. Raises IntegrityError for an edited row."""
     asked = {"file": file_id, "caller": user_id, "moment": clock.now()}
     rows = _possible(await connection.execute(_FIND_FOR, asked), _STANDING_TYPES)
     if not rows:
@@ -122,9 +124,10 @@ async def find_by_idempotency_key(connection: AsyncConnection, owner_id: UUID, k
 
 
 async def parts(connection: AsyncConnection, file: FileView) -> tuple[SealedPart, ...]:
-    """The file's sealed parts in order; parts whose key is gone are left out: the file record misses them.
+    """The file's sealed parts in order. Parts with a destroyed key are left out; the check of the file record fails
+    then.
 
-    Raises IntegrityError for rows that say what cannot be; FileMoved where they are not those of `file` any more.
+    Raises IntegrityError for an edited row; FileMoved if the file was moved since `file` was read.
     """
     rows = _possible(await connection.execute(_PARTS, {"file": file.id}), _PART_TYPES)
     if any(row["file_record"] != file.record for row in rows):
@@ -153,7 +156,7 @@ async def store_part(connection: AsyncConnection, part: SealedPart) -> None:
 
 
 async def finish(connection: AsyncConnection, file_id: UUID, values: dict[str, Any]) -> FileView | None:
-    """PENDING becomes what `values` say; None where someone else settled the row."""
+    """Change a pending file to `values`, status included. None if the row was settled already."""
     said = {"file": file_id, "expected": Status.PENDING.value, **values, "lease_until": None}
     return _first(await connection.execute(_FINISH, said))
 
@@ -161,13 +164,16 @@ async def finish(connection: AsyncConnection, file_id: UUID, values: dict[str, A
 async def fail(
     connection: AsyncConnection, file_id: UUID, status: Status = Status.FAILED, *, lease_before: datetime | None = None
 ) -> bool:
-    """Give a pending file up; its idempotency key is free again. False where its lease lasts beyond `lease_before`."""
+    """Change a pending file to `status`, and free its idempotency key.
+
+    False if it is not pending, or if its lease ends after `lease_before`.
+    """
     died = [] if lease_before is None else [expired(_files.c.lease_until, lease_before)]
     return await _change(connection, file_id, Status.PENDING, GIVEN_UP | {"status": status.value}, *died)
 
 
 async def update_details(connection: AsyncConnection, file_id: UUID, version: int, changes: dict[str, Any]) -> bool:
-    """False where `version` is not the current one."""
+    """Change columns of a listed file, and count its version up. False if `version` is not the current one."""
     if "name" in changes:
         changes = {**changes, "name_folded": folded(changes["name"])}
     done = await connection.execute(
@@ -179,9 +185,9 @@ async def update_details(connection: AsyncConnection, file_id: UUID, version: in
 
 
 async def begin_delete(connection: AsyncConnection, file_id: UUID, version: int) -> bool:
-    """Destroy the file's keys, record and description; False where `version` is not the current one.
+    """Destroy the file's keys, file record, name and description. False if `version` is not the current one.
 
-    Its idempotency key stays for its time: a late retry must not make anew what was deleted.
+    The idempotency key stays until it expires: a late retry must not upload the deleted file again.
     """
     gone = {"status": Status.DELETING.value, "record": None, "case_id": None}
     if not await update_details(connection, file_id, version, gone | _FORGOTTEN):
@@ -195,7 +201,7 @@ async def begin_delete(connection: AsyncConnection, file_id: UUID, version: int)
 async def unsettled(
     connection: AsyncConnection, lease_before: datetime, after: UUID | None, limit: int
 ) -> list[FileView]:
-    """Files that a crash left: pending without a live lease, half deleted, or given up with blobs still on record."""
+    """Files that a crash left: pending with an expired lease, half deleted, or failed with blob rows left."""
     has_blobs = select(_blobs.c.id).where(_blobs.c.file_id == _files.c.id).exists()
     over = (Status.FAILED.value, Status.REJECTED.value)
     statement = select(*COLUMNS).where(
@@ -211,13 +217,13 @@ async def unsettled(
 
 
 async def stored_blobs(connection: AsyncConnection, file_id: UUID) -> list[tuple[str, str]]:
-    """Store and key of each blob, `IN_ROW` for one whose row says that it has the bytes itself."""
+    """Store id and key of each blob. The store id is `IN_ROW` for a blob whose row claims to hold the bytes itself."""
     found = await connection.execute(select(_blobs.c.store, _blobs.c.id).where(_blobs.c.file_id == file_id))
     return [(row.store, row.id.hex) for row in found]
 
 
 async def forget_blobs(connection: AsyncConnection, file_id: UUID) -> None:
-    """The store holds nothing of the file any more."""
+    """Delete the blob rows of a file whose blobs are destroyed; a file in deletion becomes DELETED."""
     await connection.execute(delete(_blobs).where(_blobs.c.file_id == file_id))
     await _change(connection, file_id, Status.DELETING, {"status": Status.DELETED.value})
 
@@ -233,7 +239,9 @@ async def count_listed(connection: AsyncConnection) -> int:
 async def listed_ids(
     connection: AsyncConnection, after: UUID | None, limit: int, *, only: UUID | None = None
 ) -> list[UUID]:
-    """Ids of listed files in their order, for a check of all: what else a row says may be nonsense."""
+    """Ids of listed files in order, for a check of all files. No other column is read: in an edited row it may be
+    invalid.
+    """
     statement = select(_files.c.id).where(_files.c.status.in_(LISTED))
     if after is not None:
         statement = statement.where(_files.c.id > after)
@@ -285,18 +293,18 @@ def _view(row: RowMapping | Mapping[str, Any]) -> FileView:
     try:
         return FileView(**said | {"kind": Kind(said["kind"]), "status": Status(said["status"])})
     except ValueError:
-        raise IntegrityError from None  # an edited row: no kind or status that we know
+        raise IntegrityError from None  # an edited row: an unknown kind or status
 
 
 def _possible(found: Result[Any], types: Mapping[str, type]) -> Sequence[RowMapping]:
-    """Rows of which each value is of its column's type. SQLite keeps what it is given, text for a number too.
+    """The rows, after a check that each value has its column's type. SQLite stores any type in any column.
 
-    Raises IntegrityError: such a row was edited.
+    Raises IntegrityError for another type: such a row was edited.
     """
     try:
         rows = [row._mapping for row in found]  # noqa: SLF001  # its public name
     except ValueError:
-        raise IntegrityError from None  # no id, or no time
+        raise IntegrityError from None  # an invalid id or time
     if any(value is not None and not isinstance(value, types[name]) for row in rows for name, value in row.items()):
         raise IntegrityError
     return rows

@@ -1,6 +1,6 @@
-"""The files services, built once a process.
+"""The services of the files feature, built once in each process.
 
-Comes in: resources, identity and audit. Leaves: what deps and the command line use.
+Comes in: resources, identity and audit. Leaves: the services that the routes and the command line use.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from portal.resources import Resources
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Everything that can be done with files."""
+    """All services of the files feature."""
 
     intake: Intake
     deliveries: Deliveries
@@ -35,7 +35,7 @@ class Files:
 
 
 def build(resources: Resources, identity: Identity, audit: Audit) -> Files:
-    """The services over one set of resources."""
+    """Build the services over one set of resources."""
     database, strongbox = resources.database, resources.strongbox
     transfers = Transfers(resources.transfers_per_caller, resources.transfers)
     return Files(

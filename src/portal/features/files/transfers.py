@@ -1,8 +1,10 @@
-"""Transfers at once: each one holds memory while it lasts, so a caller has so many, and so has a worker.
+"""The limits on concurrent transfers, of each caller and of the worker. A transfer uses memory while it runs.
 
-Comes in: the caller whose transfer begins. Leaves: a place until it ends, or a refusal that says when to ask again.
-Nobody has more than are still free, so that a few who take all they can leave places for everybody else; the links of
-one account count together, and may have twice as many. What is so small that it holds next to nothing needs no place.
+Comes in: the caller whose transfer begins. Leaves: a place until the transfer ends, or a refusal with a Retry-After.
+
+A caller cannot have more places than are still free, so that a few greedy callers leave places for all others. The
+links of one account are also counted together, and may have twice as many as are free. Example: of 100 places a single
+caller gets at most 50; then 50 are free. Transfers of at most SMALL bytes need no place.
 """
 
 from collections import Counter
@@ -26,7 +28,7 @@ class WorkerBusy(Unavailable):
 
 
 class Transfers:
-    """Of one process, on its event loop: `each` of an account, or of a link, and `most` of all together."""
+    """The places of one process: `each` for an account or a link, `most` for all together. For one event loop."""
 
     def __init__(self, each: int, most: int) -> None:
         self._each, self._most = each, most
@@ -34,7 +36,7 @@ class Transfers:
         self._by_links_of: Counter[UUID] = Counter()
 
     def require(self, principal: Principal) -> None:
-        """That there is a place. Raises TooManyTransfers, WorkerBusy."""
+        """Check that the caller can have a place now, without taking it. Raises TooManyTransfers, WorkerBusy."""
         mine, free = self._of[_caller(principal)], self._most - self._of.total()
         if mine >= self._each:
             raise TooManyTransfers
@@ -44,7 +46,7 @@ class Transfers:
 
     @contextmanager
     def place(self, principal: Principal) -> Iterator[None]:
-        """A place, while a transfer lasts. Raises TooManyTransfers, WorkerBusy."""
+        """Hold a place while the transfer runs. Raises TooManyTransfers, WorkerBusy."""
         self.require(principal)
         counted = [(self._of, _caller(principal))]
         if principal.kind is CredentialKind.LINK:
@@ -61,9 +63,9 @@ class Transfers:
 
 
 UNBOUNDED = Transfers(1 << 30, 1 << 30)
-"""For who counts elsewhere."""
+"""No limit, for services whose callers count the transfers elsewhere."""
 
 
 def _caller(principal: Principal) -> UUID:
-    """An account, however it is signed in; of a link, whose visitors nobody knows, the link."""
+    """The id to count by: the account for a session or an API token, the link for its anonymous users."""
     return principal.credential_id if principal.kind is CredentialKind.LINK else principal.user_id

@@ -1,4 +1,4 @@
-"""What the services of this feature hand to each other and to the doors: frozen, no rows, no schemas."""
+"""Frozen values that pass between the services of this feature and its routes. They are no rows and no schemas."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from portal.strongbox.model import SealedFile, SealedPart
 
 @dataclass(frozen=True, slots=True)
 class FileView:
-    """A file as its catalogue entry: everything but where and how its bytes are kept."""
+    """A file's row, without its blobs: the metadata, and the fields that its file record rests on."""
 
     id: UUID
     owner_id: UUID
@@ -40,17 +40,17 @@ class FileView:
 
     @property
     def listed(self) -> bool:
-        """Whether the file is there for anybody."""
+        """Whether the file is listed: READY or QUARANTINED."""
         return self.status in {Status.READY, Status.QUARANTINED}
 
     @property
     def content_tag(self) -> str:
-        """The strong ETag of the bytes."""
+        """The strong ETag of the content: its SHA-256 in quotes."""
         return f'"{self.sha256 or ""}"'
 
     def sealed(self, parts: tuple[SealedPart, ...]) -> SealedFile | None:
-        """The file as the strongbox knows it; None where its row does not say what every sealed file's row says."""
-        if self.scope != scope_of(self.case_id):  # moved in the database alone
+        """The sealed file for the strongbox. None if the row is not that of a sealed file, such as an edited row."""
+        if self.scope != scope_of(self.case_id):  # moved by an edit of the database
             return None
         if self.data_key_id is None or self.record is None or self.size is None or self.size < 0:
             return None
@@ -63,7 +63,7 @@ class FileView:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What a client says of a file beside its bytes. `sha256` is the raw digest it announces, if it does."""
+    """The metadata that a client states with an upload. `sha256` is the announced digest as 32 raw bytes, or None."""
 
     kind: Kind = Kind.OTHER
     description: str = ""
@@ -71,26 +71,32 @@ class Details:
 
 
 class IncomingFile(Protocol):
-    """A file on its way in."""
+    """A file that is being received: its metadata, and its bytes as they arrive."""
 
     @property
     def name(self) -> str:
-        """What the client calls it: data, never a path."""
+        """The file name that the client chose: data, never a path."""
 
     @property
     def case_id(self) -> UUID | None:
-        """Where the client wants it; None for its own inbox."""
+        """The case that the client uploads to; None for its own inbox."""
 
     @property
     def declared_type(self) -> str | None:
-        """The media type the client claims: recorded, never trusted."""
+        """The media type that the client claims: stored, never trusted."""
 
     @property
     def content_length(self) -> int | None:
-        """The most bytes that will come, where the client said it beforehand."""
+        """The announced length in bytes, an upper bound of the file's size; None if the client announced none."""
 
     def chunks(self) -> AsyncIterator[Buffer]:
-        """The bytes, once; a chunk is good until the next is asked for. Raises ClientGone where the client leaves."""
+        """The bytes; iterate only once. A chunk is valid only until the next one is requested: copy it to keep it.
+
+        Raises ClientGone if the client disconnects.
+        """
 
     async def details(self) -> Details:
-        """What else the client said; complete once the bytes have come. Raises InvalidInput, Unprocessable."""
+        """The other metadata. Call it after the last chunk: fields of a form may come behind the file.
+
+        Raises InvalidInput, Unprocessable.
+        """
