@@ -1,6 +1,6 @@
-"""The HTTP door: features, who callers are resolved by, middleware, error handlers, lifespan.
+"""The HTTP application: the features' routes, middleware, error handlers, lifespan.
 
-Comes in: settings. Leaves: an ASGI app. A feature is a folder and one line in `FEATURES`.
+Comes in: settings. Leaves: an ASGI app. A feature is a folder, and a line for each of its routers in `FEATURES`.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ from portal.web.safe_methods import SafeMethods
 from portal.web.streaming import DownloadAborted
 from portal.web.watchdog import BodyWatchdog
 
-FEATURES: tuple[APIRouter, ...] = (  # asked one after the other whose a path is: what is asked for most comes first
+FEATURES: tuple[APIRouter, ...] = (  # a path is matched against them in this order: the most used come first
     files_routes.router,
     shared_routes.router,
     identity_routes.router,
@@ -106,12 +106,12 @@ _TAGS = {
     "administration": "Accounts and invitations, for administrators.",
     "health": "For load balancers and monitors.",
 }
-"""In the order in which they are shown."""
+"""The tags of the OpenAPI document, in the order in which they are shown."""
 _log = log.get(__name__)
 
 
 def serve_app() -> FastAPI:
-    """What uvicorn calls in every worker: settings from the environment, logs set up. Raises ConfigError."""
+    """The factory that uvicorn calls in every worker: reads settings, sets up the log. Raises ConfigError."""
     settings, variables = config.load()
     log.configure(settings.log_level, settings.log_file)
     log.silence("uvicorn.error", DownloadAborted)
@@ -119,7 +119,7 @@ def serve_app() -> FastAPI:
 
 
 def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
-    """The app; its lifespan opens the portal. Opens nothing itself."""
+    """The app. It opens no backend; its lifespan opens the portal."""
     limits = Limits(settings.rates, open_counters(settings))
     app = FastAPI(
         title="portal",
@@ -148,7 +148,7 @@ def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
 
 
 def document_of(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document of an app of `create_app`: no setting changes it."""
+    """The OpenAPI document of an app made by `create_app`. It does not depend on any setting."""
     return openapi.document_of(app, description=_DESCRIPTION, tags=_TAGS)
 
 
@@ -167,7 +167,7 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
 
 
 def _middleware(settings: Settings) -> list[Middleware]:
-    """Outermost first."""
+    """The middleware, outermost first."""
     return [
         Middleware(RequestContext, trusted_proxies=settings.trusted_proxies),
         Middleware(SecurityHeaders, hsts=settings.hsts),
@@ -188,7 +188,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
 
 
 def _note_refusal(request: Request, error: PortalError) -> None:
-    audit: Audit | None = getattr(getattr(request.app.state, "portal", None), "audit", None)  # none where none is open
+    audit: Audit | None = getattr(getattr(request.app.state, "portal", None), "audit", None)  # None: no portal is open
     refusal = refusal_of(request, error)
     if audit is not None and refusal is not None:
         audit.refusals.note(refusal, Origin(errors.request_id_of(request), refusal.address))

@@ -1,7 +1,7 @@
-"""Background work of a process: jobs, and the upkeep of events that only this process or this machine holds.
+"""Background work of a process: jobs, and the upkeep of audit events that only this process or this machine has.
 
-Comes in: an open portal. Leaves: nothing; when the block ends, jobs have ended or are released, and events that were
-held in memory are written. Next: `app` serves inside it, `portal worker` only waits.
+Comes in: an open portal. Leaves: nothing. When the block ends, jobs have ended or are released for other processes, and
+events in memory are written. Next: `app` serves inside the block, `portal worker` only waits in it.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _log = log.get(__name__)
 
 @asynccontextmanager
 async def background(portal: Portal, *, jobs_at_once: int) -> AsyncIterator[None]:
-    """As long as the block lasts. Without `jobs_at_once` no job runs here."""
+    """Do background work while the block lasts. If `jobs_at_once` is 0, this process runs no jobs."""
     runner = portal.jobs.runner(jobs_at_once)
     jobs = asyncio.create_task(runner.run()) if jobs_at_once else None
     upkeep = asyncio.create_task(_upkeep_forever(portal))
@@ -35,18 +35,18 @@ async def background(portal: Portal, *, jobs_at_once: int) -> AsyncIterator[None
         await tasks.drain()
         with contextlib.suppress(PortalError):
             await portal.audit.refusals.close_round()
-            await portal.audit.recorder.replay()  # events that are still held would be lost now
+            await portal.audit.recorder.replay()  # events still in memory would be lost now
 
 
 async def _upkeep_forever(portal: Portal) -> None:
-    """Write the events that this process or this machine holds; after a failure the next round tries again."""
+    """Write held and journalled audit events, every UPKEEP_SECONDS. After a failure the next round tries again."""
     while True:
         for work in (portal.audit.recorder.replay, portal.audit.refusals.close_round):
             try:
                 await work()
             except PortalError as error:
                 _log.warning("upkeep_failed", work=work.__name__, code=error.code, reason=reason(error))
-            except Exception:  # noqa: BLE001  # whatever it is, the next round must come
+            except Exception:  # noqa: BLE001  # whatever the error, the loop must go on
                 _log.exception("upkeep_failed", work=work.__name__)
         await asyncio.to_thread(memory.release_free_memory)
         await asyncio.sleep(UPKEEP_SECONDS)

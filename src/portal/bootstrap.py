@@ -1,4 +1,4 @@
-"""Bootstrap: the one file that opens a backend. Comes in: settings. Leaves: a `Portal`, checked or not at all.
+"""Bootstrap: the only module that opens backends. Comes in: settings. Leaves: a `Portal` whose parts were checked.
 
 Next: `app` serves it, `cli` uses it.
 """
@@ -59,7 +59,7 @@ _FOR_OPERATORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.E
 
 @dataclass(frozen=True, slots=True)
 class Portal:
-    """A portal that is open: its resources and its services."""
+    """An open portal: its resources and its services."""
 
     resources: Resources
     cursors: Cursors
@@ -75,7 +75,7 @@ class Portal:
 
 
 def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resources:
-    """What the settings name. Raises ConfigError. Nothing has been asked yet: see `Resources.check`."""
+    """The resources that the settings name. Raises ConfigError. No backend was contacted yet: see `Resources.check`."""
     keys = open_key_providers(settings.key_urls, variables)
     scanners = open_scanners(settings.scanner_urls, variables)
     stores, database = open_stores(settings, variables), open_database(settings)
@@ -97,38 +97,38 @@ def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resource
 
 
 def open_database(settings: Settings) -> Database:
-    """The database alone, which needs no key. Raises ConfigError."""
+    """The database alone: it needs no key. Raises ConfigError."""
     _make_data_dir(settings)
     return Database(make_engine(parse_url(settings.database), settings.ssl_mode, settings.database_ca))
 
 
 def open_stores(settings: Settings, variables: Mapping[str, str]) -> Stores:
-    """The blob stores alone, which need no key. Raises ConfigError."""
+    """The blob stores alone: they need no key. Raises ConfigError."""
     return Stores(open_blob_stores(settings.blobs, variables))
 
 
 def has_database(settings: Settings) -> bool:
-    """Whether there is one to open: of SQLite's a file, where a connection would found an empty one."""
+    """False if the database is a SQLite file that does not exist. A connection to it would create an empty file."""
     url = parse_url(settings.database)
     return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
 
 
 def require_database(settings: Settings) -> None:
-    """Raises ConfigError where there is none: only `init` and `db upgrade` found one."""
+    """Raises ConfigError if there is no database: only `init` and `db upgrade` create one."""
     if not has_database(settings):
         path = parse_url(settings.database).database
         raise ConfigError(f"there is no database {path}: run this in the portal's folder or give --env-file PATH")
 
 
 def open_counters(settings: Settings) -> SharedCounters | None:
-    """What PORTAL_RATE_LIMIT_URL names, if anything. Raises ConfigError. Nothing has been asked yet."""
+    """The counters in the Redis of PORTAL_RATE_LIMIT_URL, uncontacted; None if it is empty. Raises ConfigError."""
     url = settings.rate_limit_url.get_secret_value()
     return SharedCounters(Secret(url.encode()), settings.rate_limit_ca) if url else None
 
 
 @asynccontextmanager
 async def open_portal(settings: Settings, variables: Mapping[str, str]) -> AsyncIterator[Portal]:
-    """A portal whose parts all answered and whose database is current. Raises ConfigError, Unavailable."""
+    """Open a portal whose parts all answered and whose database is current. Raises ConfigError, Unavailable."""
     require_database(settings)
     resources = open_resources(settings, variables)
     try:
@@ -172,7 +172,10 @@ async def _known_case(connection: AsyncConnection, principal: Principal, case_id
 
 
 async def check_parts(resources: Resources, settings: Settings) -> None:
-    """As `Resources.check`, with the reason. Raises ConfigError where only other settings or rights help."""
+    """Check the stores' ids and `Resources.check`; errors have the reason.
+
+    Raises Unavailable if a later try may help; ConfigError if only other settings or file permissions help.
+    """
     try:
         await resources.stores.recognise(resources.database)
         await resources.check()

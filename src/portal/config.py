@@ -1,7 +1,7 @@
-"""Settings: what an operator says, read once, refused whole when any of it is wrong.
+"""Settings: read once at the start, and refused as a whole if any of them is wrong.
 
-Comes in: the variables that `sources` found. Leaves: a frozen `Settings`, or a ConfigError that names every problem at
-once. Next: `bootstrap` opens what the URLs name.
+Comes in: the variables that `sources` found. Leaves: a frozen `Settings`, or a ConfigError that names all problems at
+once. Next: `bootstrap` opens the backends that the URLs name.
 
 The variables are read here and not by a settings library, because a misspelt PORTAL_ variable must stop the boot, a
 list is written with commas, and every secret can come from a file (`NAME_FILE`).
@@ -103,7 +103,7 @@ class Settings(BaseModel):
 
     @property
     def rates(self) -> Rates:
-        """Every class's rate. Raises ConfigError."""
+        """The rate of every route class. Raises ConfigError."""
         return parse_rates(self.rate_limits)
 
     @property
@@ -112,7 +112,7 @@ class Settings(BaseModel):
 
     @property
     def hsts(self) -> str | None:
-        """What production tells browsers: TLS alone, for two years."""
+        """The Strict-Transport-Security header: TLS only, for two years. None outside production."""
         subdomains = "; includeSubDomains" if self.hsts_subdomains else ""
         return f"max-age=63072000{subdomains}" if self.production else None
 
@@ -122,12 +122,16 @@ class Settings(BaseModel):
 
     @property
     def database(self) -> str:
-        """The database URL in force: a secret, it may hold a password."""
+        """The database URL in force. It is a secret, because it may contain a password."""
         return self.database_url.get_secret_value() or f"sqlite:///{self.data_dir.absolute() / 'portal.db'}"
 
     @property
     def ssl_mode(self) -> SslMode:
-        """DATABASE_SSL_MODE, or the default: verified where it matters, what the server offers where it does not."""
+        """DATABASE_SSL_MODE, or its default.
+
+        The default is `verify-full` with DATABASE_CA, or in production towards another machine; otherwise `prefer`,
+        which takes TLS if the server offers it.
+        """
         url = _database_url(self)
         remote = url is not None and not is_local(url)
         verified = self.database_ca is not None or (self.production and remote)
@@ -140,7 +144,7 @@ class Settings(BaseModel):
 
     @property
     def secret_keys(self) -> tuple[Secret, ...]:
-        """SECRET_KEY's entries, newest first; those that are no key are left out (and refused by `problems`)."""
+        """The keys in SECRET_KEY, newest first. Invalid entries are left out here; `load` refuses them."""
         parsed = (parse_key(text) for text in _split(self.secret_key.get_secret_value()))
         return tuple(key for key in parsed if key is not None)
 
@@ -148,9 +152,9 @@ class Settings(BaseModel):
 def load(
     environ: Mapping[str, str] | None = None, dotenv: Path | None = None, *, keys: bool = True
 ) -> tuple[Settings, dict[str, str]]:
-    """The settings, and the variables they came from (backends look up theirs). Raises ConfigError.
+    """The settings, and the variables from which they were read (backends read their own settings from these).
 
-    Without `keys`, those may be missing: a migration needs none.
+    With `keys=False` the keys may be missing: a migration needs none. Raises ConfigError.
     """
     dotenv = sources.env_file() if dotenv is None else dotenv
     given = sources.read(os.environ if environ is None else environ, dotenv)
@@ -175,12 +179,12 @@ def load(
 
 
 def backend_settings() -> dict[str, FieldInfo]:
-    """What backends take beside their URLs, in use or not, by the name of the variable."""
+    """The settings of all backends beside their URLs, used or not, by the name of the variable."""
     return scheme.fields_of(blob_stores.SCHEMES, key_providers.SCHEMES, scanners.SCHEMES)
 
 
 def _unknown(given: Mapping[str, Given], known: set[str]) -> list[str]:
-    """A line for each variable that nothing reads: with its source, and the setting that may be meant."""
+    """A line for each unknown variable, with its source and the setting that may be meant."""
     key_variables = sources.key_variables(given["PORTAL_KEY_URLS"].value if "PORTAL_KEY_URLS" in given else "")
     problems = []
     for name in sorted(set(given) - known - set(key_variables)):
@@ -194,7 +198,7 @@ def _unknown(given: Mapping[str, Given], known: set[str]) -> list[str]:
 
 
 def _validated(values: dict[str, str]) -> tuple[Settings, list[str]]:
-    """The settings, with the default for each value that is refused: so that all problems are told at once."""
+    """The settings, with the default for each refused value, so that all problems are reported at once."""
     try:
         return Settings.model_validate(values), []
     except ValidationError as error:
@@ -204,7 +208,7 @@ def _validated(values: dict[str, str]) -> tuple[Settings, list[str]]:
 
 
 def _problems(settings: Settings) -> list[str]:
-    """What is refused in every environment."""
+    """The problems that every environment refuses."""
     problems = [
         f"PORTAL_TRUSTED_PROXIES: {text!r} is neither an address nor a network"
         for text in settings.trusted_proxies
@@ -240,7 +244,7 @@ def _rate_problems(settings: Settings) -> list[str]:
 
 
 def _production_problems(settings: Settings) -> list[str]:
-    """What production alone refuses."""
+    """The problems that only production refuses."""
     url = _database_url(settings)
     sqlite = url is not None and url.get_backend_name() == "sqlite"
     unsafe_wire = url is not None and not is_local(url) and not settings.ssl_mode.startswith("verify-")
@@ -297,7 +301,7 @@ def _master_key_problems(name: str, text: str, secret_keys: tuple[Secret, ...], 
 
 
 def _missing(name: str, dotenv: Path) -> str:
-    """A command in the wrong folder is the usual reason: so the folder is named."""
+    """The problem of a missing key. It names the folder: a command in the wrong folder is the usual reason."""
     if dotenv.is_file():
         return f"{name} is not set, neither in the environment nor in {dotenv}"
     return f"{name} is not set, and there is no {dotenv.absolute()}: run `portal init` here, or give --env-file PATH"

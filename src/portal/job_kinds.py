@@ -1,6 +1,6 @@
-"""The kinds of jobs: a row for each, with its handler and its bounds.
+"""The kinds of jobs: a line for each, with its handler and its limits.
 
-Comes in: the services. Leaves: the kinds that every runner knows. A name stands in databases: it never changes.
+Comes in: the services. Leaves: the kinds that every runner knows. A name is stored in databases, so it never changes.
 """
 
 from collections.abc import Awaitable, Callable
@@ -35,7 +35,7 @@ def job_kinds(
 
 
 def _plain(work: Callable[[], Awaitable[object]]) -> JobHandler:
-    """For work that needs nothing of its row: cut off anywhere, it begins anew."""
+    """The handler of work without payload and checkpoint: after an interruption it starts from the beginning."""
 
     async def handle(_: RunningJob) -> None:
         await work()

@@ -1,4 +1,4 @@
-"""Resources: what a running portal holds, opened once by `bootstrap` and handed down."""
+"""Resources: the backends and limits of a running portal, opened once by `bootstrap` and passed to the services."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +14,12 @@ from portal.strongbox.strongbox import Strongbox
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """`journal` is where audit outcomes wait while the database is away; `max_upload_bytes` caps one file; up to
-    `row_bytes` it lies in the database. So many `transfers` at once has this process, and each of its callers. Where
-    a scan is not required, an upload is quarantined while a scanner is away.
+    """The resources of one process.
+
+    `journal` is the file of audit outcomes that wait while the database is unavailable. `max_upload_bytes` is the
+    limit of one file; a file of at most `row_bytes` is stored in the database. `transfers` is the limit of transfers at
+    once in this process, `transfers_per_caller` the limit of one account or link. If no scan is required, an upload is
+    quarantined while a scanner is unavailable.
     """
 
     database: Database
@@ -33,7 +36,7 @@ class Resources:
     scan_required: bool = True
 
     async def check(self) -> None:
-        """Raises the first PortalError of a part that is away. Wants a current database."""
+        """Raises the first PortalError of an unavailable part. The database must be at the current revision."""
         await self.stores.check()
         for scanner in self.scanners:
             await in_time(scanner.check(), FEED_SECONDS, ScannerAway)
@@ -41,7 +44,7 @@ class Resources:
         await self.keyring.check()
 
     async def aclose(self) -> None:
-        """Let go of everything. Idempotent."""
+        """Close everything. Idempotent."""
         for scanner in self.scanners:
             await scanner.aclose()
         await self.keyring.aclose()

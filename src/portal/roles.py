@@ -1,8 +1,9 @@
-"""The Postgres role that runs the portal, apart from the one that owns its tables.
+"""The Postgres role that runs the portal: a different one from the role that owns its tables.
 
 Comes in: an engine of the owner, and the name of a role that may sign in. Leaves: the rights that `serve` and every
-command need, and no more: of the audit record and its numbers it can only read and add, of the schema's revision only
-read. What the owner makes later it gets with the next `portal db upgrade --runtime-role`.
+command need, and no more. The role can only read and insert rows of the audit log and its numbers, and only read the
+schema's revision. It gets rights on tables that a later release creates with the next
+`portal db upgrade --runtime-role`.
 """
 
 import re
@@ -30,7 +31,7 @@ _RIGHTS = (
 
 
 async def let_work(engine: AsyncEngine, role: str) -> None:
-    """Give the role its rights, all or none. Safe to repeat. Raises ConfigError, DatabaseAway."""
+    """Grant the role its rights, in one transaction. Safe to repeat. Raises ConfigError, DatabaseAway."""
     if engine.dialect.name != "postgresql":
         raise ConfigError("--runtime-role is for Postgres: SQLite knows no roles")
     if not _NAME.fullmatch(role):
@@ -44,7 +45,7 @@ async def let_work(engine: AsyncEngine, role: str) -> None:
 
 
 async def may_edit_audit(engine: AsyncEngine) -> bool:
-    """Whether this engine's own role could change or remove what is on record. Raises ConfigError, DatabaseAway."""
+    """Whether this engine's role could change or delete rows of the audit log. Raises ConfigError, DatabaseAway."""
     if engine.dialect.name != "postgresql":
         return True
     with explained(engine.url):

@@ -1,7 +1,7 @@
-"""The schema's version: bring a database up to this release's migrations, or say how far it is.
+"""The revision of the database schema: migrate a database to this release's revision, or read its revision.
 
-Comes in: an engine. Leaves: a migrated database. Alembic is synchronous: it runs on the engine's own bridge.
-Raises DatabaseAway and ConfigError, with the reason; of two upgrades at once, one waits for the other.
+Comes in: an engine. Leaves: a migrated database. Alembic is synchronous: it runs through the engine's `run_sync`.
+Raises DatabaseAway and ConfigError, with the reason. Of two upgrades at once, one waits for the other.
 """
 
 import asyncio
@@ -21,35 +21,35 @@ _USED = text("SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM data_
 
 
 async def upgrade(engine: AsyncEngine, revision: str = "head") -> None:
-    """Apply what is missing. Safe to repeat; a migration that was cut off starts over."""
+    """Apply the missing migrations. Safe to repeat: a migration that was interrupted starts again."""
     with explained(engine.url):
         async with engine.connect() as connection:
             await connection.run_sync(lambda sync: _run(sync, command.upgrade, revision))
 
 
 async def downgrade(engine: AsyncEngine, revision: str) -> None:
-    """Undo down to `revision` (`base` for an empty database). Loses what the tables held."""
+    """Undo migrations down to `revision` (`base` for an empty database). Deletes the data in removed tables."""
     with explained(engine.url):
         async with engine.connect() as connection:
             await connection.run_sync(lambda sync: _run(sync, command.downgrade, revision))
 
 
 async def revision_of(engine: AsyncEngine) -> str | None:
-    """The database's revision; None where it has no tables."""
+    """The database's revision; None if it has no tables."""
     with explained(engine.url):
         async with engine.connect() as connection:
             return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
 
 
 async def is_used(engine: AsyncEngine) -> bool:
-    """Whether a database with tables holds an account or a data key: then the keys that it was made with are needed."""
+    """Whether a database with tables has an account or a data key: then it needs the keys that it was created with."""
     with explained(engine.url):
         async with engine.connect() as connection:
             return bool(await connection.scalar(_USED))
 
 
 async def newest_revision() -> str | None:
-    """The one that this release wants."""
+    """The revision that this release needs."""
     return await asyncio.to_thread(lambda: ScriptDirectory.from_config(_config()).get_current_head())
 
 

@@ -1,8 +1,8 @@
-"""Where settings come from: the environment and one file, `.env` or what `--env-file` names.
+"""Sources of settings: the environment and one env file, `.env` or the file that `--env-file` names.
 
-Comes in: variables of two layers, of which the environment wins. Leaves: each variable's value with its source. A
-secret can also come from a file (`NAME_FILE`); a relative path in the env file is meant from that file's folder. Next:
-`config` judges the values, `portal doctor` shows the sources, `portal init` writes what no source gives.
+Comes in: variables of these two layers; the environment has precedence. Leaves: each variable's value with its source.
+A secret can also be read from a file (`NAME_FILE`). A relative path in the env file is relative to that file's folder.
+Next: `config` validates the values, `portal doctor` shows the sources, `portal init` writes keys that no source has.
 """
 
 import os
@@ -19,7 +19,7 @@ KEY_URL_SCHEME = "env:"
 DEFAULT_KEY_URL = "env:PORTAL_MASTER_KEY"
 ENVIRONMENT = "the environment"
 ENV_FILE_VARIABLE = "_PORTAL_ENV_FILE"  # carries --env-file to the processes that `serve` starts
-_NO_SECRETS = {"PORTAL_LOG_FILE"}  # its name ends like a file of a secret, and is none
+_NO_SECRETS = {"PORTAL_LOG_FILE"}  # a setting of its own, in spite of the ending _FILE
 _PATHS = {"PORTAL_DATA_DIR", "PORTAL_LOG_FILE", "PORTAL_DATABASE_CA", "PORTAL_RATE_LIMIT_CA"}
 RENAMED = {
     "PORTAL_HEAD_SECONDS": "PORTAL_HEADER_TIMEOUT_SECONDS",
@@ -29,13 +29,13 @@ RENAMED = {
     "PORTAL_TRANSFERS_PER_CALLER": "PORTAL_MAX_TRANSFERS_PER_CALLER",
     "PORTAL_DB_SSL_MODE": "PORTAL_DATABASE_SSL_MODE",
 }
-"""Names that settings had, with those they have: an old one that is still set stops the start."""
+"""Former names of settings, with their present names. A former name that is still set stops the start."""
 _Layer = tuple[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A variable as its source gives it. `hides` names a source that says something else and is not used."""
+    """A variable's value and its source. `hides` names another source whose different value is not used."""
 
     value: str = field(repr=False)
     source: str
@@ -43,19 +43,19 @@ class Given:
 
 
 def env_file() -> Path:
-    """The file that is read beside the environment."""
+    """The path of the env file, which is read in addition to the environment."""
     return Path(os.environ.get(ENV_FILE_VARIABLE) or ".env")
 
 
 def use_env_file(path: Path) -> None:
-    """Read this file, here and in the processes that this one starts. Raises ConfigError where there is none."""
+    """Use this env file, in this process and in those that it starts. Raises ConfigError if there is no such file."""
     if not path.is_file():
         raise ConfigError(f"--env-file: there is no file {path}")
     os.environ[ENV_FILE_VARIABLE] = str(path.absolute())
 
 
 def read(environ: Mapping[str, str], dotenv: Path) -> dict[str, Given]:
-    """Every variable of the portal's, by name. Raises ConfigError."""
+    """Every variable of the portal, by name. Raises ConfigError."""
     layers: list[_Layer] = [(ENVIRONMENT, environ), (str(dotenv), _read_env_file(dotenv))]
     urls = next((layer["PORTAL_KEY_URLS"] for _, layer in layers if "PORTAL_KEY_URLS" in layer), "")
     named = key_variables(urls)
@@ -64,7 +64,7 @@ def read(environ: Mapping[str, str], dotenv: Path) -> dict[str, Given]:
 
 
 def key_variables(key_urls: str) -> list[str]:
-    """The variables that PORTAL_KEY_URLS, set or not, gives a meaning to; in its order."""
+    """The variables that the `env:` URLs of PORTAL_KEY_URLS, or of its default, name; in the same order."""
     urls = [url.strip() for url in (key_urls or DEFAULT_KEY_URL).split(",")]
     return [url.removeprefix(KEY_URL_SCHEME) for url in urls if url.startswith(KEY_URL_SCHEME)]
 
@@ -74,7 +74,7 @@ def _target(name: str) -> str:
 
 
 def _given(name: str, layers: Sequence[_Layer]) -> Given:
-    """The first layer's that has it; with the next one's name where that one differs."""
+    """The value of the first layer that has the variable; `hides` names the next layer whose value differs."""
     told = [given for layer in layers if (given := _in_layer(name, layer)) is not None]
     first, *others = told or [Given("", ENVIRONMENT)]
     hidden = next((other.source for other in others if other.value and other.value != first.value), None)
@@ -108,7 +108,7 @@ def _read_env_file(path: Path) -> dict[str, str]:
 
 
 def _anchored(folder: Path, name: str, value: str) -> str:
-    """A path of the env file's own, which is where its portal lives, wherever the command is run."""
+    """Resolve a relative path against the env file's folder, so that it does not depend on the working directory."""
     ours = name.startswith(PREFIX) and (name in _PATHS or name.endswith("_FILE"))
     return str(folder / value) if ours and value else value
 

@@ -1,4 +1,4 @@
-"""Every table of the portal, gathered for migrations: importing this fills `metadata`."""
+"""Every table of the portal, for migrations: importing this module fills `metadata`."""
 
 from sqlmodel import SQLModel
 

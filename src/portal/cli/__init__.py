@@ -1,5 +1,6 @@
-"""The command line: the same services without HTTP. Comes in: arguments. Leaves: text, or JSON for scripts, and an exit
-code that means something (`program.Exit`).
+"""The command line: the same services without HTTP.
+
+Comes in: arguments. Leaves: text, or JSON for scripts, and an exit code (`program.Exit`).
 """
 
 import sys

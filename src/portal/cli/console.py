@@ -1,4 +1,4 @@
-"""What every command shares: how it answers, how it shows progress, how it opens the portal.
+"""Helpers of all commands: print a result, show progress, open the portal.
 
 Comes in: a command's work. Leaves: text or one JSON value on standard output; progress and errors on standard error.
 """
@@ -45,7 +45,7 @@ async def portal() -> AsyncIterator[Portal]:
 
 
 def actor() -> str:
-    """Who the audit record says acted: the command line, as this user of the operating system."""
+    """The actor in the audit log: the command line, with the name of the operating system's user."""
     try:
         return f"system:cli/{getpass.getuser()}"
     except (KeyError, OSError):
@@ -54,7 +54,7 @@ def actor() -> str:
 
 @contextmanager
 def named(what: str) -> Iterator[None]:
-    """Whoever runs the command may know what is not there."""
+    """Replace a NotFound by one that says `what`: unlike an API caller, the operator may know what is missing."""
     try:
         yield
     except NotFound:
@@ -62,17 +62,17 @@ def named(what: str) -> Iterator[None]:
 
 
 def print_result(text: str, value: Any, *, as_json: bool) -> None:
-    """The command's answer, for people or for scripts."""
+    """Print the command's result: `text`, or `value` as JSON."""
     sys.stdout.write(f"{json.dumps(value) if as_json else text}\n")
 
 
 def table(head: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> str:
-    """Rows as text in columns; only a terminal is narrow."""
+    """Rows as text in columns. Lines are folded at a terminal's width; elsewhere at _WIDE characters."""
     made = Table(box=None, pad_edge=False, show_header=head is not None, header_style="bold")
     for name in head or rows[0]:
         made.add_column(name if head else "", overflow="fold")
     for row in rows:
-        made.add_row(*map(Text, row))  # what a row says is no markup
+        made.add_row(*map(Text, row))  # as Text: a cell is never read as markup
     out = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _WIDE)
     with out.capture() as captured:
         out.print(made)
@@ -81,7 +81,7 @@ def table(head: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> str:
 
 @contextmanager
 def progress(what: str, total: int | None, *, as_json: bool, in_bytes: bool = True) -> Iterator[Any]:
-    """Yields `advance(n)`; a bar on a terminal, nothing elsewhere."""
+    """Show a progress bar on a terminal, and nothing elsewhere. Yields `advance(n)`."""
     columns = [DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()] if in_bytes else []
     bar = Progress(
         TextColumn("{task.description}"),

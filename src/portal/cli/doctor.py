@@ -1,7 +1,7 @@
-"""`portal doctor`: every setting in force with its source, and how each part really is.
+"""`portal doctor`: every setting in force with its source, and the state of each part.
 
-Comes in: what the environment and the env file say. Leaves: settings with secrets hidden, a line for each part with the
-reason where it is not well, and the exit code of the worst. Makes nothing and changes nothing.
+Comes in: the environment and the env file. Leaves: settings with secrets hidden, a line for each part with the reason
+if it has a problem, and the exit code of the worst. Creates nothing and changes nothing.
 """
 
 import json
@@ -37,7 +37,7 @@ _FEW_DESCRIPTORS = 4096
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """`state` is `ok`, `warning`, `away` (a later try may help) or `refused` (an operator must mend it)."""
+    """One part. `state` is `ok`, `warning`, `away` (a later try may help) or `refused` (an operator must repair it)."""
 
     name: str
     state: str
@@ -73,7 +73,7 @@ async def _examined() -> tuple[list[dict[str, Any]], list[CheckResult]]:
 
 
 def _settings(settings: Settings | None, given: dict[str, sources.Given]) -> list[dict[str, Any]]:
-    """Each setting as it is in force: what is secret is only said to be set."""
+    """Each setting in force. Of a secret it shows only whether it is set."""
     shown = []
     for field in Settings.model_fields:
         name = f"{sources.PREFIX}{field.upper()}"
@@ -88,7 +88,7 @@ def _settings(settings: Settings | None, given: dict[str, sources.Given]) -> lis
 
 
 def _backend_settings(given: dict[str, sources.Given]) -> list[dict[str, Any]]:
-    """What backends take beside their URLs, where it is given."""
+    """The settings of backends beside their URLs, if they are given."""
     fields = config.backend_settings()
     return [
         {

@@ -1,4 +1,4 @@
-"""`portal files export` and `portal rescue`: ways to a file's bytes that need no portal afterwards, or none at all."""
+"""`portal files export` and `portal rescue`: access to a file's bytes without a running portal."""
 
 import asyncio
 import os
@@ -74,7 +74,7 @@ async def _write_part(to: Path, number: int, part: TinkPart, advance: Any) -> di
     await _write(to / names["key"], _one(part.key.hex().encode() + b"\n"))
     if part.blob is None:
         return {**names, "blob": part.blob_key}
-    await _write(to / f"{part.blob_key}.blob", _one(part.blob))  # it lies in no store: `rescue` wants one
+    await _write(to / f"{part.blob_key}.blob", _one(part.blob))  # an inline blob is in no store; `rescue` needs a file
     return {**names, "blob": f"{part.blob_key}.blob"}
 
 
@@ -89,7 +89,7 @@ async def _write(path: Path, chunks: AsyncIterator[bytes], advance: Any = lambda
 
 @contextmanager
 def _all_or_nothing(folder: Path) -> Iterator[None]:
-    """What breaks off leaves no half of an export, and no key without its stream."""
+    """Remove every file of an export that fails: no partial export stays, and no key without its stream."""
     try:
         yield
     except BaseException:

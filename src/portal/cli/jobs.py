@@ -1,6 +1,6 @@
-"""`portal jobs`: which work waits, runs or failed; cancelling a job, or having it tried again.
+"""`portal jobs`: list jobs that wait, run or have ended; cancel or retry a job.
 
-Comes in: ids and filters. Leaves: tables for people, JSON for scripts. Each change is on record.
+Comes in: ids and filters. Leaves: tables for people, JSON for scripts. Each change is in the audit log.
 """
 
 from typing import Annotated, Any
@@ -108,7 +108,7 @@ def _progress(job: Job) -> str:
 
 
 def _note(job: Job) -> str:
-    """Where it runs, when it is due, or why it failed."""
+    """The host and process of a running job; otherwise when it is due, and its last error."""
     if job.status is JobStatus.RUNNING:
         return job.worker or ""
     due = f"due {rfc3339(job.run_after)}" if job.status is JobStatus.QUEUED else ""

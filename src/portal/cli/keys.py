@@ -1,6 +1,6 @@
-"""`portal keys`: which keys are in use, and moving everything under the newest ones.
+"""`portal keys`: the keys in use, and rewrapping of everything under the newest ones.
 
-Comes in: settings that name the new keys first. Leaves: counts, by which an operator sees when an old key may go.
+Comes in: settings that name the new keys first. Leaves: counts, which tell an operator when an old key can be removed.
 """
 
 from dataclasses import asdict

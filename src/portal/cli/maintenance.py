@@ -1,4 +1,4 @@
-"""`portal sweep` and `portal fsck`: settle what a crash left, prove that what is listed is whole."""
+"""`portal sweep` and `portal fsck`: settle the uploads and deletes that a crash left, and verify the listed files."""
 
 import re
 from datetime import timedelta

@@ -1,6 +1,6 @@
-"""`portal openapi`: the OpenAPI document, wherever the portal runs and whether or not it serves it.
+"""`portal openapi`: the OpenAPI document, also if the portal does not run or does not serve it.
 
-Comes in: nothing, no setting either. Leaves: JSON on standard output, for generators and linters.
+Comes in: nothing, not even settings. Leaves: JSON on standard output, for generators and linters.
 """
 
 import json
@@ -14,7 +14,7 @@ from portal import config
 
 def openapi() -> None:
     """Print the OpenAPI document, for generators of SDKs; it needs no settings and no portal."""
-    from portal.app import create_app, document_of  # noqa: PLC0415  # the door is heavy, and no other command needs it
+    from portal.app import create_app, document_of  # noqa: PLC0415  # a slow import that no other command needs
 
     made_up = {f"PORTAL_{name}_KEY": secrets.token_hex(32) for name in ("MASTER", "SECRET")}
     app = create_app(*config.load(made_up | {"PORTAL_DOCS": "false"}, Path(os.devnull)))

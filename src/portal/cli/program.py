@@ -1,6 +1,6 @@
-"""The program as such: how it ends, and which commands there are. Each command's module is imported when it is called.
+"""The program: its commands and its exit codes. A command's module is imported only when that command is called.
 
-Comes in: arguments. Leaves: an exit code that means something, and one line on standard error for a foreseen failure.
+Comes in: arguments. Leaves: an exit code (`Exit`), and one line on standard error for each expected problem.
 """
 
 import os
@@ -17,7 +17,7 @@ from typer.main import get_command
 
 from portal.core.errors import ConfigError, PortalError, Unavailable
 
-COMMANDS = {  # name: module, what it defines there, one line of help
+COMMANDS = {  # name: (module, attribute of the module, one line of help)
     "init": ("setup", "init", "Make a portal here: missing keys, tables, a first administrator."),
     "serve": ("serve", "serve", "Serve the API until told to stop."),
     "worker": ("worker", "worker", "Run jobs until told to stop, and serve nothing."),
@@ -42,12 +42,12 @@ class Exit(IntEnum):
     OK = 0
     FOUND = 1  # fsck found damage
     REFUSED = 3  # not found, not allowed, damaged, or not acceptable
-    UNAVAILABLE = 69  # EX_UNAVAILABLE: a part is away; try again
+    UNAVAILABLE = 69  # EX_UNAVAILABLE: a part is unavailable; try again
     CONFIG = 78  # EX_CONFIG: the configuration is refused
 
 
 class Commands(TyperGroup):
-    """Knows every command's name and help, and imports the one that is called."""
+    """The group of all commands. It has their names and help texts, and imports only the command that is called."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -59,7 +59,7 @@ class Commands(TyperGroup):
 
 
 def load(name: str) -> Any:
-    """The command itself."""
+    """Import the command."""
     module, attribute, _ = COMMANDS[name]
     found: typer.Typer | Callable[..., None] = getattr(import_module(f"portal.cli.{module}"), attribute)
     if not isinstance(found, typer.Typer):
@@ -72,9 +72,9 @@ def load(name: str) -> Any:
 
 
 def run(app: typer.Typer) -> None:
-    """Run the program; every foreseen failure is one line on standard error and an exit code."""
-    os.umask(0o077)  # what we write is for nobody else,
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # and keys live here
+    """Run the program. Every expected failure is one line on standard error for each problem, and an exit code."""
+    os.umask(0o077)  # only the owner may read the files that the program writes
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no core dumps: the memory contains keys
     try:
         code = app(standalone_mode=False)
     except ConfigError as error:

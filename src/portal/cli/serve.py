@@ -1,6 +1,6 @@
-"""`portal serve`: the HTTP door, after everything behind it proved to be there.
+"""`portal serve`: the HTTP server, started only after all parts of the portal were checked.
 
-Comes in: settings. Leaves: uvicorn, until a signal.
+Comes in: settings. Leaves: uvicorn, which runs until a signal.
 """
 
 import errno
@@ -26,7 +26,7 @@ from portal.web.connection import HttpConnection
 from portal.web.middleware import security_headers
 
 _KEEP_ALIVE_SECONDS = 75
-_WORKER_SECONDS = 120  # a worker that only begins is silent while it imports: on a busy machine for longer than five
+_WORKER_SECONDS = 120  # a new worker answers no health check while it imports: on a busy machine for more than 5 s
 
 
 def serve(
@@ -45,7 +45,7 @@ def serve(
     if _is_terminal():
         sys.stderr.write(_banner(settings, host, port))
     _take_all_descriptors()
-    # uvicorn raises the signal that stopped it once more when everything has ended: that is a success.
+    # uvicorn raises the signal that stopped it again at its end: that is a success.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
     connection = partial(
         HttpConnection,
@@ -61,7 +61,7 @@ def serve(
         loop="uvloop",
         http=connection,  # type: ignore[arg-type]  # uvicorn only calls it
         ws="none",
-        proxy_headers=False,  # portal.web.middleware judges them, and believes only addresses
+        proxy_headers=False,  # portal.web.middleware reads them, and trusts only configured addresses
         server_header=False,
         access_log=False,
         log_config=None,
@@ -72,7 +72,7 @@ def serve(
 
 
 def _require_port(host: str, port: int) -> None:
-    """One line instead of a worker's traceback. Raises Unavailable, ConfigError."""
+    """Check that the port is free: one line instead of a worker's traceback. Raises Unavailable, ConfigError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family) as probe:
@@ -90,7 +90,7 @@ def _is_terminal() -> bool:
 
 
 def _banner(settings: config.Settings, host: str, port: int) -> str:
-    """For a person at a terminal."""
+    """The text that a terminal shows at the start."""
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     docs = f"\n  documents  {url}/docs" if settings.serves_docs else ""
     return (
@@ -100,13 +100,15 @@ def _banner(settings: config.Settings, host: str, port: int) -> str:
 
 
 def _take_all_descriptors() -> None:
-    """A transfer holds a socket and a file: the usual soft limit of 1,024 would end at five hundred of them."""
+    """Raise the soft limit of descriptors to the hard one. A transfer uses two, a socket and a file: the usual soft
+    limit of 1,024 would allow only five hundred transfers.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _preflight(settings: config.Settings, variables: dict[str, str]) -> None:
-    """Every problem is one line here, instead of a traceback in a worker."""
+    """Open and check the portal once: every problem is one line here, instead of a traceback in a worker."""
     async with open_portal(settings, variables):
         counters = open_counters(settings)
         if counters is not None:

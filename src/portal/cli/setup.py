@@ -1,8 +1,8 @@
 """`portal init` and `portal db`: from nothing to a portal that can serve.
 
-Comes in: an empty folder, or one where an earlier `init` was cut off. Leaves: the keys that no source gives, in `.env`
-(0600); a migrated database; a first administrator whose password is shown once. Each step is taken only where it is
-still missing, and nothing is written before everything is known to be acceptable.
+Comes in: an empty folder, or one in which an earlier `init` was interrupted. Leaves: new keys in `.env` (mode 0600) for
+those that no source has; a migrated database; a first administrator whose password is shown once. A step that was done
+already is skipped, and nothing is written before all settings were accepted.
 """
 
 import logging
@@ -71,10 +71,13 @@ def check(*, as_json: Json = False) -> None:
 
 
 def _fresh_keys() -> dict[str, str]:
-    """A new value for each key that no source gives. Raises ConfigError where one would not be in force."""
+    """A new value for each key that no source has.
+
+    Raises ConfigError if an empty variable in the environment would hide the new value.
+    """
     given = sources.read(os.environ, sources.env_file())
     urls = given["PORTAL_KEY_URLS"].value if "PORTAL_KEY_URLS" in given else ""
-    wanted = [*sources.key_variables(urls)[:1], "PORTAL_SECRET_KEY"]  # further master keys are those of the past
+    wanted = [*sources.key_variables(urls)[:1], "PORTAL_SECRET_KEY"]  # further master keys are former ones
     missing = [name for name in wanted if name not in given or not given[name].value]
     for name in missing:
         if name in os.environ:
@@ -83,7 +86,7 @@ def _fresh_keys() -> dict[str, str]:
 
 
 async def _require_new_database(fresh: dict[str, str]) -> None:
-    """Raises ConfigError for settings that would be refused, and for new keys beside a database that has others."""
+    """Raises ConfigError if the settings would be refused, or if the database is in use with other keys already."""
     settings, _ = config.load({**os.environ, **fresh})
     log.configure(logging.WARNING)
     if fresh and await _revision(settings) is not None and await _is_used(settings):
@@ -92,7 +95,7 @@ async def _require_new_database(fresh: dict[str, str]) -> None:
 
 
 async def _revision(settings: Settings) -> str | None:
-    """The database's; None where there is none, or no tables in it. Makes nothing."""
+    """The database's revision; None if there is no database, or it has no tables. Creates nothing."""
     if not has_database(settings):
         return None
     async with aclosing(open_database(settings)) as database:
@@ -105,7 +108,7 @@ async def _is_used(settings: Settings) -> bool:
 
 
 def _told(wrote: list[str]) -> list[str]:
-    """What was written, and for each key that was there the source that is in force."""
+    """The lines about keys: those that were written, and the source of each key that existed already."""
     given = sources.read(os.environ, sources.env_file())
     urls = given["PORTAL_KEY_URLS"].value if "PORTAL_KEY_URLS" in given else ""
     keys = [*sources.key_variables(urls), "PORTAL_SECRET_KEY"]
@@ -121,7 +124,9 @@ def _hidden(given: sources.Given) -> str:
 
 
 def _write_env_file(path: Path, values: dict[str, str]) -> None:
-    """Put the keys where their lines stand empty. The file appears whole, never readable by others."""
+    """Fill the keys into their empty lines, or append them. The file is replaced as a whole, and readable by its owner
+    only.
+    """
     path = path.resolve()
     text = (path if path.exists() else env_example()).read_text("utf-8").rstrip("\n") + "\n"
     for name, value in values.items():
@@ -133,15 +138,15 @@ def _write_env_file(path: Path, values: dict[str, str]) -> None:
         file.flush()
         os.fsync(file.fileno())
         if path.exists() and os.geteuid() == 0:
-            os.fchown(file.fileno(), path.stat().st_uid, path.stat().st_gid)  # root fills in what the portal reads
+            os.fchown(file.fileno(), path.stat().st_uid, path.stat().st_gid)  # root may run this, the portal reads it
     partial.rename(path)
 
 
 async def _migrate_and_add_admin(name: str) -> str | None:
-    """The new administrator's password; None where there already is an account."""
+    """Migrate, and create the administrator. Returns the password; None if there is an account already."""
     settings, variables = config.load()
     if await _revision(settings) != await schema.newest_revision():
-        await _upgrade()  # else not even asked: the runtime role of a database may not change its tables
+        await _upgrade()  # skipped at the current revision: the runtime role may not change tables
     async with aclosing(open_database(settings)) as database:
         await _establish_stores(settings, variables, database)
     async with open_portal(settings, variables) as portal:

@@ -1,6 +1,6 @@
-"""`portal stores`: which blob stores the database knows, and making a new one known.
+"""`portal stores`: list the blob stores that the database knows, and add new ones.
 
-Comes in: `PORTAL_BLOB_URLS`. Leaves: ids and counts. The first store is made by `portal init` or `portal db upgrade`.
+Comes in: `PORTAL_BLOB_URLS`. Leaves: ids and counts. `portal init` or `portal db upgrade` creates the first store.
 """
 
 from collections.abc import AsyncIterator
@@ -51,7 +51,7 @@ async def _add() -> list[str]:
 
 @asynccontextmanager
 async def _opened() -> AsyncIterator[tuple[Stores, Database]]:
-    """The stores and the database that knows them. They need no key, and nothing is founded. Raises ConfigError."""
+    """The stores and the database that knows them. It needs no key and creates nothing. Raises ConfigError."""
     settings, variables = config.load(keys=False)
     require_database(settings)
     async with aclosing(open_stores(settings, variables)) as stores, aclosing(open_database(settings)) as database:

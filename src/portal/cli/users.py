@@ -1,6 +1,6 @@
-"""`portal users`: accounts from the command line. Passwords come on standard input: others see arguments.
+"""`portal users`: accounts from the command line. Passwords are read from standard input: other users see arguments.
 
-Comes in: names and wishes. Leaves: what was done; one-time secrets are shown once.
+Comes in: names and changes. Leaves: the changed accounts; a one-time secret is shown once.
 """
 
 import sys
@@ -139,12 +139,12 @@ def _shown_once(made: OneTime) -> str:
 
 
 def _password(*, from_pipe: bool) -> str:
-    """Never from an argument, which others see, and never shown."""
+    """Read the password. It is never an argument, which other users see, and never shown."""
     if sys.stdin.isatty():
         return str(typer.prompt("password", hide_input=True, confirmation_prompt=True, err=True))
     if not from_pipe:
         raise typer.BadParameter("without a terminal say it, or --no-password", param_hint="--password-stdin")
-    # What is not UTF-8 becomes surrogates, and those no password may have.
+    # Bytes that are not UTF-8 become surrogates, which no password may contain.
     return sys.stdin.buffer.readline().decode("utf-8", "surrogateescape").rstrip("\r\n")
 
 

@@ -1,7 +1,7 @@
 """`portal worker`: run jobs, and serve nothing.
 
-Comes in: settings. Leaves: jobs that were worked off, until a signal. The log goes to standard error, whatever
-PORTAL_LOG_FILE says: that file is the serving process's.
+Comes in: settings. Leaves: rows of jobs that ran, until a signal. The log goes to standard error and ignores
+PORTAL_LOG_FILE: that file belongs to the serving process.
 """
 
 import asyncio
