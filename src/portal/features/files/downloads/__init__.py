@@ -1,1 +1,1 @@
-"""How a file goes out."""
+"""Downloads: from a stored file to verified plaintext."""

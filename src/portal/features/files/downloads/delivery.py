@@ -1,7 +1,8 @@
-"""Delivery: a file's plaintext goes out, verified, to who may have it, and how it ended is on record.
+"""Delivery: sends a file's verified plaintext to a caller who may download it, and writes the outcome to the audit log.
 
-Comes in: a principal, a file's id, the part of it wanted. Leaves: a `Delivery` whose bytes come segment by segment. One
-short transaction judges and records "started" before the first byte; the outcome follows after the last one.
+Comes in: a principal, a file's id, the requested range. Leaves: a `Delivery` whose bytes come segment by segment. One
+short transaction checks the rights and writes the event "started" before the first byte. The event of the outcome
+follows after the last byte.
 """
 
 import time
@@ -34,28 +35,28 @@ from portal.strongbox.model import SealedFile
 from portal.strongbox.strongbox import Strongbox
 
 _JUDGED_SECONDS = 1.0
-_UNJUDGED_SECONDS = 60.0  # what was revoked meanwhile goes on so long, and no longer
+_UNJUDGED_SECONDS = 60.0  # the longest time that a download goes on without a check
 
 _log = log.get(__name__)
 
 
 class DownloadAllowance(Protocol):
-    """What a download costs whoever was let in by something that is counted."""
+    """The use that a download makes of a counted right, such as a download link with a limit."""
 
     def held(self) -> AbstractAsyncContextManager[None]:
-        """For as long as the download runs."""
+        """A context that is open while the download runs."""
 
     async def ended(self, connection: AsyncConnection, handed: int, *, finished: bool) -> None:
-        """In the transaction that puts its end on record: at most `handed` bytes of it have gone out."""
+        """Settle the use, in the transaction of the audit event of the end. At most `handed` bytes have been sent."""
 
 
 OnDownloadStarted = Callable[[AsyncConnection, FileView, ByteRange], Awaitable[DownloadAllowance]]
-"""Awaited in the transaction that puts "started" on record; what it raises leaves no trace of the download."""
+"""Awaited in the transaction of the audit event "started". If it raises, no event of the download is written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A download that was allowed and is on record. `chunks` is to be read once, and closed."""
+    """A download that was allowed and whose start is in the audit log. Read `chunks` once, and close it."""
 
     file: FileView
     extent: ByteRange
@@ -80,7 +81,7 @@ class Deliveries:
         self._transfers = transfers
 
     async def describe(self, principal: Principal, file_id: UUID) -> FileView:
-        """What a download would deliver, without one; its record is verified.
+        """The file that a download would deliver. Its file record is verified; nothing is decrypted or counted.
 
         Raises NotFound, Forbidden, Quarantined, IntegrityError, Unavailable.
         """
@@ -98,11 +99,13 @@ class Deliveries:
         asked: RangeRequest = WHOLE_FILE,
         counted: OnDownloadStarted | None = None,
     ) -> Delivery:
-        """Judge, put on record, and hand over the bytes that are asked for.
+        """Check the rights, write the audit event "started", and return the bytes of the requested range.
 
-        Raises NotFound, Forbidden, Quarantined, IntegrityError, Unavailable, and what `asked` and `counted` raise.
+        `asked` is resolved in the same transaction. Raises NotFound, Forbidden, Quarantined, IntegrityError,
+        TooManyTransfers, Unavailable (FileMoved and WorkerBusy among them); NotModified, PreconditionFailed,
+        RangeNotSatisfiable by `asked`; and any error of `counted`.
         """
-        # Cut off, it may be on record all the same: then its end has to be, too.
+        # A cancelled start may be in the audit log all the same; then its end must be there too.
         return await acquire_or_release(self._begin(principal, file_id, origin, asked, counted), _discard)
 
     async def _begin(
@@ -127,7 +130,7 @@ class Deliveries:
                     started = Event(EventKind.FILE_DOWNLOAD_STARTED, principal.actor, str(file_id), origin, said)
                     await record.write(connection, started)
             except (NotModified, PreconditionFailed, RangeNotSatisfiable):
-                await self._verify(sealed)  # a refusal tells of the file; outside of the transaction: it may take long
+                await self._verify(sealed)  # these errors reveal the file's digest or size; slow, so no transaction
                 raise
         judge = _Reauthorizer(self._database, self._authenticators, principal, file_id)
         return Delivery(file, extent, self._recorded(file, sealed, extent, started, judge, use))
@@ -139,7 +142,7 @@ class Deliveries:
 
     @asynccontextmanager
     async def _damage_noted(self, principal: Principal, file_id: UUID, origin: Origin) -> AsyncIterator[None]:
-        """Rows that say what cannot be are on record: no download of theirs can begin."""
+        """Write damage that is found at the start to the audit log. The download does not begin."""
         try:
             yield
         except IntegrityError:
@@ -157,24 +160,27 @@ class Deliveries:
         judge: "_Reauthorizer",
         use: DownloadAllowance | None,
     ) -> AsyncGenerator[bytes, None]:
-        """The bytes, and whatever happens, one outcome: finished, revoked, damaged, broken or client_gone."""
+        """The bytes, and in every case one audit event with the outcome.
+
+        The outcome is finished, revoked, damaged, broken (any other error) or client_gone.
+        """
         outcome, sent, handed = "client_gone", 0, 0
         try:
             place = self._place(judge.principal, extent, use)
             async with place, aclosing(self._plaintext(sealed, extent)) as plaintext:
                 async for chunk in plaintext:
                     await judge.check()
-                    handed += len(chunk)  # whatever of it arrives
+                    handed += len(chunk)  # the client may receive less
                     yield chunk
                     sent += len(chunk)
                     if sent == extent.length:
-                        outcome = "finished"  # a client that has everything may leave before we are through
+                        outcome = "finished"  # the client has all bytes and may disconnect before this loop ends
             outcome = "finished"
         except (NotSignedIn, NotFound, Forbidden):
             outcome = "revoked"
             raise
         except IntegrityError:
-            if await self._is_gone(file):  # deleted while we read: no damage
+            if await self._is_gone(file):  # deleted during the download: no damage
                 outcome = "revoked"
                 raise NotFound from None
             outcome = "damaged"
@@ -193,7 +199,7 @@ class Deliveries:
     async def _place(
         self, principal: Principal, extent: ByteRange, use: DownloadAllowance | None
     ) -> AsyncIterator[None]:
-        """What a download holds while it runs: a place among others, and what it is counted by."""
+        """Hold a place among the transfers, and the counted right, while the download runs."""
         async with AsyncExitStack() as held:
             if extent.length > SMALL:
                 held.enter_context(self._transfers.place(principal))
@@ -206,7 +212,7 @@ class Deliveries:
             async with self._database.read() as connection:
                 now = await repository.find(connection, file.id)
         except DatabaseAway:
-            return False  # nothing says so
+            return False  # unknown: treated as damage
         return now is None or not now.listed
 
     async def _plaintext(self, sealed: SealedFile | None, extent: ByteRange) -> AsyncGenerator[bytes, None]:
@@ -219,7 +225,7 @@ class Deliveries:
 
 
 class _Reauthorizer:
-    """Judges a running download again, at most once a second: a right that ends takes its downloads with it."""
+    """Checks the rights to a running download again, at most once a second. A revoked right ends its downloads."""
 
     def __init__(self, database: Database, authenticators: Authenticators, principal: Principal, file_id: UUID) -> None:
         self._database, self._authenticators = database, authenticators
@@ -227,15 +233,16 @@ class _Reauthorizer:
         self._last, self._away_since = time.monotonic(), 0.0
 
     async def check(self) -> None:
-        """Raises NotSignedIn, NotFound, Forbidden, Quarantined.
+        """Check the rights, unless the last check is less than a second ago.
 
-        A database that is away ends no download for a minute; then it does: DatabaseAway.
+        Raises NotSignedIn, NotFound, Forbidden, Quarantined. While the database is unavailable, the download goes on
+        for 60 seconds; then this raises DatabaseAway.
         """
         if time.monotonic() - self._last < _JUDGED_SECONDS:
             return
         self._last = now = time.monotonic()
         try:
-            await shielded(self._judged())  # cut off in the middle, it would take a database connection with it
+            await shielded(self._judged())  # a cancelled check would lose its database connection
         except DatabaseAway:
             self._away_since = self._away_since or now
             if now - self._away_since >= _UNJUDGED_SECONDS:
@@ -250,7 +257,7 @@ class _Reauthorizer:
 
 
 async def _discard(delivery: Delivery) -> None:
-    await anext(delivery.chunks, None)  # what was never begun has no end to record
+    await anext(delivery.chunks, None)  # a generator that was never started would not write its outcome
     await delivery.chunks.aclose()
 
 

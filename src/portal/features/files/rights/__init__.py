@@ -1,1 +1,1 @@
-"""Who else may read a file: grants, and broken glass."""
+"""Rights to read a single file: grants, and break-glass access."""

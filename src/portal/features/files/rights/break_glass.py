@@ -1,7 +1,7 @@
-"""Breaking glass: an administrator reads a case's file after all, with a reason, for a while, and not in secret.
+"""Break-glass access: an administrator may download a file of a case for 15 minutes, with a reason, and never secretly.
 
-Comes in: a principal, a file, why. Leaves: until when. The row is what `delivery` honours, the audit row what nobody
-can take back; the case's leads are shown who, and why (`cases.catalog`).
+Comes in: a principal, a file, the reason. Leaves: the time at which the access ends. `delivery` allows the download by
+the row; the audit event is permanent. The leads of the case see the administrator and the reason (`cases.catalog`).
 """
 
 from datetime import datetime, timedelta
@@ -29,12 +29,12 @@ class BreakGlass:
         self._database = database
 
     async def grant(self, principal: Principal, file_id: UUID, reason: str, origin: Origin) -> datetime:
-        """Until when the file may be read. Raises NotFound, Forbidden."""
+        """Grant the access. Returns the time at which it ends. Raises NotFound, Forbidden."""
         now = clock.now()
         async with self._database.write() as connection:
             file = await load_for_update(connection, principal, Action.FILE_BREAK_GLASS, file_id)
             if file.case_id is None:
-                raise NotFound  # the policy lets nobody break an inbox
+                raise NotFound  # the policy allows no break-glass access to an inbox
             glass = Glass(new_id(), file.case_id, file_id, principal.user_id, reason, now, now + DURATION)
             await member_rows.add_glass(connection, glass)
             said: dict[str, Detail] = {

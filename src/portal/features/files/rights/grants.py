@@ -1,7 +1,8 @@
-"""Grants: one file is shown to one account more, for a while.
+"""Grants: one account may read one file until the grant expires.
 
-Comes in: a principal, a file, a name. Leaves: who may read the file. A grant opens the entry and the content, nothing
-else, and ends with its time, with a move of the file, or when it is taken back; transfers under way see that.
+Comes in: a principal, a file, the name of an account. Leaves: `Grant`s. A grant allows to read the metadata and the
+content, nothing else. It ends when it expires, when the file is moved, when it is revoked, or when its creator loses
+the right to create it. Running downloads end within a second then.
 """
 
 from datetime import timedelta
@@ -29,7 +30,7 @@ from portal.features.identity.revocation import Revoked
 
 
 class GrantRefused(Unprocessable):
-    """One answer for who is not there, disabled, or of another kind: owners are told no more of accounts."""
+    """One error for an account that does not exist, is disabled or has another role, so that it reveals no accounts."""
 
     code, title = "grant_refused", "There is no account of that name that could be let read a file."
 
@@ -42,13 +43,13 @@ class Grants:
         self._authenticators = authenticators
 
     async def list(self, principal: Principal, file_id: UUID) -> list[Grant]:
-        """Those in force. Raises NotFound, Forbidden."""
+        """The grants in force on a file, oldest first. Raises NotFound, Forbidden."""
         async with self._database.read() as connection:
             await load_allowed(connection, principal, Action.GRANT_LIST, file_id)
             return await grant_rows.live(connection, clock.now(), file_id)
 
     async def of_case(self, principal: Principal, case_id: UUID, after: After | None, limit: int) -> Page[Grant]:
-        """Those of every file of a case, newest first. Raises NotFound, Forbidden."""
+        """One page of the grants in force on all files of a case, newest first. Raises NotFound, Forbidden."""
         async with self._database.read() as connection:
             await require_in_case(connection, principal, Action.GRANT_LIST, case_id)
             found = await grant_rows.page(connection, clock.now(), after, limit + 1, grant_rows.in_case(case_id))
@@ -57,7 +58,10 @@ class Grants:
     async def of_account(
         self, principal: Principal, user_id: UUID, after: After | None, limit: int, *, given: bool
     ) -> Page[Grant]:
-        """Those that an account gave, or has; by a token for one case only those in it. Raises NotFound."""
+        """One page of the grants that an account received or, with `given`, created; newest first.
+
+        A credential that is confined to one case sees only the grants in that case. Raises NotFound, Forbidden.
+        """
         policy.require_of(principal, Action.GRANTS_OF_ACCOUNT, user_id)
         only = [grant_rows.given_by(user_id) if given else grant_rows.given_to(user_id)]
         if principal.case_id is not None:
@@ -67,9 +71,9 @@ class Grants:
         return page_of(found, limit)
 
     async def create(self, principal: Principal, file_id: UUID, name: str, lasts: timedelta, origin: Origin) -> Grant:
-        """Let an account read the file; given again it lasts anew.
+        """Let the account named `name` read the file for `lasts`. A repeated grant replaces the earlier one.
 
-        Raises NotSignedIn, NotFound, Forbidden, GrantRefused.
+        Raises NotSignedIn, NotFound, Forbidden, CaseReadOnly, PreconditionFailed, GrantRefused.
         """
         now = clock.now()
         async with self._database.write() as connection:
@@ -85,18 +89,19 @@ class Grants:
         return grant
 
     async def _held(self, connection: AsyncConnection, principal: Principal, file_id: UUID) -> FileView:
-        """A file that the caller may let others read. Their account and its case stay as they are: else nothing would
-        end the grant.
+        """Load a file on which the caller may create grants. The file's case and the caller's account are locked.
+
+        Otherwise the caller could lose the right at the same moment, and the new grant would miss its revocation.
         """
         await load_for_update(
             connection, principal, Action.GRANT_SET, file_id
-        )  # the case before the account, as everywhere
+        )  # the case is locked before the account, as everywhere
         still = await self._authenticators.held(connection, principal)
         policy.require(still, Action.GRANT_SET)
         return await load_allowed(connection, still, Action.GRANT_SET, file_id)
 
     async def revoke(self, principal: Principal, file_id: UUID, user_id: UUID, origin: Origin) -> None:
-        """Another's, or one's own: who was let read a file may decline. Raises NotFound, Forbidden."""
+        """Revoke the grant of an account. An account may also revoke its own grant. Raises NotFound, Forbidden."""
         action = Action.GRANT_DECLINE if user_id == principal.user_id else Action.GRANT_REVOKE
         async with self._database.write() as connection:
             await load_for_update(connection, principal, action, file_id)
@@ -109,7 +114,10 @@ class Grants:
 
 
 async def end_grants_of(connection: AsyncConnection, revoked: Revoked) -> int:
-    """What an account gave and may not give any more ends for good, or all of it: in the caller's transaction."""
+    """Delete the grants that an account created and may no longer create, or with `everything` all that it created.
+
+    Writes an audit event for each, in the caller's transaction. Returns their number.
+    """
     given = await grant_rows.end_given(connection, revoked.user_id, everything=revoked.everything)
     for ended in given:
         details: dict[str, Detail] = {"user_id": str(ended.user_id), "created_by": str(revoked.user_id)}

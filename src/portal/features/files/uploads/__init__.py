@@ -1,1 +1,1 @@
-"""How a file comes in."""
+"""Uploads: from the request's bytes to a stored file."""

@@ -1,7 +1,7 @@
-"""One upload: who hands in what, and what its rows are to say of it. Nothing here waits for anything.
+"""One upload attempt: the values of its rows and its audit events. Nothing here does I/O.
 
-Comes in: a principal's `IncomingFile`, and what sealing found. Leaves: the values of a row, and audit events. Next:
-`intake`.
+Comes in: a principal's `IncomingFile`, and the findings of sealing. Leaves: the values of a row, and audit events.
+Next: `intake`.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from portal.features.files.views import Details, FileView, IncomingFile
 from portal.strongbox.model import Findings, SealedFile
 
 OnUploadCommitted = Callable[[AsyncConnection, FileView], Awaitable[None]]
-"""Awaited in the transaction that makes the file READY; what it raises leaves nothing."""
+"""Awaited in the transaction that makes the file READY or QUARANTINED. If it raises, nothing is stored."""
 
 
 class DigestMismatch(InvalidInput):
@@ -43,7 +43,7 @@ class UploadGone(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class UploadAttempt:
-    """What is asked of the intake, once."""
+    """One request to upload a file."""
 
     principal: Principal
     arrival: IncomingFile
@@ -52,14 +52,14 @@ class UploadAttempt:
     asked_at: datetime
     idempotency_key: str | None = None
     counted: OnUploadCommitted | None = None
-    inline: bool = False  # its bytes lie in its row, which one transaction writes: before it there is no row
+    inline: bool = False  # the bytes are in a row; one transaction writes all rows: none before
 
     @property
     def scope(self) -> Scope:
         return scope_of(self.arrival.case_id)
 
     def new_row(self) -> dict[str, Any]:
-        """What is known of the file before its first byte."""
+        """The values of the row before the file's first byte."""
         return {
             "id": self.context.file_id,
             "owner_id": self.principal.user_id,
@@ -74,9 +74,10 @@ class UploadAttempt:
 
     @property
     def stored_key(self) -> str | None:
-        """The key as it is kept: those of a token that is confined to a case are apart from all others.
+        """The idempotency key as it is stored. Keys of an API token that is confined to a case have their own space.
 
-        A blank is in no key that a client sends.
+        Such a key is stored as "<case id> <SHA-256 of the key>". A key from a client never has a blank, so the two
+        forms never collide.
         """
         who, case_id = self.principal, self.principal.case_id
         if who.kind is not CredentialKind.TOKEN or case_id is None or self.idempotency_key is None:
@@ -84,7 +85,7 @@ class UploadAttempt:
         return f"{case_id.hex} {hashlib.sha256(self.idempotency_key.encode()).hexdigest()}"
 
     def uploaded_event(self, file: FileView) -> Event:
-        """For the record."""
+        """The audit event of a finished upload."""
         details = {
             "sha256": file.sha256,
             "size": file.size,
@@ -94,7 +95,7 @@ class UploadAttempt:
         return Event(EventKind.FILE_UPLOADED, self.principal.actor, str(file.id), self.origin, {**details})
 
     def failed(self, error: BaseException) -> Event:
-        """For the record."""
+        """The audit event of an upload that `error` ended: rejected for its content, or failed."""
         if isinstance(error, ContentRejected):
             return self._ended(EventKind.FILE_REJECTED, error.found | {"case_id": text_of(self.arrival.case_id)})
         reason = error.code if isinstance(error, PortalError) else type(error).__name__
@@ -106,7 +107,7 @@ class UploadAttempt:
 
 @dataclass(frozen=True, slots=True)
 class SealedContent:
-    """What is known of an upload's content when all of it was seen and decided on."""
+    """The sealed content of an upload, with its findings, its metadata and the decision on it."""
 
     sealed: SealedFile
     findings: Findings
@@ -114,7 +115,7 @@ class SealedContent:
     decision: Decision
 
     def row(self, arrival: IncomingFile) -> dict[str, Any]:
-        """What makes a row READY, or QUARANTINED."""
+        """The values that make the file's row READY or QUARANTINED."""
         sealed, findings, details = self.sealed, self.findings, self.details
         return {
             "kind": details.kind.value,
@@ -132,13 +133,13 @@ class SealedContent:
 
 
 def compare(details: Details, sha256: bytes) -> None:
-    """Raises DigestMismatch where the client announced another digest."""
+    """Compare the announced digest, if any, with that of the received bytes. Raises DigestMismatch."""
     if details.sha256 is not None and not hmac.compare_digest(details.sha256, sha256):
         raise DigestMismatch
 
 
 def require_same(earlier: FileView, arrival: IncomingFile, details: Details, sha256: bytes) -> None:
-    """That an idempotency key came with what it came with before. Raises KeyReused."""
+    """Check that an idempotency key was sent with the same file and metadata as before. Raises KeyReused."""
     if request_digest(arrival, details, sha256) != earlier.request_digest:
         raise KeyReused
 

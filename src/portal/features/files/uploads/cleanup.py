@@ -1,7 +1,7 @@
-"""Giving up: an upload that did not end well leaves nothing but its record.
+"""Cleanup of failed uploads: only a failed row and an audit event are left.
 
-Comes in: an `Upload` and what went wrong. Leaves: no row that is pending, no bytes; now where that can be, else when
-the database is back, else by the sweep (`maintenance`).
+Comes in: an `UploadAttempt` and its error. Leaves: no pending row and no bytes. That happens at once if possible, else
+when the database is available again, else in the sweep (`maintenance`).
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from portal.features.files.removal import remove_bytes
 from portal.features.files.uploads.attempt import UploadAttempt
 from portal.strongbox.strongbox import Strongbox
 
-_RETRY_SECONDS = 1.0  # how often a database that is away is asked what became of an upload
-_RETRIES = int(LEASE.total_seconds() / _RETRY_SECONDS)  # from then on the row is anybody's to settle
+_RETRY_SECONDS = 1.0  # between two attempts while the database is unavailable
+_RETRIES = int(LEASE.total_seconds() / _RETRY_SECONDS)  # then the lease has expired, and a sweep settles the row
 _ENDS = {EventKind.FILE_UPLOAD_FAILED: Status.FAILED, EventKind.FILE_REJECTED: Status.REJECTED}
 
 _log = log.get(__name__)
@@ -36,8 +36,12 @@ class FailedUploads:
         self._strongbox = strongbox
 
     async def now(self, upload: UploadAttempt, error: BaseException) -> None:
-        """Let nothing be kept. Raises nothing that a client could be told."""
-        event = upload.failed(error)  # one, however often it is tried
+        """Remove everything of the upload but its failed row and audit event.
+
+        While the database is unavailable, that goes on in the background. If a store is unavailable or full, the sweep
+        does it. Neither error is raised: the client gets `error`, the cause.
+        """
+        event = upload.failed(error)  # a single event for all attempts
         try:
             await self._undo(upload, event)
         except DatabaseAway:
@@ -46,11 +50,17 @@ class FailedUploads:
             _log.warning("upload_left_to_sweep", file_id=str(upload.context.file_id), error=type(other).__name__)
 
     def later(self, upload: UploadAttempt, error: BaseException) -> None:
-        """The same where it is unknown whether a commit took effect: the row decides, and nobody waits for that."""
+        """Do the same in the background, for an upload whose last commit has an unknown outcome.
+
+        The row then decides: a file that was committed stays. Returns at once.
+        """
         spawn(self._resolve(upload, upload.failed(error)))
 
     async def _resolve(self, upload: UploadAttempt, event: Event) -> None:
-        """Ask the database until it answers: the lease is for processes that died, and a client may come again soon."""
+        """Retry `_undo` once a second until the database answers, at most until the lease has expired.
+
+        The sweep alone would be late: the lease is for processes that crashed, and a client may retry sooner.
+        """
         left = "DatabaseAway"
         for _ in range(_RETRIES):
             try:
@@ -58,13 +68,13 @@ class FailedUploads:
                 return
             except DatabaseAway:
                 await asyncio.sleep(_RETRY_SECONDS)
-            except Exception as other:  # noqa: BLE001  # whatever it is, nobody waits to hear of it
+            except Exception as other:  # noqa: BLE001  # a background task: no caller could handle it
                 left = type(other).__name__
                 break
         _log.warning("upload_left_to_sweep", file_id=str(upload.context.file_id), error=left)
 
     async def _undo(self, upload: UploadAttempt, event: Event) -> None:
-        """Fail what is still pending, on record, and remove its bytes; a file that stands is left alone."""
+        """Fail the upload if it is still pending, with an audit event, and remove its bytes. A listed file is kept."""
         context = upload.context
         async with self._database.write() as connection:
             if await _failed(connection, upload, _ENDS[event.kind]):
@@ -72,19 +82,19 @@ class FailedUploads:
             else:
                 now = await repository.find(connection, context.file_id)
                 if now is None or now.listed:
-                    return  # transaction 1 did not take effect, or the last one did: the file stands
+                    return  # transaction 1 was not committed (no row), or the last one was (the file is listed)
         if upload.inline:
-            return  # its bytes would have come with its row
-        # also where a sweep forgot its row before it was there
+            return  # its bytes are in its rows only
+        # also if a sweep deleted the blob's row before the blob was written
         await self._strongbox.destroy(self._strongbox.store_id, context.blob_id.hex)
         await remove_bytes(self._database, self._strongbox, context.file_id)
 
 
 async def _failed(connection: AsyncConnection, upload: UploadAttempt, status: Status) -> bool:
-    """Whether it has failed now, and had not before.
+    """Change the upload to `status`. True if this call did it; False if it was settled before.
 
-    An inline upload has no row before its only transaction. A row in its place waits for that one where it is still
-    under way, and keeps it out where it comes later.
+    An inline upload has no row before its only transaction. So a failed row is inserted with its id. The insert waits
+    for that transaction if it is still running, and makes it fail if it comes later.
     """
     if upload.inline:
         return await repository.add(connection, upload.new_row() | repository.GIVEN_UP | {"status": status.value})

@@ -1,7 +1,7 @@
-"""What becomes of an upload by what it contains: the one place where that is decided, between sealing and committing.
+"""The decision on an upload's content: ready, quarantined or rejected. It is made here only, between seal and commit.
 
-Comes in: `Findings`, and the policy of the place where the file is to lie. Leaves: a `Decision`. Nothing here waits for
-anything. Next: `intake` commits, or lets nothing be kept.
+Comes in: `Findings`, and the policy of the upload's target. Leaves: a `Decision`. Nothing here does I/O. Next: `intake`
+commits the file, or stores nothing.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,10 @@ from portal.strongbox.model import Findings
 
 @dataclass(frozen=True, slots=True)
 class ContentPolicy:
-    """READY, QUARANTINED or REJECTED for what is not clean. The default is the portal's; a case may have its own.
+    """The status for content that is not clean: READY, QUARANTINED or REJECTED, by the scan's outcome.
 
-    Where a scan is required, an upload is refused while a scanner is away, before anything is decided.
+    The default is that of the portal; a case may have its own. With `scan_required`, an upload is refused while a
+    scanner is unavailable, before any decision.
     """
 
     infected: Status = Status.QUARANTINED
@@ -28,7 +29,7 @@ class ContentPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the file becomes, what it is labelled with, and why: `reason` is a stable word, for the audit log."""
+    """The status and the labels of the file, and the reason: a stable word for the audit log."""
 
     status: Status
     labels: frozenset[str]
@@ -36,7 +37,7 @@ class Decision:
 
 
 class ContentRejected(Unprocessable):
-    """The policy keeps nothing of such content. `found` is for the audit log, not for the caller."""
+    """The policy rejects the content; nothing of it is stored. `found` is for the audit log, not for the caller."""
 
     code, title = "content_rejected", "The file is refused for what it contains; nothing was kept."
 
@@ -46,14 +47,14 @@ class ContentRejected(Unprocessable):
 
 
 def rejection(decision: Decision, findings: Findings) -> ContentRejected:
-    """What to raise for a decision to reject."""
+    """The error for a decision to reject."""
     text = f"The scan says {decision.reason}: no such file is taken here; nothing was kept."
     found: dict[str, Detail] = {"reason": decision.reason, "found": findings.verdict.detail}
     return ContentRejected(text, found | {"sha256": findings.sha256.hex(), "size": findings.size})
 
 
 def decide(findings: Findings, policy: ContentPolicy) -> Decision:
-    """What the policy makes of the findings."""
+    """The decision of the policy on the findings."""
     outcome = findings.verdict.outcome
     statuses = {
         Outcome.CLEAN: Status.READY,

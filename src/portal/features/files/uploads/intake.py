@@ -1,10 +1,13 @@
-"""Intake: a file comes in, is sealed on the way, and is there for others only when everything about it is settled.
+"""Intake: receives an upload and seals its bytes as they arrive. Other callers see the file only when it is complete.
 
-Comes in: a principal and an `IncomingFile` (bytes and what the client says of them). Leaves: a `FileView`. A large one
-takes two transactions: the first writes the row PENDING under a lease, none is open while bytes flow, the second makes
-it READY or QUARANTINED with its record and its audit row. A small one is sealed in memory: one transaction writes rows,
-bytes and record. Between the last byte and the commit of the blob, `decision` says what the content makes of it.
-`cleanup` settles what fails, `maintenance` what a crash leaves.
+Comes in: a principal and an `IncomingFile` (bytes and metadata). Leaves: a `FileView`.
+
+A large file takes two transactions. The first writes the row as PENDING, under a lease. No transaction is open while
+bytes arrive. The second makes the row READY or QUARANTINED, with its file record and its audit event. A small file is
+sealed in memory, and a single transaction writes rows, bytes, file record and audit event.
+
+Between the last byte and the commit of the blob, `decision` decides on the content. `cleanup` removes what a failed
+upload leaves, and `maintenance` what a crash leaves.
 """
 
 import hashlib
@@ -72,7 +75,7 @@ class Intake:
         row_bytes: int,
         content_policy: ContentPolicy,
     ) -> None:
-        """Up to `row_bytes` a body comes in by one transaction, where its length is announced."""
+        """A body with an announced length of at most `row_bytes` bytes is stored inline, in one transaction."""
         self._database = database
         self._strongbox = strongbox
         self._authenticators = authenticators
@@ -83,7 +86,7 @@ class Intake:
         self._failed_uploads = FailedUploads(database, strongbox)
 
     def limit_for(self, principal: Principal, case_id: UUID | None) -> int:  # noqa: ARG002  # one limit for all, today
-        """The most bytes of one file that the principal may upload there; nothing else knows a limit."""
+        """The most bytes of one file that the principal may upload to the case or inbox. No other place has a limit."""
         return self._max_bytes
 
     async def receive(
@@ -95,10 +98,14 @@ class Intake:
         idempotency_key: str | None = None,
         counted: OnUploadCommitted | None = None,
     ) -> FileView:
-        """Take one file in, or give the one that this idempotency key already brought.
+        """Receive one file, or return the file that was already uploaded with this idempotency key.
 
-        Raises Forbidden, NotSignedIn, TooLarge, DigestMismatch, ContentRejected, ClientGone, StorageFull, Unavailable,
-        InFlight, KeyReused, and what `counted` raises; then nothing is kept.
+        Raises, and then stores nothing of this upload:
+        Forbidden, NotSignedIn, NotFound, CaseReadOnly for the caller's rights;
+        TooManyTransfers, WorkerBusy for a transfer without a place;
+        InvalidInput, TooLarge, DigestMismatch, ContentRejected, ClientGone for the request and its content;
+        InFlight, KeyReused, UploadGone for the idempotency key;
+        StorageFull, Unavailable (UploadLost among them) for the storage; and any error of `counted`.
         """
         policy.require(principal, Action.FILE_CREATE)
         context, inline = BlobContext(file_id=new_id(), blob_id=new_id()), self._is_small(arrival)
@@ -110,16 +117,16 @@ class Intake:
             return await self._settled(upload, self._take_in_pieces(upload))
 
     async def _settled(self, upload: UploadAttempt, work: Coroutine[Any, Any, FileView]) -> FileView:
-        """What `work` gives; an upload that fails is given up."""
+        """Return the result of `work`. If it fails, clean the upload up and raise the same error."""
         try:
             return await work
         except (InFlight, KeyReused, UploadGone):
-            raise  # it is another upload's key: of this one there is nothing
+            raise  # the key belongs to another upload: this one has stored nothing
         except DatabaseAway as away:
-            # Whether a commit took effect is unknown: the blob stays, the row decides, and nobody waits for that.
+            # The outcome of the last commit is unknown. The row decides, in the background; the blob stays until then.
             self._failed_uploads.later(upload, away)
             raise
-        except BaseException as error:  # also cut off in transaction 1: its row may be there by now
+        except BaseException as error:  # also if cancelled in transaction 1: its row may exist by now
             await shielded(self._failed_uploads.now(upload, error))
             raise
 
@@ -127,7 +134,10 @@ class Intake:
         return self._row_bytes > 0 and arrival.content_length is not None and arrival.content_length <= self._row_bytes
 
     async def _require_place(self, principal: Principal, case_id: UUID | None) -> None:
-        """Before a byte is read, and before keys are made for a case that is not there. It is judged again."""
+        """Check the target before the first byte is read, and before keys are made for a case that does not exist.
+
+        The transaction of the upload checks it again.
+        """
         if case_id is None:
             policy.require_on(principal, Action.FILE_CREATE, INBOX)
             return
@@ -161,7 +171,7 @@ class Intake:
             return await shielded(self._settle(upload, known))
 
     async def _begin(self, upload: UploadAttempt) -> FileView | None:
-        """Transaction 1. Returns the file that the idempotency key already brought, if it did."""
+        """Transaction 1. Returns the file that was already uploaded with the idempotency key, or None."""
         row = upload.new_row() | {"lease_until": upload.asked_at + LEASE}
         async with self._database.write() as connection:
             await require_upload_target(connection, upload.principal, upload.arrival.case_id)
@@ -171,7 +181,10 @@ class Intake:
             return earlier
 
     async def _seal(self, upload: UploadAttempt, chunks: AsyncIterator[Buffer]) -> SealedContent:
-        """Every byte, then what the client says of them, then what is decided; the blob is committed last."""
+        """Seal all bytes, then check the client's metadata, then decide. The blob is committed last.
+
+        Raises DigestMismatch, ContentRejected, and the errors of the strongbox and of the upload's chunks.
+        """
         async with self._sealing(upload) as sealing:
             async for chunk in chunks:
                 await sealing.write(chunk)
@@ -197,7 +210,7 @@ class Intake:
         )
 
     async def _settle(self, upload: UploadAttempt, known: SealedContent) -> FileView:
-        """Transaction 2: judged again, settled, on record, committed."""
+        """Transaction 2: check the rights again, complete the row, write the audit event. Raises UploadLost."""
         async with self._database.write() as connection:
             await self._judge_again(connection, upload)
             for part in known.sealed.parts:
@@ -209,16 +222,17 @@ class Intake:
             return await _put_on_record(connection, upload, view)
 
     async def _judge_again(self, connection: AsyncConnection, upload: UploadAttempt) -> None:
-        """What the client was allowed before its bytes came, as of now. Raises NotSignedIn, Forbidden, NotFound."""
+        """Check the caller's rights again, after the bytes. Raises NotSignedIn, Forbidden, NotFound, CaseReadOnly."""
         still = await self._authenticators.reauthenticate(connection, upload.principal)
         policy.require(still, Action.FILE_CREATE)
         await require_upload_target(connection, still, upload.arrival.case_id)
 
 
 async def _claim(connection: AsyncConnection, upload: UploadAttempt, row: dict[str, Any]) -> FileView | None:
-    """Add the file's row, or give the file that the idempotency key already brought; an upload that died is taken over.
+    """Insert the file's row and return None; or return the file that was already uploaded with the idempotency key.
 
-    Raises InFlight where one with that key is still running, UploadGone where its file is not there for the caller.
+    An earlier upload with that key whose lease has expired is failed, and this one replaces it. Raises InFlight if the
+    earlier upload is still running; UploadGone if its file was deleted or is no longer visible to the caller.
     """
     if await repository.add(connection, row):
         return None
@@ -228,13 +242,13 @@ async def _claim(connection: AsyncConnection, upload: UploadAttempt, row: dict[s
         try:
             return await load_allowed(connection, principal, Action.FILE_READ, earlier.id)
         except NotFound:
-            raise UploadGone from None  # what is not found is the file, not the place
+            raise UploadGone from None  # the file is not found, not the target
     if earlier is not None and earlier.status in {Status.DELETING, Status.DELETED}:
         raise UploadGone
     if earlier is None or not await fail_expired(connection, earlier.id, clock.now(), principal.actor, upload.origin):
         raise InFlight
     if not await repository.add(connection, row):
-        raise InFlight  # so did another, and was faster
+        raise InFlight  # another request with the key was faster
     return None
 
 
@@ -246,7 +260,10 @@ async def _put_on_record(connection: AsyncConnection, upload: UploadAttempt, vie
 
 
 async def _repeat(earlier: FileView, arrival: IncomingFile) -> FileView:
-    """The client sends the file again: it is read and compared, and never kept twice."""
+    """Handle a retry of a finished upload: read the file, compare it with the first, and store nothing.
+
+    Returns the earlier file. Raises DigestMismatch, KeyReused.
+    """
     digest = hashlib.sha256()
     async for chunk in arrival.chunks():
         digest.update(chunk)

@@ -1,6 +1,6 @@
-"""The lease of an upload: a pending file belongs to the process that takes it in, as long as that renews its row.
+"""The lease of an upload: a pending file belongs to the process that receives it, as long as it renews the lease.
 
-Comes in: the id of a pending file. Leaves: an event that is set when a sweep took the upload. Next: `intake`.
+Comes in: the id of a pending file. Leaves: an event that is set when the lease is lost to a sweep. Next: `intake`.
 """
 
 import asyncio
@@ -23,7 +23,10 @@ class UploadLost(Unavailable):
 
 
 def leased(database: Database, file_id: UUID) -> AbstractAsyncContextManager[asyncio.Event]:
-    """Renews the lease meanwhile; the event is set when a sweep took the upload. The last word is transaction 2's."""
+    """Renew the lease while the context is open. The event is set when a sweep has failed the upload.
+
+    Even without the event the upload may be lost; transaction 2 decides.
+    """
 
     async def renew(connection: AsyncConnection, until: datetime) -> bool:
         return await repository.renew_lease(connection, file_id, until)
@@ -32,7 +35,7 @@ def leased(database: Database, file_id: UUID) -> AbstractAsyncContextManager[asy
 
 
 async def until(lost: asyncio.Event, chunks: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
-    """The chunks, as long as the upload is still ours. Raises UploadLost."""
+    """The chunks, until the lease is lost. Raises UploadLost."""
     async for chunk in chunks:
         if lost.is_set():
             raise UploadLost
