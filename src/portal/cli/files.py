@@ -31,7 +31,7 @@ def export(
     to: Annotated[Path, typer.Option(help="An empty or new folder.", file_okay=False)],
     as_json: Json = False,
 ) -> None:
-    """Write a file as pure Tink streams with their keys in clear: whoever has the folder has the file. On record."""
+    """Write a file as pure Tink streams with their keys in clear: the folder opens the file. In the audit log."""
     if to.exists() and any(to.iterdir()):
         raise typer.BadParameter(f"{to} is not empty", param_hint="--to")
     parts = run_async(_export(file_id, to, as_json=as_json))

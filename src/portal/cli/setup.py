@@ -58,7 +58,7 @@ def upgrade(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Bring the database up to this release; makes it where there is none. Needs no key. Safe to repeat."""
+    """Bring the database up to this release; create it if there is none. Needs no key. Safe to repeat."""
     run_async(_upgrade(runtime_role))
     print_result("the database is current", {"current": True}, as_json=as_json)
 

@@ -14,7 +14,7 @@ class KeyProviderError(Unavailable):
     operators only.
     """
 
-    code, title = "key_provider_away", "The key provider did not give the key; try again."
+    code, title = "key_provider_away", "The key provider did not return the key; try again."
 
     def __init__(self, detail: str | None = None, *, missing: str | None = None) -> None:
         super().__init__(detail)

@@ -81,7 +81,7 @@ class Refusals:
                 await self._recorder.outcome(_event(refusal, Origin(None, refusal.address), more=more))
 
     def _within_bounds(self, refusal: Refusal) -> Refusal:
-        """The refusal itself; or, beyond the bounds, a general one that stands for all others."""
+        """The refusal itself; beyond the bounds a general one, which counts for all others."""
         here, known = self._round, refusal.actor != NOBODY
         if refusal in here.more:
             return refusal
