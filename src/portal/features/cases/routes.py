@@ -35,8 +35,10 @@ _CHANGE: _Errors = [*_READ, errors.Forbidden, CaseReadOnly]
 _VERSIONED: _Errors = [*_CHANGE, errors.PreconditionFailed, errors.PreconditionRequired]
 _TAG: dict[str, Any] = {"ETag": {"required": True, "schema": {"type": "string"}, "description": "For If-Match."}}
 _LOCATION: dict[str, Any] = {"Location": {"required": True, "schema": {"type": "string"}}}
-_TAGGED: dict[int | str, dict[str, Any]] = {200: {"description": "The entry.", "headers": _TAG}}
-_OPENED: dict[int | str, dict[str, Any]] = {201: {"description": "The new case's entry.", "headers": _TAG | _LOCATION}}
+_TAGGED: dict[int | str, dict[str, Any]] = {200: {"description": "The case's metadata.", "headers": _TAG}}
+_OPENED: dict[int | str, dict[str, Any]] = {
+    201: {"description": "The new case's metadata.", "headers": _TAG | _LOCATION}
+}
 
 
 @router.post(
@@ -78,7 +80,7 @@ async def list_cases(
     return CasePage(items=items, next_cursor=listing.cursor(page.next_after))
 
 
-@router.get("/cases/{case_id:uuid}", summary="Read a case's entry", responses={**_TAGGED, **documented(*_READ)})
+@router.get("/cases/{case_id:uuid}", summary="Read a case's metadata", responses={**_TAGGED, **documented(*_READ)})
 @rated(RouteClass.READ)
 async def read_case(
     case_id: UUID, principal: ReadsCases, cases: CasesDep, account_names: AccountNamesDep, response: Response
@@ -91,7 +93,7 @@ async def read_case(
 
 @router.patch(
     "/cases/{case_id:uuid}",
-    summary="Change a case's entry",
+    summary="Change a case's metadata",
     responses={**_TAGGED, **documented(*_BODY, *_VERSIONED, StatusRefused)},
 )
 @rated(RouteClass.CHANGE)

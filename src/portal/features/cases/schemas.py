@@ -59,12 +59,12 @@ class CaseOut(BaseModel):
     NAMED: ClassVar[Mapping[str, str]] = {"created_by_name": "created_by"}
 
     id: UUID
-    number: str = Field(description="For people: never given twice.")
+    number: str = Field(description="A short number for people. It is never reused.")
     title: str
     description: str
     status: CaseStatus
     severity: Severity
-    tlp: Tlp = Field(description="Traffic Light Protocol 2.0. It is enforced: see the access page.")
+    tlp: Tlp = Field(description="Traffic Light Protocol 2.0. The portal enforces it: see the access page.")
     created_by: UUID
     created_by_name: str | None = None
     created_at: Moment
@@ -76,7 +76,7 @@ class CaseOut(BaseModel):
 
 
 class CasePage(ItemPage[CaseOut]):
-    """One page of a listing, newest first."""
+    """One page of cases, newest first."""
 
     model_config = page_example(_CASE)
 
@@ -122,7 +122,7 @@ class MemberOut(BaseModel):
     created_by: UUID
     created_by_name: str | None = None
     created_at: Moment = Field(description="When they became a member.")
-    disabled: bool = Field(description="Whether the account is disabled: the membership is worth nothing meanwhile.")
+    disabled: bool = Field(description="Whether the account is disabled. Its membership then has no effect.")
 
     @classmethod
     def of(cls, member: Member) -> "MemberOut":
@@ -167,8 +167,8 @@ class BreakGlassOut(BaseModel):
     reason: str
     created_at: Moment
     expires_at: Moment
-    first_read_at: Moment | None = Field(description="When the file was first read by it; null if it was not.")
-    last_read_at: Moment | None = Field(description="When it was last read by it; null if it was not.")
+    first_read_at: Moment | None = Field(description="When the access was first used to read the file; null if never.")
+    last_read_at: Moment | None = Field(description="When the access was last used; null if never.")
 
     @classmethod
     def of(cls, glass: Glass) -> "BreakGlassOut":
@@ -184,4 +184,4 @@ class BreakGlassPage(ItemPage[BreakGlassOut]):
 class BreakGlassQuery(PageQuery):
     """The filters and the page of a listing of break-glass accesses."""
 
-    case_id: UUID | None = Field(None, description="Of this case alone, even if it is gone.")
+    case_id: UUID | None = Field(None, description="Only accesses in this case, also if it was deleted.")

@@ -81,9 +81,7 @@ class FileMoved(Unavailable):
 
 
 async def add(connection: AsyncConnection, values: Mapping[str, Any]) -> bool:
-    """Insert a file's row: pending, unless `values` has another status. False if the id or the owner's idempotency key
-    is taken.
-    """
+    """Insert a file's row, pending by default. False if its id or the owner's idempotency key is taken."""
     return await insert_unless_taken(connection, _files, {**_NEW, **values, "name_folded": folded(values["name"])})
 
 
@@ -124,8 +122,7 @@ async def find_by_idempotency_key(connection: AsyncConnection, owner_id: UUID, k
 
 
 async def parts(connection: AsyncConnection, file: FileView) -> tuple[SealedPart, ...]:
-    """The file's sealed parts in order. Parts with a destroyed key are left out; the check of the file record fails
-    then.
+    """The file's sealed parts in order. Those with a destroyed key are left out; then the file record does not match.
 
     Raises IntegrityError for an edited row; FileMoved if the file was moved since `file` was read.
     """
@@ -164,10 +161,7 @@ async def finish(connection: AsyncConnection, file_id: UUID, values: dict[str, A
 async def fail(
     connection: AsyncConnection, file_id: UUID, status: Status = Status.FAILED, *, lease_before: datetime | None = None
 ) -> bool:
-    """Change a pending file to `status`, and free its idempotency key.
-
-    False if it is not pending, or if its lease ends after `lease_before`.
-    """
+    """Fail a pending file and free its idempotency key. False if not pending, or leased beyond `lease_before`."""
     died = [] if lease_before is None else [expired(_files.c.lease_until, lease_before)]
     return await _change(connection, file_id, Status.PENDING, GIVEN_UP | {"status": status.value}, *died)
 
@@ -239,9 +233,7 @@ async def count_listed(connection: AsyncConnection) -> int:
 async def listed_ids(
     connection: AsyncConnection, after: UUID | None, limit: int, *, only: UUID | None = None
 ) -> list[UUID]:
-    """Ids of listed files in order, for a check of all files. No other column is read: in an edited row it may be
-    invalid.
-    """
+    """Ids of listed files in order, for a check. Other columns are not read: in an edited row they can be bad."""
     statement = select(_files.c.id).where(_files.c.status.in_(LISTED))
     if after is not None:
         statement = statement.where(_files.c.id > after)

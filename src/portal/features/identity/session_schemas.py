@@ -27,12 +27,12 @@ class SessionOut(BaseModel):
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
     id: UUID
-    created_at: Moment = Field(description="When the sign-in was.")
-    last_used_at: Moment = Field(description="To the minute.")
-    expires_at: Moment = Field(description="When it ends, however it is used.")
-    address: str | None = Field(description="Where the sign-in came from.")
-    user_agent: str | None = Field(description="What the client called itself then.")
-    current: bool = Field(description="Whether this request came with it.")
+    created_at: Moment = Field(description="When the account signed in.")
+    last_used_at: Moment = Field(description="When it was last used, to the minute.")
+    expires_at: Moment = Field(description="When it ends at the latest.")
+    address: str | None = Field(description="The network address of the sign-in.")
+    user_agent: str | None = Field(description="The User-Agent of the sign-in.")
+    current: bool = Field(description="Whether this request uses it.")
 
     @classmethod
     def of(cls, session: Session, *, current: bool) -> "SessionOut":
@@ -56,7 +56,7 @@ class SessionPage(ItemPage[SessionOut]):
 class SessionQuery(PageQuery):
     """The account and the page of a listing of sessions."""
 
-    owner_id: UUID | None = Field(None, description="Another user's, for administrators and auditors.")
+    owner_id: UUID | None = Field(None, description="Another account; for administrators and auditors only.")
 
 
 class RevokedOut(BaseModel):
@@ -66,6 +66,6 @@ class RevokedOut(BaseModel):
 
     sessions: int
     api_tokens: int
-    links: int = Field(description="Links that the account made.")
-    grants: int = Field(description="Grants that the account gave.")
-    invitations: int = Field(description="Invitations and one-time secrets that the account made.")
+    links: int = Field(description="Links that the account created.")
+    grants: int = Field(description="Grants that the account created.")
+    invitations: int = Field(description="Invitations and one-time secrets that the account created.")

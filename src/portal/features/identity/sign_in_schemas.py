@@ -17,12 +17,14 @@ class TokenRequest(BaseModel):
         }
     )
 
-    grant_type: Literal["password", "refresh_token"] = Field(description="How to prove who you are.")
+    grant_type: Literal["password", "refresh_token"] = Field(description="The kind of proof.")
     username: str = Field("", max_length=64, description="With `password`.")
     password: str = Field("", max_length=1024, json_schema_extra={"format": "password"}, description="With `password`.")
     totp: str = Field("", max_length=64, description="A code of the account's authenticator, or a recovery code.")
-    refresh_token: str = Field("", max_length=4096, description="With `refresh_token`: from the last answer.")
-    scope: str = Field("", max_length=1024, description="What the sign-in is to be used for; everything if empty.")
+    refresh_token: str = Field("", max_length=4096, description="With `refresh_token`: the one from the last response.")
+    scope: str = Field(
+        "", max_length=1024, description="The permissions of the session, separated by blanks; all if empty."
+    )
 
 
 class TokenOut(BaseModel):
@@ -42,8 +44,8 @@ class TokenOut(BaseModel):
 
     access_token: str
     token_type: str = "bearer"  # noqa: S105  # a word of the protocol
-    expires_in: int = Field(description="Seconds until the access token ends.")
+    expires_in: int = Field(description="Seconds until the access token expires.")
     refresh_token: str = Field(
-        description="Good for one refresh: for 30 seconds it gives the same pair, then a second use ends the session."
+        description="Valid for one refresh: a repeat in 30 seconds returns the same pair; later it ends the session."
     )
-    scope: str = Field(description="What the access token may be used for; the account's role has the last word.")
+    scope: str = Field(description="The permissions of the access token. The account's role restricts them.")

@@ -38,11 +38,16 @@ _LINK: JsonDict = {
     "has_password": True,
 }
 
-Hours = Annotated[int, Field(strict=True, ge=1, le=MAX_HOURS, description="Until it ends.")]
-Message = Annotated[Text, Field(max_length=MAX_MESSAGE, description="Shown to whoever redeems it.")]
+Hours = Annotated[int, Field(strict=True, ge=1, le=MAX_HOURS, description="Lifetime in hours.")]
+Message = Annotated[Text, Field(max_length=MAX_MESSAGE, description="Text that is shown to the user of the link.")]
 Password = Annotated[
     str | None,
-    Field(max_length=1024, json_schema_extra={"format": "password"}, repr=False, description="To be told another way."),
+    Field(
+        max_length=1024,
+        json_schema_extra={"format": "password"},
+        repr=False,
+        description="Send it by another channel than the link.",
+    ),
 ]
 
 
@@ -65,9 +70,9 @@ class DownloadLinkCreate(BaseModel):
         default_factory=list,
         min_length=1,
         max_length=MAX_FILES,
-        description="Either these files.",
+        description="The files to share; or give `case_id`.",
     )
-    case_id: UUID | None = Field(None, description="Or all that lies in this case when it is asked for.")
+    case_id: UUID | None = Field(None, description="Share all files of this case, as of each request.")
     expires_in_hours: Hours = 168
     max_uses: int = Field(1, strict=True, ge=1, le=MAX_USES, description="How often each file can be downloaded.")
     message: Message = ""
@@ -108,11 +113,13 @@ class UploadLinkCreate(BaseModel):
         },
     )
 
-    case_id: UUID | None = Field(None, description="Where it arrives; in your own inbox without.")
+    case_id: UUID | None = Field(None, description="The case to upload to; your own inbox if left out.")
     expires_in_hours: Hours = 168
-    max_uses: int = Field(1, strict=True, ge=1, le=MAX_USES, description="Files.")
-    max_bytes: int | None = Field(None, strict=True, ge=1, le=MAX_BYTES, description="Of all files together.")
-    kinds: list[Kind] = Field([], max_length=16, description="The kinds of files that are taken; all if empty.")
+    max_uses: int = Field(1, strict=True, ge=1, le=MAX_USES, description="The most files.")
+    max_bytes: int | None = Field(
+        None, strict=True, ge=1, le=MAX_BYTES, description="The most bytes, all files together."
+    )
+    kinds: list[Kind] = Field([], max_length=16, description="The kinds of files that are accepted; all if empty.")
     message: Message = ""
     password: Password = None
 
@@ -139,11 +146,11 @@ class LinkOut(BaseModel):
     kind: LinkKind
     created_by: UUID
     created_by_name: str | None = None
-    case_id: UUID | None = Field(description="Where it leads; null for its creator's inbox.")
+    case_id: UUID | None = Field(description="The case of its files; null for its creator's inbox.")
     message: str
     created_at: Moment
     expires_at: Moment
-    status: LinkStatus = Field(description="`live`, `used_up`, or why it ended: for good.")
+    status: LinkStatus = Field(description="`live`, `used_up`, or the reason why it ended for good.")
     max_uses: int = Field(description="How often each file can be downloaded; or how many files can be uploaded.")
     uses: int = Field(description="Whole downloads of all files, or uploaded files; with transfers under way.")
     max_bytes: int | None
@@ -161,7 +168,7 @@ class LinkCreated(LinkOut):
 
     model_config = ConfigDict(json_schema_extra={"example": {**_LINK, "secret": "prl_7h1s1sn0t0ne…"}})
 
-    secret: str = Field(repr=False, description="To be redeemed. It is shown this once and kept nowhere.")
+    secret: str = Field(repr=False, description="The secret to redeem. It is shown this once and never stored.")
 
     @classmethod
     def with_secret(cls, link: Link, secret: str) -> "LinkCreated":

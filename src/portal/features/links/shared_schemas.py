@@ -34,7 +34,11 @@ class RedeemRequest(BaseModel):
 
     secret: str = Field(max_length=100, repr=False)
     password: str | None = Field(
-        None, max_length=1024, json_schema_extra={"format": "password"}, repr=False, description="Where it has one."
+        None,
+        max_length=1024,
+        json_schema_extra={"format": "password"},
+        repr=False,
+        description="The link's password, if any.",
     )
 
 
@@ -47,9 +51,9 @@ class LinkTokenOut(BaseModel):
         }
     )
 
-    token: str = Field(repr=False, description="Send it as `Authorization: Bearer`. It is kept nowhere.")
+    token: str = Field(repr=False, description="Send it as `Authorization: Bearer`. It is never stored.")
     kind: LinkKind
-    expires_at: Moment = Field(description="What was begun before may take longer.")
+    expires_at: Moment = Field(description="When it expires. Transfers begun before may take longer.")
 
 
 class SharedFileOut(BaseModel):
@@ -58,10 +62,10 @@ class SharedFileOut(BaseModel):
     model_config = ConfigDict(json_schema_extra={"example": _FILE})
 
     id: UUID
-    name: str = Field(description="As its uploader called it: data, never a path.")
-    size: int = Field(description="Bytes of the plaintext.")
-    sha256: str = Field(description="Of the plaintext, lowercase hex.")
-    uses_left: int = Field(description="How often it can be downloaded, beside what goes on with a broken download.")
+    name: str = Field(description="The file name that the uploader chose: data, never a path.")
+    size: int = Field(description="Size of the content (plaintext) in bytes.")
+    sha256: str = Field(description="SHA-256 of the content (plaintext), in lowercase hex.")
+    uses_left: int = Field(description="Downloads left. Resuming a broken download does not count.")
 
     @classmethod
     def of(cls, file: FileView, uses_left: int) -> "SharedFileOut":
@@ -116,11 +120,11 @@ class SharedOut(BaseModel):
     message: str
     expires_at: Moment
     uses_left: int = Field(description="Files to upload, or whole downloads of the files of this page together.")
-    bytes_left: int | None = Field(description="To upload; null where they are not counted.")
-    kinds: list[Kind] = Field(description="The kinds of files that are taken; all if empty.")
-    files: list[SharedFileOut] = Field(description="To download; an upload link lists nothing.")
-    received: list[ReceiptOut] = Field(description="What came in by this token, the last 200, newest first.")
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null at the end.")
+    bytes_left: int | None = Field(description="Bytes left to upload; null for no limit.")
+    kinds: list[Kind] = Field(description="The kinds of files that are accepted; all if empty.")
+    files: list[SharedFileOut] = Field(description="The files to download; none for an upload link.")
+    received: list[ReceiptOut] = Field(description="The last 200 uploads with this token, newest first.")
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last page.")
 
     @classmethod
     def of(cls, link: Link, offer: SharedFiles, next_cursor: str | None) -> "SharedOut":

@@ -88,18 +88,18 @@ class ApiTokenCreate(BaseModel):
     )
 
     name: Annotated[str, Readable()] = Field(
-        max_length=100, description="What it is for: shown in lists and on record."
+        max_length=100, description="The purpose of the token. Shown in lists and in the audit log."
     )
     permissions: list[TokenPermission] = Field(
         min_length=1,
         max_length=len(TokenPermission),
-        description="What it may be used for, of what its owner may; `files:upload` alone makes an upload-only token.",
+        description="A subset of what its owner may do; `files:upload` alone makes an upload-only token.",
     )
     expires_in_hours: Annotated[int, Field(strict=True, ge=1, le=MAX_HOURS)] = 90 * 24
     networks: list[Network] | None = Field(
-        None, min_length=1, max_length=16, description="Where it may be used from; anywhere if left out."
+        None, min_length=1, max_length=16, description="The networks it may be used from; any if left out."
     )
-    case_id: UUID | None = Field(None, description="The one case it is for: nothing outside of it can be reached.")
+    case_id: UUID | None = Field(None, description="The only case in which the token is valid.")
 
 
 class ApiTokenOut(BaseModel):
@@ -116,7 +116,7 @@ class ApiTokenOut(BaseModel):
     created_at: Moment
     expires_at: Moment
     revoked_at: Moment | None
-    last_used_at: Moment | None = Field(description="To the minute.")
+    last_used_at: Moment | None = Field(description="When it was last used, to the minute.")
 
     @classmethod
     def of(cls, token: ApiToken) -> "ApiTokenOut":
@@ -128,7 +128,7 @@ class ApiTokenCreated(ApiTokenOut):
 
     model_config = ConfigDict(json_schema_extra={"example": {**_EXAMPLE, "token": "prt_7h1s1sn0t0ne…"}})
 
-    token: str = Field(description="The secret. It is shown this once and kept nowhere.")
+    token: str = Field(description="The secret. It is shown this once and never stored.")
 
     @classmethod
     def with_secret(cls, token: ApiToken, secret: str) -> "ApiTokenCreated":
@@ -144,7 +144,7 @@ class ApiTokenPage(ItemPage[ApiTokenOut]):
 class ApiTokenQuery(PageQuery):
     """The account and the page of a listing of API tokens."""
 
-    owner_id: UUID | None = Field(None, description="Another user's, for administrators and auditors.")
+    owner_id: UUID | None = Field(None, description="Another account; for administrators and auditors only.")
 
 
 def _told(token: ApiToken) -> dict[str, object]:
