@@ -9,10 +9,10 @@ import pytest
 
 from portal import config, sources
 from portal.bootstrap import open_resources
-from portal.config import Settings
 from portal.core.errors import ConfigError
 from portal.core.package_data import env_example
 from portal.core.rates import DEFAULTS, Rate, RouteClass
+from portal.settings import Settings
 
 from .conftest import NO_DOTENV
 

@@ -19,9 +19,9 @@ from starlette.middleware.base import BaseHTTPMiddleware
 import portal
 from portal import config
 from portal.app import create_app
-from portal.config import Settings
 from portal.core.principal import EVERY_PERMISSION
 from portal.features.identity.authenticators import Authenticators
+from portal.settings import Settings
 from portal.web.errors import PROBLEM_JSON, Problem
 from portal.web.middleware import RequestContext
 

@@ -18,7 +18,6 @@ from starlette.types import Lifespan
 from portal import config
 from portal.background import background
 from portal.bootstrap import open_counters, open_portal
-from portal.config import Settings
 from portal.core import log
 from portal.core.errors import PortalError
 from portal.core.parent_process import tied_to_parent
@@ -34,6 +33,7 @@ from portal.features.identity.refusals import refusal_of
 from portal.features.links import routes as links_routes
 from portal.features.links import shared_routes
 from portal.features.tokens import routes as tokens_routes
+from portal.settings import Settings
 from portal.web import API, docs_pages, errors, health, openapi
 from portal.web.bodies import streaming_of, streams
 from portal.web.limits import Limits, RateLimitHeaders, classes_of

@@ -19,7 +19,6 @@ from portal.backends.blobs.registry import open_blob_stores
 from portal.backends.keys.base import KeyProviderError
 from portal.backends.keys.registry import open_key_providers
 from portal.backends.scanners.registry import open_scanners
-from portal.config import Settings
 from portal.core.cursor import Cursors
 from portal.core.errors import ConfigError
 from portal.core.principal import CredentialKind, Principal, Role
@@ -50,6 +49,7 @@ from portal.features.tokens.service import ApiTokens, end_tokens_of
 from portal.job_kinds import job_kinds
 from portal.keyring.keyring import Keyring
 from portal.resources import Resources
+from portal.settings import Settings
 from portal.stores.stores import Stores
 from portal.strongbox.strongbox import Strongbox
 from portal.web.counters import SharedCounters

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from portal.config import Settings
+from portal.settings import Settings
 
 from ..own_redis import OwnRedis
 from .conftest import Shell

@@ -17,6 +17,7 @@ from portal.backends.keys.local import LocalKeyProvider
 from portal.backends.scheme import BackendSettings, Scheme, is_secret, problems_of
 from portal.bootstrap import open_stores
 from portal.core.errors import ConfigError
+from portal.settings import Settings
 
 from ..conftest import NO_DOTENV
 
@@ -54,7 +55,7 @@ def schemes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     OPENED.clear()
 
 
-def load(**variables: str) -> tuple[config.Settings, dict[str, str]]:
+def load(**variables: str) -> tuple[Settings, dict[str, str]]:
     return config.load({**KEYS, **{f"PORTAL_{name}": value for name, value in variables.items()}}, NO_DOTENV)
 
 

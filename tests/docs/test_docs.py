@@ -9,7 +9,7 @@ import pytest
 
 import portal.app  # every error and feature is known once the door is
 from portal.cli.program import COMMANDS, load
-from portal.config import Settings, backend_settings
+from portal.config import backend_settings
 from portal.core import errors as core_errors
 from portal.core.errors import PortalError
 from portal.core.principal import Role
@@ -18,6 +18,7 @@ from portal.features.audit.events import EventKind
 from portal.features.authz import policy
 from portal.features.authz.actions import Action
 from portal.features.authz.relation import CaseRole, CaseStatus, RelationKind, Tlp
+from portal.settings import Settings
 
 ROOT = Path(portal.app.__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

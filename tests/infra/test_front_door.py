@@ -14,7 +14,7 @@ from compose_spec.models import ComposeSpecification
 
 from portal import config
 from portal.cli import serve
-from portal.config import Settings
+from portal.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

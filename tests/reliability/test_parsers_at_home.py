@@ -16,7 +16,6 @@ import pytest
 from hypothesis import strategies as st
 
 from portal import config
-from portal.config import Settings
 from portal.core.cursor import Cursors
 from portal.core.errors import ConfigError, IntegrityError, InvalidInput, NotSignedIn
 from portal.core.secrets import Secret
@@ -27,6 +26,7 @@ from portal.features.audit.events import Event, EventKind
 from portal.features.identity.grant_errors import InvalidGrant
 from portal.features.identity.refresh import RefreshTokens
 from portal.features.identity.tokens import AccessClaims, AccessTokens
+from portal.settings import Settings
 
 from ..conftest import NO_DOTENV
 from ..crypto.whole_blob import open_blob, seal_blob

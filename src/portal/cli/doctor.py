@@ -24,11 +24,11 @@ from portal.backends.scheme import is_secret
 from portal.bootstrap import check_parts, has_database, open_counters, open_database, open_resources
 from portal.cli.console import Json, print_result, run_async
 from portal.cli.program import Exit
-from portal.config import Settings
 from portal.core import log
 from portal.core.errors import ConfigError, PortalError
 from portal.db.engine import parse_url
 from portal.db.reasons import place, reason
+from portal.settings import Settings
 from portal.strongbox.sniff import library
 
 _LOW_DISK = 0.05

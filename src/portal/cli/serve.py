@@ -22,6 +22,7 @@ from portal.cli.console import run_async
 from portal.cli.program import Exit
 from portal.core import log
 from portal.core.errors import ConfigError, Unavailable
+from portal.settings import Settings
 from portal.web.connection import HttpConnection
 from portal.web.middleware import security_headers
 
@@ -89,7 +90,7 @@ def _is_terminal() -> bool:
     return sys.stderr.isatty()
 
 
-def _banner(settings: config.Settings, host: str, port: int) -> str:
+def _banner(settings: Settings, host: str, port: int) -> str:
     """The text that a terminal shows at the start."""
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     docs = f"\n  documents  {url}/docs" if settings.serves_docs else ""
@@ -107,7 +108,7 @@ def _take_all_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _preflight(settings: config.Settings, variables: dict[str, str]) -> None:
+async def _preflight(settings: Settings, variables: dict[str, str]) -> None:
     """Open and check the portal once: every problem is one line here, instead of a traceback in a worker."""
     async with open_portal(settings, variables):
         counters = open_counters(settings)

@@ -19,12 +19,12 @@ import typer
 from portal import config, roles, schema, sources
 from portal.bootstrap import has_database, open_database, open_portal, open_stores
 from portal.cli.console import Json, actor, print_result, run_async
-from portal.config import Settings
 from portal.core import log
 from portal.core.errors import ConfigError
 from portal.core.package_data import env_example
 from portal.core.principal import Role
 from portal.db.unit_of_work import Database
+from portal.settings import Settings
 
 db = typer.Typer(help="The database's schema.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 

@@ -15,6 +15,7 @@ from portal.background import background
 from portal.bootstrap import open_portal
 from portal.cli.console import run_async
 from portal.core import log
+from portal.settings import Settings
 
 _log = log.get(__name__)
 
@@ -32,7 +33,7 @@ def worker(
     run_async(_work(settings, variables, at_once))
 
 
-async def _work(settings: config.Settings, variables: dict[str, str], at_once: int) -> None:
+async def _work(settings: Settings, variables: dict[str, str], at_once: int) -> None:
     stopped, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)

@@ -5,17 +5,17 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import bindparam, delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError as ConstraintError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.core.errors import IntegrityError
 from portal.core.pagination import After
 from portal.db import statements
 from portal.db.tables import table
-from portal.features.authz.relation import CaseStatus, Tlp
+from portal.db.views import view_of
+from portal.features.authz.relation import CaseStatus
 from portal.features.cases.models import CaseRow, GlassRow, MemberRow, NumberRow
-from portal.features.cases.views import CaseView, Severity
+from portal.features.cases.views import CaseView
 
 _cases = table(CaseRow)
 _members = table(MemberRow)
@@ -45,8 +45,8 @@ async def add(connection: AsyncConnection, case: CaseView) -> None:
 
 
 async def find(connection: AsyncConnection, case_id: UUID) -> CaseView | None:
-    row = (await connection.execute(_FIND, {"case": case_id})).one_or_none()
-    return None if row is None else _view(row)
+    row = (await connection.execute(_FIND, {"case": case_id})).mappings().one_or_none()
+    return None if row is None else view_of(CaseView, row)
 
 
 async def list_page(
@@ -64,7 +64,7 @@ async def list_page(
     if after is not None:
         statement = statement.where(tuple_(_cases.c.created_at, _cases.c.id) < tuple_(*after))
     ordered = statement.order_by(_cases.c.created_at.desc(), _cases.c.id.desc()).limit(limit)
-    return [_view(row) for row in await connection.execute(ordered)]
+    return [view_of(CaseView, row) for row in (await connection.execute(ordered)).mappings()]
 
 
 async def change(connection: AsyncConnection, case_id: UUID, version: int, values: dict[str, Any]) -> bool:
@@ -92,16 +92,3 @@ async def remove(connection: AsyncConnection, case_id: UUID) -> bool:
 def _count(name: str) -> Any:
     again = statements.upsert(name, _numbers, ["year"], lambda _: {"last": _numbers.c.last + 1})
     return again.returning(_numbers.c.last)
-
-
-def _view(row: Row[Any]) -> CaseView:
-    said = row._mapping  # noqa: SLF001  # SQLAlchemy's public name for it
-    try:
-        words = {
-            "status": CaseStatus(said["status"]),
-            "severity": Severity(said["severity"]),
-            "tlp": Tlp(said["tlp"]),
-        }
-    except ValueError:
-        raise IntegrityError from None  # an edited row
-    return CaseView(**{**said, **words})

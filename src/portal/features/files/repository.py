@@ -29,6 +29,7 @@ from portal.crypto.format import BlobContext
 from portal.db.lease import expired
 from portal.db.statements import insert_unless_taken
 from portal.db.tables import table
+from portal.db.views import view_of as row_view
 from portal.features.authz.relation import Relation
 from portal.features.cases import relations
 from portal.features.files import grant_rows
@@ -87,7 +88,7 @@ async def add(connection: AsyncConnection, values: Mapping[str, Any]) -> bool:
 
 def view_of(values: Mapping[str, Any]) -> FileView:
     """The view of a row that `add` inserted. `values` must be complete."""
-    return _view({**_NEW, **values})
+    return row_view(FileView, {**_NEW, **values})
 
 
 async def add_blob(connection: AsyncConnection, place: BlobContext, store: str) -> None:
@@ -110,7 +111,7 @@ async def find_for(connection: AsyncConnection, file_id: UUID, user_id: UUID) ->
     rows = _possible(await connection.execute(_FIND_FOR, asked), _STANDING_TYPES)
     if not rows:
         return None
-    file = _view(rows[0])
+    file = row_view(FileView, rows[0])
     return file, Relation(
         file.owner_id == user_id, relations.in_case(rows[0]), rows[0]["broke_glass"], rows[0]["granted"], file.id
     )
@@ -277,15 +278,7 @@ def _first(found: Result[Any]) -> FileView | None:
 
 
 def views(found: Result[Any]) -> list[FileView]:
-    return [_view(row) for row in _possible(found, _VIEW_TYPES)]
-
-
-def _view(row: RowMapping | Mapping[str, Any]) -> FileView:
-    said = {name: row[name] for name in FileView.__slots__}
-    try:
-        return FileView(**said | {"kind": Kind(said["kind"]), "status": Status(said["status"])})
-    except ValueError:
-        raise IntegrityError from None  # an edited row: an unknown kind or status
+    return [row_view(FileView, row) for row in _possible(found, _VIEW_TYPES)]
 
 
 def _possible(found: Result[Any], types: Mapping[str, type]) -> Sequence[RowMapping]:

@@ -1,0 +1,36 @@
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+import pytest
+
+from portal.core.errors import IntegrityError
+from portal.db.views import view_of
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+@dataclass(frozen=True, slots=True)
+class Ball:
+    id: UUID
+    colour: Colour
+    owner: str | None = None
+
+
+ID = UUID(int=7)
+
+
+def test_a_view_has_the_columns_of_its_fields_and_no_other() -> None:
+    assert view_of(Ball, {"id": ID, "colour": "red", "owner": None, "weight": 3}) == Ball(ID, Colour.RED)
+
+
+def test_a_word_becomes_a_member_of_its_enum() -> None:
+    assert view_of(Ball, {"id": ID, "colour": "red", "owner": "ann"}).colour is Colour.RED
+
+
+@pytest.mark.parametrize("word", ["blue", "", None, 5])
+def test_a_row_whose_word_was_edited_is_damaged(word: object) -> None:
+    with pytest.raises(IntegrityError):
+        view_of(Ball, {"id": ID, "colour": word, "owner": None})
