@@ -12,7 +12,7 @@ from portal.core.ids import new_id
 from portal.core.principal import NOWHERE, Role
 from portal.crypto.format import BlobContext
 from portal.features.audit.events import Event, EventKind
-from portal.features.files import repository
+from portal.features.files import blob_rows, repository
 
 from .conftest import Shell, sign_up
 
@@ -30,7 +30,7 @@ def crash(shell: Shell, *, lease: timedelta) -> None:
         new = {"id": file_id, "owner_id": principal.user_id, "scope": "none", "name": "half", "created_at": now}
         async with portal.resources.database.write() as connection:
             assert await repository.add(connection, {**new, "lease_until": now + lease})
-            await repository.add_blob(connection, BlobContext(file_id, new_id()), portal.resources.strongbox.store_id)
+            await blob_rows.add_blob(connection, BlobContext(file_id, new_id()), portal.resources.strongbox.store_id)
 
     shell.inside(leave)
 

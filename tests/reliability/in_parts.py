@@ -16,7 +16,7 @@ from portal.core import clock
 from portal.core.ids import new_id
 from portal.core.key_scopes import NO_CASE
 from portal.crypto.format import BlobContext
-from portal.features.files import repository
+from portal.features.files import blob_rows, repository
 from portal.features.files.models import Status
 from portal.strongbox.model import SealedFile, SealedPart
 
@@ -52,7 +52,7 @@ async def _begin(opened: Portal, owner_id: UUID, places: list[BlobContext]) -> N
     async with opened.resources.database.write() as connection:
         await repository.add(connection, new)
         for context in places:
-            await repository.add_blob(connection, context, opened.resources.strongbox.store_id)
+            await blob_rows.add_blob(connection, context, opened.resources.strongbox.store_id)
 
 
 async def _sealed(opened: Portal, context: BlobContext, plain: bytes) -> SealedPart:
@@ -71,5 +71,5 @@ async def _settle(opened: Portal, file: SealedFile) -> None:
     }
     async with opened.resources.database.write() as connection:
         for part in file.parts:
-            await repository.store_part(connection, part)
+            await blob_rows.store_part(connection, part)
         assert await repository.finish(connection, file.file_id, values)

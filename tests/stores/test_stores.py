@@ -13,6 +13,7 @@ from portal.core.ids import new_id
 from portal.core.principal import Role
 from portal.crypto.format import BlobContext
 from portal.db.unit_of_work import Database
+from portal.features.files import blob_rows
 from portal.features.files import repository as files
 from portal.features.identity import repository as accounts
 from portal.features.identity.repository import User
@@ -37,7 +38,7 @@ async def blob_in(database: Database, store: str) -> None:
     async with database.write() as connection:
         assert await accounts.add_user(connection, user)
         assert await files.add(connection, file)
-        await files.add_blob(connection, BlobContext(file_id, new_id()), store)
+        await blob_rows.add_blob(connection, BlobContext(file_id, new_id()), store)
 
 
 async def test_a_new_database_gives_its_store_an_id_once(database: Database, old: LocalStore) -> None:

@@ -21,7 +21,7 @@ from portal.core.principal import Principal
 from portal.db.lease import LEASE
 from portal.features.audit import record
 from portal.features.audit.events import Event
-from portal.features.files import maintenance, repository
+from portal.features.files import blob_rows, maintenance, repository
 from portal.features.files.maintenance import IDEMPOTENCY_KEPT, Checked
 from portal.features.files.models import Status
 from portal.features.files.views import FileView
@@ -510,13 +510,13 @@ async def test_a_blob_deleted_while_fsck_looks_is_no_orphan(
     house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = await house.hand_in(analyst)
-    real = repository.blob_known
+    real = blob_rows.blob_known
 
     async def known(connection: AsyncConnection, blob_id: UUID) -> bool:
         house.store.blobs.clear()
         return not await real(connection, blob_id)
 
-    monkeypatch.setattr(repository, "blob_known", known)
+    monkeypatch.setattr(blob_rows, "blob_known", known)
     assert await problems(house) == []
     assert file.listed
 

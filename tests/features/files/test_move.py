@@ -18,9 +18,9 @@ from portal.features.authz.policy import CaseReadOnly
 from portal.features.authz.relation import CaseRole, CaseStatus, Tlp
 from portal.features.authz.tlp import TlpForbidsMove
 from portal.features.cases.catalog import CaseChanges
-from portal.features.files import repository
+from portal.features.files import blob_rows, repository
+from portal.features.files.blob_rows import FileMoved
 from portal.features.files.catalog import Changes
-from portal.features.files.repository import FileMoved
 from portal.features.files.views import FileView
 from tests.reliability.amounts import amount
 
@@ -252,15 +252,15 @@ async def test_a_file_read_while_it_moves_is_never_called_damaged(house: House, 
 @pytest.fixture
 def moved_half_way(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Awaitable[Any]]], None]:
     """Has something happen once, between the reading of a file's row and of its parts'."""
-    real = repository.parts
+    real = blob_rows.parts
 
     def then(happens: Callable[[], Awaitable[Any]]) -> None:
         async def parts(connection: AsyncConnection, file: FileView) -> Any:
-            monkeypatch.setattr(repository, "parts", real)
+            monkeypatch.setattr(blob_rows, "parts", real)
             await happens()
             return await real(connection, file)
 
-        monkeypatch.setattr(repository, "parts", parts)
+        monkeypatch.setattr(blob_rows, "parts", parts)
 
     return then
 

@@ -15,7 +15,7 @@ from portal.core.ids import new_id
 from portal.core.principal import Principal
 from portal.crypto.format import BlobContext
 from portal.features.authz.visibility import Visibility
-from portal.features.files import repository
+from portal.features.files import blob_rows, repository
 from portal.features.files.listing import Filters, list_page
 from portal.features.files.models import Kind, Status
 from portal.features.files.views import FileView
@@ -44,7 +44,7 @@ async def pending(house: House, owner: Principal, **changes: Any) -> UUID:
     new = new_file(owner, **changes)
     async with house.database.write() as connection:
         assert await repository.add(connection, new)
-        await repository.add_blob(connection, BlobContext(new["id"], new_id()), "memory")
+        await blob_rows.add_blob(connection, BlobContext(new["id"], new_id()), "memory")
     file_id: UUID = new["id"]
     return file_id
 
@@ -70,20 +70,20 @@ async def listed(
     async with house.database.write() as connection:
         assert await repository.finish(connection, file_id, values)
         for place in await places(house, file_id):
-            await repository.store_part(connection, SealedPart(place, new_id(), b"w" * 93, b"c" * 32, 3, 187, "memory"))
+            await blob_rows.store_part(connection, SealedPart(place, new_id(), b"w" * 93, b"c" * 32, 3, 187, "memory"))
     return file_id
 
 
 async def places(house: House, file_id: UUID) -> list[BlobContext]:
     async with house.database.read() as connection:
-        stored = await repository.stored_blobs(connection, file_id)
+        stored = await blob_rows.stored_blobs(connection, file_id)
     return [BlobContext(file_id, UUID(hex=key)) for _, key in stored]
 
 
 async def parts(connection: AsyncConnection, file_id: UUID) -> tuple[SealedPart, ...]:
     file = await repository.find(connection, file_id)
     assert file is not None
-    return await repository.parts(connection, file)
+    return await blob_rows.parts(connection, file)
 
 
 async def change(house: House, verb: Callable[..., Any], *arguments: Any) -> Any:
@@ -234,9 +234,9 @@ async def test_parts_come_in_order_and_without_destroyed_ones(house: House, anal
     file_id = await pending(house, analyst)
     async with house.database.write() as connection:
         for number in (2, 1):
-            await repository.add_blob(connection, BlobContext(file_id, new_id(), number), "memory")
+            await blob_rows.add_blob(connection, BlobContext(file_id, new_id(), number), "memory")
         for place in [BlobContext(row.file_id, row.id, row.part) for row in await _blobs(connection)]:
-            await repository.store_part(connection, SealedPart(place, new_id(), b"w", b"c" * 32, 3, 187, "memory"))
+            await blob_rows.store_part(connection, SealedPart(place, new_id(), b"w", b"c" * 32, 3, 187, "memory"))
     async with house.database.read() as connection:
         assert [part.context.part for part in await parts(connection, file_id)] == [0, 1, 2]
     await house.execute("UPDATE blobs SET wrapped_key = NULL WHERE part = 1")
@@ -419,11 +419,11 @@ async def test_a_blob_is_known_from_before_its_bytes_until_forgotten(house: Hous
     file_id = await pending(house, analyst)
     (place,) = await places(house, file_id)
     async with house.database.read() as connection:
-        assert await repository.blob_known(connection, place.blob_id)
-        assert not await repository.blob_known(connection, new_id())
+        assert await blob_rows.blob_known(connection, place.blob_id)
+        assert not await blob_rows.blob_known(connection, new_id())
     await change(house, repository.forget_blobs, file_id)
     async with house.database.read() as connection:
-        assert not await repository.blob_known(connection, place.blob_id)
+        assert not await blob_rows.blob_known(connection, place.blob_id)
 
 
 async def test_old_keys_of_settled_files_expire(house: House, analyst: Principal) -> None:

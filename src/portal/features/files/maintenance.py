@@ -19,10 +19,10 @@ from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
-from portal.features.files import failed_rows, grant_rows, repository
+from portal.features.files import blob_rows, failed_rows, grant_rows, repository
+from portal.features.files.blob_rows import FileMoved
 from portal.features.files.models import Status
 from portal.features.files.removal import fail_expired, remove_bytes
-from portal.features.files.repository import FileMoved
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedFile, TinkPart
 from portal.strongbox.strongbox import Strongbox
@@ -160,7 +160,7 @@ class Maintenance:
 
     async def _sealed(self, file: FileView) -> SealedFile:
         async with self._database.read() as connection:
-            sealed = file.sealed(await repository.parts(connection, file))
+            sealed = file.sealed(await blob_rows.parts(connection, file))
         if sealed is None:
             raise IntegrityError
         return sealed
@@ -187,6 +187,6 @@ class Maintenance:
         for store in self._strongbox.stores:
             async for key in store.list():
                 async with self._database.read() as connection:
-                    known = await repository.blob_known(connection, UUID(hex=key))
+                    known = await blob_rows.blob_known(connection, UUID(hex=key))
                 if not known and await store.stat(key) is not None:  # else it was deleted meanwhile
                     yield key

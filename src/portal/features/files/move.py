@@ -21,7 +21,7 @@ from portal.features.authz import policy, tlp
 from portal.features.authz.actions import Action
 from portal.features.authz.relation import INBOX
 from portal.features.cases import relations
-from portal.features.files import availability, grant_rows, repository
+from portal.features.files import availability, blob_rows, grant_rows, repository
 from portal.features.files.access import apply_at_version, load_allowed, require_in_case
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedFile
@@ -44,7 +44,7 @@ class FileMover:
         """
         async with self._database.read() as connection:  # the first check is before any call to a key provider
             before = await _judged(connection, principal, file_id, target)
-            sealed = before.sealed(await repository.parts(connection, before))
+            sealed = before.sealed(await blob_rows.parts(connection, before))
         if sealed is None:
             raise IntegrityError
         moved = await self._strongbox.rewrap(sealed, scope_of(target))
@@ -70,7 +70,7 @@ async def _apply(connection: AsyncConnection, before: FileView, target: UUID | N
         return False
     await grant_rows.remove(connection, before.id)  # grants were created by the rules of its former place
     for part in moved.parts:
-        await repository.store_part(connection, part)
+        await blob_rows.store_part(connection, part)
     return True
 
 

@@ -12,7 +12,7 @@ from portal.core.principal import NOWHERE, Origin
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
-from portal.features.files import repository
+from portal.features.files import blob_rows, repository
 from portal.strongbox.model import IN_ROW
 from portal.strongbox.strongbox import Strongbox
 
@@ -22,7 +22,7 @@ async def remove_bytes(database: Database, strongbox: Strongbox, file_id: UUID) 
     StorageFull.
     """
     async with database.read() as connection:
-        stored = await repository.stored_blobs(connection, file_id)
+        stored = await blob_rows.stored_blobs(connection, file_id)
     for store_id, key in stored:
         # A row that claims to hold the bytes itself is not trusted: the blob is destroyed in every store.
         for holder in [store.id.hex for store in strongbox.stores] if store_id == IN_ROW else [store_id]:

@@ -1,10 +1,10 @@
-"""Statements on `files` and `blobs`. Comes in: the caller's connection. Leaves: frozen views.
+"""Statements on `files`. Comes in: the caller's connection. Leaves: frozen views.
 
 Every change of status is a compare-and-set: of two racing changes, only one finds the status that it expects.
 """
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,11 +12,9 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Result,
-    RowMapping,
     bindparam,
     delete,
     func,
-    insert,
     or_,
     select,
     update,
@@ -24,26 +22,21 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
-from portal.core.errors import IntegrityError, Unavailable
-from portal.crypto.format import BlobContext
 from portal.db.lease import expired
 from portal.db.statements import insert_unless_taken
 from portal.db.tables import table
+from portal.db.views import checked_rows
 from portal.db.views import view_of as row_view
 from portal.features.authz.relation import Relation
 from portal.features.cases import relations
 from portal.features.files import grant_rows
 from portal.features.files.models import BlobRow, FileRow, Kind, Status
 from portal.features.files.views import FileView
-from portal.strongbox.model import IN_ROW, SealedPart
 
 _files = table(FileRow)
 _blobs = table(BlobRow)
 COLUMNS = [_files.c[name] for name in FileView.__slots__]
 _VIEW_TYPES = {column.name: column.type.python_type for column in COLUMNS}
-_PART_TYPES = {column.name: column.type.python_type for column in _blobs.c} | {"file_record": bytes}
-_KNOWN = ("data_key_id", "wrapped_key", "commitment", "plain_length", "stored_length")  # of a blob that was sealed
-_COMPLETE = [_blobs.c[name].is_not(None) for name in _KNOWN]
 GIVEN_UP = {"lease_until": None, "idempotency_key": None, "case_id": None}
 _NEW = {"kind": Kind.OTHER.value, "description": "", "status": Status.PENDING.value, "version": 1}
 _STANDING_TYPES = _VIEW_TYPES | dict.fromkeys(("case_status", "case_tlp", "case_role"), str)
@@ -63,22 +56,9 @@ _FIND_FOR = (
     .select_from(relations.joined(_files, _files.c.case_id))
     .where(_files.c.id == bindparam("file"))
 )
-_PARTS = (
-    select(_blobs, _files.c.record.label("file_record"))
-    .join(_files, _files.c.id == _blobs.c.file_id)
-    .where(_blobs.c.file_id == bindparam("file"), *_COMPLETE)
-    .order_by(_blobs.c.part)
-)
 _FORGOTTEN = {"name": "", "description": "", "sha256": None, "declared_type": None, "detected_type": None}
-_ADD_BLOB = insert(_blobs)
-_STORE_PART = update(_blobs).where(_blobs.c.id == bindparam("blob"))
 _CHANGE = update(_files).where(_files.c.id == bindparam("file"), _files.c.status == bindparam("expected"))
 _FINISH = _CHANGE.returning(*COLUMNS)
-
-
-class FileMoved(Unavailable):
-    code, title = "file_moved", "The file was just moved; ask again."
-    retry_after = 1
 
 
 async def add(connection: AsyncConnection, values: Mapping[str, Any]) -> bool:
@@ -91,16 +71,6 @@ def view_of(values: Mapping[str, Any]) -> FileView:
     return row_view(FileView, {**_NEW, **values})
 
 
-async def add_blob(connection: AsyncConnection, place: BlobContext, store: str) -> None:
-    """Insert the row of a blob that is not sealed yet: only its place and its store are known."""
-    await connection.execute(_ADD_BLOB, _placed(place, store))
-
-
-async def add_part(connection: AsyncConnection, part: SealedPart) -> None:
-    """Insert the row of a sealed part that holds its bytes itself."""
-    await connection.execute(_ADD_BLOB, {**_placed(part.context, IN_ROW), **_known(part), "content": part.content})
-
-
 async def find(connection: AsyncConnection, file_id: UUID) -> FileView | None:
     return _first(await connection.execute(_FIND, {"file": file_id}))
 
@@ -108,7 +78,7 @@ async def find(connection: AsyncConnection, file_id: UUID) -> FileView | None:
 async def find_for(connection: AsyncConnection, file_id: UUID, user_id: UUID) -> tuple[FileView, Relation] | None:
     """A file, and the user's relation to it. None if there is no such file. Raises IntegrityError for an edited row."""
     asked = {"file": file_id, "caller": user_id, "moment": clock.now()}
-    rows = _possible(await connection.execute(_FIND_FOR, asked), _STANDING_TYPES)
+    rows = checked_rows(await connection.execute(_FIND_FOR, asked), _STANDING_TYPES)
     if not rows:
         return None
     file = row_view(FileView, rows[0])
@@ -122,35 +92,8 @@ async def find_by_idempotency_key(connection: AsyncConnection, owner_id: UUID, k
     return _first(await connection.execute(select(*COLUMNS).where(of_key)))
 
 
-async def parts(connection: AsyncConnection, file: FileView) -> tuple[SealedPart, ...]:
-    """The file's sealed parts in order. Those with a destroyed key are left out; then the file record does not match.
-
-    Raises IntegrityError for an edited row; FileMoved if the file was moved since `file` was read.
-    """
-    rows = _possible(await connection.execute(_PARTS, {"file": file.id}), _PART_TYPES)
-    if any(row["file_record"] != file.record for row in rows):
-        raise FileMoved
-    return tuple(
-        SealedPart(
-            context=BlobContext(row["file_id"], row["id"], row["part"], row["key_generation"]),
-            data_key_id=row["data_key_id"],
-            wrapped_key=row["wrapped_key"],
-            commitment=row["commitment"],
-            plain_length=row["plain_length"],
-            stored_length=row["stored_length"],
-            store=row["store"],
-            content=row["content"],
-        )
-        for row in rows
-    )
-
-
 async def renew_lease(connection: AsyncConnection, file_id: UUID, until: datetime) -> bool:
     return await _change(connection, file_id, Status.PENDING, {"lease_until": until})
-
-
-async def store_part(connection: AsyncConnection, part: SealedPart) -> None:
-    await connection.execute(_STORE_PART, {"blob": part.context.blob_id, **_known(part)})
 
 
 async def finish(connection: AsyncConnection, file_id: UUID, values: dict[str, Any]) -> FileView | None:
@@ -211,20 +154,10 @@ async def unsettled(
     return views(await connection.execute(statement.order_by(_files.c.id).limit(limit)))
 
 
-async def stored_blobs(connection: AsyncConnection, file_id: UUID) -> list[tuple[str, str]]:
-    """Store id and key of each blob. The store id is `IN_ROW` for a blob whose row claims to hold the bytes itself."""
-    found = await connection.execute(select(_blobs.c.store, _blobs.c.id).where(_blobs.c.file_id == file_id))
-    return [(row.store, row.id.hex) for row in found]
-
-
 async def forget_blobs(connection: AsyncConnection, file_id: UUID) -> None:
     """Delete the blob rows of a file whose blobs are destroyed; a file in deletion becomes DELETED."""
     await connection.execute(delete(_blobs).where(_blobs.c.file_id == file_id))
     await _change(connection, file_id, Status.DELETING, {"status": Status.DELETED.value})
-
-
-async def blob_known(connection: AsyncConnection, blob_id: UUID) -> bool:
-    return (await connection.execute(select(_blobs.c.id).where(_blobs.c.id == blob_id))).first() is not None
 
 
 async def count_listed(connection: AsyncConnection) -> int:
@@ -255,15 +188,6 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _placed(place: BlobContext, store: str) -> dict[str, Any]:
-    values = {"id": place.blob_id, "file_id": place.file_id, "part": place.part, "store": store}
-    return {**values, "key_generation": place.key_generation}
-
-
-def _known(part: SealedPart) -> dict[str, Any]:
-    return {name: getattr(part, name) for name in _KNOWN}
-
-
 async def _change(
     connection: AsyncConnection, file_id: UUID, expected: Status, values: dict[str, Any], *more: ColumnElement[bool]
 ) -> bool:
@@ -278,18 +202,4 @@ def _first(found: Result[Any]) -> FileView | None:
 
 
 def views(found: Result[Any]) -> list[FileView]:
-    return [row_view(FileView, row) for row in _possible(found, _VIEW_TYPES)]
-
-
-def _possible(found: Result[Any], types: Mapping[str, type]) -> Sequence[RowMapping]:
-    """The rows, after a check that each value has its column's type. SQLite stores any type in any column.
-
-    Raises IntegrityError for another type: such a row was edited.
-    """
-    try:
-        rows = [row._mapping for row in found]  # noqa: SLF001  # its public name
-    except ValueError:
-        raise IntegrityError from None  # an invalid id or time
-    if any(value is not None and not isinstance(value, types[name]) for row in rows for name, value in row.items()):
-        raise IntegrityError
-    return rows
+    return [row_view(FileView, row) for row in checked_rows(found, _VIEW_TYPES)]

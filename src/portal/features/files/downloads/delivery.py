@@ -25,7 +25,7 @@ from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.audit.record import Recorder
 from portal.features.authz.actions import Action
-from portal.features.files import repository
+from portal.features.files import blob_rows, repository
 from portal.features.files.access import Quarantined, load_allowed
 from portal.features.files.models import Status
 from portal.features.files.transfers import SMALL, UNBOUNDED, Transfers
@@ -87,7 +87,7 @@ class Deliveries:
         """
         async with self._database.read() as connection:
             file = await _deliverable(connection, principal, file_id)
-            sealed = file.sealed(await repository.parts(connection, file))
+            sealed = file.sealed(await blob_rows.parts(connection, file))
         await self._verify(sealed)
         return file
 
@@ -121,7 +121,7 @@ class Deliveries:
             try:
                 async with self._database.write() as connection:
                     file = await _deliverable(connection, principal, file_id)
-                    sealed = file.sealed(await repository.parts(connection, file))
+                    sealed = file.sealed(await blob_rows.parts(connection, file))
                     extent = ByteRange(0, 0) if sealed is None else asked.resolve(file.size or 0, file.content_tag)
                     if extent.length > SMALL:
                         self._transfers.require(principal)

@@ -6,8 +6,8 @@ from portal.core import errors
 from portal.core.errors import PortalError
 from portal.features.authz.policy import CaseReadOnly
 from portal.features.files.access import Quarantined
+from portal.features.files.blob_rows import FileMoved
 from portal.features.files.http.schemas import MAX_DESCRIPTION
-from portal.features.files.repository import FileMoved
 from portal.features.files.transfers import TooManyTransfers, WorkerBusy
 from portal.features.files.uploads.attempt import DigestMismatch, KeyReused, UploadGone
 from portal.features.files.uploads.decision import ContentRejected

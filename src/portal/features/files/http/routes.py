@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from portal.core import errors
 from portal.core.rates import RouteClass
 from portal.features.authz.tlp import TlpForbidsMove
+from portal.features.files.blob_rows import FileMoved
 from portal.features.files.catalog import Changes
 from portal.features.files.file_names import checked_name
 from portal.features.files.http.deps import (
@@ -45,7 +46,6 @@ from portal.features.files.http.schemas import (
     FileQuery,
 )
 from portal.features.files.listing import Filters
-from portal.features.files.repository import FileMoved
 from portal.features.identity.deps import (
     AccountNamesDep,
     ChangesFiles,

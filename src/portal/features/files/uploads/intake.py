@@ -32,7 +32,7 @@ from portal.features.audit import record
 from portal.features.authz import policy
 from portal.features.authz.actions import Action
 from portal.features.authz.relation import INBOX
-from portal.features.files import availability, repository
+from portal.features.files import availability, blob_rows, repository
 from portal.features.files.access import load_allowed, require_in_case, require_upload_target
 from portal.features.files.models import Status
 from portal.features.files.removal import fail_expired
@@ -157,7 +157,7 @@ class Intake:
             earlier = await _claim(connection, upload, row)
             if earlier is None:
                 for part in known.sealed.parts:
-                    await repository.add_part(connection, part)
+                    await blob_rows.add_part(connection, part)
                 return await _put_on_record(connection, upload, repository.view_of(row))
         require_same(earlier, upload.arrival, known.details, known.sealed.sha256)
         return earlier
@@ -177,7 +177,7 @@ class Intake:
             await require_upload_target(connection, upload.principal, upload.arrival.case_id)
             earlier = await _claim(connection, upload, row)
             if earlier is None:
-                await repository.add_blob(connection, upload.context, self._strongbox.store_id)
+                await blob_rows.add_blob(connection, upload.context, self._strongbox.store_id)
             return earlier
 
     async def _seal(self, upload: UploadAttempt, chunks: AsyncIterator[Buffer]) -> SealedContent:
@@ -214,7 +214,7 @@ class Intake:
         async with self._database.write() as connection:
             await self._judge_again(connection, upload)
             for part in known.sealed.parts:
-                await repository.store_part(connection, part)
+                await blob_rows.store_part(connection, part)
             row = known.row(upload.arrival) | {"available_at": await availability.stamp(connection)}
             view = await repository.finish(connection, upload.context.file_id, row)
             if view is None:
