@@ -47,7 +47,7 @@ class Authenticators:
         raise NotSignedIn
 
     async def reauthenticate(self, connection: AsyncConnection, principal: Principal) -> Principal:
-        """The principal as of now (see `Authenticator.again`). Raises NotSignedIn where the credential was revoked."""
+        """The principal as of now. Raises NotSignedIn where the credential was revoked."""
         return await self._kinds[principal.kind].reauthenticate(connection, principal)
 
     async def held(self, connection: AsyncConnection, principal: Principal) -> Principal:

@@ -459,7 +459,7 @@ async def test_a_database_that_is_away_ends_no_running_download(
     await house.hand_in(analyst)
     running = await started(house, analyst)
     monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 0.0)
-    monkeypatch.setattr(house.sessions, "again", away)
+    monkeypatch.setattr(house.sessions, "reauthenticate", away)
     assert await read(running) == CONTENT
     assert await outcome(house) == ("finished", SIZE)
 
@@ -473,7 +473,7 @@ async def test_a_download_is_not_judged_for_every_segment(
         judged.append(1)
 
     await house.hand_in(analyst)
-    monkeypatch.setattr(house.sessions, "again", note)
+    monkeypatch.setattr(house.sessions, "reauthenticate", note)
     monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 3600.0)
     assert await read(await started(house, analyst)) == CONTENT
     assert judged == []
@@ -492,7 +492,7 @@ async def test_a_client_that_leaves_while_its_right_is_judged_costs_no_database_
     event.listen(house.database.engine.sync_engine, "invalidate", lambda *what: lost.append(what))
     running = await started(house, analyst)
     monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 0.0)
-    monkeypatch.setattr(house.sessions, "again", cut_off)
+    monkeypatch.setattr(house.sessions, "reauthenticate", cut_off)
     download = asyncio.create_task(read(running))
     await asyncio.wait([download])
     await tasks.drain()

@@ -43,9 +43,7 @@ from portal.features.files.http.schemas import (
     NAME,
     FileOut,
     FilePage,
-    FileQuery,
 )
-from portal.features.files.listing import Filters
 from portal.features.identity.deps import (
     AccountNamesDep,
     ChangesFiles,
@@ -131,7 +129,7 @@ async def list_files(
 
     To poll for new files, send `order=available` and `available_from=` with the last `available_at` that you received.
     """
-    page = await files.catalog.list(principal, _filters(listing.query), listing.after, listing.query.limit)
+    page = await files.catalog.list(principal, listing.query.filters(), listing.after, listing.query.limit)
     items = await account_names.all_named(principal, [FileOut.of(file) for file in page.items])
     return FilePage(items=items, next_cursor=listing.cursor(page.next_after))
 
@@ -251,17 +249,3 @@ async def head_file(file_id: UUID, principal: Downloads, files: FilesDep) -> Res
 def _created(entry: FileOut) -> Response:
     headers = {"Location": f"{API}/files/{entry.id}", "ETag": conditional_requests.version_tag(entry.version)}
     return JSONResponse(entry.model_dump(mode="json"), status_code=201, headers=headers)
-
-
-def _filters(query: FileQuery) -> Filters:
-    return Filters(
-        case_id=query.case_id,
-        name=query.name,
-        sha256=None if query.sha256 is None else query.sha256.lower(),
-        kind=query.kind,
-        created_from=query.created_from,
-        created_to=query.created_to,
-        available_from=query.available_from,
-        available_to=query.available_to,
-        order=query.order,
-    )

@@ -11,7 +11,7 @@ from pydantic.config import JsonDict
 from portal.backends.scanners.base import Outcome
 from portal.features.files.file_names import MAX_NAME_BYTES, NAME_PATTERN
 from portal.features.files.grant_rows import Grant
-from portal.features.files.listing import Order
+from portal.features.files.listing import Filters, Order
 from portal.features.files.models import Kind, Status
 from portal.features.files.views import FileView
 from portal.web.fields import GivenMoment, Moment, Readable, Text, Version
@@ -264,3 +264,8 @@ class FileQuery(PageQuery):
             if start is not None and end is not None and start > end:
                 raise ValueError("a time to list from is later than the time to list to")
         return self
+
+    def filters(self) -> Filters:
+        """The query for the catalog: a field of the same name takes each parameter."""
+        given = {name: getattr(self, name) for name in type(self).model_fields.keys() - PageQuery.model_fields.keys()}
+        return Filters(**given | {"sha256": self.sha256 and self.sha256.lower()})
