@@ -169,10 +169,10 @@ def test_an_answer_is_as_long_as_its_head_says() -> None:
     ],
 )
 def test_what_is_no_whole_success_fails_the_run(answer: bytes, said: str) -> None:
-    ours, is_owner = socket.socketpair()
-    with ours, is_owner:
-        is_owner.sendall(answer)
-        is_owner.shutdown(socket.SHUT_WR)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(answer)
+        theirs.shutdown(socket.SHUT_WR)
         with pytest.raises(Failed, match=said):
             client.exchange(ours, b"GET / HTTP/1.1\r\n\r\n")
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Self
 
 import pytest
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic.fields import FieldInfo
 
 from portal import config
@@ -31,6 +32,17 @@ class VaultSettings(BackendSettings):
 
 class BucketSettings(BackendSettings):
     bucket_region: str = Field("somewhere", description="where the bucket is")
+
+
+class PairSettings(BackendSettings):
+    pair_name: str = Field("", description="together with the secret")
+    pair_secret: SecretStr = Field(SecretStr(""), description="together with the name")
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if bool(self.pair_name) != bool(self.pair_secret.get_secret_value()):
+            raise ValueError("give both or none")
+        return self
 
 
 OPENED: list[tuple[str, BackendSettings]] = []
@@ -126,3 +138,8 @@ def test_an_empty_value_means_the_default() -> None:
 
 def test_a_url_of_an_unknown_scheme_is_for_its_registry_to_refuse() -> None:
     assert problems_of(["nothing:", ""], keys.SCHEMES, {}) == ()
+
+
+def test_settings_that_do_not_fit_together_are_named_all_of_them() -> None:
+    with pytest.raises(ConfigError, match=r"^PORTAL_PAIR_NAME, PORTAL_PAIR_SECRET: .*give both or none"):
+        PairSettings.read({"PORTAL_PAIR_NAME": "x"})

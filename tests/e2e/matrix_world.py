@@ -113,8 +113,8 @@ class Objects(dict[str, str]):
         self._caller = caller if caller in ACCOUNTS else "own"
 
     def __missing__(self, name: str) -> str:
-        is_owner = None if name in {"me", "own_token", "session"} else self._others
-        self[name] = made = self._make(name) if is_owner is None else is_owner[name]
+        theirs = None if name in {"me", "own_token", "session"} else self._others
+        self[name] = made = self._make(name) if theirs is None else theirs[name]
         return made
 
     def _make(self, name: str) -> str:

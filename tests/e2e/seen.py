@@ -103,9 +103,9 @@ def a_bug(portal: Served, file_id: str) -> Iterator[None]:
 
 def is_taken(portal: Served, wire: Wire) -> bool:
     """Whether the portal has read all that came on this connection, and waits."""
-    ours, is_owner = portal.port, wire.port
+    ours, theirs = portal.port, wire.port
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, _, queues, *_ = line.split()
-        if (int(local.rpartition(":")[2], 16), int(remote.rpartition(":")[2], 16)) == (ours, is_owner):
+        if (int(local.rpartition(":")[2], 16), int(remote.rpartition(":")[2], 16)) == (ours, theirs):
             return int(queues.rpartition(":")[2], 16) == 0
     return False

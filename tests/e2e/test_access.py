@@ -106,11 +106,11 @@ def test_what_was_refused_is_not_on_record_as_a_download(portal: Served, analyst
 @pytest.mark.parametrize("action", ["read", "download", "head", "change", "delete"])
 def test_an_id_that_nobody_has_looks_like_one_of_others(portal: Served, analyst: httpx.Client, action: str) -> None:
     with portal.client("other") as other:
-        is_owner = ask(other, action, hand_in(analyst))
+        theirs = ask(other, action, hand_in(analyst))
         nobodys = ask(other, action, {"id": str(uuid.uuid4())})
-    assert (is_owner.status_code, nobodys.status_code) == (404, 404)
+    assert (theirs.status_code, nobodys.status_code) == (404, 404)
     if action != "head":
-        bodies = [answer.json() | {"request_id": ""} for answer in (is_owner, nobodys)]
+        bodies = [answer.json() | {"request_id": ""} for answer in (theirs, nobodys)]
         assert bodies[0] == bodies[1]
 
 

@@ -115,11 +115,11 @@ def test_the_table_of_cases_holds(desk: Desk, who: str, action: str, expected: i
 @pytest.mark.parametrize("action", [action for action, row in TABLE.items() if row[5] == 404])
 def test_what_nobody_has_looks_like_what_others_have(desk: Desk, action: str) -> None:
     case = desk.open_case()
-    is_owner = ask(desk, "stranger", action, case["id"], desk.hand_in(case)["id"])
+    theirs = ask(desk, "stranger", action, case["id"], desk.hand_in(case)["id"])
     nobodys = ask(desk, "stranger", action, str(uuid.uuid4()), str(uuid.uuid4()))
-    assert (is_owner.status_code, nobodys.status_code) == (404, 404)
+    assert (theirs.status_code, nobodys.status_code) == (404, 404)
     if action != "head the file":
-        bodies = [answer.json() | {"request_id": ""} for answer in (is_owner, nobodys)]
+        bodies = [answer.json() | {"request_id": ""} for answer in (theirs, nobodys)]
         assert bodies[0] == bodies[1]
 
 

@@ -166,9 +166,9 @@ def test_keys_are_each_users_own(portal: Served, analyst: httpx.Client) -> None:
     under = key()
     mine = hand_in(analyst, "raw", under).json()
     with portal.client("other") as other:
-        is_owner = hand_in(other, "raw", under, b"another content")
-        assert is_owner.status_code == 201
-        assert is_owner.json()["id"] != mine["id"]
+        theirs = hand_in(other, "raw", under, b"another content")
+        assert theirs.status_code == 201
+        assert theirs.json()["id"] != mine["id"]
         assert problem(other.get(f"/files/{mine['id']}")) == (404, "not_found")
 
 

@@ -266,51 +266,51 @@ async def test_a_reader_stays_at_its_end_after_an_alarm(memory_box: Strongbox, m
 Edit = Callable[[SealedFile, SealedFile, Blobs], SealedFile]
 
 
-def take_their_blob(ours: SealedFile, is_owner: SealedFile, blobs: Blobs) -> SealedFile:
-    blobs[ours.parts[0].key] = blobs[is_owner.parts[0].key]
+def take_their_blob(ours: SealedFile, theirs: SealedFile, blobs: Blobs) -> SealedFile:
+    blobs[ours.parts[0].key] = blobs[theirs.parts[0].key]
     return ours
 
 
-def take_their_wrapped_key(ours: SealedFile, is_owner: SealedFile, _: Blobs) -> SealedFile:
-    return with_part(ours, replace(ours.parts[0], wrapped_key=is_owner.parts[0].wrapped_key))
+def take_their_wrapped_key(ours: SealedFile, theirs: SealedFile, _: Blobs) -> SealedFile:
+    return with_part(ours, replace(ours.parts[0], wrapped_key=theirs.parts[0].wrapped_key))
 
 
-def take_their_commitment(ours: SealedFile, is_owner: SealedFile, _: Blobs) -> SealedFile:
-    return with_part(ours, replace(ours.parts[0], commitment=is_owner.parts[0].commitment))
+def take_their_commitment(ours: SealedFile, theirs: SealedFile, _: Blobs) -> SealedFile:
+    return with_part(ours, replace(ours.parts[0], commitment=theirs.parts[0].commitment))
 
 
-def take_their_blob_and_wrapped_key(ours: SealedFile, is_owner: SealedFile, blobs: Blobs) -> SealedFile:
-    return take_their_wrapped_key(take_their_blob(ours, is_owner, blobs), is_owner, blobs)
+def take_their_blob_and_wrapped_key(ours: SealedFile, theirs: SealedFile, blobs: Blobs) -> SealedFile:
+    return take_their_wrapped_key(take_their_blob(ours, theirs, blobs), theirs, blobs)
 
 
-def take_their_blob_key_and_commitment(ours: SealedFile, is_owner: SealedFile, blobs: Blobs) -> SealedFile:
-    return take_their_commitment(take_their_blob_and_wrapped_key(ours, is_owner, blobs), is_owner, blobs)
+def take_their_blob_key_and_commitment(ours: SealedFile, theirs: SealedFile, blobs: Blobs) -> SealedFile:
+    return take_their_commitment(take_their_blob_and_wrapped_key(ours, theirs, blobs), theirs, blobs)
 
 
-def take_their_blob_id(ours: SealedFile, is_owner: SealedFile, _: Blobs) -> SealedFile:
+def take_their_blob_id(ours: SealedFile, theirs: SealedFile, _: Blobs) -> SealedFile:
     mine = ours.parts[0]
-    return with_part(ours, replace(mine, context=replace(mine.context, blob_id=is_owner.parts[0].context.blob_id)))
+    return with_part(ours, replace(mine, context=replace(mine.context, blob_id=theirs.parts[0].context.blob_id)))
 
 
-def take_their_part(ours: SealedFile, is_owner: SealedFile, _: Blobs) -> SealedFile:
-    return with_part(ours, is_owner.parts[0])
+def take_their_part(ours: SealedFile, theirs: SealedFile, _: Blobs) -> SealedFile:
+    return with_part(ours, theirs.parts[0])
 
 
-def take_their_part_and_digest(ours: SealedFile, is_owner: SealedFile, _: Blobs) -> SealedFile:
-    return replace(ours, parts=is_owner.parts, sha256=is_owner.sha256)
+def take_their_part_and_digest(ours: SealedFile, theirs: SealedFile, _: Blobs) -> SealedFile:
+    return replace(ours, parts=theirs.parts, sha256=theirs.sha256)
 
 
-def take_their_record(ours: SealedFile, is_owner: SealedFile, _: Blobs) -> SealedFile:
-    return replace(ours, record=is_owner.record)
+def take_their_record(ours: SealedFile, theirs: SealedFile, _: Blobs) -> SealedFile:
+    return replace(ours, record=theirs.record)
 
 
-def take_everything_but_the_name(ours: SealedFile, is_owner: SealedFile, _: Blobs) -> SealedFile:
-    return replace(is_owner, file_id=ours.file_id)
+def take_everything_but_the_name(ours: SealedFile, theirs: SealedFile, _: Blobs) -> SealedFile:
+    return replace(theirs, file_id=ours.file_id)
 
 
-def name_another_file(ours: SealedFile, is_owner: SealedFile, _: Blobs) -> SealedFile:
+def name_another_file(ours: SealedFile, theirs: SealedFile, _: Blobs) -> SealedFile:
     mine = ours.parts[0]
-    return with_part(ours, replace(mine, context=replace(mine.context, file_id=is_owner.file_id)))
+    return with_part(ours, replace(mine, context=replace(mine.context, file_id=theirs.file_id)))
 
 
 def name_another_part(ours: SealedFile, _: SealedFile, __: Blobs) -> SealedFile:
@@ -454,11 +454,11 @@ async def test_an_edit_of_rows_or_store_is_refused_before_the_first_byte(
     memory_box: Strongbox, memory: MemoryStore, edit: Edit
 ) -> None:
     ours = await seal_file(memory_box, WHOLE, scope=CASE)
-    is_owner = await seal_file(memory_box, recipe(THREE_SEGMENTS, 1), scope=CASE)
+    theirs = await seal_file(memory_box, recipe(THREE_SEGMENTS, 1), scope=CASE)
     await seal_file(memory_box, b"so that the other scopes have keys", scope=OTHER_CASE)
     await seal_file(memory_box, b"so that the other scopes have keys")
     assert await read(memory_box, ours) == WHOLE
-    edited = edit(ours, is_owner, memory.blobs)
+    edited = edit(ours, theirs, memory.blobs)
     for start, length in ((0, edited.size), (0, 1)):
         delivered = await deliver(memory_box, edited, start, length)
         assert (delivered.whole, delivered.plain) == (False, b"")

@@ -45,8 +45,13 @@ class BackendSettings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = [f"{_variable(str(item['loc'][0]))}: {item['msg']}" for item in error.errors()]
+            problems = [f"{cls._named(item['loc'])}: {item['msg']}" for item in error.errors()]
         raise ConfigError(*problems)
+
+    @classmethod
+    def _named(cls, where: tuple[int | str, ...]) -> str:
+        """The variable that is refused; all of them where they do not fit together."""
+        return _variable(str(where[0])) if where else ", ".join(cls.fields())
 
 
 @dataclass(frozen=True, slots=True)

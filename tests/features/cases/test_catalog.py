@@ -77,14 +77,14 @@ async def test_a_number_is_never_given_again(office: Office, lead: Principal) ->
 
 async def test_a_listing_shows_ones_own_cases_or_everybodys(office: Office, lead: Principal) -> None:
     other = await office.person()
-    mine, is_owner = await office.open(lead), await office.open(other)
+    mine, theirs = await office.open(lead), await office.open(other)
     assert await numbers(office, lead) == [mine.number]
     assert await numbers(office, await office.person()) == []
     for role in (Role.ADMIN, Role.AUDITOR):
-        assert await numbers(office, await office.person(role)) == [is_owner.number, mine.number]
-    await office.let_in(other, is_owner, CaseRole.UPLOADER, lead)
-    assert await numbers(office, lead) == [is_owner.number, mine.number]
-    await office.members.remove(other, is_owner.id, lead.user_id, ORIGIN)
+        assert await numbers(office, await office.person(role)) == [theirs.number, mine.number]
+    await office.let_in(other, theirs, CaseRole.UPLOADER, lead)
+    assert await numbers(office, lead) == [theirs.number, mine.number]
+    await office.members.remove(other, theirs.id, lead.user_id, ORIGIN)
     assert await numbers(office, lead) == [mine.number]
 
 

@@ -452,7 +452,7 @@ async def analyst(house: House) -> Principal:
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    """FileMover the one clock ahead."""
+    """Move the one clock ahead."""
     real = clock.now
 
     def move(by: timedelta) -> None:

@@ -141,7 +141,7 @@ async def test_who_handed_a_file_in_has_no_right_to_it_beyond_their_membership(
 async def test_a_listing_is_the_inbox_and_the_cases_newest_first(
     house: House, analyst: Principal, case: CaseView
 ) -> None:
-    reader, is_owner = await member(house, analyst, case, READER), await house.open_case(await house.principal())
+    reader, theirs = await member(house, analyst, case, READER), await house.open_case(await house.principal())
     files = [
         await house.hand_in(reader, name="mine"),
         await house.hand_in(analyst, name="the case's", case_id=case.id),
@@ -149,7 +149,7 @@ async def test_a_listing_is_the_inbox_and_the_cases_newest_first(
         await house.hand_in(analyst, name="the case's again", case_id=case.id),
     ]
     await house.hand_in(analyst, name="the lead's inbox")
-    assert is_owner.id != case.id
+    assert theirs.id != case.id
     seen: list[UUID] = []
     after = None
     for _ in files:
@@ -417,10 +417,10 @@ async def test_a_file_that_the_database_alone_moved_opens_for_nobody_and_is_foun
     house: House, analyst: Principal, case: CaseView, edit: str
 ) -> None:
     thief = await house.principal()
-    is_owner = await house.open_case(thief)
-    await house.hand_in(thief, case_id=is_owner.id)  # there is a key of that scope
+    theirs = await house.open_case(thief)
+    await house.hand_in(thief, case_id=theirs.id)  # there is a key of that scope
     file = await house.hand_in(analyst, case_id=case.id)
-    values = {"other": is_owner.id.hex, "scope": f"case:{is_owner.id.hex}", "owner": analyst.user_id.hex}
+    values = {"other": theirs.id.hex, "scope": f"case:{theirs.id.hex}", "owner": analyst.user_id.hex}
     used = {name: value for name, value in values.items() if name == "owner" or f":{name}" in edit}
     await house.execute(f"UPDATE files SET {edit} WHERE owner_id = :owner", **used)  # noqa: S608  # columns' names
     for who in (analyst, thief):
@@ -434,13 +434,13 @@ async def test_a_case_and_its_scope_edited_together_open_nothing_either(
     house: House, analyst: Principal, case: CaseView
 ) -> None:
     thief = await house.principal()
-    is_owner = await house.open_case(thief)
-    await house.hand_in(thief, case_id=is_owner.id)
+    theirs = await house.open_case(thief)
+    await house.hand_in(thief, case_id=theirs.id)
     file = await house.hand_in(analyst, case_id=case.id)
     await house.execute(
         "UPDATE files SET case_id = :case, scope = :scope WHERE owner_id = :owner",
-        case=is_owner.id.hex,
-        scope=f"case:{is_owner.id.hex}",
+        case=theirs.id.hex,
+        scope=f"case:{theirs.id.hex}",
         owner=analyst.user_id.hex,
     )
     with pytest.raises(IntegrityError):

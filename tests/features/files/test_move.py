@@ -165,9 +165,9 @@ async def test_a_lead_does_not_take_what_another_handed_in_into_an_inbox(house: 
 
 async def test_an_administrator_moves_nothing_to_where_they_could_read_it(house: House, analyst: Principal) -> None:
     admin = await house.principal(Role.ADMIN)
-    case, is_owner = await house.open_case(analyst), await house.open_case(admin)
+    case, theirs = await house.open_case(analyst), await house.open_case(admin)
     for file in (await house.hand_in(analyst), await house.hand_in(analyst, case_id=case.id)):
-        for target in (is_owner.id, case.id, None):
+        for target in (theirs.id, case.id, None):
             with pytest.raises(Forbidden):
                 await move(house, admin, file, target)
 
@@ -179,9 +179,9 @@ async def test_an_auditor_moves_nothing(house: House, analyst: Principal) -> Non
 
 
 async def test_a_case_that_is_not_there_is_like_one_of_others(house: House, analyst: Principal) -> None:
-    is_owner, file = await house.open_case(await house.principal()), await house.hand_in(analyst)
+    theirs, file = await house.open_case(await house.principal()), await house.hand_in(analyst)
     answers = []
-    for target in (is_owner.id, new_id()):
+    for target in (theirs.id, new_id()):
         with pytest.raises(NotFound) as refused:
             await move(house, analyst, file, target)
         answers.append(str(refused.value))

@@ -123,10 +123,10 @@ async def test_what_is_not_there_is_not_found(root: Principal, accounts: Account
 async def test_a_change_ends_every_session_and_is_on_record_with_before_and_after(
     root: Principal, accounts: Accounts, sessions: Sessions, database: Database, ada: User, changes: UserChanges
 ) -> None:
-    is_owner = [await signed_in(sessions, "Ada") for _ in range(2)]
+    theirs = [await signed_in(sessions, "Ada") for _ in range(2)]
     changed = await accounts.change(root, ada.id, ada.version, changes, HERE)
     assert (changed.version, changed.epoch) == (ada.version + 1, ada.epoch + 1)
-    assert [await lives(sessions, database, each) for each in is_owner] == [False, False]
+    assert [await lives(sessions, database, each) for each in theirs] == [False, False]
     assert await lives(sessions, database, root)
     (event,) = await record(database, "user.updated")
     assert (event.actor, event.subject, event.origin) == (root.actor, str(ada.id), HERE)
@@ -153,10 +153,10 @@ async def test_who_is_disabled_cannot_sign_in_until_enabled(
 async def test_a_change_of_nothing_ends_nothing(
     root: Principal, accounts: Accounts, sessions: Sessions, database: Database, ada: User
 ) -> None:
-    is_owner = await signed_in(sessions, "Ada")
+    theirs = await signed_in(sessions, "Ada")
     for changes in (UserChanges(), UserChanges(role=Role.ANALYST, disabled=False)):
         assert await accounts.change(root, ada.id, None, changes, HERE) == ada
-    assert await lives(sessions, database, is_owner)
+    assert await lives(sessions, database, theirs)
     assert await record(database, "user.updated") == []
 
 
@@ -227,10 +227,10 @@ async def test_of_two_who_leave_at_once_one_stays(accounts: Accounts, users: Use
 async def test_a_reset_ends_the_password_and_every_session_and_gives_a_secret_that_is_good_once(
     root: Principal, accounts: Accounts, sessions: Sessions, database: Database, hasher: PasswordHasher, ada: User
 ) -> None:
-    is_owner = await signed_in(sessions, "Ada")
+    theirs = await signed_in(sessions, "Ada")
     older = await accounts.reset_password(root, ada.id, HERE)
     secret = await accounts.reset_password(root, ada.id, HERE)
-    assert not await lives(sessions, database, is_owner)
+    assert not await lives(sessions, database, theirs)
     with pytest.raises(InvalidGrant):
         await signed_in(sessions, "Ada")
     registration = Registration(database, hasher, "closed", Revocations())
@@ -246,9 +246,9 @@ async def test_a_reset_ends_the_password_and_every_session_and_gives_a_secret_th
 async def test_an_end_to_all_sessions_leaves_the_password(
     root: Principal, accounts: Accounts, sessions: Sessions, database: Database, ada: User
 ) -> None:
-    is_owner = [await signed_in(sessions, "Ada") for _ in range(3)]
+    theirs = [await signed_in(sessions, "Ada") for _ in range(3)]
     await accounts.end_sessions(root, ada.id, HERE)
-    assert not any([await lives(sessions, database, each) for each in is_owner])
+    assert not any([await lives(sessions, database, each) for each in theirs])
     assert await lives(sessions, database, await signed_in(sessions, "Ada"))
     (event,) = await record(database, "user.sessions_revoked")
     assert (event.actor, event.subject) == (root.actor, str(ada.id))

@@ -84,12 +84,12 @@ async def test_an_enrolment_counts_for_nothing_until_it_is_confirmed(
     principal = await signed_in(sessions, ada.name)
     made = await owner.enrol_totp(principal, PASSWORD, HERE)
     assert await sign_in(sessions, None) == EVERYTHING
-    reauthenticate = await owner.enrol_totp(principal, PASSWORD, HERE)
-    assert reauthenticate.secret != made.secret
+    again = await owner.enrol_totp(principal, PASSWORD, HERE)
+    assert again.secret != made.secret
     with pytest.raises(InvalidGrant):
         await owner.confirm_totp(principal, PASSWORD, Phone(made.secret, [], hands).code(), HERE)
     assert (await users.get(ada.id)).totp_since is None
-    codes = await owner.confirm_totp(principal, PASSWORD, Phone(reauthenticate.secret, [], hands).code(), HERE)
+    codes = await owner.confirm_totp(principal, PASSWORD, Phone(again.secret, [], hands).code(), HERE)
     assert len(set(codes)) == RECOVERY_CODES == 10
     assert (await users.get(ada.id)).totp_since == hands.now
 
@@ -319,9 +319,9 @@ async def test_an_authenticator_is_removed_with_the_password_and_a_code_alone(
 async def test_an_administrator_removes_a_lost_authenticator_which_ends_the_sessions(
     phone: Phone, accounts: Accounts, sessions: Sessions, database: Database, ada: User
 ) -> None:
-    is_owner = await sessions.resolve((await sessions.sign_in("Ada", PASSWORD, HERE, phone.code())).access_token)
+    theirs = await sessions.resolve((await sessions.sign_in("Ada", PASSWORD, HERE, phone.code())).access_token)
     await accounts.reset_totp(CLI, ada.id, HERE)
-    assert not await lives(sessions, database, is_owner)
+    assert not await lives(sessions, database, theirs)
     assert await sign_in(sessions, None) == EVERYTHING
     with pytest.raises(NotEnrolled):
         await accounts.reset_totp(CLI, ada.id, HERE)

@@ -88,8 +88,8 @@ def test_any_characters_left_out_are_refused(gone: set[int]) -> None:
 
 @given(st.uuids(), st.uuids())
 def test_the_mac_of_another_session_is_refused(session_id: UUID, other: UUID) -> None:
-    (ours, _), (is_owner, _) = TOKENS.issue(session_id), TOKENS.issue(other)
-    assert refused(f"{ours.rpartition('.')[0]}.{is_owner.rpartition('.')[2]}")
+    (ours, _), (theirs, _) = TOKENS.issue(session_id), TOKENS.issue(other)
+    assert refused(f"{ours.rpartition('.')[0]}.{theirs.rpartition('.')[2]}")
     assert refused(f"{other.hex}.{ours.partition('.')[2]}") == (other != session_id)
 
 

@@ -52,10 +52,10 @@ async def test_a_lost_answer_is_given_again(
 ) -> None:
     lost = await sessions.refresh(pair.refresh_token, HERE)
     hands.move(seconds=GRACE.total_seconds() - 1)
-    reauthenticate = await sessions.refresh(pair.refresh_token, HERE)
-    assert (reauthenticate.access_token, reauthenticate.refresh_token) == (lost.access_token, lost.refresh_token)
-    assert reauthenticate.expires_in == lost.expires_in - GRACE.total_seconds() + 1
-    assert await is_good(sessions, reauthenticate)
+    again = await sessions.refresh(pair.refresh_token, HERE)
+    assert (again.access_token, again.refresh_token) == (lost.access_token, lost.refresh_token)
+    assert again.expires_in == lost.expires_in - GRACE.total_seconds() + 1
+    assert await is_good(sessions, again)
     first, second = await record(database, *ROTATED)
     assert (first.details, second.details) == (
         {"grant": "refresh_token"},
@@ -89,14 +89,14 @@ async def test_after_the_grace_a_copy_ends_the_session(
 async def test_a_thief_within_the_grace_is_found_out_when_either_goes_on(
     pair: TokenPair, sessions: Sessions, hands: Clock
 ) -> None:
-    is_owner = await sessions.refresh(pair.refresh_token, HERE)
+    theirs = await sessions.refresh(pair.refresh_token, HERE)
     stolen = await sessions.refresh(pair.refresh_token, NOWHERE)
-    assert stolen.refresh_token == is_owner.refresh_token  # one family, and no second line of it
+    assert stolen.refresh_token == theirs.refresh_token  # one family, and no second line of it
     hands.move(minutes=14)
     used = await sessions.refresh(stolen.refresh_token, NOWHERE)
     hands.move(minutes=1)
     with pytest.raises(InvalidGrant):
-        await sessions.refresh(is_owner.refresh_token, HERE)
+        await sessions.refresh(theirs.refresh_token, HERE)
     assert not await is_good(sessions, used)
 
 
@@ -123,9 +123,9 @@ async def test_another_key_put_in_front_meanwhile_changes_nothing(
     lost = await sessions.refresh(pair.refresh_token, HERE)
     keys = [Secret(b"n" * 32), *KEYS]
     restarted = Sessions(database, password_auth, AccessTokens(keys), RefreshTokens(keys))
-    reauthenticate = await restarted.refresh(pair.refresh_token, HERE)
-    assert reauthenticate.refresh_token == lost.refresh_token
-    assert await is_good(restarted, reauthenticate)
+    again = await restarted.refresh(pair.refresh_token, HERE)
+    assert again.refresh_token == lost.refresh_token
+    assert await is_good(restarted, again)
 
 
 async def test_the_first_of_a_crowd_may_be_cut_off(pair: TokenPair, sessions: Sessions) -> None:

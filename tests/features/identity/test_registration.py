@@ -221,10 +221,10 @@ async def test_a_set_password_ends_the_sessions_and_keeps_to_the_rules(
         with pytest.raises(Unprocessable):
             await closed.set_password(secret, refused, HERE)
     await closed.set_password(secret, PASSWORD, HERE)
-    is_owner = await signed_in(sessions, ada.name)
-    reauthenticate = (await accounts.reset_password(CLI, ada.id, HERE)).secret
-    await closed.set_password(reauthenticate, PASSWORD, HERE)
-    assert not await lives(sessions, database, is_owner)
+    theirs = await signed_in(sessions, ada.name)
+    again = (await accounts.reset_password(CLI, ada.id, HERE)).secret
+    await closed.set_password(again, PASSWORD, HERE)
+    assert not await lives(sessions, database, theirs)
     changed = await record(database, "user.password_changed")
     assert [(event.subject, event.details) for event in changed] == [(str(ada.id), {"by": "secret"})] * 2
 

@@ -132,8 +132,8 @@ async def test_a_sign_in_is_on_record(ada: User, sessions: Sessions, database: D
 
 async def test_a_name_may_be_typed_in_any_of_its_spellings(pair: TokenPair, sessions: Sessions) -> None:
     for name in ("ada", "ADA", "\uff21\uff24\uff21"):
-        reauthenticate = await sessions.sign_in(name, PASSWORD, NOWHERE)
-        assert session_id(reauthenticate) != session_id(pair)
+        again = await sessions.sign_in(name, PASSWORD, NOWHERE)
+        assert session_id(again) != session_id(pair)
 
 
 async def test_a_pair_shows_itself_in_no_repr_and_only_digests_are_kept(pair: TokenPair, database: Database) -> None:

@@ -24,7 +24,7 @@ LONG = timedelta(hours=3)
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
-    """FileMover the one clock ahead, by so much more each time."""
+    """Move the one clock ahead, by so much more each time."""
     real, moved = clock.now, [timedelta(0)]
 
     def move(by: timedelta) -> None:

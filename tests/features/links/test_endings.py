@@ -65,10 +65,10 @@ async def test_a_right_that_comes_back_brings_no_link_back(
 
 async def test_everything_of_an_account_ends_and_nothing_of_another(desk: Desk, house: House, lead: Principal) -> None:
     other = await house.principal()
-    mine, is_owner = [await desk.upload_link(lead) for _ in range(2)], await desk.upload_link(other)
+    mine, theirs = [await desk.upload_link(lead) for _ in range(2)], await desk.upload_link(other)
     assert await ended(desk, lead, everything=True) == 2
     assert await ended(desk, lead, everything=True) == 0
-    assert [await refused(desk, made) for made in (*mine, is_owner)] == [True, True, False]
+    assert [await refused(desk, made) for made in (*mine, theirs)] == [True, True, False]
     assert await states(desk, lead) == [LinkStatus.CREATOR_REVOKED_ALL] * 2
 
 

@@ -153,8 +153,8 @@ async def test_an_upload_link_shows_nothing_and_the_client_cannot_say_where(
     assert file.case_id is None
     assert (await desk.shared_access.offer(session, None)).files == []
     assert await refusal(desk.shared_access.require_offered(session, file.id)) is NotFound
-    reauthenticate = await desk.send(session)
-    assert reauthenticate.id != file.id
+    again = await desk.send(session)
+    assert again.id != file.id
     assert (await house.statuses()).count("ready") == 2
 
 

@@ -62,8 +62,8 @@ async def test_a_lost_answer_is_asked_for_again_though_the_link_is_used_up(
     made = await desk.upload_link(lead, most_bytes=len(CONTENT) + 1)
     session = await desk.session(made)
     file = await desk.send(session, key="one", content_length=content_length)
-    for reauthenticate in (session, await desk.session(made)):
-        assert (await desk.send(reauthenticate, key="one", content_length=content_length)).id == file.id
+    for again in (session, await desk.session(made)):
+        assert (await desk.send(again, key="one", content_length=content_length)).id == file.id
     assert (
         await refusal(desk.send(session, b"another", key="one", content_length=7 if content_length else None))
         is KeyReused

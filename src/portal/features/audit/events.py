@@ -17,7 +17,7 @@ Detail = str | int | bool | None
 
 
 class EventKind(StrEnum):
-    """Every kind of event. The value is written to the audit log, so it never changes."""
+    """Every kind of event. The value is written to the audit log: from 0.2.0 on it never changes."""
 
     SIGN_IN = "auth.sign_in"
     SIGN_IN_FAILED = "auth.sign_in_failed"

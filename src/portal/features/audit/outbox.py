@@ -65,9 +65,11 @@ async def add(connection: AsyncConnection, event: Event) -> None:
 
 
 async def claim(connection: AsyncConnection, sink: str, *, most: int, lease: timedelta) -> OutboxClaim:
-    """The sink's next events; none while another deliverer has some, which keeps them in order.
+    """The sink's next events by `seq`; none while another deliverer has some.
 
-    An event that is not acknowledged can be claimed again once the lease has expired.
+    An event that begins after another was committed comes after it. On Postgres two events of transactions that overlap
+    may swap, as their `seq` does; a sink that needs one order for good takes the number of the sealed row. An event
+    that is not acknowledged can be claimed again once the lease has expired.
     """
     await hold_alone(connection, f"audit sink {sink}")
     now, mine = clock.now(), _outbox.c.sink == sink

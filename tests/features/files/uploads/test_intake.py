@@ -226,8 +226,8 @@ async def test_a_file_whose_commit_was_not_answered_is_the_one_its_key_brings(ho
         await house.hand_in(analyst, key="once", meanwhile=lose_answers)
     house.database.loses_answers = False
     await found_out()
-    reauthenticate = await house.hand_in(analyst, key="once")
-    assert await house.fetch(analyst, reauthenticate.id) == CONTENT
+    again = await house.hand_in(analyst, key="once")
+    assert await house.fetch(analyst, again.id) == CONTENT
     assert (await house.statuses(), await house.kept()) == (["ready"], 1)
     assert [told["event"] for told in await house.record("file.uploaded", "file.upload_failed")] == ["file.uploaded"]
 
@@ -370,8 +370,8 @@ async def test_the_same_key_and_file_again_brings_the_same_file(
     house: House, analyst: Principal, first_announced: int | None
 ) -> None:
     first = await house.hand_in(analyst, key="once", content_length=first_announced)
-    reauthenticate = await house.hand_in(analyst, key="once")
-    assert reauthenticate == first
+    again = await house.hand_in(analyst, key="once")
+    assert again == first
     assert (await house.statuses(), await house.kept(), len(await house.record())) == (["ready"], 1, 1)
 
 
@@ -416,11 +416,11 @@ async def test_two_uploads_without_a_key_are_two_files(house: House, analyst: Pr
 async def test_a_key_in_flight_is_a_conflict_and_the_first_one_stands(house: House, analyst: Principal) -> None:
     refused: list[FileView] = []
 
-    async def reauthenticate() -> None:
+    async def again() -> None:
         with pytest.raises(InFlight):
             refused.append(await house.hand_in(analyst, key="once"))
 
-    file = await house.hand_in(analyst, key="once", meanwhile=reauthenticate, content_length=None)
+    file = await house.hand_in(analyst, key="once", meanwhile=again, content_length=None)
     assert (file.status, refused) == (Status.READY, [])
     assert await house.statuses() == ["ready"]
 
