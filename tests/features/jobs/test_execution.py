@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -111,6 +112,55 @@ async def test_a_job_that_is_cancelled_stops_at_its_next_heartbeat(
     await run(plant, kind_of(told))
     job = await plant.get(job_id)
     assert (job.status, job.claim_id) == (JobStatus.CANCELLED, None)
+
+
+@pytest.mark.parametrize("every", [None, timedelta(minutes=5)])
+@pytest.mark.parametrize("max_attempts", [1, 5])
+async def test_a_cancelled_job_that_fails_does_not_run_again(
+    plant: Plant, max_attempts: int, every: timedelta | None
+) -> None:
+    async def fails(job: RunningJob) -> None:
+        await plant.set(job.job.id, cancel_requested=True)
+        raise Unavailable
+
+    job_id = await plant.add()
+    await run(plant, kind_of(fails, max_attempts=max_attempts, every=every))
+    await assert_cancelled(plant, job_id, every)
+
+
+@pytest.mark.parametrize("every", [None, timedelta(minutes=5)])
+async def test_a_cancelled_job_is_not_released_when_its_process_stops(plant: Plant, every: timedelta | None) -> None:
+    stopping = asyncio.Event()
+
+    async def stopped(job: RunningJob) -> None:
+        await plant.set(job.job.id, cancel_requested=True)
+        stopping.set()
+        await hangs(job)
+
+    job_id = await plant.add()
+    await run(plant, kind_of(stopped, every=every), stopping)
+    await assert_cancelled(plant, job_id, every)
+
+
+async def assert_cancelled(plant: Plant, job_id: UUID, every: timedelta | None) -> None:
+    """The job has ended. A periodic one waits for its next time, with nothing requested."""
+    worked, job = Worked(), await plant.get(job_id)
+    if every is None:
+        assert (job.status, job.claim_id) == (JobStatus.CANCELLED, None)
+    else:
+        assert (job.status, job.claim_id, job.cancel_requested) == (JobStatus.QUEUED, None, False)
+        assert job.run_after > clock.now() + every / 2
+    await plant.work_off(kind_of(worked, every=every))
+    assert worked.seen == []
+
+
+async def test_a_job_that_ends_well_though_it_was_cancelled_is_done(plant: Plant) -> None:
+    async def ends(job: RunningJob) -> None:
+        await plant.set(job.job.id, cancel_requested=True)
+
+    job_id = await plant.add()
+    await run(plant, kind_of(ends))
+    assert (await plant.get(job_id)).status is JobStatus.DONE
 
 
 async def test_a_job_that_another_process_has_is_left_alone(

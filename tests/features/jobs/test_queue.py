@@ -155,6 +155,16 @@ async def test_a_job_to_cancel_whose_process_died_is_cancelled_and_the_next_is_c
     assert (await plant.get(dead)).status is JobStatus.CANCELLED
 
 
+async def test_a_queued_job_to_cancel_is_cancelled_and_the_next_is_claimed(plant: Plant) -> None:
+    cancelled, next_one = await plant.add(), await plant.add()
+    await plant.set(cancelled, cancel_requested=True)
+    claimed = await queue.claim(plant.database, KIND, "here")
+    assert claimed is not None
+    assert claimed.job.id == next_one
+    job = await plant.get(cancelled)
+    assert (job.status, job.attempts) == (JobStatus.CANCELLED, 0)
+
+
 def test_two_kinds_of_one_name_stop_the_start() -> None:
     with pytest.raises(ValueError, match="work"):
         by_name([KIND, JobKind("work", nothing)])

@@ -39,6 +39,10 @@ class _End(Enum):
     RELEASED = auto()  # the process stops
 
 
+_CANCELLED: Final = {_End.DONE: None, _End.FAILED: False, _End.LOST: True, _End.RELEASED: False}
+"""The row's `cancel_requested` with which an outcome is written as it is; None: with either."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     end: _End
@@ -118,15 +122,17 @@ async def _settle(
 
 
 async def _write(database: Database, kind: JobKind, running: RunningJob, outcome: _Outcome) -> None:
+    """Write the outcome. A job whose cancellation was requested meanwhile is never queued again, but cancelled."""
     now = clock.now()
-    values = FREE | _values(kind, running, outcome, now)
+    values, cancelled = _values(kind, running, outcome, now), ended(kind, now, JobStatus.CANCELLED)
     async with database.write() as connection:
-        mine = await running.settle(connection, values, cancelled=True if outcome.end is _End.LOST else None)
+        mine = await running.settle(connection, FREE | values, cancelled=_CANCELLED[outcome.end])
+        known = mine or await running.settle(connection, FREE | cancelled, cancelled=True)
     if mine and outcome.end is _End.FAILED:
         given_up = values["status"] == JobStatus.FAILED.value
         tell = _log.error if given_up else _log.warning
         tell("job_given_up" if given_up else "job_failed", error=outcome.error, attempts=running.job.attempts)
-    elif not mine:
+    elif not known:
         _log.warning("job_lost")
 
 

@@ -72,7 +72,7 @@ async def claim(database: Database, kind: JobKind, worker: str) -> RunningJob | 
         if kind.at_once is not None and await repository.count_alive(connection, kind.name, now) >= kind.at_once:
             return None
         while (job := await repository.take_next(connection, kind.name, now)) is not None:
-            over = _end_of_dead(job, kind, now)
+            over = _end_without_run(job, kind, now)
             if over is None:
                 return await _claimed(connection, database, job, worker, now)
             await repository.change(connection, job.id, FREE | over)
@@ -90,13 +90,12 @@ async def _claimed(connection: AsyncConnection, database: Database, job: Job, wo
     return RunningJob(database, claimed, claim_id)
 
 
-def _end_of_dead(job: Job, kind: JobKind, now: datetime) -> dict[str, Any] | None:
-    """The final columns of a job whose process died; None if the job is to run, for the first time or again."""
-    if job.status is not JobStatus.RUNNING:
-        return None
+def _end_without_run(job: Job, kind: JobKind, now: datetime) -> dict[str, Any] | None:
+    """The final columns of a due job that is not to run: cancelled, or its process died too often. None if it is."""
     if job.cancel_requested:
         return ended(kind, now, JobStatus.CANCELLED)
-    if job.attempts >= kind.max_attempts and kind.every is None:
+    died = job.status is JobStatus.RUNNING
+    if died and job.attempts >= kind.max_attempts and kind.every is None:
         return ended(kind, now, JobStatus.FAILED) | {"last_error": PROCESS_DIED}
     return None
 
