@@ -33,6 +33,7 @@ def sniffed(*chunks: bytes) -> str:
 
 async def observed(scanners: list[Any], *chunks: bytes) -> Findings:
     observers = Observers(scanners)
+    observers.begin()
     for number, chunk in enumerate(chunks, 1):
         observers.feed(chunk, last=number == len(chunks))
         await observers.scan(chunk)
@@ -142,6 +143,7 @@ async def test_the_worst_of_several_verdicts_stands() -> None:
 
 async def test_abort_is_idempotent() -> None:
     observers = Observers([NoScanner(), MemoryScanner("x")])
+    observers.begin()
     observers.feed(b"half", last=False)
     await observers.scan(b"half")
     await observers.abort()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 
@@ -89,6 +90,21 @@ async def test_a_scan_sees_every_byte_once_and_ends_before_the_commit(memory_box
     assert listener.heard == ["open", "feed 440", "feed 7", "finish"]
 
 
+@INLINE
+async def test_a_scanner_that_cannot_begin_leaves_nothing_and_ends_the_scans_before_it(
+    box: Strongbox, *, inline: bool
+) -> None:
+    class Broken(Listener):
+        def open(self) -> NoReturn:
+            raise ZeroDivisionError
+
+    first, last = Listener(), Listener()
+    with pytest.raises(ZeroDivisionError):
+        await scanned(box, first, Broken(), last, inline=inline)
+    assert (first.heard, last.heard) == (["open", "abort"], [])
+    assert await holds_nothing(box.stores.first)
+
+
 async def test_a_sealing_has_the_scanners_it_is_given_and_else_the_portals(memory_box: Strongbox) -> None:
     infected = MemoryScanner("marker")
     assert (await scanned(memory_box, infected, content=b"marker", inline=True)).verdict.outcome is Outcome.INFECTED
@@ -171,6 +187,8 @@ async def test_what_another_scanner_found_is_worse_than_one_that_is_away(memory_
     scanners = Listener(away="finish"), MemoryScanner("marker")
     findings = await scanned(memory_box, *scanners, content=b"marker", inline=True, scan_required=False)
     assert findings.verdict == Verdict(Outcome.INFECTED, "marker")
+    assert findings.away
+    assert not (await scanned(memory_box, Listener(), inline=True)).away
 
 
 @pytest.mark.parametrize("scan_required", [False, True])

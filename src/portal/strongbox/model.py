@@ -15,7 +15,8 @@ IN_ROW = "row"  # the `store` of an inline blob, which lies in its own row
 class Findings:
     """The results of one pass over the plaintext. `size` is in bytes, `sha256` is the raw 32-byte digest.
 
-    `labels` name kinds of content; no observer sets any yet.
+    `labels` name kinds of content; no observer sets any yet. `away` is True if a scanner was unavailable, whatever the
+    verdict of the others.
     """
 
     size: int
@@ -23,6 +24,7 @@ class Findings:
     detected_type: str
     verdict: Verdict
     labels: frozenset[str] = frozenset()
+    away: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,20 +25,26 @@ from portal.strongbox.sniff import Sniffer
 
 
 class Observers:
-    """All observers of one upload. Either `finish` or `abort` ends them.
+    """All observers of one upload. `begin` comes first; either `finish` or `abort` ends them.
 
     If a scanner is unavailable and a scan is required, the upload ends. If none is required, that scanner is left out,
-    and its verdict is SCANNER_AWAY.
+    its verdict is SCANNER_AWAY, and the findings say `away` even if the verdict of another scanner is worse.
     """
 
     def __init__(self, scanners: Sequence[Scanner], *, scan_required: bool = True) -> None:
         self._digest = hashlib.sha256()
         self._sniffer = Sniffer()
         self._type = ""
-        self._scans = [scanner.open() for scanner in scanners]
+        self._scanners = scanners
+        self._scans: list[Scan] = []
         self._scan_required = scan_required
         self._verdicts: list[Verdict] = []
         self._size = 0
+
+    def begin(self) -> None:
+        """Open the scans. If a scanner raises, `abort` ends those that are open by then."""
+        for scanner in self._scanners:
+            self._scans.append(scanner.open())
 
     def feed(self, chunk: Buffer, *, last: bool) -> None:
         """Update the digest and the type. Any thread may call it, one at a time."""
@@ -65,7 +71,8 @@ class Observers:
                 await self._leave_out(scan, away)
             else:
                 self._scans.remove(scan)
-        return Findings(self._size, self._digest.digest(), self._type, worst(self._verdicts))
+        away = any(verdict.outcome is Outcome.SCANNER_AWAY for verdict in self._verdicts)
+        return Findings(self._size, self._digest.digest(), self._type, worst(self._verdicts), away=away)
 
     async def abort(self) -> None:
         """End every scan that still runs. Idempotent; does nothing after `finish`. Drops ScannerAway."""

@@ -46,7 +46,8 @@ class Sealing:
         self.committed = False
 
     async def begin(self) -> None:
-        """Write the preamble, the bytes before the first segment. Raises StorageFull, StoreAway."""
+        """Open the scans, then write the preamble, the bytes before the first segment. Raises StorageFull, StoreAway."""
+        self._observers.begin()
         await self._writer.write(len(self._sealer.preamble), copy_of(self._sealer.preamble))
 
     async def write(self, chunk: Buffer) -> None:

@@ -47,11 +47,11 @@ class Strongbox:
     ) -> AsyncIterator[Sealing]:
         """Seal one blob of at most `limit` plaintext bytes. Leaving the block without `commit` discards the blob.
 
-        `place.blob_id` must be new: no blob was ever sealed under it. An `inline` blob is gathered in memory, and its
+        `context.blob_id` must be new: no blob was ever sealed under it. An `inline` blob is gathered in memory, and its
         bytes are in `SealedPart.content`. The portal's scanners scan the plaintext unless `scanners` are given.
         Raises StorageFull, Unavailable.
 
-            async with strongbox.sealing(place, scope, limit=limit) as sealing:
+            async with strongbox.sealing(context, scope, limit=limit) as sealing:
                 async for chunk in chunks:
                     await sealing.write(chunk)
                 findings = await sealing.finish()

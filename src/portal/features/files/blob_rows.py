@@ -38,7 +38,7 @@ class FileMoved(Unavailable):
 
 
 async def add_blob(connection: AsyncConnection, context: BlobContext, store: str) -> None:
-    """Insert the row of a blob that is not sealed yet: only its place and its store are known."""
+    """Insert the row of a blob that is not sealed yet: only its context and its store are known."""
     await connection.execute(_ADD_BLOB, _placed(context, store))
 
 

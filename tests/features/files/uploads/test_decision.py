@@ -34,3 +34,15 @@ def test_each_outcome_under_each_policy(outcome: Outcome, default: Status, stric
 def test_the_table_has_every_outcome() -> None:
     for outcome in Outcome:
         assert decide(Findings(0, bytes(32), "", Verdict(outcome)), DEFAULT).status in {READY, QUARANTINED}
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_file_is_never_ready_where_a_scanner_was_away(outcome: Outcome) -> None:
+    lenient = ContentPolicy(infected=READY, unscannable=READY, scan_required=False)
+    decision = decide(Findings(0, bytes(32), "", Verdict(outcome), away=True), lenient)
+    assert (decision.status, decision.reason) == (QUARANTINED, "scanner_away")
+
+
+def test_what_is_rejected_stays_rejected_where_another_scanner_was_away() -> None:
+    decision = decide(Findings(0, bytes(32), "", Verdict(Outcome.INFECTED), away=True), STRICT)
+    assert (decision.status, decision.reason) == (REJECTED, "infected")

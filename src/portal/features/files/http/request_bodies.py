@@ -127,17 +127,17 @@ def _is_form(content_type: str | None) -> bool:
     return (content_type or "").partition(";")[0].strip().lower() == "multipart/form-data"
 
 
-def _said(fields: dict[str, str], content_length: bytes | None) -> Details:
-    """The details that the form's fields state. `content_length` is the digest from the headers of the file's part.
+def _said(fields: dict[str, str], part_digest: bytes | None) -> Details:
+    """The details that the form's fields state. `part_digest` is the digest from the headers of the file's part.
 
     Raises InvalidInput, ValidationFailed.
     """
     if fields.get("_charset_", "").lower() not in {"", "utf-8"}:
         raise InvalidInput("The form says in its field _charset_ that it is not UTF-8.")
     digest = _digest(fields)
-    if digest and content_length and digest != content_length:
+    if digest and part_digest and digest != part_digest:
         raise InvalidInput("The form announces two different SHA-256 digests.")
-    return Details(_kind(fields), _description(fields), digest or content_length)
+    return Details(_kind(fields), _description(fields), digest or part_digest)
 
 
 def _require_same_case(fields: dict[str, str], case_id: UUID | None) -> None:

@@ -54,7 +54,11 @@ def rejection(decision: Decision, findings: Findings) -> ContentRejected:
 
 
 def decide(findings: Findings, policy: ContentPolicy) -> Decision:
-    """The decision of the policy on the findings."""
+    """The decision of the policy on the findings. A file is never READY if a scanner was unavailable.
+
+    Example: one scanner is unavailable, the other's verdict is UNSCANNABLE, and the policy makes that READY. The file
+    is QUARANTINED: the first scanner might have found it infected.
+    """
     outcome = findings.verdict.outcome
     statuses = {
         Outcome.CLEAN: Status.READY,
@@ -63,4 +67,6 @@ def decide(findings: Findings, policy: ContentPolicy) -> Decision:
         Outcome.UNSCANNABLE: policy.unscannable,
         Outcome.INFECTED: policy.infected,
     }
+    if findings.away and statuses[outcome] is Status.READY:
+        return Decision(Status.QUARANTINED, findings.labels, Outcome.SCANNER_AWAY.value)
     return Decision(statuses[outcome], findings.labels, outcome.value)
