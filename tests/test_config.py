@@ -1,14 +1,18 @@
 """Settings: where they come from, what is refused, and that a refusal names everything and gives nothing away."""
 
 import re
+import shutil
 from collections.abc import Mapping
+from contextlib import aclosing, nullcontext
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from portal import config, sources
-from portal.bootstrap import open_resources
+from portal.backends.scanners.base import ScannerAway
+from portal.backends.scanners.memory import MemoryScanner
+from portal.bootstrap import open_portal, open_resources
 from portal.core.errors import ConfigError
 from portal.core.package_data import env_example
 from portal.core.rates import DEFAULTS, Rate, RouteClass
@@ -490,6 +494,24 @@ def test_what_a_scanner_that_is_away_means_is_a_setting(
     given = {**KEYS, **said, "DATA_DIR": str(tmp_path)}
     settings, variables = config.load({f"PORTAL_{k}": v for k, v in given.items()}, NO_DOTENV)
     assert open_resources(settings, variables).scan_required is required
+
+
+@pytest.mark.parametrize("said", [{}, QUARANTINE], ids=["refuse", "quarantine"])
+async def test_a_scanner_that_is_away_stops_the_start_only_where_a_scan_is_required(
+    tmp_path: Path, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch, said: dict[str, str]
+) -> None:
+    async def away(_: MemoryScanner) -> None:
+        raise ScannerAway
+
+    monkeypatch.setattr(MemoryScanner, "check", away)
+    shutil.copyfile(sqlite_template, tmp_path / "portal.db")
+    given = {**KEYS, **said, "DATA_DIR": str(tmp_path), "SCANNER_URLS": "memory:x"}
+    settings, variables = config.load({f"PORTAL_{k}": v for k, v in given.items()}, NO_DOTENV)
+    async with aclosing(open_resources(settings, variables)) as resources:
+        await resources.stores.establish(resources.database)
+    with nullcontext() if said else pytest.raises(ScannerAway):
+        async with open_portal(settings, variables) as portal:
+            assert any("a scanner is unavailable" in warning for warning in portal.warnings)
 
 
 def test_a_master_key_named_twice_stops_the_start(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def _lifespan(settings: Settings, variables: Mapping[str, str]) -> Lifespan[Fast
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.aclosing(app.state.limits), open_portal(settings, variables) as portal:
-            for warning in filter(None, (scanner.warning for scanner in portal.resources.scanners)):
+            for warning in portal.warnings:
                 _log.warning("scanner_warning", text=warning)
             app.state.portal = portal
             async with background(portal, jobs_at_once=settings.max_jobs), contextlib.aclosing(app.state.readiness):

@@ -59,9 +59,10 @@ _FOR_OPERATORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.E
 
 @dataclass(frozen=True, slots=True)
 class Portal:
-    """An open portal: its resources and its services."""
+    """An open portal: its resources and its services. `warnings` are those of the scanners, as it was opened."""
 
     resources: Resources
+    warnings: tuple[str, ...]
     cursors: Cursors
     audit: Audit
     identity: Identity
@@ -133,7 +134,7 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
     resources = open_resources(settings, variables)
     try:
         await schema.require_current(resources.database.engine)
-        await check_parts(resources, settings)
+        warnings = await check_parts(resources, settings)
         idle = timedelta(minutes=settings.session_idle_minutes)
         rules = Rules(settings.registration, settings.require_admin_totp, idle)
         audit = audit_service.build(resources)
@@ -152,6 +153,7 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         jobs = Jobs(resources.database, job_kinds(resources.database, identity, tokens, files, links))
         yield Portal(
             resources=resources,
+            warnings=warnings,
             cursors=Cursors(resources.secret_keys),
             audit=audit,
             identity=identity,
@@ -171,14 +173,14 @@ async def _known_case(connection: AsyncConnection, principal: Principal, case_id
     await require_in_case(connection, principal, Action.CASE_READ, case_id)
 
 
-async def check_parts(resources: Resources, settings: Settings) -> None:
-    """Check the stores' ids and `Resources.check`; errors have the reason.
+async def check_parts(resources: Resources, settings: Settings) -> tuple[str, ...]:
+    """Check the stores' ids and `Resources.check`, whose warnings are returned; errors have the reason.
 
     Raises Unavailable if a later try may help; ConfigError if only other settings or file permissions help.
     """
     try:
         await resources.stores.recognise(resources.database)
-        await resources.check()
+        return await resources.check()
     except KeyProviderError as error:
         if error.missing is None:
             raise

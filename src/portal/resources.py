@@ -6,6 +6,7 @@ from pathlib import Path
 from portal.backends.scanners.base import FEED_SECONDS, Scanner, ScannerAway
 from portal.core.secrets import Secret
 from portal.core.tasks import in_time
+from portal.db.reasons import reason
 from portal.db.unit_of_work import Database
 from portal.keyring.keyring import Keyring
 from portal.stores.stores import Stores
@@ -35,13 +36,25 @@ class Resources:
     transfers: int = 128
     scan_required: bool = True
 
-    async def check(self) -> None:
-        """Raises the first PortalError of an unavailable part. The database must be at the current revision."""
+    async def check(self) -> tuple[str, ...]:
+        """The warnings of the scanners. Raises the first PortalError of an unavailable part.
+
+        The database must be at the current revision. An unavailable scanner is a warning if no scan is required.
+        """
         await self.stores.check()
-        for scanner in self.scanners:
-            await in_time(scanner.check(), FEED_SECONDS, ScannerAway)
+        warnings = [await self._checked(scanner) for scanner in self.scanners]
         await self.database.check()
         await self.keyring.check()
+        return tuple(filter(None, warnings))
+
+    async def _checked(self, scanner: Scanner) -> str | None:
+        try:
+            await in_time(scanner.check(), FEED_SECONDS, ScannerAway)
+        except ScannerAway as away:
+            if self.scan_required:
+                raise
+            return f"a scanner is unavailable ({reason(away)}): until it is back, every upload is quarantined"
+        return scanner.warning
 
     async def aclose(self) -> None:
         """Close everything. Idempotent."""

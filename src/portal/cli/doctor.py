@@ -144,9 +144,8 @@ async def _database(settings: Settings) -> CheckResult:
 async def _resources(settings: Settings, variables: dict[str, str]) -> CheckResult:
     resources = open_resources(settings, variables)
     async with aclosing(resources):
-        await check_parts(resources, settings)
+        warnings = await check_parts(resources, settings)
         ids = ", ".join(resources.keyring.provider_key_ids)
-        warnings = [scanner.warning for scanner in resources.scanners if scanner.warning]
         told = f"{', '.join(settings.blobs)}; master keys {ids} (the first wraps)"
         return CheckResult("store, scanners and keys", "warning" if warnings else "ok", "; ".join([told, *warnings]))
 

@@ -46,7 +46,7 @@ class Sealing:
         self.committed = False
 
     async def begin(self) -> None:
-        """Open the scans, then write the preamble, the bytes before the first segment. Raises StorageFull, StoreAway."""
+        """Open the scans; write the preamble, the bytes before the first segment. Raises StorageFull, StoreAway."""
         self._observers.begin()
         await self._writer.write(len(self._sealer.preamble), copy_of(self._sealer.preamble))
 
