@@ -71,8 +71,8 @@ class Observers:
                 await self._leave_out(scan, away)
             else:
                 self._scans.remove(scan)
-        away = any(verdict.outcome is Outcome.SCANNER_AWAY for verdict in self._verdicts)
-        return Findings(self._size, self._digest.digest(), self._type, worst(self._verdicts), away=away)
+        left_out = any(verdict.outcome is Outcome.SCANNER_AWAY for verdict in self._verdicts)
+        return Findings(self._size, self._digest.digest(), self._type, worst(self._verdicts), away=left_out)
 
     async def abort(self) -> None:
         """End every scan that still runs. Idempotent; does nothing after `finish`. Drops ScannerAway."""

@@ -31,7 +31,7 @@ from portal.db.unit_of_work import DatabaseAway
 from portal.features.authz.policy import CaseReadOnly
 from portal.features.authz.relation import CaseStatus
 from portal.features.cases.catalog import CaseChanges
-from portal.features.files import repository
+from portal.features.files import blob_rows, repository
 from portal.features.files.access import Quarantined
 from portal.features.files.listing import Filters
 from portal.features.files.models import Kind, Status
@@ -339,7 +339,8 @@ async def test_an_upload_cancelled_in_its_last_transaction_stands_or_leaves_noth
     house: House, analyst: Principal, monkeypatch: Patch, *, last: bool
 ) -> None:
     verb = "add_part" if house.announces else "finish" if last else "store_part"
-    reached, gate, real = asyncio.Event(), asyncio.Event(), getattr(repository, verb)
+    rows = repository if verb == "finish" else blob_rows
+    reached, gate, real = asyncio.Event(), asyncio.Event(), getattr(rows, verb)
 
     async def slow(*arguments: Any) -> Any:
         done = await real(*arguments)
@@ -347,7 +348,7 @@ async def test_an_upload_cancelled_in_its_last_transaction_stands_or_leaves_noth
         await gate.wait()
         return done
 
-    monkeypatch.setattr(repository, verb, slow)
+    monkeypatch.setattr(rows, verb, slow)
     upload = asyncio.create_task(house.hand_in(analyst))
     await reached.wait()
     upload.cancel()
