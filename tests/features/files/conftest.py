@@ -307,6 +307,7 @@ class House:
             self.database,
             self.strongbox,
             self.identity.authenticators,
+            self.recorder,
             max_bytes=MAX_BYTES,
             row_bytes=row_bytes,
             content_policy=ContentPolicy(**policy),

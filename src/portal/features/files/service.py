@@ -43,6 +43,7 @@ def build(resources: Resources, identity: Identity, audit: Audit) -> Files:
             database,
             strongbox,
             identity.authenticators,
+            audit.recorder,
             transfers,
             max_bytes=resources.max_upload_bytes,
             row_bytes=resources.row_bytes,

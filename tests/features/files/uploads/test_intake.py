@@ -163,6 +163,25 @@ async def test_what_a_policy_rejects_leaves_nothing_but_its_record(house: House,
     assert (await house.hand_in(analyst, b"something else", key="once")).status is Status.READY
 
 
+@pytest.mark.parametrize("stops", [False, True], ids=["the database comes back", "the process stops before"])
+async def test_a_rejection_is_on_record_once_though_the_database_was_away(
+    house: House, analyst: Principal, monkeypatch: Patch, *, stops: bool
+) -> None:
+    monkeypatch.setattr(cleanup, "_RETRY_SECONDS", 0)
+    content = MARKER.encode()
+    arrival = Bytes(content, content_length=len(content) if house.announces else None)
+    arrival.meanwhile = lambda: away_meanwhile(house)
+    with pytest.raises(ContentRejected):
+        await house.intake_with(infected=Status.REJECTED).receive(analyst, arrival, ORIGIN)
+    if stops:
+        await tasks.drain()
+    house.database.away = False
+    await found_out()
+    await house.recorder.replay()
+    assert [event["event"] for event in await house.record()] == ["file.rejected"]
+    assert (await house.statuses() == ["rejected"]) is not stops
+
+
 async def test_a_policy_that_rejects_takes_what_is_clean(house: House, analyst: Principal) -> None:
     arrival = Bytes(content_length=len(CONTENT) if house.announces else None)
     file = await house.intake_with(infected=Status.REJECTED).receive(analyst, arrival, ORIGIN)

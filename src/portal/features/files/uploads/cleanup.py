@@ -15,6 +15,7 @@ from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
+from portal.features.audit.record import Recorder
 from portal.features.files import repository
 from portal.features.files.models import Status
 from portal.features.files.removal import remove_bytes
@@ -31,20 +32,24 @@ _log = log.get(__name__)
 class FailedUploads:
     """Safe for concurrent use."""
 
-    def __init__(self, database: Database, strongbox: Strongbox) -> None:
+    def __init__(self, database: Database, strongbox: Strongbox, recorder: Recorder) -> None:
         self._database = database
         self._strongbox = strongbox
+        self._recorder = recorder
 
     async def now(self, upload: UploadAttempt, error: BaseException) -> None:
         """Remove everything of the upload but its failed row and audit event.
 
         While the database is unavailable, that goes on in the background. If a store is unavailable or full, the sweep
-        does it. Neither error is raised: the client gets `error`, the cause.
+        does it. Neither error is raised: the client gets `error`, the cause. A rejection is in the journal before the
+        client gets it: a process that stops, or a long absence of the database, must not lose what was found.
         """
         event = upload.failed(error)  # a single event for all attempts
         try:
             await self._undo(upload, event)
         except DatabaseAway:
+            if event.kind is EventKind.FILE_REJECTED:
+                await self._recorder.outcome(event)
             spawn(self._resolve(upload, event))
         except (Unavailable, StorageFull) as other:
             _log.warning("upload_left_to_sweep", file_id=str(upload.context.file_id), error=type(other).__name__)

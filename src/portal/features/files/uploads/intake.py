@@ -29,6 +29,7 @@ from portal.crypto.format import BlobContext
 from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
+from portal.features.audit.record import Recorder
 from portal.features.authz import policy
 from portal.features.authz.actions import Action
 from portal.features.authz.relation import INBOX
@@ -69,6 +70,7 @@ class Intake:
         database: Database,
         strongbox: Strongbox,
         authenticators: Authenticators,
+        recorder: Recorder,
         transfers: Transfers = UNBOUNDED,
         *,
         max_bytes: int,
@@ -83,7 +85,7 @@ class Intake:
         self._max_bytes = max_bytes
         self._row_bytes = row_bytes
         self._content_policy = content_policy
-        self._failed_uploads = FailedUploads(database, strongbox)
+        self._failed_uploads = FailedUploads(database, strongbox, recorder)
 
     def limit_for(self, principal: Principal, case_id: UUID | None) -> int:  # noqa: ARG002  # one limit for all, today
         """The most bytes of one file that the principal may upload to the case or inbox. No other place has a limit."""
