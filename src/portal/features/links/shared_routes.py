@@ -132,7 +132,7 @@ async def upload_shared_file(
     limit = files.intake.limit_for(session.principal, session.link.case_id)
     async with links.shared_access.upload_slot(session, announced_length(request), limit, idempotency_key) as slot:
         arrival = FileForLink(
-            await MultipartFile.begin(request, slot.remaining_bytes, FORM_FIELDS - {"case_id"}), session.link
+            await MultipartFile.begin(request, lambda _: slot.remaining_bytes, FORM_FIELDS - {"case_id"}), session.link
         )
         return ReceiptOut.of(await _taken_in(files, slot, arrival, origin))
 

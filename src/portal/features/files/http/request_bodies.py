@@ -5,7 +5,7 @@ never buffered as a whole.
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Self
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
@@ -80,12 +80,19 @@ class MultipartFile:
 
     @classmethod
     async def begin(
-        cls, request: Request, limit: int, fields: frozenset[str] = FORM_FIELDS, *, case_id: UUID | None = None
+        cls,
+        request: Request,
+        limit_for: Callable[[UUID | None], int],
+        fields: frozenset[str] = FORM_FIELDS,
+        *,
+        case_id: UUID | None = None,
     ) -> Self:
-        """Read the form up to the first byte of the file. `limit` is in bytes; `case_id` is that of the query.
+        """Read the form up to the first byte of the file. `case_id` is that of the query.
 
-        Raises InvalidInput, ValidationFailed, TooLarge, ClientGone.
+        `limit_for` returns the limit of a case or inbox in bytes. It is asked again if a field names the case; then
+        the smaller limit holds. Raises InvalidInput, ValidationFailed, TooLarge, ClientGone.
         """
+        limit = limit_for(case_id)
         refuse_announced(request, limit + _FORM_ROOM)
         refuse_digests(request.headers.items(), "say the file's in the form's field sha256")
         form = MultipartForm(
@@ -97,8 +104,10 @@ class MultipartFile:
         )
         before = await form.open_file()
         _said(before, None)  # fields before the file are validated before its first byte is read
-        _require_same_case(before, case_id or _case(before))
-        return cls(form, case_id or _case(before), announced_length(request))
+        target = case_id or _case(before)
+        _require_same_case(before, target)
+        refuse_announced(request, limit_for(target) + _FORM_ROOM)
+        return cls(form, target, announced_length(request))
 
     def chunks(self) -> AsyncIterator[Buffer]:
         return self._form.chunks()

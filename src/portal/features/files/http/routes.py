@@ -1,5 +1,6 @@
 """The routes of files: upload, list, read, change, delete, move, download."""
 
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -84,8 +85,8 @@ async def upload_file(
 
     Send `case_id` in the query, or in a field before the file.
     """
-    limit = files.intake.limit_for(principal, query.case_id)
-    arrival = await MultipartFile.begin(request, limit, case_id=query.case_id)
+    limit_for = partial(files.intake.limit_for, principal)
+    arrival = await MultipartFile.begin(request, limit_for, case_id=query.case_id)
     view = await files.intake.receive(principal, arrival, origin, idempotency_key=idempotency_key)
     return _created(await account_names.named(principal, FileOut.of(view)))  # type: ignore[return-value]  # a response of exactly that model
 
