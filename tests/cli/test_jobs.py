@@ -48,7 +48,7 @@ def test_jobs_are_listed_newest_first(portal: Shell) -> None:
 def test_one_job_is_shown_with_everything(portal: Shell) -> None:
     job_id = add(portal, progress_done=3, progress_total=10, checkpoint='{"page":3}')
     told = portal("jobs", "show", str(job_id), "--json").json
-    assert (told["kind"], told["payload"], told["created_by"]) == ("files.sweep", {"file": "x"}, "system:test")
+    assert (told["kind"], told["payload"], told["actor"]) == ("files.sweep", {"file": "x"}, "system:test")
     assert (told["progress_done"], told["progress_total"], told["checkpoint"]) == (3, 10, {"page": 3})
     assert "progress done" in portal("jobs", "show", str(job_id)).out
     assert "3/10" in portal("jobs", "list").out

@@ -123,7 +123,7 @@ def _told(job: Job) -> dict[str, Any]:
         "status": job.status.value,
         "cancel_requested": job.cancel_requested,
     }
-    said |= {"payload": dict(job.payload), "unique_key": job.unique_key, "created_by": job.created_by}
+    said |= {"payload": dict(job.payload), "unique_key": job.unique_key, "actor": job.created_by}
     said |= {"attempts": job.attempts, "last_error": job.last_error, "worker": job.worker}
     said |= {"progress_done": job.progress_done, "progress_total": job.progress_total, "checkpoint": job.checkpoint}
     moments = {name: getattr(job, name) for name in times}
