@@ -11,6 +11,8 @@ from portal.db import lease
 from portal.db.lease import LEASE, renewed
 from portal.db.unit_of_work import Database, DatabaseAway
 
+STOP = timedelta(seconds=lease.STOP_SECONDS)
+
 
 class Row:
     """What renewing it answers."""
@@ -53,26 +55,63 @@ async def test_a_row_of_another_is_lost_and_asked_for_no_more(database: Database
 @pytest.mark.parametrize("strict", [False, True])
 async def test_a_database_that_is_away_for_a_moment_loses_nothing(database: Database, *, strict: bool) -> None:
     row = Row(DatabaseAway(), ZeroDivisionError(), True)
-    async with renewed(database, row.renew, "row", strict=strict) as lost:
+    held_until = clock.now() + LEASE if strict else None
+    async with renewed(database, row.renew, "row", held_until=held_until) as lost:
         await row.asked.wait()
     assert not lost.is_set()
+
+
+async def test_work_that_must_not_run_twice_is_lost_in_time_though_an_attempt_hangs(database: Database) -> None:
+    go_on, left = asyncio.Event(), asyncio.Event()
+
+    async def hangs(_: Any, __: datetime) -> bool:
+        try:
+            await go_on.wait()
+        finally:
+            left.set()
+        return True
+
+    soon = clock.now() + timedelta(seconds=lease.STOP_SECONDS + 0.05)
+    async with renewed(database, hangs, "row", held_until=soon) as lost:
+        await lost.wait()
+        assert not left.is_set()
+        go_on.set()
 
 
 async def test_work_that_must_not_run_twice_is_lost_before_its_lease_ends(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", LEASE.total_seconds())  # the first attempt would come too late
+    row = Row()
+    async with renewed(database, row.renew, "row", held_until=clock.now() + STOP) as lost:
+        await lost.wait()
+    assert row.ends == []
+
+
+async def test_a_lease_counts_from_before_the_attempt_that_renewed_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = clock.now
 
-    class Late(Row):
+    class Slow(Row):
         async def renew(self, connection: Any, until: datetime) -> bool:
-            monkeypatch.setattr(clock, "now", lambda: real() + LEASE - timedelta(seconds=1))
-            monkeypatch.setattr(lease, "RENEW_SECONDS", 1)
+            monkeypatch.setattr(clock, "now", lambda: real() + LEASE - STOP)
+            monkeypatch.setattr(lease, "RENEW_SECONDS", LEASE.total_seconds())
             return await super().renew(connection, until)
 
-    row = Late(DatabaseAway())
-    async with renewed(database, row.renew, "row", strict=True) as lost:
+    row = Slow(True)
+    async with renewed(database, row.renew, "row", held_until=real() + LEASE) as lost:
         await lost.wait()
     assert len(row.ends) == 1
+
+
+async def test_a_renewal_moves_the_time_to_stop() -> None:
+    lost = asyncio.Event()
+    deadline = lease._Deadline(lost, clock.now() + STOP)
+    deadline.move(clock.now() + LEASE)
+    await asyncio.sleep(0.01)
+    assert not lost.is_set()
+    deadline.cancel()
 
 
 async def test_nothing_is_renewed_after_the_block(database: Database) -> None:

@@ -6,9 +6,11 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
 from portal.core.ids import new_id
+from portal.db import statements
 from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database
 from portal.features.jobs import queue, wakeup
@@ -115,6 +117,23 @@ async def test_a_dead_process_holds_no_place_of_its_kind(plant: Plant, later: La
     assert await queue.claim(plant.database, kind, "dies") is not None
     later(LEASE + timedelta(seconds=1))
     assert await queue.claim(plant.database, kind, "here") is not None
+
+
+async def test_a_lease_is_a_whole_one_however_long_the_claim_waited(
+    plant: Plant, later: Later, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = statements.hold_alone
+
+    async def waits(connection: AsyncConnection, name: str) -> None:
+        await real(connection, name)
+        later(LEASE / 2)
+
+    monkeypatch.setattr("portal.features.jobs.repository.hold_alone", waits)
+    await plant.add()
+    claimed = await queue.claim(plant.database, kind_of(nothing, at_once=1), "here")
+    assert claimed is not None
+    assert claimed.job.lease_until is not None
+    assert claimed.job.lease_until > clock.now() + LEASE / 2 + timedelta(seconds=1)
 
 
 async def test_a_lease_that_ran_out_is_claimed_once_by_one(plant: Plant, later: Later) -> None:

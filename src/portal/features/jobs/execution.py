@@ -24,7 +24,7 @@ from portal.features.jobs.views import JobStatus
 FINISH_SECONDS: Final = 3
 """The time that a running job has to end by itself when its process stops."""
 CANCEL_SECONDS: Final = 2
-"""The time that a cancelled handler has to clean up."""
+"""The time that a cancelled handler has to clean up: less than `lease.STOP_SECONDS`, within its lease."""
 _SETTLE_TIMES: Final = int(LEASE.total_seconds())
 _SETTLE_SECONDS: Final = 1.0
 _LONGEST_ERROR: Final = 200
@@ -53,7 +53,7 @@ async def execute(database: Database, kind: JobKind, running: RunningJob, stoppi
     """Run a job that was just claimed. Errors of the job are not raised: they are in its row and in the log."""
     job = running.job
     with log.bound(job_id=str(job.id), kind=kind.name):
-        async with renewed(database, running.renew, f"job {job.id}", strict=True) as lost:
+        async with renewed(database, running.renew, f"job {job.id}", held_until=job.lease_until) as lost:
             outcome = await _outcome(kind, running, lost, stopping)
         await shielded(_settle(database, kind, running, outcome, stopping))
 

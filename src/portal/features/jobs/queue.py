@@ -74,13 +74,13 @@ async def claim(database: Database, kind: JobKind, worker: str) -> RunningJob | 
         while (job := await repository.take_next(connection, kind.name, now)) is not None:
             over = _end_without_run(job, kind, now)
             if over is None:
-                return await _claimed(connection, database, job, worker, now)
+                return await _claimed(connection, database, job, worker)
             await repository.change(connection, job.id, FREE | over)
     return None
 
 
-async def _claimed(connection: AsyncConnection, database: Database, job: Job, worker: str, now: datetime) -> RunningJob:
-    claim_id = new_id()
+async def _claimed(connection: AsyncConnection, database: Database, job: Job, worker: str) -> RunningJob:
+    now, claim_id = clock.now(), new_id()  # after every wait for a lock: the lease is a whole one
     values = {"status": JobStatus.RUNNING.value, "claim_id": claim_id, "worker": worker, "lease_until": now + LEASE}
     values |= {"attempts": job.attempts + 1, "started_at": now}
     await repository.change(connection, job.id, values)
