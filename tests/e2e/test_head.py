@@ -57,7 +57,7 @@ def lines(portal: Served, request_id: str) -> list[dict[str, Any]]:
         ("GET", "/api/v1/upload/x", 405, "method_not_allowed"),
         ("GET", "/api/v1/files?limit=ten", 422, "validation_failed"),
         ("GET", "/api/v1/files?limit=1&limit=2", 422, "validation_failed"),
-        ("GET", "/api/v1/files/x", 422, "validation_failed"),
+        ("GET", "/api/v1/files/x", 404, "not_found"),
     ],
 )
 def test_every_refusal_is_a_problem_that_the_log_can_be_asked_about(
