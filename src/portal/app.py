@@ -6,6 +6,7 @@ Comes in: settings. Leaves: an ASGI app. A feature is a folder, and a line for e
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -141,7 +142,7 @@ def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
     app.include_router(health.router(app.state.readiness))
     app.include_router(docs_pages.front(docs=settings.serves_docs))
     if settings.serves_docs:
-        docs_pages.install(app, document_of(app))
+        docs_pages.install(app, partial(document_of, app))
     classes_of(app.routes)  # a route without a rate stops the start
     app.state.streaming = streaming_of(app.routes)
     return app

@@ -4,10 +4,13 @@ Comes in: the document from `openapi`. Leaves: the routes /openapi.json and /doc
 `fastapi-offline` package), and `/`.
 """
 
+import asyncio
 import base64
 import hashlib
 import json
 import re
+from collections.abc import Callable
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -38,10 +41,11 @@ _STYLE = b"""<style>
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
-def install(app: FastAPI, document: dict[str, Any]) -> None:
-    """Add the routes of the document and of Swagger UI."""
-    app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
-    app.include_router(_router(document), include_in_schema=False)
+def install(app: FastAPI, build: Callable[[], dict[str, Any]]) -> None:
+    """Add the routes of the document and of Swagger UI. The document is built when it is first asked for."""
+    document = cache(build)
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way
+    app.include_router(_router(app.title, document), include_in_schema=False)
 
 
 def front(*, docs: bool) -> APIRouter:
@@ -58,18 +62,19 @@ def front(*, docs: bool) -> APIRouter:
     return router
 
 
-def _router(document: dict[str, Any]) -> APIRouter:
+def _router(title: str, document: Callable[[], dict[str, Any]]) -> APIRouter:
     router = APIRouter()
-    page, written = (
-        _page(str(document["info"]["title"])),
-        json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(),
-    )
+    page = _page(title)
     headers = {"Content-Security-Policy": _policy(page)}
+
+    @cache
+    def written() -> bytes:
+        return json.dumps(document(), ensure_ascii=False, separators=(",", ":")).encode()
 
     @router.get("/openapi.json")
     @unlimited
     async def openapi() -> Response:
-        return Response(written, media_type="application/json")
+        return Response(await asyncio.to_thread(written), media_type="application/json")
 
     @router.get("/docs")
     @unlimited
