@@ -110,6 +110,16 @@ async def test_a_warning_is_one_line_or_none(scanner: Scanner) -> None:
     assert warning is None or ("\n" not in warning and warning)
 
 
+def test_a_scanner_that_never_waits_ends_each_call_at_once(scanner: Scanner) -> None:
+    scan, other = scanner.open(), scanner.open()
+    for call in (scan.feed(MARKER.encode()), scan.finish(), other.abort()):
+        if scanner.waits:
+            call.close()
+        else:
+            with pytest.raises(StopIteration):
+                call.send(None)
+
+
 async def test_closing_twice_is_fine(scanner: Scanner) -> None:
     await scanner.aclose()
     await scanner.aclose()

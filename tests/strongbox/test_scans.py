@@ -27,6 +27,7 @@ class Listener:
     """A scanner, and its only scan, that writes down what it hears. A call that is named fails, or never answers."""
 
     warning = None
+    waits = True
 
     def __init__(self, *, away: str = "", silent: str = "", error: Callable[[], Exception] = ScannerAway) -> None:
         self.heard: list[str] = []

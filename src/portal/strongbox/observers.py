@@ -1,7 +1,7 @@
 """Observers of the one pass over the plaintext: its digest, its type, its scans.
 
 Comes in: every chunk, in order. Leaves: `Findings`. The digest and the type are CPU-bound: they run in a thread beside
-the one that seals. Scans run on the event loop, and each call of a scanner has a time limit.
+the one that seals. Scans run on the event loop, and each call of a scanner that may wait has a time limit.
 """
 
 import contextlib
@@ -39,12 +39,13 @@ class Observers:
         self._scans: list[Scan] = []
         self._scan_required = scan_required
         self._verdicts: list[Verdict] = []
+        self._left_out = False
         self._size = 0
 
     def begin(self) -> None:
         """Open the scans. If a scanner raises, `abort` ends those that are open by then."""
         for scanner in self._scanners:
-            self._scans.append(scanner.open())
+            self._scans.append(_TimedScan(scanner.open()) if scanner.waits else scanner.open())
 
     def feed(self, chunk: Buffer, *, last: bool) -> None:
         """Update the digest and the type. Any thread may call it, one at a time."""
@@ -58,7 +59,7 @@ class Observers:
         """Pass the chunk to every scanner. Raises ScannerAway if a scan is required."""
         for scan in tuple(self._scans):
             try:
-                await in_time(scan.feed(chunk), FEED_SECONDS, ScannerAway)
+                await scan.feed(chunk)
             except ScannerAway as away:
                 await self._leave_out(scan, away)
 
@@ -66,13 +67,13 @@ class Observers:
         """The findings, after the last chunk. Raises ScannerAway if a scan is required."""
         for scan in tuple(self._scans):
             try:
-                self._verdicts.append(await in_time(scan.finish(), VERDICT_SECONDS, ScannerAway))
+                self._verdicts.append(await scan.finish())
             except ScannerAway as away:
                 await self._leave_out(scan, away)
             else:
                 self._scans.remove(scan)
-        left_out = any(verdict.outcome is Outcome.SCANNER_AWAY for verdict in self._verdicts)
-        return Findings(self._size, self._digest.digest(), self._type, worst(self._verdicts), away=left_out)
+        verdict = worst(self._verdicts)
+        return Findings(self._size, self._digest.digest(), self._type, verdict, away=self._left_out)
 
     async def abort(self) -> None:
         """End every scan that still runs. Idempotent; does nothing after `finish`. Drops ScannerAway."""
@@ -83,10 +84,27 @@ class Observers:
         if self._scan_required:
             raise away
         self._scans.remove(scan)
+        self._left_out = True
         self._verdicts.append(Verdict(Outcome.SCANNER_AWAY))
         await _forget(scan)
 
 
 async def _forget(scan: Scan) -> None:
     with contextlib.suppress(ScannerAway):
-        await in_time(scan.abort(), FEED_SECONDS, ScannerAway)
+        await scan.abort()
+
+
+class _TimedScan:
+    """A scan whose calls have a time limit: one that takes longer is cancelled, and raises ScannerAway."""
+
+    def __init__(self, scan: Scan) -> None:
+        self._scan = scan
+
+    async def feed(self, chunk: Buffer) -> None:
+        await in_time(self._scan.feed(chunk), FEED_SECONDS, ScannerAway)
+
+    async def finish(self) -> Verdict:
+        return await in_time(self._scan.finish(), VERDICT_SECONDS, ScannerAway)
+
+    async def abort(self) -> None:
+        await in_time(self._scan.abort(), FEED_SECONDS, ScannerAway)

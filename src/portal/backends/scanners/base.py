@@ -71,6 +71,10 @@ class Scanner(Protocol):
     def warning(self) -> str | None:
         """A warning that is logged at every start; None if there is none."""
 
+    @property
+    def waits(self) -> bool:
+        """False if no call of its scans ever waits: they have no time limit then, because a timer costs time too."""
+
     def open(self) -> Scan:
         """Begin a scan. It takes no resources before the first `feed`."""
 

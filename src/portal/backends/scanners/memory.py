@@ -8,6 +8,7 @@ class MemoryScanner:
     """A `Scanner` for tests. The marker is text, at most 1,000 characters."""
 
     warning = "the memory: scanner knows one marker and no malware: it is for tests"
+    waits = False
 
     def __init__(self, marker: str) -> None:
         self._marker = marker.encode()

@@ -8,6 +8,7 @@ class NoScanner:
     """A `Scanner` that scans nothing."""
 
     warning = "no scanner is configured (PORTAL_SCANNER_URLS=none:): files are recorded as not_scanned"
+    waits = False
 
     def open(self) -> "_NoScan":
         return _NoScan()
