@@ -34,6 +34,9 @@ class Outcome(StrEnum):
     INFECTED = "infected"
 
 
+_RANKS = {outcome: rank for rank, outcome in enumerate(Outcome)}
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """An outcome. `detail` names the finding, for example a signature: at most 200 characters, never file content."""
@@ -87,5 +90,4 @@ class Scanner(Protocol):
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """The worst of several scanners' verdicts; NOT_SCANNED if there are none."""
-    order = list(Outcome)
-    return max(verdicts, key=lambda verdict: order.index(verdict.outcome), default=Verdict(Outcome.NOT_SCANNED))
+    return max(verdicts, key=lambda verdict: _RANKS[verdict.outcome], default=Verdict(Outcome.NOT_SCANNED))
