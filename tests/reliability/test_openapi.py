@@ -86,7 +86,7 @@ def test_every_answer_is_one_that_the_document_tells_of(
     answered: list[tuple[str, str, int]] = []
     wanted = -(-amount("FUZZED_REQUESTS") // len(CALLERS))
     for seed in range(1, _MAX_ROUNDS):
-        fuzz(portal, who, seed, examples=1 + wanted // CALLERS[who][1], folder=tmp_path)
+        fuzz(portal, who, seed, examples=8 + wanted // CALLERS[who][1], folder=tmp_path)
         answered = answers(portal)
         print(f"{who}: {len(answered)} of {wanted} requests, seed {seed}", flush=True)
         if len(answered) >= wanted and (successes(portal, answered) >= must or seed >= _MOST_MORE):
@@ -107,7 +107,8 @@ def fuzz(portal: Served, who: str, seed: int, *, examples: int, folder: Path) ->
     config.write_text(CONFIG.read_text() + ("" if who == NOBODY else SIGN_IN.replace("WHO", who)))
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config)]
     command += ["run", f"{portal.url}/openapi.json", "--no-color", "--continue-on-failure"]
-    command += ["--phases", CALLERS[who][0], "--seed", str(seed), "--max-examples", str(examples)]
+    phases = CALLERS[who][0] if seed == 1 else CALLERS[who][0].replace("coverage,", "")  # it makes the same each time
+    command += ["--phases", phases, "--seed", str(seed), "--max-examples", str(examples)]
     for operation in sorted(left_out(who)):
         command += ["--exclude-operation-id", operation]
     done = subprocess.run(
