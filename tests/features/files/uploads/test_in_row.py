@@ -18,7 +18,7 @@ from portal.core.principal import Principal
 from portal.core.ranges import RangeRequest
 from portal.crypto.blob import PREAMBLE_SIZE
 from portal.features.authz.relation import CaseRole
-from portal.features.files import repository
+from portal.features.files import blob_rows, repository
 
 from ..conftest import CONTENT, ORIGIN, Bytes, House
 
@@ -58,7 +58,7 @@ async def test_a_disk_that_is_full_takes_nothing(house: House, analyst: Principa
         raise StorageFull
 
     with monkeypatch.context() as patch:
-        patch.setattr(repository, "add_part", full)
+        patch.setattr(blob_rows, "add_part", full)
         with pytest.raises(StorageFull):
             await house.hand_in(analyst)
     await house.assert_nothing_is_kept("storage_full")
