@@ -79,8 +79,10 @@ class Plant:
             await repository.change(connection, job_id, values)
 
     @asynccontextmanager
-    async def running(self, *kinds: JobKind, at_once: int = 4) -> AsyncIterator[runner.JobRunner]:
-        made = Jobs(self.database, kinds).runner(at_once)
+    async def running(
+        self, *kinds: JobKind, at_once: int = 4, database: Database | None = None
+    ) -> AsyncIterator[runner.JobRunner]:
+        made = Jobs(database or self.database, kinds).runner(at_once)
         task = asyncio.create_task(made.run())
         try:
             yield made

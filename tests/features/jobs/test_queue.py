@@ -20,6 +20,7 @@ from portal.features.jobs.views import JobStatus
 from .conftest import Later, Plant, kind_of, nothing
 
 KIND = kind_of(nothing)
+UNREADABLE = [{"payload": "{"}, {"payload": "[]"}, {"payload": "[" * 100_000}, {"checkpoint": "x"}]
 
 
 async def test_a_job_is_there_with_what_it_was_given(plant: Plant) -> None:
@@ -182,6 +183,33 @@ async def test_a_queued_job_to_cancel_is_cancelled_and_the_next_is_claimed(plant
     assert claimed.job.id == next_one
     job = await plant.get(cancelled)
     assert (job.status, job.attempts) == (JobStatus.CANCELLED, 0)
+
+
+@pytest.mark.parametrize("values", UNREADABLE, ids=repr)
+async def test_a_job_that_cannot_be_read_fails_and_the_next_is_claimed(plant: Plant, values: dict[str, str]) -> None:
+    broken, next_one = await plant.add(payload={"file": "x"}), await plant.add()
+    await plant.set(broken, **values)
+    claimed = await queue.claim(plant.database, KIND, "here")
+    assert claimed is not None
+    assert claimed.job.id == next_one
+    job = await plant.get(broken)
+    assert (job.status, job.attempts, job.last_error) == (JobStatus.FAILED, 0, "unreadable")
+    assert (job.payload, job.checkpoint) == ({}, None)
+
+
+@pytest.mark.parametrize("values", UNREADABLE, ids=repr)
+async def test_a_periodic_job_that_cannot_be_read_comes_again_as_a_new_one(
+    plant: Plant, later: Later, values: dict[str, str]
+) -> None:
+    kind = kind_of(nothing, every=timedelta(minutes=5))
+    job_id = await plant.add(unique_key=queue.PERIODIC)
+    await plant.set(job_id, **values)
+    assert await queue.claim(plant.database, kind, "here") is None
+    assert (await plant.get(job_id)).last_error == "unreadable"
+    later(timedelta(minutes=6))
+    await plant.work_off(kind)
+    job = await plant.get(job_id)
+    assert (job.status, job.last_error) == (JobStatus.QUEUED, None)
 
 
 def test_two_kinds_of_one_name_stop_the_start() -> None:

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from portal.core import clock
 from portal.db.unit_of_work import Database, DatabaseAway
-from portal.features.jobs import runner, wakeup
+from portal.features.jobs import queue, runner, wakeup
+from portal.features.jobs.kinds import JobKind
 from portal.features.jobs.running import RunningJob
 from portal.features.jobs.service import Jobs
 from portal.features.jobs.views import JobStatus
 
-from .conftest import Plant, hangs, kind_of, nothing
+from .conftest import Later, Plant, hangs, kind_of, nothing
 
 EVERY = timedelta(minutes=5)
 
@@ -99,6 +101,37 @@ async def test_periodic_kinds_have_one_job_however_many_processes_begin(plant: P
         pass
     (job,) = await plant.all()
     assert (job.unique_key, job.status) == ("periodic", JobStatus.QUEUED)
+
+
+async def test_a_periodic_job_that_another_release_cancelled_comes_back(plant: Plant, later: Later) -> None:
+    job_id = await plant.add(unique_key=queue.PERIODIC, run_after=clock.now() + timedelta(days=1))
+    watched, tally = Watched(plant.database), Tally(1)
+    async with plant.running(kind_of(tally, every=EVERY), database=watched):
+        await watched.was_read.wait()
+        async with plant.database.write() as connection:
+            await Jobs(plant.database, ()).cancel(connection, job_id)
+        later(runner.PERIODIC_KEPT)
+        await tally.all.wait()
+    assert job_id not in tally.ran
+
+
+@pytest.mark.parametrize("error", [DatabaseAway(), ZeroDivisionError()], ids=repr)
+async def test_a_kind_that_cannot_be_claimed_stops_no_other(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    real = queue.claim
+
+    async def claim(database: Database, kind: JobKind, worker: str) -> RunningJob | None:
+        if kind.name == "broken":
+            raise error
+        return await real(database, kind, worker)
+
+    monkeypatch.setattr(queue, "claim", claim)
+    await plant.add("broken")
+    quick, tally = await plant.add(), Tally(1)
+    async with plant.running(kind_of(nothing, name="broken"), kind_of(tally)):
+        await tally.all.wait()
+    assert tally.ran == {quick: 1}
 
 
 async def test_a_runner_that_stops_leaves_nothing_running(plant: Plant) -> None:

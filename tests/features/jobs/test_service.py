@@ -43,6 +43,13 @@ async def test_jobs_are_listed_newest_first_page_by_page(plant: Plant) -> None:
     assert [job.id for job in await plant.all(kind="odd", status=JobStatus.CANCELLED)] == []
 
 
+async def test_a_job_that_cannot_be_read_is_listed_and_can_be_cancelled(plant: Plant) -> None:
+    broken, other = await plant.add("of_another_release"), await plant.add()
+    await plant.set(broken, payload="{")
+    assert [(job.id, job.readable) for job in await plant.all()] == [(other, True), (broken, False)]
+    assert (await change(plant, Jobs.cancel, broken)).status is JobStatus.CANCELLED
+
+
 async def test_a_queued_job_is_cancelled_at_once_and_never_runs(plant: Plant) -> None:
     job_id = await plant.add()
     job = await change(plant, Jobs.cancel, job_id)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from portal.core import clock
+from portal.core import clock, log
 from portal.core.ids import new_id
 from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database, after_commit
@@ -25,6 +25,9 @@ SYSTEM = "system:jobs"
 PERIODIC = "periodic"
 """The `unique_key` of the only job of a periodic kind."""
 PROCESS_DIED = "process_died"
+UNREADABLE = "unreadable"
+
+_log = log.get(__name__)
 
 
 async def enqueue(
@@ -62,6 +65,12 @@ async def earliest_due(database: Database, kinds: Collection[str]) -> str | None
         return await repository.earliest_due(connection, kinds, clock.now())
 
 
+async def without_periodic(database: Database, kinds: Collection[str]) -> set[str]:
+    """The periodic kinds, among `kinds`, that have no unfinished job. It only reads."""
+    async with database.read() as connection:
+        return set(kinds) - await repository.kinds_with(connection, PERIODIC)
+
+
 async def claim(database: Database, kind: JobKind, worker: str) -> RunningJob | None:
     """Claim the next due job of the kind; None if no job is due, or `kind.at_once` of them run already.
 
@@ -76,6 +85,7 @@ async def claim(database: Database, kind: JobKind, worker: str) -> RunningJob | 
             if over is None:
                 return await _claimed(connection, database, job, worker)
             await repository.change(connection, job.id, FREE | over)
+            _tell(job, over)
     return None
 
 
@@ -91,19 +101,30 @@ async def _claimed(connection: AsyncConnection, database: Database, job: Job, wo
 
 
 def _end_without_run(job: Job, kind: JobKind, now: datetime) -> dict[str, Any] | None:
-    """The final columns of a due job that is not to run: cancelled, or its process died too often. None if it is."""
+    """The final columns of a due job that is not to run; None if it is.
+
+    It is cancelled, or its row is unreadable, or its process died too often.
+    """
     if job.cancel_requested:
         return ended(kind, now, JobStatus.CANCELLED)
+    if not job.readable:
+        return ended(kind, now, JobStatus.FAILED) | {"last_error": UNREADABLE}
     died = job.status is JobStatus.RUNNING
     if died and job.attempts >= kind.max_attempts and kind.every is None:
         return ended(kind, now, JobStatus.FAILED) | {"last_error": PROCESS_DIED}
     return None
 
 
+def _tell(job: Job, over: Mapping[str, Any]) -> None:
+    if "last_error" in over:
+        _log.error("job_given_up", job_id=str(job.id), kind=job.kind, error=over["last_error"], attempts=job.attempts)
+
+
 def ended(kind: JobKind, now: datetime, status: JobStatus) -> dict[str, Any]:
-    """The columns of a job that has ended. A periodic job is queued again, due after `kind.every`."""
+    """The columns of a job that has ended. A periodic job is queued again as a new one, due after `kind.every`."""
     if kind.every is None:
         return {"status": status.value, "finished_at": now}
     blank = dict.fromkeys(("progress_done", "progress_total", "checkpoint"))
+    blank |= {"payload": as_text({})}
     again = {"status": JobStatus.QUEUED.value, "run_after": now + kind.every, "cancel_requested": False}
     return blank | again | {"attempts": 0, "finished_at": now}

@@ -23,7 +23,7 @@ FREE: dict[str, Any] = {"claim_id": None, "worker": None, "lease_until": None}
 """The columns of a row that belongs to no process."""
 
 _jobs = table(JobRow)
-_COLUMNS = [_jobs.c[name] for name in Job.__slots__]
+_COLUMNS = list(_jobs.c)
 _RUNNING = _jobs.c.status == JobStatus.RUNNING.value
 _WAITS = (_jobs.c.status == JobStatus.QUEUED.value) & (_jobs.c.run_after <= bindparam("moment"))
 _DIED = _RUNNING & expired(_jobs.c.lease_until, bindparam("moment"))
@@ -83,6 +83,12 @@ async def earliest_due(connection: AsyncConnection, kinds: Collection[str], mome
     asked = {"kinds": list(kinds), "moment": moment}
     kind: str | None = (await connection.execute(_EARLIEST, asked)).scalar_one_or_none()
     return kind
+
+
+async def kinds_with(connection: AsyncConnection, unique_key: str) -> set[str]:
+    """The kinds that have an unfinished job with this key."""
+    asked = select(_jobs.c.kind).where(_jobs.c.unique_key == unique_key, _jobs.c.status.in_(UNFINISHED))
+    return set((await connection.execute(asked)).scalars())
 
 
 async def take_next(connection: AsyncConnection, kind: str, moment: datetime) -> Job | None:

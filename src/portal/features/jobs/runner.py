@@ -10,9 +10,10 @@ import socket
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Final
 
-from portal.core import log
+from portal.core import clock, log
 from portal.core.errors import PortalError
 from portal.db.reasons import reason
 from portal.db.unit_of_work import Database
@@ -22,6 +23,8 @@ from portal.features.jobs.kinds import JobKind, by_name
 from portal.features.jobs.running import RunningJob
 
 POLL_SECONDS: Final = 5.0
+PERIODIC_KEPT: Final = timedelta(minutes=1)
+"""The time between two looks for periodic kinds that have lost their job."""
 
 _log = log.get(__name__)
 
@@ -36,7 +39,8 @@ class JobRunner:
         self._worker = f"{socket.gethostname()}/{os.getpid()}"
         self._running: dict[asyncio.Task[None], str] = {}
         self._stopping = asyncio.Event()
-        self._knows_periodic = False
+        self._periodic = {kind.name for kind in kinds if kind.every is not None}
+        self._keep_again = clock.now()
 
     async def run(self) -> None:
         """Run jobs until `stop`. Running jobs then have FINISH_SECONDS to end, or are released for other processes."""
@@ -60,33 +64,42 @@ class JobRunner:
     async def _look(self) -> None:
         """Start the due jobs. Never raises: errors are logged, and the next look may succeed."""
         try:
-            if not self._knows_periodic:
-                await self._enqueue_periodic()
-                self._knows_periodic = True
+            await self._keep_periodic()
             await self._start_due()
-        except PortalError as error:
-            _log.warning("jobs_not_looked_for", code=error.code, reason=reason(error))
-        except Exception:  # noqa: BLE001  # whatever the error, the loop must go on
-            _log.exception("jobs_not_looked_for")
+        except Exception as error:  # noqa: BLE001  # whatever the error, the loop must go on
+            _tell(error)
 
-    async def _enqueue_periodic(self) -> None:
-        """Enqueue one job of each periodic kind, unless it exists already. It is never removed."""
-        periodic = [kind.name for kind in self._kinds.values() if kind.every is not None]
-        async with self._database.write() as connection:
-            for name in periodic:
+    async def _keep_periodic(self) -> None:
+        """Enqueue one job of each periodic kind, unless it exists already: at the start, then every PERIODIC_KEPT.
+
+        Another release, which does not know a kind, may have cancelled its job.
+        """
+        if clock.now() < self._keep_again:
+            return
+        for name in await queue.without_periodic(self._database, self._periodic):
+            async with self._database.write() as connection:
                 await queue.enqueue(connection, name, {}, unique_key=queue.PERIODIC)
+        self._keep_again = clock.now() + PERIODIC_KEPT
 
     async def _start_due(self) -> None:
-        nothing_to_have: set[str] = set()  # kinds of which other processes run all that may run
+        nothing_to_have: set[str] = set()  # kinds of which other processes run all that may run, or that raise
         while len(self._running) < self._at_once and not self._stopping.is_set():
             kind = await queue.earliest_due(self._database, self._with_room() - nothing_to_have)
             if kind is None:
                 return
-            claimed = await queue.claim(self._database, self._kinds[kind], self._worker)
+            claimed = await self._claim(self._kinds[kind])
             if claimed is None:
                 nothing_to_have.add(kind)
             else:
                 self._start(self._kinds[kind], claimed)
+
+    async def _claim(self, kind: JobKind) -> RunningJob | None:
+        """Claim a job of the kind. An error is logged, so that it stops no other kind."""
+        try:
+            return await queue.claim(self._database, kind, self._worker)
+        except Exception as error:  # noqa: BLE001  # a lasting one is found at each look
+            _tell(error, kind=kind.name)
+            return None
 
     def _with_room(self) -> set[str]:
         """The kinds of which this process may start another job: it runs fewer than `at_once` of them."""
@@ -103,3 +116,10 @@ class JobRunner:
         wakeup.ring()  # another job can start
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("job_not_run", exc_info=error)
+
+
+def _tell(error: Exception, **more: str) -> None:
+    if isinstance(error, PortalError):
+        _log.warning("jobs_not_looked_for", code=error.code, reason=reason(error), **more)
+    else:
+        _log.error("jobs_not_looked_for", exc_info=error, **more)

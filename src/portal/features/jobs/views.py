@@ -24,7 +24,10 @@ UNFINISHED = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job. `attempts` counts the runs that began; `last_error` is a code and a reason, without a secret."""
+    """One job. `attempts` counts the runs that began; `last_error` is a code and a reason, without a secret.
+
+    A job is not `readable` if its row holds no JSON: then `payload` is empty, `checkpoint` is None, and it cannot run.
+    """
 
     id: UUID
     kind: str
@@ -45,6 +48,7 @@ class Job:
     last_error: str | None
     started_at: datetime | None
     finished_at: datetime | None
+    readable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +60,20 @@ class JobFilters:
 
 
 def job_of(row: Mapping[Any, Any]) -> Job:
-    values: dict[str, Any] = {name: row[name] for name in Job.__slots__}
-    saved = values["checkpoint"]
-    return Job(
-        **values
-        | {
-            "payload": json.loads(values["payload"]),
-            "status": JobStatus(values["status"]),
-            "checkpoint": None if saved is None else json.loads(saved),
-        }
-    )
+    values: dict[str, Any] = dict(row)
+    values |= {"status": JobStatus(values["status"]), "readable": True}
+    try:
+        values |= {"payload": _object(values["payload"]), "checkpoint": json.loads(values["checkpoint"] or "null")}
+    except (ValueError, RecursionError):
+        values |= {"payload": {}, "checkpoint": None, "readable": False}
+    return Job(**values)
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004  # to the caller it is as unreadable as no JSON
+    return value
 
 
 def as_text(value: Any) -> str:
