@@ -70,6 +70,8 @@ def test_settings_that_are_refused_are_each_told(empty: Shell, monkeypatch: pyte
     assert ran.code == 78
     assert "refused  settings: PORTAL_DEBUG:" in ran.out
     assert "refused  settings: PORTAL_MASTER_KEY is not set" in ran.out
+    assert "PORTAL_DEBUG=perhaps" in ran.out
+    assert "PORTAL_ENV=development" in ran.out
     assert list(empty.folder.iterdir()) == []
 
 

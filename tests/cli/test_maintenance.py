@@ -84,6 +84,7 @@ def test_fsck_over_whole_files_is_a_success(portal: Shell) -> None:
     assert portal("fsck", "--full").out == f"2 files, {len(CONTENT)} bytes read, 0 problems\n"
     assert portal("fsck", "--full", "--json").json == {"files": 2, "bytes": len(CONTENT), "problems": []}
     assert portal("fsck", "--sample", "100%", "--json").json["bytes"] == len(CONTENT)
+    assert "the sample read nothing: of few files read all, with --full" in portal("fsck", "--sample", "0.0001%").out
 
 
 def test_fsck_names_every_damaged_file(portal: Shell) -> None:

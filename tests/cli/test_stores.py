@@ -21,7 +21,7 @@ def test_files_are_read_where_they_lie_and_written_to_the_first(portal: Shell) -
     ran = portal("fsck")
     assert ran.code == 78
     told = "holds no store: is the volume mounted? For a new store, see `portal stores add`"
-    assert ran.err == f"portal: PORTAL_BLOB_URLS, entry 1 (file) {told}\n"
+    assert ran.err == f"portal: PORTAL_BLOB_URLS, entry 1 (file, {portal.folder / 'new'}) {told}\n"
     assert not (portal.folder / "new").exists()
     assert len(portal("stores", "add", "--json").json["added"]) == 1
     assert portal("stores", "add").out == "every configured store is known already\n"

@@ -143,3 +143,9 @@ def test_a_url_of_an_unknown_scheme_is_for_its_registry_to_refuse() -> None:
 def test_settings_that_do_not_fit_together_are_named_all_of_them() -> None:
     with pytest.raises(ConfigError, match=r"^PORTAL_PAIR_NAME, PORTAL_PAIR_SECRET: .*give both or none"):
         PairSettings.read({"PORTAL_PAIR_NAME": "x"})
+
+
+@pytest.mark.parametrize("url", ["/srv/evidence", "./evidence", "~/evidence"])
+def test_a_folder_that_is_no_url_is_told_how_to_be_one(url: str) -> None:
+    with pytest.raises(ConfigError, match="file:///absolute/path"):
+        blobs.open_blob_stores([url], {})

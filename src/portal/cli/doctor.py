@@ -73,18 +73,22 @@ async def _examined() -> tuple[list[dict[str, Any]], list[CheckResult]]:
 
 
 def _settings(settings: Settings | None, given: dict[str, sources.Given]) -> list[dict[str, Any]]:
-    """Each setting in force. Of a secret it shows only whether it is set."""
+    """Each setting in force; where settings are refused, each as it was given. Of a secret: whether it is set."""
     shown = []
     for field in Settings.model_fields:
         name = f"{sources.PREFIX}{field.upper()}"
         found = given.get(name)
         is_set = found is not None and bool(found.value)
-        value = None if settings is None else getattr(settings, field)
+        value = _given_or_default(field, found) if settings is None else getattr(settings, field)
         if isinstance(Settings.model_fields[field].default, SecretStr):
             value = "(set)" if is_set else "(not set)"
         source = found.source if found is not None and is_set else "default"
         shown.append({"name": name, "value": _plain(value), "source": source, "hides": found.hides if found else None})
     return shown + _backend_settings(given)
+
+
+def _given_or_default(field: str, found: sources.Given | None) -> Any:
+    return found.value if found is not None and found.value else Settings.model_fields[field].default
 
 
 def _backend_settings(given: dict[str, sources.Given]) -> list[dict[str, Any]]:

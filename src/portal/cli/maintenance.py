@@ -41,6 +41,8 @@ def fsck(
     lines.append(f"{checked['files']} files, {checked['bytes']} bytes read, {len(problems)} problems")
     if not full and sample is None:
         lines.append("only records and lengths were checked: --full or --sample 5% reads the bytes")
+    elif sample is not None and checked["files"] and not checked["bytes"]:
+        lines.append("the sample read nothing: of few files read all, with --full")
     told = [
         {"file_id": str(item.file_id) if item.file_id else None, "name": item.name, "problem": item.problem}
         for item in problems

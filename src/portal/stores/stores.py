@@ -140,7 +140,7 @@ async def _identified(store: BlobStore) -> UUID | None:
 
 
 def _problem(number: int, store: BlobStore, store_id: UUID | None, known: dict[UUID, str]) -> str:
-    which = f"PORTAL_BLOB_URLS, entry {number} ({store.scheme})"
+    which = f"PORTAL_BLOB_URLS, entry {number} ({store})"
     if store_id is not None:
         return f"{which} is store {store_id}, which this database does not know: is it another portal's?"
     if known:

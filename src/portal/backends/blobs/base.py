@@ -75,6 +75,9 @@ class BlobSource(Protocol):
 class BlobStore(BlobSource, Protocol):
     """Immutable blobs by key. Keys are 32 lowercase hex digits, never used twice."""
 
+    def __str__(self) -> str:
+        """The store's name for an operator, for example `file, /srv/evidence`. It holds no secret."""
+
     @property
     def scheme(self) -> str:
         """The scheme of the store's URL, for example `file`. Not a secret."""

@@ -46,6 +46,9 @@ class LocalStore:
             raise RuntimeError("a store that was not identified")
         return self._id
 
+    def __str__(self) -> str:
+        return f"file, {self.folders.root}"
+
     async def identify(self) -> UUID | None:
         with translated():
             self._id = await asyncio.to_thread(identity.read, self.folders.root)

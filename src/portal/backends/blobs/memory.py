@@ -21,6 +21,9 @@ class MemoryStore:
     def __init__(self) -> None:
         self.blobs: dict[str, bytes] = {}
 
+    def __str__(self) -> str:
+        return "memory"
+
     async def create(self, key: str) -> BlobWriter:
         if checked(key) in self.blobs:
             raise StoreAway

@@ -32,6 +32,8 @@ def open_blob_stores(urls: Sequence[str], variables: Mapping[str, str]) -> tuple
 def _open(url: str, variables: Mapping[str, str]) -> BlobStore:
     """The store of one URL. Raises ConfigError, also for an unknown scheme."""
     scheme, _, rest = url.partition(":")
+    if url.startswith(("/", ".", "~")):
+        raise ConfigError("PORTAL_BLOB_URLS: a local store is written file:///absolute/path")
     if scheme not in SCHEMES:
         raise ConfigError(f"PORTAL_BLOB_URLS: unknown scheme {scheme!r}; known: {', '.join(sorted(SCHEMES))}")
     return SCHEMES[scheme].open(rest, variables)
