@@ -65,14 +65,14 @@ OTHERS: dict[tuple[Role, Verb], type[PortalError] | None] = {
 
 
 async def test_a_file_of_another_is_what_the_role_makes_it(house: House, analyst: Principal) -> None:
-    authenticators = {role: await house.principal(role) for role in Role}
+    callers = {role: await house.principal(role) for role in Role}
     for (role, verb), error in OTHERS.items():
         file = await house.hand_in(analyst)
         if error is None:
-            await verb(house, authenticators[role], file)
+            await verb(house, callers[role], file)
             continue
         with pytest.raises(error):
-            await verb(house, authenticators[role], file)
+            await verb(house, callers[role], file)
         assert await house.found(file.id) == file
 
 

@@ -256,16 +256,16 @@ async def test_who_may_revoke(
     await desk.joins(lead, case_id, maker, CaseRole.CONTRIBUTOR)
     await desk.joins(lead, case_id, reader, CaseRole.READER)
     made = await desk.upload_link(maker, case_id)
-    authenticators = {"maker": maker, "lead": lead, "reader": reader, "nobody": await house.principal()}
+    callers = {"maker": maker, "lead": lead, "reader": reader, "nobody": await house.principal()}
     for role in (Role.ADMIN, Role.AUDITOR):
-        authenticators[role.value] = await house.principal(role)
+        callers[role.value] = await house.principal(role)
     if answer is None:
-        await desk.links.revoke(authenticators[who], made.link.id, ORIGIN)
+        await desk.links.revoke(callers[who], made.link.id, ORIGIN)
         with pytest.raises(LinkRefused):
             await desk.session(made)
     else:
         with pytest.raises(answer):
-            await desk.links.revoke(authenticators[who], made.link.id, ORIGIN)
+            await desk.links.revoke(callers[who], made.link.id, ORIGIN)
         await desk.session(made)
 
 
