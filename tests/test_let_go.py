@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.engine import URL
 
 from portal.core import tasks
@@ -15,7 +16,7 @@ from .conftest import let_go
 async def hold(database: Database, taken: asyncio.Event, enough: asyncio.Event) -> None:
     """Have a connection in use."""
     async with database.read() as connection:
-        await connection.get_raw_connection()
+        await connection.execute(text("SELECT 1"))
         taken.set()
         await enough.wait()
 

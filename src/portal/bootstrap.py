@@ -11,8 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal import schema
 from portal.backends.blobs.base import StoreAway
 from portal.backends.blobs.registry import open_blob_stores
@@ -23,6 +21,7 @@ from portal.core.cursor import Cursors
 from portal.core.errors import ConfigError
 from portal.core.principal import CredentialKind, Principal, Role
 from portal.core.secrets import Secret
+from portal.db.connection import Connection
 from portal.db.engine import make_engine, parse_url
 from portal.db.reasons import reason
 from portal.db.unit_of_work import Database
@@ -169,7 +168,7 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         await resources.aclose()
 
 
-async def _known_case(connection: AsyncConnection, principal: Principal, case_id: UUID) -> None:
+async def _known_case(connection: Connection, principal: Principal, case_id: UUID) -> None:
     await require_in_case(connection, principal, Action.CASE_READ, case_id)
 
 

@@ -9,9 +9,10 @@ schema's revision. It gets rights on tables that a later release creates with th
 import re
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal.core.errors import ConfigError
+from portal.db.connection import Connection
 from portal.db.reasons import explained
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
@@ -53,7 +54,7 @@ async def may_edit_audit(engine: AsyncEngine) -> bool:
             return bool(await connection.scalar(_MAY_EDIT))
 
 
-async def _require_lesser(connection: AsyncConnection, role: str) -> None:
+async def _require_lesser(connection: Connection, role: str) -> None:
     mighty = await connection.scalar(_ROLE, {"name": role})
     if mighty is None:
         raise ConfigError(f"there is no database role {role}: CREATE ROLE {role} LOGIN PASSWORD '…'")

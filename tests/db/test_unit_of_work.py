@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import StorageFull, Unavailable
 from portal.core.ids import new_id
 from portal.db import engine as engines
 from portal.db import unit_of_work
+from portal.db.connection import Connection
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database, DatabaseAway, after_commit
 
@@ -37,7 +37,7 @@ async def number(database: Database) -> int:
         return int((await connection.execute(text("SELECT n FROM counter WHERE id = 1"))).scalar_one())
 
 
-async def put(connection: AsyncConnection, value: int) -> None:
+async def put(connection: Connection, value: int) -> None:
     await connection.execute(text("UPDATE counter SET n = :n WHERE id = 1"), {"n": value})
 
 

@@ -58,7 +58,7 @@ def hands(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 async def count(database: Database, *where: Any) -> int:
     async with database.read() as connection:
-        return (await connection.execute(select(func.count()).select_from(DataKeyRow).where(*where))).scalar_one()
+        return int((await connection.execute(select(func.count()).select_from(DataKeyRow).where(*where))).scalar_one())
 
 
 async def edit(database: Database, key: DataKey, **values: Any) -> None:

@@ -17,10 +17,10 @@ from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal import config
 from portal.bootstrap import open_portal
+from portal.db.connection import Connection
 
 from ..e2e.conftest import Served
 from . import ledger
@@ -90,24 +90,24 @@ async def _look(portal: Served, *, sweep: bool) -> Holdings:
     return Holdings(listed, problems, _stored(portal), named, stuck, on_record)
 
 
-async def _listed(connection: AsyncConnection) -> dict[str, str]:
+async def _listed(connection: Connection) -> dict[str, str]:
     rows = await connection.execute(text("SELECT id, sha256 FROM files WHERE status IN ('ready', 'quarantined')"))
     return {str(UUID(str(file))): digest for file, digest in rows}
 
 
-async def _keys(connection: AsyncConnection) -> set[str]:
+async def _keys(connection: Connection) -> set[str]:
     """Of every blob's row, but those that have the bytes of a listed file themselves."""
     own = "b.store = 'row' AND f.status IN ('ready', 'quarantined')"
     found = text(f"SELECT b.id FROM blobs b JOIN files f ON f.id = b.file_id WHERE NOT ({own})")  # noqa: S608  # ours
     return {UUID(str(key)).hex for (key,) in await connection.execute(found)}
 
 
-async def _stuck(connection: AsyncConnection) -> list[str]:
+async def _stuck(connection: Connection) -> list[str]:
     rows = await connection.execute(text("SELECT id, status FROM files"))
     return [f"{status}: {file}" for file, status in rows if status not in _OVER]
 
 
-async def _on_record(connection: AsyncConnection, listed: Mapping[str, str]) -> dict[str, int]:
+async def _on_record(connection: Connection, listed: Mapping[str, str]) -> dict[str, int]:
     """How often each listed file is on record as handed in."""
     counted = text("SELECT subject, count(*) FROM audit WHERE event = 'file.uploaded' GROUP BY subject")
     return {subject: times for subject, times in await connection.execute(counted) if subject in listed}

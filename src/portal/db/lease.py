@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock, log
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 
 LEASE: Final = timedelta(seconds=60)
@@ -25,7 +25,7 @@ _ATTEMPT_SECONDS: Final = LEASE.total_seconds() / 3
 STOP_SECONDS: Final = 5.0
 """The time that work has to stop before its lease ends; a job needs `jobs.execution.CANCEL_SECONDS`, which is less."""
 
-Renew = Callable[[AsyncConnection, datetime], Awaitable[bool]]
+Renew = Callable[[Connection, datetime], Awaitable[bool]]
 """A statement that sets the end of the lease. Returns False if the row no longer belongs to this process."""
 
 _log = log.get(__name__)

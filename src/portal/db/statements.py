@@ -10,13 +10,14 @@ from typing import Any
 
 from sqlalchemy import RowMapping, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.db.connection import Connection
 
 _HOLD = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
 async def insert_unless_taken(
-    connection: AsyncConnection, table: Any, values: dict[str, Any], *, unique: Sequence[str] | None = None
+    connection: Connection, table: Any, values: dict[str, Any], *, unique: Sequence[str] | None = None
 ) -> bool:
     """Insert one row. False if a row with the same unique columns exists; nothing is changed then.
 
@@ -27,7 +28,7 @@ async def insert_unless_taken(
 
 
 async def insert_or_lock(
-    connection: AsyncConnection, table: Any, values: dict[str, Any], *, unique: Sequence[str]
+    connection: Connection, table: Any, values: dict[str, Any], *, unique: Sequence[str]
 ) -> RowMapping:
     """The row with these `unique` columns: inserted, or as it was. It is locked until the transaction ends.
 
@@ -37,7 +38,7 @@ async def insert_or_lock(
     return (await connection.execute(statement, values)).mappings().one()
 
 
-async def hold_alone(connection: AsyncConnection, name: str) -> None:
+async def hold_alone(connection: Connection, name: str) -> None:
     """Take the exclusive lock with this name (a Postgres advisory lock), until the transaction ends. Waits for it.
 
     On SQLite this does nothing: a writing transaction is alone from its first statement on.

@@ -12,16 +12,17 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal.core.errors import StorageFull, Unavailable
 from portal.db import sqlite
+from portal.db.connection import Connection
 
 # SQLSTATE classes of transient errors: connection, rollback, resources, object state, operator intervention, system.
 _PASSING = {"08", "40", "53", "55", "57", "58"}
 _DISK_FULL = "53100"
 _TURN_SECONDS = 10
-_after_commit: WeakKeyDictionary[AsyncConnection, list[Callable[[], None]]] = WeakKeyDictionary()
+_after_commit: WeakKeyDictionary[Connection, list[Callable[[], None]]] = WeakKeyDictionary()
 
 
 class DatabaseAway(Unavailable):
@@ -39,7 +40,7 @@ class Database:
         self._queue = asyncio.Lock()
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
+    async def write(self) -> AsyncIterator[Connection]:
         """A transaction that commits at the end of the block, and rolls back if the block raises.
 
         On SQLite, the write lock is taken with the first statement. Raises DatabaseAway, StorageFull.
@@ -53,7 +54,7 @@ class Database:
                 call()
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    async def read(self) -> AsyncIterator[Connection]:
         """A transaction for reading. On SQLite, it takes no write lock. Raises DatabaseAway."""
         async with map_errors(), self.engine.begin() as connection:
             if self._is_sqlite:
@@ -86,7 +87,7 @@ class Database:
             self._queue.release()
 
 
-def after_commit(connection: AsyncConnection, call: Callable[[], None]) -> None:
+def after_commit(connection: Connection, call: Callable[[], None]) -> None:
     """Have `call` made when the caller's unit of work has committed; never where it rolls back."""
     if connection in _after_commit:
         _after_commit[connection].append(call)

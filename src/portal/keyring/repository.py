@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Result, bindparam, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.db.connection import Connection
 from portal.db.statements import insert_unless_taken
 from portal.db.tables import table
 from portal.keyring.models import DataKeyRow
@@ -31,23 +31,23 @@ _ACTIVE = select(_keys).where(_keys.c.scope == bindparam("scope_"), _keys.c.reti
 _FIND = select(_keys).where(_keys.c.id == bindparam("key"))
 
 
-async def find_active(connection: AsyncConnection, scope: str) -> WrappedDataKey | None:
+async def find_active(connection: Connection, scope: str) -> WrappedDataKey | None:
     """The key of `scope` that is not retired; None if there is none."""
     return _one(await connection.execute(_ACTIVE, {"scope_": scope}))
 
 
-async def find(connection: AsyncConnection, data_key_id: UUID) -> WrappedDataKey | None:
+async def find(connection: Connection, data_key_id: UUID) -> WrappedDataKey | None:
     """The key with this id, retired or not; None if there is none."""
     return _one(await connection.execute(_FIND, {"key": data_key_id}))
 
 
-async def add_unless_active(connection: AsyncConnection, row: WrappedDataKey) -> None:
+async def add_unless_active(connection: Connection, row: WrappedDataKey) -> None:
     """Insert `row` unless its scope has an active key. Of two concurrent inserts, one succeeds."""
     values = {name: getattr(row, name) for name in WrappedDataKey.__slots__}
     await insert_unless_taken(connection, DataKeyRow, values)
 
 
-async def retire(connection: AsyncConnection, data_key_id: UUID, moment: datetime) -> None:
+async def retire(connection: Connection, data_key_id: UUID, moment: datetime) -> None:
     """Mark an active key as retired; a retired key keeps its time."""
     await connection.execute(
         update(_keys).where(_keys.c.id == data_key_id, _keys.c.retired_at.is_(None)).values(retired_at=moment)
@@ -55,7 +55,7 @@ async def retire(connection: AsyncConnection, data_key_id: UUID, moment: datetim
 
 
 async def wrapped_by_others(
-    connection: AsyncConnection, provider_key_id: str, *, after: UUID | None, limit: int
+    connection: Connection, provider_key_id: str, *, after: UUID | None, limit: int
 ) -> list[WrappedDataKey]:
     """Keys, also retired ones, that a provider other than `provider_key_id` wrapped: at most `limit`, ordered by id.
 
@@ -66,13 +66,13 @@ async def wrapped_by_others(
     return [WrappedDataKey(**row._mapping) for row in found]  # noqa: SLF001  # SQLAlchemy's public name for it
 
 
-async def count_by_provider(connection: AsyncConnection) -> dict[str, int]:
+async def count_by_provider(connection: Connection) -> dict[str, int]:
     """The number of data keys per master key."""
     counted = select(_keys.c.provider_key_id, func.count()).group_by(_keys.c.provider_key_id)
     return {str(name): int(count) for name, count in await connection.execute(counted)}
 
 
-async def replace_wrap(connection: AsyncConnection, old: WrappedDataKey, new: WrappedDataKey) -> bool:
+async def replace_wrap(connection: Connection, old: WrappedDataKey, new: WrappedDataKey) -> bool:
     """Replace the wrapped key of a row by `new`. False if the row no longer contains `old`; nothing is changed then."""
     done = await connection.execute(
         update(_keys)

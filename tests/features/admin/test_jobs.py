@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import Forbidden, NotSignedIn
 from portal.core.ids import new_id
 from portal.core.principal import CredentialKind, Origin, Principal, Role
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.admin.jobs import JobControl
 from portal.features.audit.models import AuditRow
@@ -34,7 +34,7 @@ class Session:
     async def resolve(self, *_: object) -> Principal:
         raise NotSignedIn
 
-    async def reauthenticate(self, _: AsyncConnection, principal: Principal) -> Principal:
+    async def reauthenticate(self, _: Connection, principal: Principal) -> Principal:
         if self.role is None:
             raise NotSignedIn
         return replace(principal, role=self.role)

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
@@ -41,10 +41,10 @@ async def sealed(database: Database) -> list[tuple[int, int]]:
 async def settled(database: Database) -> set[int]:
     """The numbers that were given while no smaller `seq` could appear any more."""
     async with database.read() as connection:
-        return set((await connection.scalars(text("SELECT number FROM audit_numbers WHERE settled"))).all())
+        return set((await connection.execute(text("SELECT number FROM audit_numbers WHERE settled"))).scalars())
 
 
-async def seq_of(connection: AsyncConnection, one: Event) -> int:
+async def seq_of(connection: Connection, one: Event) -> int:
     found = await connection.execute(text("SELECT seq, body FROM audit"))
     return next(int(seq) for seq, body in found if Event.from_canonical(body) == one)
 
@@ -55,7 +55,7 @@ async def assert_whole(database: Database, rows: int) -> None:
     assert len({seq for _, seq in numbers}) == rows
 
 
-async def rolled_back(database: Database, work: Callable[[AsyncConnection], Awaitable[object]]) -> None:
+async def rolled_back(database: Database, work: Callable[[Connection], Awaitable[object]]) -> None:
     async with database.write() as connection:
         await work(connection)
         raise KeyError

@@ -20,11 +20,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Row, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal.core.errors import StorageFull, Unavailable
 from portal.core.ids import new_id
 from portal.core.principal import Origin
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
@@ -207,7 +208,7 @@ class FlakyDatabase(Database):
         self.asked = asyncio.Event()
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
+    async def write(self) -> AsyncIterator[Connection]:
         if self.before:
             raise self.failure
         self.asked.set()

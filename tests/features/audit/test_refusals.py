@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal.core import tasks
 from portal.core.principal import Origin
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit.events import Event
 from portal.features.audit.record import Recorder
@@ -93,7 +94,7 @@ async def test_strangers_use_up_no_room_of_those_who_are_signed_in(house: House,
 async def test_while_the_database_is_away_they_wait_in_the_journal(house: House, tmp_path: Path) -> None:
     class Away(Database):
         @asynccontextmanager
-        async def write(self) -> AsyncIterator[AsyncConnection]:
+        async def write(self) -> AsyncIterator[Connection]:
             raise DatabaseAway
             yield
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 import structlog
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal.backends.blobs.base import BlobStat, BlobWriter, ByteSpan, FillBuffer, StoreAway, T
 from portal.backends.blobs.memory import MemoryStore
@@ -26,6 +26,7 @@ from portal.core.ids import new_id
 from portal.core.principal import Origin, Principal, Role
 from portal.core.secrets import Secret
 from portal.crypto.layout import Layout
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.audit import service as audit_service
@@ -77,7 +78,7 @@ class ShakyDatabase(Database):
     unreadable = False
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
+    async def write(self) -> AsyncIterator[Connection]:
         if self.away:
             raise DatabaseAway
         async with super().write() as connection:
@@ -86,7 +87,7 @@ class ShakyDatabase(Database):
             raise DatabaseAway
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    async def read(self) -> AsyncIterator[Connection]:
         if self.unreadable:
             raise DatabaseAway
         async with super().read() as connection:
@@ -377,7 +378,7 @@ def refuse_events(monkeypatch: pytest.MonkeyPatch, error: Exception, *kinds: str
     """The record refuses these kinds of event."""
     real = record.write
 
-    async def write(connection: AsyncConnection, event: Event) -> None:
+    async def write(connection: Connection, event: Event) -> None:
         if event.kind in kinds:
             raise error
         await real(connection, event)

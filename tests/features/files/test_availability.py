@@ -8,10 +8,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
 from portal.core.principal import Principal
+from portal.db.connection import Connection
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.authz.visibility import UNRESTRICTED
@@ -44,7 +44,7 @@ class Poller:
             self._newest = file.available_at
 
 
-async def ready(connection: AsyncConnection, owner: Principal, **changes: Any) -> UUID:
+async def ready(connection: Connection, owner: Principal, **changes: Any) -> UUID:
     """A file that becomes available with this transaction."""
     stamp = await availability.stamp(connection)
     row = new_file(owner, status="ready", size=3, sha256="ab" * 32, available_at=stamp, **changes)
@@ -110,7 +110,7 @@ async def test_of_many_writers_at_once_a_poller_misses_none(
     """Between its stamp and its commit each waits a little, so that they overtake each other wherever they can."""
     real, waits = record.write, itertools.cycle([0, 0.02, 0.002])
 
-    async def slow(connection: AsyncConnection, event: Event) -> None:
+    async def slow(connection: Connection, event: Event) -> None:
         await real(connection, event)
         if event.kind is EventKind.FILE_UPLOADED:
             await asyncio.sleep(next(waits))

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.backends.blobs.base import StoreAway
 from portal.core import tasks
@@ -20,6 +19,7 @@ from portal.core.errors import (
 )
 from portal.core.ids import new_id
 from portal.core.principal import Principal, Role
+from portal.db.connection import Connection
 from portal.features.audit import record
 from portal.features.audit.events import Event
 from portal.features.authz.visibility import Visibility
@@ -165,7 +165,7 @@ async def test_what_cannot_be_put_on_record_does_not_happen(
 ) -> None:
     file = await house.hand_in(analyst)
 
-    async def refuse(_connection: AsyncConnection, _event: Event) -> None:
+    async def refuse(_connection: Connection, _event: Event) -> None:
         raise Unavailable
 
     with monkeypatch.context() as away:

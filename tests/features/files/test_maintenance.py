@@ -10,7 +10,6 @@ from uuid import UUID
 
 import pytest
 import tink
-from sqlalchemy.ext.asyncio import AsyncConnection
 from tink import secret_key_access, streaming_aead
 
 from portal.backends.blobs.base import StoreAway
@@ -18,6 +17,7 @@ from portal.core import clock, tasks
 from portal.core.errors import ClientGone, IntegrityError, NotFound, Unavailable
 from portal.core.ids import new_id
 from portal.core.principal import Principal
+from portal.db.connection import Connection
 from portal.db.lease import LEASE
 from portal.features.audit import record
 from portal.features.audit.events import Event
@@ -183,7 +183,7 @@ async def test_a_file_that_cannot_be_settled_keeps_no_other_waiting(
 async def test_a_sweep_settles_nothing_that_it_cannot_put_on_record(
     house: House, analyst: Principal, later: Later, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(_connection: AsyncConnection, _event: Event) -> None:
+    async def refuse(_connection: Connection, _event: Event) -> None:
         raise Unavailable
 
     await crashed(house, analyst)
@@ -218,7 +218,7 @@ async def test_a_lease_renewed_while_a_sweep_goes_on_is_a_live_one(
     await crashed(house, analyst)
     real = repository.unsettled
 
-    async def renewed_right_after(connection: AsyncConnection, *arguments: Any) -> list[FileView]:
+    async def renewed_right_after(connection: Connection, *arguments: Any) -> list[FileView]:
         files = await real(connection, *arguments)
         async with house.database.write() as another:
             assert await repository.renew_lease(another, files[0].id, clock.now() + LEASE)
@@ -512,7 +512,7 @@ async def test_a_blob_deleted_while_fsck_looks_is_no_orphan(
     file = await house.hand_in(analyst)
     real = blob_rows.blob_known
 
-    async def known(connection: AsyncConnection, blob_id: UUID) -> bool:
+    async def known(connection: Connection, blob_id: UUID) -> bool:
         house.store.blobs.clear()
         return not await real(connection, blob_id)
 
@@ -583,7 +583,7 @@ async def test_an_export_that_cannot_be_put_on_record_does_not_happen(
 ) -> None:
     file = await house.hand_in(analyst)
 
-    async def refuse(_connection: AsyncConnection, _event: Event) -> None:
+    async def refuse(_connection: Connection, _event: Event) -> None:
         raise Unavailable
 
     with monkeypatch.context() as away:

@@ -9,11 +9,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import Forbidden, IntegrityError, NotFound, PreconditionFailed, Unavailable
 from portal.core.ids import new_id
 from portal.core.principal import CredentialKind, Principal, Role
+from portal.db.connection import Connection
 from portal.features.authz.policy import CaseReadOnly
 from portal.features.authz.relation import CaseRole, CaseStatus, Tlp
 from portal.features.authz.tlp import TlpForbidsMove
@@ -255,7 +255,7 @@ def moved_half_way(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Aw
     real = blob_rows.parts
 
     def then(happens: Callable[[], Awaitable[Any]]) -> None:
-        async def parts(connection: AsyncConnection, file: FileView) -> Any:
+        async def parts(connection: Connection, file: FileView) -> Any:
             monkeypatch.setattr(blob_rows, "parts", real)
             await happens()
             return await real(connection, file)
@@ -296,7 +296,7 @@ async def test_a_download_that_met_a_move_half_way_did_not_begin(
     await move(house, analyst, file, case.id)
     real = repository.find_for
 
-    async def as_it_was(connection: AsyncConnection, file_id: UUID, user_id: UUID) -> Any:
+    async def as_it_was(connection: Connection, file_id: UUID, user_id: UUID) -> Any:
         found = await real(connection, file_id, user_id)
         return found and (file, found[1])
 

@@ -8,12 +8,12 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
 from portal.core.ids import new_id
 from portal.core.principal import Principal
 from portal.crypto.format import BlobContext
+from portal.db.connection import Connection
 from portal.features.authz.visibility import Visibility
 from portal.features.files import blob_rows, repository
 from portal.features.files.listing import Filters, list_page
@@ -80,7 +80,7 @@ async def places(house: House, file_id: UUID) -> list[BlobContext]:
     return [BlobContext(file_id, UUID(hex=key)) for _, key in stored]
 
 
-async def parts(connection: AsyncConnection, file_id: UUID) -> tuple[SealedPart, ...]:
+async def parts(connection: Connection, file_id: UUID) -> tuple[SealedPart, ...]:
     file = await repository.find(connection, file_id)
     assert file is not None
     return await blob_rows.parts(connection, file)

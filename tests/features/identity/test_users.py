@@ -36,7 +36,7 @@ async def events(database: Database) -> list[Event]:
 
 async def count(database: Database) -> int:
     async with database.read() as connection:
-        return (await connection.execute(select(func.count()).select_from(UserRow))).scalar_one()
+        return int((await connection.execute(select(func.count()).select_from(UserRow))).scalar_one())
 
 
 @pytest.mark.parametrize("role", list(Role))

@@ -6,11 +6,11 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
 from portal.core.ids import new_id
 from portal.db import statements
+from portal.db.connection import Connection
 from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database
 from portal.features.jobs import queue, wakeup
@@ -125,7 +125,7 @@ async def test_a_lease_is_a_whole_one_however_long_the_claim_waited(
 ) -> None:
     real = statements.hold_alone
 
-    async def waits(connection: AsyncConnection, name: str) -> None:
+    async def waits(connection: Connection, name: str) -> None:
         await real(connection, name)
         later(LEASE / 2)
 

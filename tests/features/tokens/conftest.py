@@ -8,13 +8,13 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
 from portal.core.errors import NotFound
 from portal.core.ids import new_id
 from portal.core.principal import CredentialKind, Principal, Role
 from portal.core.secrets import Secret
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit.events import Event
 from portal.features.audit.models import AuditRow
@@ -60,7 +60,7 @@ def identity(database: Database) -> Identity:
     return made
 
 
-async def known_case(_: AsyncConnection, __: Principal, case_id: UUID) -> None:
+async def known_case(_: Connection, __: Principal, case_id: UUID) -> None:
     """Cases are of a feature above: the tests of `e2e` ask the real one."""
     if case_id != CASE:
         raise NotFound

@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core.pagination import After, Page
 from portal.core.principal import Origin, Principal
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
@@ -22,7 +21,7 @@ from portal.features.jobs.service import Jobs
 from portal.features.jobs.views import Job, JobFilters
 from portal.resources import Resources
 
-_Change = Callable[[AsyncConnection, UUID], Awaitable[Job]]
+_Change = Callable[[Connection, UUID], Awaitable[Job]]
 
 
 @dataclass(frozen=True, slots=True)

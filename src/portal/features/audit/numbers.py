@@ -13,8 +13,8 @@ settled row, and need not read the whole log.
 from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select, text, type_coerce
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.db.connection import Connection
 from portal.db.statements import hold_alone
 from portal.db.tables import table
 from portal.features.audit.models import AuditNumberRow, AuditRow
@@ -53,7 +53,7 @@ _NUMBER: Any = insert(_numbers).from_select(
 )
 
 
-async def seal_numbers(connection: AsyncConnection, *, most: int = 10_000) -> range:
+async def seal_numbers(connection: Connection, *, most: int = 10_000) -> range:
     """Number the committed rows without a number, at most `most`, in the order of `seq`. Returns the new numbers.
 
     Of two sealers, one waits until the other's transaction ends.
@@ -69,7 +69,7 @@ async def seal_numbers(connection: AsyncConnection, *, most: int = 10_000) -> ra
     return range(values["last"] + 1, values["last"] + 1 + given)
 
 
-async def _horizon(connection: AsyncConnection) -> int:
+async def _horizon(connection: Connection) -> int:
     """The horizon: the greatest `seq` up to which no new row can appear. The next statement sees all rows up to it.
 
     0 if it is unknown: another transaction may still commit a drawn `seq`. The statement takes its snapshot before it

@@ -14,9 +14,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, insert, literal, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal.core import clock
+from portal.db.connection import Connection
 from portal.db.statements import hold_alone
 from portal.db.tables import table
 from portal.features.audit.events import Event, EventKind
@@ -57,14 +58,14 @@ def register(engine: AsyncEngine, sinks: Sequence[Sink]) -> None:
     engine.update_execution_options(**{_OPTION: tuple(sinks)})
 
 
-async def add(connection: AsyncConnection, event: Event) -> None:
+async def add(connection: Connection, event: Event) -> None:
     """Have the event's row delivered to each sink that wants it."""
     for sink in connection.sync_engine.get_execution_options().get(_OPTION, ()):
         if sink.wants(event.kind):
             await connection.execute(_ADD, {"to": sink.name, "of": event.id})
 
 
-async def claim(connection: AsyncConnection, sink: str, *, most: int, lease: timedelta) -> OutboxClaim:
+async def claim(connection: Connection, sink: str, *, most: int, lease: timedelta) -> OutboxClaim:
     """The sink's next events by `seq`; none while another deliverer has some.
 
     An event that begins after another was committed comes after it. On Postgres two events of transactions that overlap
@@ -83,7 +84,7 @@ async def claim(connection: AsyncConnection, sink: str, *, most: int, lease: tim
     return OutboxClaim(sink, until, events)
 
 
-async def acknowledge(connection: AsyncConnection, claim: OutboxClaim, delivered: Sequence[int]) -> None:
+async def acknowledge(connection: Connection, claim: OutboxClaim, delivered: Sequence[int]) -> None:
     """End a claim: the events that were delivered leave the outbox, the others can be claimed again. Idempotent."""
     mine = _outbox.c.sink == claim.sink
     await connection.execute(delete(_outbox).where(mine, _outbox.c.seq.in_(delivered)))

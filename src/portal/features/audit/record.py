@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import log
 from portal.core.errors import Unavailable
 from portal.core.ids import new_id
+from portal.db.connection import Connection
 from portal.db.statements import insert_unless_taken
 from portal.db.unit_of_work import Database
 from portal.features.audit import outbox
@@ -29,7 +28,7 @@ from portal.features.audit.models import AuditRow
 _log = log.get(__name__)
 
 
-async def write(connection: AsyncConnection, event: Event) -> None:
+async def write(connection: Connection, event: Event) -> None:
     """Write `event` to the audit log in the caller's transaction, and to the outbox of each sink that wants it.
 
     Idempotent: an event whose id is in the log already is neither written nor delivered again.
@@ -46,7 +45,7 @@ async def write(connection: AsyncConnection, event: Event) -> None:
         await outbox.add(connection, event)
 
 
-Settle = Callable[[AsyncConnection], Awaitable[None]]
+Settle = Callable[[Connection], Awaitable[None]]
 
 
 class Recorder:

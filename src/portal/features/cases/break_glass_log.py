@@ -11,10 +11,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, or_, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import IntegrityError
 from portal.core.pagination import After
+from portal.db.connection import Connection
 from portal.db.tables import table
 from portal.features.audit.events import EventKind
 from portal.features.audit.models import AuditRow
@@ -26,9 +26,7 @@ _BROKEN = select(_audit.c.id, _audit.c.at, _audit.c.actor, _audit.c.subject, _au
 )
 
 
-async def page(
-    connection: AsyncConnection, after: After | None, limit: int, case_id: UUID | None = None
-) -> list[Glass]:
+async def page(connection: Connection, after: After | None, limit: int, case_id: UUID | None = None) -> list[Glass]:
     """Break-glass accesses of one case, or of all cases, deleted ones included. Newest first, starting after `after`.
 
     Raises IntegrityError for an edited row.
@@ -45,7 +43,7 @@ def _of_case(case_id: UUID) -> ColumnElement[bool]:
     return or_(*(_audit.c.body.contains(f'"{word}":"{case_id}"') for word in ("case_id", "case")))
 
 
-async def _with_reads(connection: AsyncConnection, found: list[Glass]) -> list[Glass]:
+async def _with_reads(connection: Connection, found: list[Glass]) -> list[Glass]:
     """Add the first and the last download of each that began while the right was valid."""
     asked = select(_audit.c.actor, _audit.c.subject, _audit.c.at).where(
         _audit.c.event == EventKind.FILE_DOWNLOAD_STARTED.value,

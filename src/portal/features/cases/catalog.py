@@ -7,13 +7,12 @@ read, and is in the audit log with the values before and after.
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.errors import Conflict, NotFound, PreconditionFailed
 from portal.core.ids import new_id
 from portal.core.pagination import After, Page, page_of
 from portal.core.principal import Origin, Principal
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
@@ -165,7 +164,7 @@ class CaseCatalog:
             await _put_on_record(connection, EventKind.CASE_DELETED, principal, case, origin, details)
 
 
-async def found(connection: AsyncConnection, principal: Principal, case_id: UUID) -> tuple[CaseView, Relation]:
+async def found(connection: Connection, principal: Principal, case_id: UUID) -> tuple[CaseView, Relation]:
     """A case and the principal's relation to it. Raises NotFound where no case has that id.
 
     It checks no permission: the caller must pass the relation to the policy.
@@ -178,7 +177,7 @@ async def found(connection: AsyncConnection, principal: Principal, case_id: UUID
 
 
 async def _put_on_record(
-    connection: AsyncConnection,
+    connection: Connection,
     kind: EventKind,
     principal: Principal,
     case: CaseView,

@@ -6,11 +6,10 @@ each other concurrently, one stays. Running uploads and downloads are checked ag
 
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.errors import Conflict, Forbidden, NotFound, Unprocessable
 from portal.core.principal import Origin, Principal
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
@@ -103,7 +102,7 @@ class Members:
             await self._revocations.run(connection, Revoked(user_id, principal.actor, origin))
 
 
-async def _judge(connection: AsyncConnection, principal: Principal, action: Action, case_id: UUID) -> None:
+async def _judge(connection: Connection, principal: Principal, action: Action, case_id: UUID) -> None:
     policy.require_on(principal, action, (await found(connection, principal, case_id))[1])
 
 
@@ -116,27 +115,27 @@ def _somebody_else(principal: Principal, user_id: UUID) -> None:
         raise Forbidden("Nobody gives themselves a role in a case.")
 
 
-async def _account(connection: AsyncConnection, name: str, role: CaseRole) -> User:
+async def _account(connection: Connection, name: str, role: CaseRole) -> User:
     user = await accounts.eligible(connection, name, lambda account: policy.may_be(account, role))
     if user is None:
         raise MemberRefused
     return user
 
 
-async def _member(connection: AsyncConnection, case_id: UUID, user_id: UUID) -> Member:
+async def _member(connection: Connection, case_id: UUID, user_id: UUID) -> Member:
     member = await member_rows.member(connection, case_id, user_id)
     if member is None:
         raise NotFound
     return member
 
 
-async def _keep_a_lead(connection: AsyncConnection, case_id: UUID, user_id: UUID) -> None:
+async def _keep_a_lead(connection: Connection, case_id: UUID, user_id: UUID) -> None:
     if not await member_rows.other_leads(connection, case_id, user_id):
         raise LastLead
 
 
 async def _put_on_record(
-    connection: AsyncConnection,
+    connection: Connection,
     kind: EventKind,
     principal: Principal,
     case_id: UUID,

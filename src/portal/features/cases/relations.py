@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Exists, RowMapping, and_, bindparam, exists, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import IntegrityError
+from portal.db.connection import Connection
 from portal.db.tables import table
 from portal.features.authz.relation import CaseContext, CaseRole, CaseStatus, Relation, Tlp
 from portal.features.cases.models import CaseRow, GlassRow, MemberRow
@@ -63,13 +63,13 @@ _LOCK = select(_cases.c.id).where(_cases.c.id == bindparam("case"))
 _LOCKS = {True: _LOCK.with_for_update(), False: _LOCK.with_for_update(read=True)}
 
 
-async def find(connection: AsyncConnection, case_id: UUID, user_id: UUID) -> Relation | None:
+async def find(connection: Connection, case_id: UUID, user_id: UUID) -> Relation | None:
     """The relation of a user to a case. None where there is no such case. Raises IntegrityError for an edited row."""
     row = (await connection.execute(_FIND, {"case": case_id, "caller": user_id})).one_or_none()
     return None if row is None else Relation(is_owner=True, case=in_case(row._mapping), about=case_id)  # noqa: SLF001  # its public name
 
 
-async def lock_case(connection: AsyncConnection, case_id: UUID, *, exclusive: bool = False) -> None:
+async def lock_case(connection: Connection, case_id: UUID, *, exclusive: bool = False) -> None:
     """Lock a case until the transaction ends.
 
     Shared: no other transaction changes the case or its members. `exclusive`: none adds or removes a file either.

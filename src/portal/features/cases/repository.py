@@ -7,10 +7,10 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError as ConstraintError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.pagination import After
 from portal.db import statements
+from portal.db.connection import Connection
 from portal.db.tables import table
 from portal.db.views import view_of
 from portal.features.authz.relation import CaseStatus
@@ -34,24 +34,22 @@ class CaseFilters:
     only: UUID | None = None
 
 
-async def next_number(connection: AsyncConnection, year: int) -> str:
+async def next_number(connection: Connection, year: int) -> str:
     """The next unique case number of a year, such as `2026-0001`. It is never reused, even if the case is deleted."""
     counted = await connection.execute(_count(connection.dialect.name), {"year": year, "last": 1})
     return f"{year}-{counted.scalar_one():04d}"
 
 
-async def add(connection: AsyncConnection, case: CaseView) -> None:
+async def add(connection: Connection, case: CaseView) -> None:
     await connection.execute(insert(_cases).values({name: getattr(case, name) for name in CaseView.__slots__}))
 
 
-async def find(connection: AsyncConnection, case_id: UUID) -> CaseView | None:
+async def find(connection: Connection, case_id: UUID) -> CaseView | None:
     row = (await connection.execute(_FIND, {"case": case_id})).mappings().one_or_none()
     return None if row is None else view_of(CaseView, row)
 
 
-async def list_page(
-    connection: AsyncConnection, filters: CaseFilters, after: After | None, limit: int
-) -> list[CaseView]:
+async def list_page(connection: Connection, filters: CaseFilters, after: After | None, limit: int) -> list[CaseView]:
     """Cases, newest first, starting after `after`."""
     statement = select(*_columns)
     if filters.member is not None:
@@ -67,14 +65,14 @@ async def list_page(
     return [view_of(CaseView, row) for row in (await connection.execute(ordered)).mappings()]
 
 
-async def change(connection: AsyncConnection, case_id: UUID, version: int, values: dict[str, Any]) -> bool:
+async def change(connection: Connection, case_id: UUID, version: int, values: dict[str, Any]) -> bool:
     """Change a case by compare-and-set on `version`. False where `version` is not the current one."""
     expected = (_cases.c.id == case_id, _cases.c.version == version)
     done = await connection.execute(update(_cases).where(*expected).values(**values, version=version + 1))
     return done.rowcount == 1
 
 
-async def remove(connection: AsyncConnection, case_id: UUID) -> bool:
+async def remove(connection: Connection, case_id: UUID) -> bool:
     """Delete a case, its members and its break-glass rights.
 
     False while a file is in the case. The transaction has then failed: the caller must roll it back.

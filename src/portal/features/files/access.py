@@ -8,10 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core.errors import Forbidden, NotFound, PreconditionFailed
 from portal.core.principal import Principal
+from portal.db.connection import Connection
 from portal.features.authz import policy
 from portal.features.authz.actions import Action
 from portal.features.authz.relation import INBOX, Relation
@@ -27,7 +26,7 @@ class Quarantined(Forbidden):
     code, title = "file_quarantined", "The file is quarantined and is not delivered."
 
 
-async def load_allowed(connection: AsyncConnection, principal: Principal, action: Action, file_id: UUID) -> FileView:
+async def load_allowed(connection: Connection, principal: Principal, action: Action, file_id: UUID) -> FileView:
     """Load a listed file on which the principal may perform the action. Raises NotFound, Forbidden, CaseReadOnly."""
     found = await repository.find_for(connection, file_id, principal.user_id)
     if found is None or not found[0].listed:
@@ -36,7 +35,7 @@ async def load_allowed(connection: AsyncConnection, principal: Principal, action
     return found[0]
 
 
-async def load_for_update(connection: AsyncConnection, principal: Principal, action: Action, file_id: UUID) -> FileView:
+async def load_for_update(connection: Connection, principal: Principal, action: Action, file_id: UUID) -> FileView:
     """Load a file as `load_allowed` does, for a change: its case is locked until the transaction ends.
 
     So the case, on which the decision rests, cannot change before the commit. Raises NotFound, Forbidden, CaseReadOnly;
@@ -52,7 +51,7 @@ async def load_for_update(connection: AsyncConnection, principal: Principal, act
     return now
 
 
-async def require_in_case(connection: AsyncConnection, principal: Principal, action: Action, case_id: UUID) -> Relation:
+async def require_in_case(connection: Connection, principal: Principal, action: Action, case_id: UUID) -> Relation:
     """The caller's relation to the case. Raises NotFound, Forbidden, CaseReadOnly."""
     relation = await relations.find(connection, case_id, principal.user_id)
     if relation is None:
@@ -61,7 +60,7 @@ async def require_in_case(connection: AsyncConnection, principal: Principal, act
     return relation
 
 
-async def require_upload_target(connection: AsyncConnection, principal: Principal, case_id: UUID | None) -> None:
+async def require_upload_target(connection: Connection, principal: Principal, case_id: UUID | None) -> None:
     """Check that the principal may upload to the case, or to its own inbox if `case_id` is None.
 
     The case is locked until the transaction ends. Raises NotFound, Forbidden, CaseReadOnly.

@@ -16,9 +16,9 @@ first. A listing shows neither until the first has committed or failed, and then
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
+from portal.db.connection import Connection
 from portal.db.tables import table
 from portal.features.files.models import FileRow
 
@@ -45,7 +45,7 @@ _SETTLED = text("""
 """)
 
 
-async def stamp(connection: AsyncConnection) -> datetime:
+async def stamp(connection: Connection) -> datetime:
     """The time at which the files of this transaction become available: later than that of every file visible to it."""
     if connection.dialect.name == "postgresql":
         moment: datetime = (await connection.execute(_STAMP)).scalar_one()
@@ -54,7 +54,7 @@ async def stamp(connection: AsyncConnection) -> datetime:
     return clock.now() if latest is None else max(clock.now(), latest + _STEP)
 
 
-async def settled_before(connection: AsyncConnection) -> datetime | None:
+async def settled_before(connection: Connection) -> datetime | None:
     """The time before which no more file can become available. None: all visible files are settled (SQLite).
 
     Call it before the statement of the listing, as a statement of its own.

@@ -7,10 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import bindparam, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import Unavailable
 from portal.crypto.format import BlobContext
+from portal.db.connection import Connection
 from portal.db.tables import table
 from portal.db.views import checked_rows
 from portal.features.files.models import BlobRow, FileRow
@@ -37,17 +37,17 @@ class FileMoved(Unavailable):
     retry_after = 1
 
 
-async def add_blob(connection: AsyncConnection, context: BlobContext, store: str) -> None:
+async def add_blob(connection: Connection, context: BlobContext, store: str) -> None:
     """Insert the row of a blob that is not sealed yet: only its context and its store are known."""
     await connection.execute(_ADD_BLOB, _placed(context, store))
 
 
-async def add_part(connection: AsyncConnection, part: SealedPart) -> None:
+async def add_part(connection: Connection, part: SealedPart) -> None:
     """Insert the row of a sealed part that holds its bytes itself."""
     await connection.execute(_ADD_BLOB, {**_placed(part.context, IN_ROW), **_known(part), "content": part.content})
 
 
-async def parts(connection: AsyncConnection, file: FileView) -> tuple[SealedPart, ...]:
+async def parts(connection: Connection, file: FileView) -> tuple[SealedPart, ...]:
     """The file's sealed parts in order. Those with a destroyed key are left out; then the file record does not match.
 
     Raises IntegrityError for an edited row; FileMoved if the file was moved since `file` was read.
@@ -70,17 +70,17 @@ async def parts(connection: AsyncConnection, file: FileView) -> tuple[SealedPart
     )
 
 
-async def store_part(connection: AsyncConnection, part: SealedPart) -> None:
+async def store_part(connection: Connection, part: SealedPart) -> None:
     await connection.execute(_STORE_PART, {"blob": part.context.blob_id, **_known(part)})
 
 
-async def stored_blobs(connection: AsyncConnection, file_id: UUID) -> list[tuple[str, str]]:
+async def stored_blobs(connection: Connection, file_id: UUID) -> list[tuple[str, str]]:
     """Store id and key of each blob. The store id is `IN_ROW` for a blob whose row claims to hold the bytes itself."""
     found = await connection.execute(select(_blobs.c.store, _blobs.c.id).where(_blobs.c.file_id == file_id))
     return [(row.store, row.id.hex) for row in found]
 
 
-async def blob_known(connection: AsyncConnection, blob_id: UUID) -> bool:
+async def blob_known(connection: Connection, blob_id: UUID) -> bool:
     return (await connection.execute(select(_blobs.c.id).where(_blobs.c.id == blob_id))).first() is not None
 
 

@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from sqlalchemy import delete, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.db.connection import Connection
 from portal.db.tables import table
 from portal.features.files.models import BlobRow, FileRow, Status
 
@@ -12,7 +12,7 @@ _files = table(FileRow)
 _blobs = table(BlobRow)
 
 
-async def forget(connection: AsyncConnection, before: datetime) -> None:
+async def forget(connection: Connection, before: datetime) -> None:
     """Delete the rows of failed and rejected uploads that began earlier than `before` and have no blobs left.
 
     The audit log keeps their events.

@@ -13,11 +13,11 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Exists, and_, delete, exists, or_, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.pagination import After
 from portal.core.principal import Role
 from portal.db import statements
+from portal.db.connection import Connection
 from portal.db.tables import table
 from portal.features.authz import policy
 from portal.features.authz.relation import CaseRole, Tlp
@@ -68,7 +68,7 @@ def granted(files: Any, caller: Any, moment: Any) -> Exists:
     )
 
 
-async def live(connection: AsyncConnection, moment: datetime, file_id: UUID) -> list[Grant]:
+async def live(connection: Connection, moment: datetime, file_id: UUID) -> list[Grant]:
     """The grants in force on one file, oldest first."""
     asked = _in_force(moment).where(_grants.c.file_id == file_id)
     rows = await connection.execute(asked.order_by(_grants.c.created_at, _grants.c.id))
@@ -76,7 +76,7 @@ async def live(connection: AsyncConnection, moment: datetime, file_id: UUID) -> 
 
 
 async def page(
-    connection: AsyncConnection, moment: datetime, after: After | None, limit: int, *only: ColumnElement[bool]
+    connection: Connection, moment: datetime, after: After | None, limit: int, *only: ColumnElement[bool]
 ) -> list[Grant]:
     """The grants in force that meet all conditions `only`, newest first, from behind `after`."""
     asked = _in_force(moment).where(*only)
@@ -103,7 +103,7 @@ def in_case(case_id: UUID) -> ColumnElement[bool]:
     return _files.c.case_id == case_id
 
 
-async def put(connection: AsyncConnection, grant: Grant) -> None:
+async def put(connection: Connection, grant: Grant) -> None:
     """Insert the grant, or replace an earlier grant on the same file to the same account."""
     values = {name: getattr(grant, name) for name in ("file_id", "user_id", *_ANEW)}
     await connection.execute(_put(connection.dialect.name), values)
@@ -116,7 +116,7 @@ def _put(name: str) -> Any:
     )
 
 
-async def remove(connection: AsyncConnection, file_id: UUID, user_id: UUID | None = None) -> bool:
+async def remove(connection: Connection, file_id: UUID, user_id: UUID | None = None) -> bool:
     """Delete the grant of one account on a file, or all grants on it if `user_id` is None. False if there was none."""
     statement = delete(_grants).where(_grants.c.file_id == file_id)
     if user_id is not None:
@@ -124,7 +124,7 @@ async def remove(connection: AsyncConnection, file_id: UUID, user_id: UUID | Non
     return (await connection.execute(statement)).rowcount > 0
 
 
-async def end_given(connection: AsyncConnection, by: UUID | None = None, *, everything: bool = False) -> Sequence[Any]:
+async def end_given(connection: Connection, by: UUID | None = None, *, everything: bool = False) -> Sequence[Any]:
     """Delete grants whose creator has lost the right to create them; with `everything`, all of them.
 
     `by` is the creator; None stands for all accounts. Returns `file_id` and `user_id` of each deleted grant.
@@ -137,7 +137,7 @@ async def end_given(connection: AsyncConnection, by: UUID | None = None, *, ever
     return (await connection.execute(statement.returning(_grants.c.file_id, _grants.c.user_id))).all()
 
 
-async def forget_over(connection: AsyncConnection, before: datetime) -> None:
+async def forget_over(connection: Connection, before: datetime) -> None:
     """Delete the grants that expired at `before` or earlier. The audit log keeps their events."""
     await connection.execute(delete(_grants).where(_grants.c.expires_at <= before))
 

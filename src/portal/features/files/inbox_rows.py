@@ -4,8 +4,8 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.db.connection import Connection
 from portal.db.tables import table
 from portal.features.files import repository
 from portal.features.files.models import FileRow
@@ -13,9 +13,7 @@ from portal.features.files.models import FileRow
 _files = table(FileRow)
 
 
-async def transfer(
-    connection: AsyncConnection, owner: UUID, heir: UUID, available_at: datetime, limit: int
-) -> list[UUID]:
+async def transfer(connection: Connection, owner: UUID, heir: UUID, available_at: datetime, limit: int) -> list[UUID]:
     """Transfer at most `limit` listed files of the owner's inbox to the account `heir`. Returns their ids.
 
     Their idempotency keys are removed, since these belong to the former owner.

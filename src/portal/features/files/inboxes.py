@@ -7,10 +7,9 @@ each in a transaction of its own; repeat an interrupted transfer.
 
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core.errors import Conflict, Unprocessable
 from portal.core.principal import Origin, Principal
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
@@ -61,7 +60,7 @@ class Inboxes:
             if len(moved) < _PAGE:
                 return went
 
-    async def _actor(self, connection: AsyncConnection, by: Principal | str) -> str:
+    async def _actor(self, connection: Connection, by: Principal | str) -> str:
         if isinstance(by, str):
             return by
         principal = await self._authenticators.reauthenticate(connection, by)
@@ -69,7 +68,7 @@ class Inboxes:
         return principal.actor
 
 
-async def _heir(connection: AsyncConnection, by: Principal | str, name: str) -> User:
+async def _heir(connection: Connection, by: Principal | str, name: str) -> User:
     """The new owner. Raises TransferRefused.
 
     An administrator cannot be the new owner of an inbox that they transfer: they could then read it unnoticed.
@@ -82,7 +81,7 @@ async def _heir(connection: AsyncConnection, by: Principal | str, name: str) -> 
 
 
 async def _put_on_record(
-    connection: AsyncConnection, moved: list[UUID], leaver: User, heir: User, actor: str, origin: Origin
+    connection: Connection, moved: list[UUID], leaver: User, heir: User, actor: str, origin: Origin
 ) -> None:
     details: dict[str, Detail] = {"owner_before": str(leaver.id), "owner_after": str(heir.id)}
     for file_id in moved:

@@ -11,10 +11,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, or_, select, true, tuple_, union_all
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
 from portal.core.pagination import After
+from portal.db.connection import Connection
 from portal.db.tables import table
 from portal.features.authz.relation import Tlp
 from portal.features.authz.visibility import UNRESTRICTED, Visibility
@@ -70,7 +70,7 @@ class Filters:
 _BY = {Order.NEWEST: _files.c.created_at, Order.AVAILABLE: _files.c.available_at}
 
 
-async def list_page(connection: AsyncConnection, filters: Filters, after: After | None, limit: int) -> list[FileView]:
+async def list_page(connection: Connection, filters: Filters, after: After | None, limit: int) -> list[FileView]:
     """At most `limit` listed files that match `filters`, in their order, from behind `after`."""
     wanted = [_files.c.status.in_(repository.LISTED), *_matching(filters)]
     if filters.by_availability and (settled := await availability.settled_before(connection)) is not None:

@@ -8,12 +8,11 @@ transaction checks the right to move the file out of the source and the right to
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core.errors import Forbidden, IntegrityError, NotFound
 from portal.core.ids import text_of
 from portal.core.key_scopes import scope_of
 from portal.core.principal import Origin, Principal
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
@@ -61,7 +60,7 @@ class FileMover:
         return after
 
 
-async def _apply(connection: AsyncConnection, before: FileView, target: UUID | None, moved: SealedFile) -> bool:
+async def _apply(connection: Connection, before: FileView, target: UUID | None, moved: SealedFile) -> bool:
     """Store the new place, keys and file record. False if the file changed since its keys were wrapped."""
     place: dict[str, Any] = {"case_id": target, "scope": moved.scope}
     place |= {"data_key_id": moved.data_key_id, "record": moved.record}
@@ -74,7 +73,7 @@ async def _apply(connection: AsyncConnection, before: FileView, target: UUID | N
     return True
 
 
-async def _judged(connection: AsyncConnection, principal: Principal, file_id: UUID, target: UUID | None) -> FileView:
+async def _judged(connection: Connection, principal: Principal, file_id: UUID, target: UUID | None) -> FileView:
     file = await load_allowed(connection, principal, Action.FILE_MOVE, file_id)
     if target is None:
         policy.require_on(principal, Action.FILE_CREATE, INBOX)  # a credential for one case does not reach the inbox

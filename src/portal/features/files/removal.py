@@ -6,9 +6,8 @@ Comes in: a file's id. Leaves: rows with the new status, and a store without the
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core.principal import NOWHERE, Origin
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
@@ -32,7 +31,7 @@ async def remove_bytes(database: Database, strongbox: Strongbox, file_id: UUID) 
 
 
 async def fail_expired(
-    connection: AsyncConnection, file_id: UUID, lease_before: datetime, actor: str, origin: Origin = NOWHERE
+    connection: Connection, file_id: UUID, lease_before: datetime, actor: str, origin: Origin = NOWHERE
 ) -> bool:
     """Fail an upload whose lease has expired, with an audit event. Its bytes stay. False if the lease was renewed."""
     if not await repository.fail(connection, file_id, lease_before=lease_before):

@@ -19,9 +19,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
+from portal.db.connection import Connection
 from portal.db.lease import expired
 from portal.db.statements import insert_unless_taken
 from portal.db.tables import table
@@ -61,7 +61,7 @@ _CHANGE = update(_files).where(_files.c.id == bindparam("file"), _files.c.status
 _FINISH = _CHANGE.returning(*COLUMNS)
 
 
-async def add(connection: AsyncConnection, values: Mapping[str, Any]) -> bool:
+async def add(connection: Connection, values: Mapping[str, Any]) -> bool:
     """Insert a file's row, pending by default. False if its id or the owner's idempotency key is taken."""
     return await insert_unless_taken(connection, _files, {**_NEW, **values, "name_folded": folded(values["name"])})
 
@@ -71,11 +71,11 @@ def view_of(values: Mapping[str, Any]) -> FileView:
     return row_view(FileView, {**_NEW, **values})
 
 
-async def find(connection: AsyncConnection, file_id: UUID) -> FileView | None:
+async def find(connection: Connection, file_id: UUID) -> FileView | None:
     return _first(await connection.execute(_FIND, {"file": file_id}))
 
 
-async def find_for(connection: AsyncConnection, file_id: UUID, user_id: UUID) -> tuple[FileView, Relation] | None:
+async def find_for(connection: Connection, file_id: UUID, user_id: UUID) -> tuple[FileView, Relation] | None:
     """A file, and the user's relation to it. None if there is no such file. Raises IntegrityError for an edited row."""
     asked = {"file": file_id, "caller": user_id, "moment": clock.now()}
     rows = checked_rows(await connection.execute(_FIND_FOR, asked), _STANDING_TYPES)
@@ -87,30 +87,30 @@ async def find_for(connection: AsyncConnection, file_id: UUID, user_id: UUID) ->
     )
 
 
-async def find_by_idempotency_key(connection: AsyncConnection, owner_id: UUID, key: str) -> FileView | None:
+async def find_by_idempotency_key(connection: Connection, owner_id: UUID, key: str) -> FileView | None:
     of_key = (_files.c.owner_id == owner_id) & (_files.c.idempotency_key == key)
     return _first(await connection.execute(select(*COLUMNS).where(of_key)))
 
 
-async def renew_lease(connection: AsyncConnection, file_id: UUID, until: datetime) -> bool:
+async def renew_lease(connection: Connection, file_id: UUID, until: datetime) -> bool:
     return await _change(connection, file_id, Status.PENDING, {"lease_until": until})
 
 
-async def finish(connection: AsyncConnection, file_id: UUID, values: dict[str, Any]) -> FileView | None:
+async def finish(connection: Connection, file_id: UUID, values: dict[str, Any]) -> FileView | None:
     """Change a pending file to `values`, status included. None if the row was settled already."""
     said = {"file": file_id, "expected": Status.PENDING.value, **values, "lease_until": None}
     return _first(await connection.execute(_FINISH, said))
 
 
 async def fail(
-    connection: AsyncConnection, file_id: UUID, status: Status = Status.FAILED, *, lease_before: datetime | None = None
+    connection: Connection, file_id: UUID, status: Status = Status.FAILED, *, lease_before: datetime | None = None
 ) -> bool:
     """Fail a pending file and free its idempotency key. False if not pending, or leased beyond `lease_before`."""
     died = [] if lease_before is None else [expired(_files.c.lease_until, lease_before)]
     return await _change(connection, file_id, Status.PENDING, GIVEN_UP | {"status": status.value}, *died)
 
 
-async def update_details(connection: AsyncConnection, file_id: UUID, version: int, changes: dict[str, Any]) -> bool:
+async def update_details(connection: Connection, file_id: UUID, version: int, changes: dict[str, Any]) -> bool:
     """Change columns of a listed file, and count its version up. False if `version` is not the current one."""
     if "name" in changes:
         changes = {**changes, "name_folded": folded(changes["name"])}
@@ -122,7 +122,7 @@ async def update_details(connection: AsyncConnection, file_id: UUID, version: in
     return done.rowcount == 1
 
 
-async def begin_delete(connection: AsyncConnection, file_id: UUID, version: int) -> bool:
+async def begin_delete(connection: Connection, file_id: UUID, version: int) -> bool:
     """Destroy the file's keys, file record, name and description. False if `version` is not the current one.
 
     The idempotency key stays until it expires: a late retry must not upload the deleted file again.
@@ -136,9 +136,7 @@ async def begin_delete(connection: AsyncConnection, file_id: UUID, version: int)
     return True
 
 
-async def unsettled(
-    connection: AsyncConnection, lease_before: datetime, after: UUID | None, limit: int
-) -> list[FileView]:
+async def unsettled(connection: Connection, lease_before: datetime, after: UUID | None, limit: int) -> list[FileView]:
     """Files that a crash left: pending with an expired lease, half deleted, or failed with blob rows left."""
     has_blobs = select(_blobs.c.id).where(_blobs.c.file_id == _files.c.id).exists()
     over = (Status.FAILED.value, Status.REJECTED.value)
@@ -154,19 +152,17 @@ async def unsettled(
     return views(await connection.execute(statement.order_by(_files.c.id).limit(limit)))
 
 
-async def forget_blobs(connection: AsyncConnection, file_id: UUID) -> None:
+async def forget_blobs(connection: Connection, file_id: UUID) -> None:
     """Delete the blob rows of a file whose blobs are destroyed; a file in deletion becomes DELETED."""
     await connection.execute(delete(_blobs).where(_blobs.c.file_id == file_id))
     await _change(connection, file_id, Status.DELETING, {"status": Status.DELETED.value})
 
 
-async def count_listed(connection: AsyncConnection) -> int:
+async def count_listed(connection: Connection) -> int:
     return int((await connection.execute(select(func.count()).where(_files.c.status.in_(LISTED)))).scalar_one())
 
 
-async def listed_ids(
-    connection: AsyncConnection, after: UUID | None, limit: int, *, only: UUID | None = None
-) -> list[UUID]:
+async def listed_ids(connection: Connection, after: UUID | None, limit: int, *, only: UUID | None = None) -> list[UUID]:
     """Ids of listed files in order, for a check. Other columns are not read: in an edited row they can be bad."""
     statement = select(_files.c.id).where(_files.c.status.in_(LISTED))
     if after is not None:
@@ -176,7 +172,7 @@ async def listed_ids(
     return list((await connection.execute(statement.order_by(_files.c.id).limit(limit))).scalars())
 
 
-async def expire_idempotency_keys(connection: AsyncConnection, before: datetime) -> None:
+async def expire_idempotency_keys(connection: Connection, before: datetime) -> None:
     await connection.execute(
         update(_files)
         .where(_files.c.idempotency_key.is_not(None), _files.c.created_at < before, _files.c.status != _PENDING)
@@ -189,7 +185,7 @@ def folded(name: str) -> str:
 
 
 async def _change(
-    connection: AsyncConnection, file_id: UUID, expected: Status, values: dict[str, Any], *more: ColumnElement[bool]
+    connection: Connection, file_id: UUID, expected: Status, values: dict[str, Any], *more: ColumnElement[bool]
 ) -> bool:
     statement = _CHANGE.where(*more) if more else _CHANGE
     said = {"file": file_id, "expected": expected.value, **values}

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.errors import Conflict, NotFound, PreconditionFailed
 from portal.core.pagination import After, Page, page_of
 from portal.core.principal import Origin, Principal, Role
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
@@ -181,14 +180,14 @@ class Accounts:
             await invitation_rows.forget_expired(connection, now)
             await throttle_rows.forget(connection, failed_before=now - FORGOTTEN, seen_before=now - KNOWN_FOR)
 
-    async def _actor(self, connection: AsyncConnection, by: Actor) -> str:
+    async def _actor(self, connection: Connection, by: Actor) -> str:
         if isinstance(by, str):
             return by
         principal = await self._sessions.require_live(connection, by.credential_id)
         policy.require(principal, Action.USER_MANAGE)
         return principal.actor
 
-    async def _held(self, connection: AsyncConnection, by: Actor) -> str:
+    async def _held(self, connection: Connection, by: Actor) -> str:
         """As `_actor`, with the actor's account locked: for an operation that returns a secret.
 
         A concurrent `end_everything` of the actor either commits first, or ends the new secret too.
@@ -197,7 +196,7 @@ class Accounts:
             await repository.hold_user(connection, by.user_id)
         return await self._actor(connection, by)
 
-    async def _put(self, connection: AsyncConnection, user: User, role: Role, *, disabled: bool) -> None:
+    async def _put(self, connection: Connection, user: User, role: Role, *, disabled: bool) -> None:
         since = user.disabled_at or clock.now() if disabled else None
         changed = await repository.change_user(
             connection, user, role=role.value, disabled_at=since, epoch=user.epoch + 1

@@ -6,10 +6,9 @@ now. A feature with its own kind of credential registers it in `bootstrap`.
 
 from typing import Protocol
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core.errors import NotSignedIn
 from portal.core.principal import CredentialKind, Origin, Principal
+from portal.db.connection import Connection
 from portal.features.identity import repository
 
 
@@ -22,7 +21,7 @@ class Authenticator(Protocol):
     async def resolve(self, credential: str, origin: Origin) -> Principal:
         """The principal of a valid credential. Raises NotSignedIn, TotpEnrolmentRequired."""
 
-    async def reauthenticate(self, connection: AsyncConnection, principal: Principal) -> Principal:
+    async def reauthenticate(self, connection: Connection, principal: Principal) -> Principal:
         """The same principal as of now, read in the caller's transaction.
 
         For work that began while the credential was valid: it may have expired since, but must not be revoked.
@@ -46,11 +45,11 @@ class Authenticators:
                 return await credentials.resolve(credential, origin)
         raise NotSignedIn
 
-    async def reauthenticate(self, connection: AsyncConnection, principal: Principal) -> Principal:
+    async def reauthenticate(self, connection: Connection, principal: Principal) -> Principal:
         """The principal as of now. Raises NotSignedIn where the credential was revoked."""
         return await self._kinds[principal.kind].reauthenticate(connection, principal)
 
-    async def held(self, connection: AsyncConnection, principal: Principal) -> Principal:
+    async def held(self, connection: Connection, principal: Principal) -> Principal:
         """As `again`, with the account locked until the transaction ends.
 
         For an operation that adds something to the account, such as a token. A concurrent `end_everything` either

@@ -9,12 +9,11 @@ import re
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock, log
 from portal.core.errors import Conflict, IntegrityError
 from portal.core.principal import Origin
 from portal.core.secrets import Secret
+from portal.db.connection import Connection
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity import factor_rows, repository
@@ -43,7 +42,7 @@ class Factors:
     def __init__(self, secret_keys: Sequence[Secret]) -> None:
         self._secrets = TotpSecrets(secret_keys)
 
-    async def require(self, connection: AsyncConnection, user: User, code: str | None, origin: Origin) -> None:
+    async def require(self, connection: Connection, user: User, code: str | None, origin: Origin) -> None:
         """Check the code, and use it up. Without an authenticator there is nothing to check.
 
         `code` is the authenticator's or a recovery code. Raises TotpRequired without one, InvalidGrant for a wrong one.
@@ -61,7 +60,7 @@ class Factors:
         if not taken:
             raise InvalidGrant
 
-    async def enrol(self, connection: AsyncConnection, user: User) -> str:
+    async def enrol(self, connection: Connection, user: User) -> str:
         """Store a new secret and return it, to show once. It replaces an unconfirmed one. Raises AlreadyEnrolled."""
         if user.totp_since is not None:
             raise AlreadyEnrolled
@@ -69,7 +68,7 @@ class Factors:
         await factor_rows.put(connection, user.id, self._secrets.seal(user.id, secret))
         return secret
 
-    async def confirm(self, connection: AsyncConnection, user: User, code: str) -> list[str]:
+    async def confirm(self, connection: Connection, user: User, code: str) -> list[str]:
         """Confirm the secret with a code, and return the recovery codes, to show once.
 
         Raises AlreadyEnrolled, NotEnrolled, InvalidGrant for a wrong code, Conflict where the account just changed.
@@ -86,7 +85,7 @@ class Factors:
         await factor_rows.add_codes(connection, user.id, map(recovery_digest, codes))
         return codes
 
-    async def remove(self, connection: AsyncConnection, user: User) -> None:
+    async def remove(self, connection: Connection, user: User) -> None:
         """Remove the authenticator and its recovery codes.
 
         Raises NotEnrolled, and Conflict where the account changed meanwhile.
@@ -97,7 +96,7 @@ class Factors:
             raise Conflict
         await factor_rows.remove(connection, user.id)
 
-    async def count_outdated(self, connection: AsyncConnection) -> int:
+    async def count_outdated(self, connection: Connection) -> int:
         """The number of secrets that are not sealed with the newest key."""
         outdated, after = 0, None
         while page := await factor_rows.page(connection, after, _PAGE):
@@ -105,7 +104,7 @@ class Factors:
             after = page[-1][0]
         return outdated
 
-    async def reseal_page(self, connection: AsyncConnection, after: UUID | None, limit: int) -> tuple[int, UUID | None]:
+    async def reseal_page(self, connection: Connection, after: UUID | None, limit: int) -> tuple[int, UUID | None]:
         """Seal the secrets of up to `limit` users after `after` with the newest key.
 
         Returns the number of resealed secrets, and the last user of the page; None at the end. A secret that does not
@@ -119,7 +118,7 @@ class Factors:
                     resealed += await factor_rows.replace(connection, user_id, sealed, anew)
         return resealed, page[-1][0] if len(page) == limit else None
 
-    async def _take(self, connection: AsyncConnection, user: User, code: str) -> bool:
+    async def _take(self, connection: Connection, user: User, code: str) -> bool:
         sealed = await factor_rows.sealed_of(connection, user.id)
         try:
             secret = self._secrets.open(user.id, sealed or b"")
@@ -131,7 +130,7 @@ class Factors:
         return step is not None and await factor_rows.advance(connection, user.id, step, resealed)
 
 
-async def _recover(connection: AsyncConnection, user: User, code: str, origin: Origin) -> bool:
+async def _recover(connection: Connection, user: User, code: str, origin: Origin) -> bool:
     if not await factor_rows.use_code(connection, user.id, recovery_digest(code)):
         return False
     left = {"left": await factor_rows.count_codes(connection, user.id)}

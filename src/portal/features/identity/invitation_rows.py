@@ -10,9 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, exists, insert, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.principal import Role
+from portal.db.connection import Connection
 from portal.db.tables import table
 from portal.features.identity.models import InvitationRow, UserRow
 
@@ -33,46 +33,46 @@ class Invitation:
     expires_at: datetime
 
 
-async def add(connection: AsyncConnection, invitation: Invitation) -> None:
+async def add(connection: Connection, invitation: Invitation) -> None:
     await connection.execute(insert(_rows).values({name: getattr(invitation, name) for name in Invitation.__slots__}))
 
 
-async def find(connection: AsyncConnection, digest: bytes, moment: datetime) -> Invitation | None:
+async def find(connection: Connection, digest: bytes, moment: datetime) -> Invitation | None:
     statement = select(_rows).where(_rows.c.digest == digest, *_good(moment))
     row = (await connection.execute(statement)).mappings().one_or_none()
     return None if row is None else _invitation(row)
 
 
-async def redeem(connection: AsyncConnection, digest: bytes, moment: datetime) -> Invitation | None:
+async def redeem(connection: Connection, digest: bytes, moment: datetime) -> Invitation | None:
     """Use up an invitation and return it. None where it is not, or no longer, valid."""
     statement = delete(_rows).where(_rows.c.digest == digest, *_good(moment)).returning(_rows)
     row = (await connection.execute(statement)).mappings().one_or_none()
     return None if row is None else _invitation(row)
 
 
-async def list_good(connection: AsyncConnection, moment: datetime) -> list[Invitation]:
+async def list_good(connection: Connection, moment: datetime) -> list[Invitation]:
     """The valid invitations for new accounts, newest first. Secrets for passwords are not among them."""
     statement = select(_rows).where(_rows.c.role.is_not(None), *_good(moment)).order_by(_rows.c.id.desc())
     return [_invitation(row) for row in (await connection.execute(statement)).mappings()]
 
 
-async def revoke(connection: AsyncConnection, invitation_id: UUID) -> bool:
+async def revoke(connection: Connection, invitation_id: UUID) -> bool:
     """Delete an invitation for a new account. False where there is none of that id."""
     done = await connection.execute(delete(_rows).where(_rows.c.id == invitation_id, _rows.c.role.is_not(None)))
     return done.rowcount == 1
 
 
-async def forget_of(connection: AsyncConnection, user_id: UUID) -> None:
+async def forget_of(connection: Connection, user_id: UUID) -> None:
     """Delete every secret that could set the user's password."""
     await connection.execute(delete(_rows).where(_rows.c.user_id == user_id))
 
 
-async def forget_made_by(connection: AsyncConnection, user_id: UUID) -> int:
+async def forget_made_by(connection: Connection, user_id: UUID) -> int:
     """Delete every secret that the user created, and return their number."""
     return (await connection.execute(delete(_rows).where(_rows.c.created_by == user_id))).rowcount
 
 
-async def forget_expired(connection: AsyncConnection, moment: datetime) -> None:
+async def forget_expired(connection: Connection, moment: datetime) -> None:
     await connection.execute(delete(_rows).where(_rows.c.expires_at <= moment))
 
 

@@ -7,15 +7,14 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock, log
 from portal.core.errors import PortalError
 from portal.core.tasks import shielded, spawn
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 
 NOTED = timedelta(minutes=1)  # the shortest time between two writes for one credential
-Write = Callable[[AsyncConnection, UUID, datetime, datetime], Awaitable[None]]
+Write = Callable[[Connection, UUID, datetime, datetime], Awaitable[None]]
 
 _log = log.get(__name__)
 

@@ -7,10 +7,9 @@ the audit log.
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.principal import Origin, Principal
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
@@ -84,7 +83,7 @@ class OwnAccount:
         Raises the errors of `PasswordAuthenticator.authenticate`.
         """
 
-        async def confirm(connection: AsyncConnection, _: User) -> None:
+        async def confirm(connection: Connection, _: User) -> None:
             await session_rows.prove(connection, principal.credential_id, clock.now())
             event = Event(EventKind.CONFIRMED, principal.actor, str(principal.credential_id), origin)
             await record.write(connection, event)
@@ -97,7 +96,7 @@ class OwnAccount:
         Raises AlreadyEnrolled and the errors of `PasswordAuthenticator.authenticate`.
         """
 
-        async def enrol(connection: AsyncConnection, user: User) -> Enrolment:
+        async def enrol(connection: Connection, user: User) -> Enrolment:
             secret = await self._factors.enrol(connection, user)
             return Enrolment(secret, otpauth_uri(secret, user.name))
 
@@ -110,7 +109,7 @@ class OwnAccount:
         Raises the errors of `Factors.confirm` and `PasswordAuthenticator.authenticate`.
         """
 
-        async def confirm(connection: AsyncConnection, user: User) -> list[str]:
+        async def confirm(connection: Connection, user: User) -> list[str]:
             codes = await self._factors.confirm(connection, user, code)
             await _on_record(connection, EventKind.TOTP_CONFIRMED, principal, origin)
             return codes
@@ -120,7 +119,7 @@ class OwnAccount:
     async def remove_totp(self, principal: Principal, password: str, code: str, origin: Origin) -> None:
         """Remove the authenticator. Raises NotEnrolled and the errors of `PasswordAuthenticator.authenticate`."""
 
-        async def remove(connection: AsyncConnection, user: User) -> None:
+        async def remove(connection: Connection, user: User) -> None:
             await self._factors.remove(connection, user)
             await _on_record(connection, EventKind.TOTP_REMOVED, principal, origin)
 
@@ -162,9 +161,9 @@ class OwnAccount:
             return await found(connection, principal.user_id)
 
 
-async def _on_record(connection: AsyncConnection, kind: EventKind, principal: Principal, origin: Origin) -> None:
+async def _on_record(connection: Connection, kind: EventKind, principal: Principal, origin: Origin) -> None:
     await record.write(connection, Event(kind, principal.actor, str(principal.user_id), origin))
 
 
-async def _themselves(_: AsyncConnection, user: User) -> User:
+async def _themselves(_: Connection, user: User) -> User:
     return user

@@ -9,10 +9,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core.errors import PortalError, Unavailable, Unprocessable
 from portal.core.principal import Origin
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
@@ -26,7 +25,7 @@ from portal.features.identity.throttle import Attempt, Throttle, TooManyAttempts
 
 _SHOWN_NAME = 64  # characters of a user name that go into the audit log
 _T = TypeVar("_T")
-OnAuthenticated = Callable[[AsyncConnection, User], Awaitable[_T]]
+OnAuthenticated = Callable[[Connection, User], Awaitable[_T]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,11 @@ from datetime import datetime, timedelta
 from typing import Literal, NoReturn
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.errors import Conflict, Forbidden
 from portal.core.ids import new_id
 from portal.core.principal import Origin, Role
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
@@ -108,7 +107,7 @@ class Registration:
 
 
 async def issue(
-    connection: AsyncConnection,
+    connection: Connection,
     *,
     role: Role | None = None,
     user_id: UUID | None = None,
@@ -127,7 +126,7 @@ async def issue(
     return made, OneTime(secret, made.expires_at)
 
 
-async def put_password(connection: AsyncConnection, user: User, password_hash: str) -> None:
+async def put_password(connection: Connection, user: User, password_hash: str) -> None:
     """Store a password hash in the caller's transaction. The user's sessions and password secrets end.
 
     Raises Conflict where the account changed since `user` was read.
@@ -137,7 +136,7 @@ async def put_password(connection: AsyncConnection, user: User, password_hash: s
     await invitation_rows.forget_of(connection, user.id)
 
 
-async def _redeemed(connection: AsyncConnection, secret: str) -> Invitation:
+async def _redeemed(connection: Connection, secret: str) -> Invitation:
     return await invitation_rows.redeem(connection, digest(secret), clock.now()) or _refused()
 
 

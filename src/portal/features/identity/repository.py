@@ -7,10 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, exists, select, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.pagination import After
 from portal.core.principal import Role
+from portal.db.connection import Connection
 from portal.db.statements import insert_unless_taken
 from portal.db.tables import table
 from portal.features.identity.models import UserRow
@@ -48,34 +48,34 @@ class UserFilters:
     disabled: bool | None = None
 
 
-async def add_user(connection: AsyncConnection, user: User) -> bool:
+async def add_user(connection: Connection, user: User) -> bool:
     """Insert an account. False where the name is taken."""
     values = {name: getattr(user, name) for name in User.__slots__} | {"role": user.role.value}
     return await insert_unless_taken(connection, _users, values)
 
 
-async def any_user(connection: AsyncConnection) -> bool:
+async def any_user(connection: Connection) -> bool:
     return bool((await connection.execute(select(exists().select_from(_users)))).scalar())
 
 
-async def user_by_name(connection: AsyncConnection, name: str) -> User | None:
+async def user_by_name(connection: Connection, name: str) -> User | None:
     """The account of that name, or None. An invalid name, such as one with a NUL, never reaches the database."""
     if not is_name(name):
         return None
     return await _one(connection, select(_users).where(_users.c.name_key == name_key(name)))
 
 
-async def eligible(connection: AsyncConnection, name: str, may: Callable[[Role], bool]) -> User | None:
+async def eligible(connection: Connection, name: str, may: Callable[[Role], bool]) -> User | None:
     """The enabled account of that name, if `may(role)` is true for its role. None in every other case."""
     user = await user_by_name(connection, name)
     return user if user is not None and user.disabled_at is None and may(user.role) else None
 
 
-async def user_by_id(connection: AsyncConnection, user_id: UUID) -> User | None:
+async def user_by_id(connection: Connection, user_id: UUID) -> User | None:
     return await _one(connection, select(_users).where(_users.c.id == user_id))
 
 
-async def list_users(connection: AsyncConnection, filters: UserFilters, after: After | None, limit: int) -> list[User]:
+async def list_users(connection: Connection, filters: UserFilters, after: After | None, limit: int) -> list[User]:
     """Accounts, newest first, starting after `after`."""
     statement = select(_users)
     if filters.role is not None:
@@ -88,7 +88,7 @@ async def list_users(connection: AsyncConnection, filters: UserFilters, after: A
     return [_user(row) for row in (await connection.execute(ordered)).mappings()]
 
 
-async def change_user(connection: AsyncConnection, user: User, **values: object) -> bool:
+async def change_user(connection: Connection, user: User, **values: object) -> bool:
     """Change an account by compare-and-set on `user.version`. Of two concurrent changes, one succeeds.
 
     False where the row changed since `user` was read.
@@ -101,13 +101,13 @@ async def change_user(connection: AsyncConnection, user: User, **values: object)
     return done.rowcount == 1
 
 
-async def end_sessions(connection: AsyncConnection, user_id: UUID) -> None:
+async def end_sessions(connection: Connection, user_id: UUID) -> None:
     """End every session of the user by raising the epoch, without compare-and-set: it cannot fail by a race."""
     newer = {"epoch": _users.c.epoch + 1, "version": _users.c.version + 1}
     await connection.execute(update(_users).where(_users.c.id == user_id).values(**newer))
 
 
-async def hold_administrators(connection: AsyncConnection) -> set[UUID]:
+async def hold_administrators(connection: Connection) -> set[UUID]:
     """The enabled administrators that have a password. Their rows are locked until the transaction ends."""
     able = (_users.c.disabled_at.is_(None), _users.c.password_hash != NO_PASSWORD)
     held = (
@@ -119,7 +119,7 @@ async def hold_administrators(connection: AsyncConnection) -> set[UUID]:
     return set((await connection.execute(held)).scalars())
 
 
-async def hold_user(connection: AsyncConnection, user_id: UUID) -> None:
+async def hold_user(connection: Connection, user_id: UUID) -> None:
     """Lock the account's row until the transaction ends.
 
     Meanwhile no other transaction changes the account, ends its credentials, or adds one to it.
@@ -127,7 +127,7 @@ async def hold_user(connection: AsyncConnection, user_id: UUID) -> None:
     await connection.execute(select(_users.c.id).where(_users.c.id == user_id).with_for_update(key_share=True))
 
 
-async def _one(connection: AsyncConnection, statement: Select[Any]) -> User | None:
+async def _one(connection: Connection, statement: Select[Any]) -> User | None:
     row = (await connection.execute(statement)).mappings().one_or_none()
     return None if row is None else _user(row)
 

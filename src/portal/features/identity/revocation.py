@@ -9,10 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.principal import NOWHERE, Origin
+from portal.db.connection import Connection
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity import invitation_rows, repository, session_rows
@@ -36,7 +35,7 @@ class Revoked:
     account: bool = False
 
 
-Revoke = Callable[[AsyncConnection, Revoked], Awaitable[int]]
+Revoke = Callable[[Connection, Revoked], Awaitable[int]]
 Counts = Mapping[str, int]
 
 
@@ -49,14 +48,14 @@ class Revocations:
     def add(self, kind: str, revoke: Revoke) -> None:
         self._functions[kind] = revoke
 
-    async def run(self, connection: AsyncConnection, revoked: Revoked) -> Counts:
+    async def run(self, connection: Connection, revoked: Revoked) -> Counts:
         """Run every function, in the caller's transaction. Returns the number of ended rows by kind.
 
         Call it after the change itself, which locks the account's row.
         """
         return {kind: await revoke(connection, revoked) for kind, revoke in self._functions.items()}
 
-    async def end_everything(self, connection: AsyncConnection, user_id: UUID, actor: str, origin: Origin) -> Counts:
+    async def end_everything(self, connection: Connection, user_id: UUID, actor: str, origin: Origin) -> Counts:
         """End the account's sessions and all that it gave, and write an audit event. Returns the numbers by kind.
 
         The account's row is locked. A concurrent creation for the account either commits first and is ended here, or
@@ -70,7 +69,7 @@ class Revocations:
         return counts
 
 
-async def _end_invitations(connection: AsyncConnection, revoked: Revoked) -> int:
+async def _end_invitations(connection: Connection, revoked: Revoked) -> int:
     if not (revoked.everything or revoked.account):
         return 0
     return await invitation_rows.forget_made_by(connection, revoked.user_id)

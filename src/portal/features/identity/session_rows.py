@@ -11,10 +11,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.pagination import After
 from portal.core.principal import EVERY_PERMISSION, Permission, Role
+from portal.db.connection import Connection
 from portal.db.tables import table
 from portal.features.identity.models import SessionRow, UserRow
 from portal.features.identity.repository import User
@@ -69,19 +69,19 @@ class SignedIn:
 
 
 async def live_user(
-    connection: AsyncConnection, session_id: UUID, moment: datetime, unused_since: datetime
+    connection: Connection, session_id: UUID, moment: datetime, unused_since: datetime
 ) -> SignedIn | None:
     """The user of a session that is live at `moment` and was used after `unused_since`; None otherwise."""
     asked = {"session": session_id, "moment": moment, "unused_since": unused_since}
     return _signed_in((await connection.execute(_LIVE_USER, asked)).mappings().one_or_none())
 
 
-async def unended_user(connection: AsyncConnection, session_id: UUID) -> SignedIn | None:
+async def unended_user(connection: Connection, session_id: UUID) -> SignedIn | None:
     """The user of an unended session, expired or not; None otherwise."""
     return _signed_in((await connection.execute(_UNENDED_USER, {"session": session_id})).mappings().one_or_none())
 
 
-async def held(connection: AsyncConnection, session_id: UUID) -> Session | None:
+async def held(connection: Connection, session_id: UUID) -> Session | None:
     """The session, locked until the transaction ends."""
     asked = select(_sessions).where(_sessions.c.id == session_id).with_for_update()
     row = (await connection.execute(asked)).mappings().one_or_none()
@@ -89,7 +89,7 @@ async def held(connection: AsyncConnection, session_id: UUID) -> Session | None:
 
 
 async def list_live(
-    connection: AsyncConnection,
+    connection: Connection,
     user_id: UUID,
     moment: datetime,
     unused_since: datetime,
@@ -105,56 +105,56 @@ async def list_live(
     return [_session(row) for row in (await connection.execute(ordered)).mappings()]
 
 
-async def count_unended(connection: AsyncConnection, user_id: UUID, moment: datetime) -> int:
+async def count_unended(connection: Connection, user_id: UUID, moment: datetime) -> int:
     counted = select(func.count()).select_from(_WITH_USER).where(_users.c.id == user_id, *_UNENDED)
     return int((await connection.execute(counted.where(_sessions.c.expires_at > moment))).scalar_one())
 
 
-async def owner_of(connection: AsyncConnection, session_id: UUID) -> UUID | None:
+async def owner_of(connection: Connection, session_id: UUID) -> UUID | None:
     found = await connection.execute(select(_sessions.c.user_id).where(_sessions.c.id == session_id))
     return found.scalar_one_or_none()
 
 
-async def add(connection: AsyncConnection, session: Session) -> None:
+async def add(connection: Connection, session: Session) -> None:
     values = {name: getattr(session, name) for name in Session.__slots__}
     values |= {"used_at": session.used_at or session.created_at, "permissions": _words(session.permissions)}
     await connection.execute(insert(_sessions).values(values))
 
 
-async def rotate(connection: AsyncConnection, session: Session, new: bytes, moment: datetime) -> None:
+async def rotate(connection: Connection, session: Session, new: bytes, moment: datetime) -> None:
     """Replace the refresh token's digest. `session` must be locked by `held`, with its old digest."""
     values = {"refresh_digest": new, "previous_digest": session.refresh_digest}
     await _change(connection, _sessions.c.id == session.id, **values, rotated_at=moment, used_at=moment)
 
 
-async def prove(connection: AsyncConnection, session_id: UUID, moment: datetime) -> None:
+async def prove(connection: Connection, session_id: UUID, moment: datetime) -> None:
     """Store when the password was last entered in the session."""
     await _change(connection, _sessions.c.id == session_id, proved_at=moment)
 
 
-async def note_use(connection: AsyncConnection, session_id: UUID, moment: datetime, unless_after: datetime) -> None:
+async def note_use(connection: Connection, session_id: UUID, moment: datetime, unless_after: datetime) -> None:
     """Store a use of the session, where the stored one is older than `unless_after`."""
     stale = or_(_sessions.c.used_at.is_(None), _sessions.c.used_at < unless_after)
     await _change(connection, _sessions.c.id == session_id, stale, used_at=moment)
 
 
-async def move(connection: AsyncConnection, session_id: UUID, epoch: int, moment: datetime) -> None:
+async def move(connection: Connection, session_id: UUID, epoch: int, moment: datetime) -> None:
     """Move a session to the user's new epoch, so that it survives: the password was just entered in it."""
     await _change(connection, _sessions.c.id == session_id, epoch=epoch, proved_at=moment)
 
 
-async def revoke(connection: AsyncConnection, session_id: UUID, moment: datetime) -> bool:
+async def revoke(connection: Connection, session_id: UUID, moment: datetime) -> bool:
     """Revoke a session. False where it was revoked before."""
     return await _change(connection, _sessions.c.id == session_id, _sessions.c.revoked_at.is_(None), revoked_at=moment)
 
 
-async def forget_over(connection: AsyncConnection, before: datetime) -> None:
+async def forget_over(connection: Connection, before: datetime) -> None:
     """Delete sessions that expired or were revoked before `before`. The audit log still has them."""
     over = or_(_sessions.c.expires_at < before, _sessions.c.revoked_at < before)
     await connection.execute(delete(_sessions).where(over))
 
 
-async def _change(connection: AsyncConnection, *where: ColumnElement[bool], **values: object) -> bool:
+async def _change(connection: Connection, *where: ColumnElement[bool], **values: object) -> bool:
     return (await connection.execute(update(_sessions).where(*where).values(**values))).rowcount == 1
 
 

@@ -11,12 +11,11 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.errors import Forbidden, NotSignedIn
 from portal.core.ids import new_id
 from portal.core.principal import EVERY_PERMISSION, NOWHERE, Origin, Permission, Principal, Role
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
@@ -83,7 +82,7 @@ class Sessions:
         Raises the errors of `PasswordAuthenticator.authenticate`.
         """
 
-        async def begin(connection: AsyncConnection, user: User) -> TokenPair:
+        async def begin(connection: Connection, user: User) -> TokenPair:
             return await self._begin(connection, user, origin, permissions)
 
         return await self._password_auth.authenticate(PasswordCredentials(name, password, code), origin, begin)
@@ -130,7 +129,7 @@ class Sessions:
         async with self._database.read() as connection:
             return await self.require_live(connection, claims.session_id)
 
-    async def reauthenticate(self, connection: AsyncConnection, principal: Principal) -> Principal:
+    async def reauthenticate(self, connection: Connection, principal: Principal) -> Principal:
         """The session's principal as of now, also after the session expired.
 
         A transfer that began in time may take longer than the session. A revoked session, a disabled user or a new
@@ -148,7 +147,7 @@ class Sessions:
             raise NotSignedIn
         return _principal(live, claims.session_id)
 
-    async def require_live(self, connection: AsyncConnection, session_id: UUID) -> Principal:
+    async def require_live(self, connection: Connection, session_id: UUID) -> Principal:
         """The principal of a live session, read in the caller's transaction.
 
         Raises NotSignedIn, TotpEnrolmentRequired.
@@ -164,7 +163,7 @@ class Sessions:
         """The moment of the idle timeout: a session that was last used before it has expired."""
         return now - self._idle
 
-    async def _live(self, connection: AsyncConnection, session_id: UUID) -> SignedIn | None:
+    async def _live(self, connection: Connection, session_id: UUID) -> SignedIn | None:
         now = clock.now()
         return await session_rows.live_user(connection, session_id, now, self.unused_since(now))
 
@@ -177,7 +176,7 @@ class Sessions:
         return _principal(found, session_id)
 
     async def _begin(
-        self, connection: AsyncConnection, user: User, origin: Origin, permissions: frozenset[Permission]
+        self, connection: Connection, user: User, origin: Origin, permissions: frozenset[Permission]
     ) -> TokenPair:
         now, session_id = clock.now(), new_id()
         token, digest = self._refresh.issue(session_id)
@@ -199,7 +198,7 @@ class Sessions:
         return self._pair(user, session, token, now, now)
 
     async def _next(
-        self, connection: AsyncConnection, session: Session, live: SignedIn, token: str, digest: bytes
+        self, connection: Connection, session: Session, live: SignedIn, token: str, digest: bytes
     ) -> tuple[EventKind, TokenPair | None]:
         """The event and the pair for a refresh token of a live, locked session. None for reuse, which ends it."""
         now, successors = clock.now(), self._refresh.successors(token)

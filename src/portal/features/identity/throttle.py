@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.delays import DoublingDelay
 from portal.core.errors import PortalError
 from portal.core.principal import Origin
 from portal.core.secrets import Secret, purpose_keys
+from portal.db.connection import Connection
 from portal.features.identity import throttle_rows
 from portal.features.identity.names import name_key
 from portal.features.identity.repository import User
@@ -67,7 +66,7 @@ class Throttle:
             self._mac("here", address, account), self._mac("address", address), self._mac("account", account)
         )
 
-    async def begin(self, connection: AsyncConnection, attempt: Attempt, user: User | None) -> int:
+    async def begin(self, connection: Connection, attempt: Attempt, user: User | None) -> int:
         """The seconds to wait. 0: the attempt may go on, and is already charged as a failure.
 
         The counts are locked until the transaction ends. A count whose last failure is more than FORGOTTEN ago is 0.
@@ -86,7 +85,7 @@ class Throttle:
             await throttle_rows.charge(connection, {subject: count + 1 for subject, count in counts.items()}, now)
         return wait
 
-    async def forgive(self, connection: AsyncConnection, attempt: Attempt, user: User) -> None:
+    async def forgive(self, connection: Connection, attempt: Attempt, user: User) -> None:
         """Undo the charge after a successful sign-in.
 
         The address becomes a known one of the user. The failures of this name from this address are cleared.
@@ -95,7 +94,7 @@ class Throttle:
         await throttle_rows.clear(connection, attempt.here)
         await throttle_rows.remember(connection, user.id, attempt.address, clock.now())
 
-    async def give_back(self, connection: AsyncConnection, attempt: Attempt) -> None:
+    async def give_back(self, connection: Connection, attempt: Attempt) -> None:
         """Undo the charge of an attempt that was neither right nor wrong, for example when a queue was full."""
         await throttle_rows.give_back(connection, attempt.subjects, clock.now())
 

@@ -5,8 +5,8 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import bindparam, delete, exists, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.db.connection import Connection
 from portal.db.statements import insert_or_lock, insert_unless_taken
 from portal.db.tables import table
 from portal.features.identity.models import KnownAddressRow, ThrottleRow
@@ -21,7 +21,7 @@ _CHARGE = (
 
 
 async def hold(
-    connection: AsyncConnection, subjects: Collection[bytes], moment: datetime
+    connection: Connection, subjects: Collection[bytes], moment: datetime
 ) -> dict[bytes, tuple[int, datetime]]:
     """The number of failures of each subject, and the time of the last one.
 
@@ -35,38 +35,38 @@ async def hold(
     return held
 
 
-async def charge(connection: AsyncConnection, failures: Mapping[bytes, int], moment: datetime) -> None:
+async def charge(connection: Connection, failures: Mapping[bytes, int], moment: datetime) -> None:
     """Store new failure counts. The rows must be locked by `hold`."""
     values = [{"which": subject, "failed": count, "moment": moment} for subject, count in sorted(failures.items())]
     await connection.execute(_CHARGE, values)
 
 
-async def give_back(connection: AsyncConnection, subjects: Collection[bytes], moment: datetime) -> None:
+async def give_back(connection: Connection, subjects: Collection[bytes], moment: datetime) -> None:
     """Undo one charge of each subject: the attempt was no failure."""
     for subject in sorted((await hold(connection, subjects, moment)).keys()):
         less = update(_rows).where(_rows.c.subject == subject, _rows.c.failures > 0)
         await connection.execute(less.values(failures=_rows.c.failures - 1))
 
 
-async def clear(connection: AsyncConnection, subject: bytes) -> None:
+async def clear(connection: Connection, subject: bytes) -> None:
     await connection.execute(delete(_rows).where(_rows.c.subject == subject))
 
 
-async def is_known(connection: AsyncConnection, user_id: UUID, address: bytes) -> bool:
+async def is_known(connection: Connection, user_id: UUID, address: bytes) -> bool:
     there = select(exists().where(_known.c.user_id == user_id, _known.c.address == address))
     return bool((await connection.execute(there)).scalar())
 
 
-async def remember(connection: AsyncConnection, user_id: UUID, address: bytes, moment: datetime) -> None:
+async def remember(connection: Connection, user_id: UUID, address: bytes, moment: datetime) -> None:
     if not await insert_unless_taken(connection, _known, {"user_id": user_id, "address": address, "seen_at": moment}):
         here = update(_known).where(_known.c.user_id == user_id, _known.c.address == address)
         await connection.execute(here.values(seen_at=moment))
 
 
-async def forget_addresses(connection: AsyncConnection, user_id: UUID) -> None:
+async def forget_addresses(connection: Connection, user_id: UUID) -> None:
     await connection.execute(delete(_known).where(_known.c.user_id == user_id))
 
 
-async def forget(connection: AsyncConnection, *, failed_before: datetime, seen_before: datetime) -> None:
+async def forget(connection: Connection, *, failed_before: datetime, seen_before: datetime) -> None:
     await connection.execute(delete(_rows).where(_rows.c.last_at < failed_before))
     await connection.execute(delete(_known).where(_known.c.seen_at < seen_before))

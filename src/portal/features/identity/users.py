@@ -2,12 +2,11 @@
 
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.errors import Conflict, NotFound, Unprocessable
 from portal.core.ids import new_id
 from portal.core.principal import NOWHERE, Origin, Role
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
@@ -41,7 +40,7 @@ def new_user(name: str, role: Role, password_hash: str) -> User:
     )
 
 
-async def add(connection: AsyncConnection, user: User, actor: str, origin: Origin = NOWHERE) -> None:
+async def add(connection: Connection, user: User, actor: str, origin: Origin = NOWHERE) -> None:
     """Store an account and its audit event in the caller's transaction. Raises UserTaken."""
     if not await repository.add_user(connection, user):
         raise UserTaken
@@ -49,7 +48,7 @@ async def add(connection: AsyncConnection, user: User, actor: str, origin: Origi
     await record.write(connection, created)
 
 
-async def found(connection: AsyncConnection, user_id: UUID) -> User:
+async def found(connection: Connection, user_id: UUID) -> User:
     """The account of that id, read in the caller's transaction. Raises NotFound."""
     user = await repository.user_by_id(connection, user_id)
     if user is None:

@@ -9,10 +9,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock, log
 from portal.core.ids import new_id
+from portal.db.connection import Connection
 from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database, after_commit
 from portal.features.jobs import repository, wakeup
@@ -31,7 +30,7 @@ _log = log.get(__name__)
 
 
 async def enqueue(
-    connection: AsyncConnection,
+    connection: Connection,
     kind: str,
     payload: Mapping[str, Any],
     *,
@@ -89,7 +88,7 @@ async def claim(database: Database, kind: JobKind, worker: str) -> RunningJob | 
     return None
 
 
-async def _claimed(connection: AsyncConnection, database: Database, job: Job, worker: str) -> RunningJob:
+async def _claimed(connection: Connection, database: Database, job: Job, worker: str) -> RunningJob:
     now, claim_id = clock.now(), new_id()  # after every wait for a lock: the lease is a whole one
     values = {"status": JobStatus.RUNNING.value, "claim_id": claim_id, "worker": worker, "lease_until": now + LEASE}
     values |= {"attempts": job.attempts + 1, "started_at": now}

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, delete, func, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError as ConstraintViolated
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.pagination import After
+from portal.db.connection import Connection
 from portal.db.lease import expired
 from portal.db.statements import hold_alone, insert_unless_taken
 from portal.db.tables import table
@@ -49,24 +49,24 @@ _ALIVE = (
 _MINE = update(_jobs).where(_jobs.c.id == bindparam("job"), _RUNNING, _jobs.c.claim_id == bindparam("claim"))
 
 
-async def add(connection: AsyncConnection, values: dict[str, Any]) -> bool:
+async def add(connection: Connection, values: dict[str, Any]) -> bool:
     """Insert a job. False if an unfinished job has the same kind and key."""
     return await insert_unless_taken(connection, JobRow, values)
 
 
-async def find(connection: AsyncConnection, job_id: UUID) -> Job | None:
+async def find(connection: Connection, job_id: UUID) -> Job | None:
     row = (await connection.execute(select(*_COLUMNS).where(_jobs.c.id == job_id))).mappings().one_or_none()
     return None if row is None else job_of(row)
 
 
-async def find_to_change(connection: AsyncConnection, job_id: UUID) -> Job | None:
+async def find_to_change(connection: Connection, job_id: UUID) -> Job | None:
     """The job, locked: no other transaction changes it before this one ends."""
     asked = select(*_COLUMNS).where(_jobs.c.id == job_id).with_for_update()
     row = (await connection.execute(asked)).mappings().one_or_none()
     return None if row is None else job_of(row)
 
 
-async def page(connection: AsyncConnection, filters: JobFilters, after: After | None, limit: int) -> list[Job]:
+async def page(connection: Connection, filters: JobFilters, after: After | None, limit: int) -> list[Job]:
     """At most `limit` jobs after the cursor `after`, newest first."""
     asked = select(*_COLUMNS).order_by(_jobs.c.created_at.desc(), _jobs.c.id.desc()).limit(limit)
     if filters.kind is not None:
@@ -78,38 +78,38 @@ async def page(connection: AsyncConnection, filters: JobFilters, after: After | 
     return [job_of(row) for row in (await connection.execute(asked)).mappings()]
 
 
-async def earliest_due(connection: AsyncConnection, kinds: Collection[str], moment: datetime) -> str | None:
+async def earliest_due(connection: Connection, kinds: Collection[str], moment: datetime) -> str | None:
     """The kind of the job that has been due for longest, among `kinds`."""
     asked = {"kinds": list(kinds), "moment": moment}
     kind: str | None = (await connection.execute(_EARLIEST, asked)).scalar_one_or_none()
     return kind
 
 
-async def kinds_with(connection: AsyncConnection, unique_key: str) -> set[str]:
+async def kinds_with(connection: Connection, unique_key: str) -> set[str]:
     """The kinds that have an unfinished job with this key."""
     asked = select(_jobs.c.kind).where(_jobs.c.unique_key == unique_key, _jobs.c.status.in_(UNFINISHED))
     return set((await connection.execute(asked)).scalars())
 
 
-async def take_next(connection: AsyncConnection, kind: str, moment: datetime) -> Job | None:
+async def take_next(connection: Connection, kind: str, moment: datetime) -> Job | None:
     """The next due job of a kind, locked until this transaction ends: other transactions skip it."""
     row = (await connection.execute(_NEXT, {"of_kind": kind, "moment": moment})).mappings().one_or_none()
     return None if row is None else job_of(row)
 
 
-async def count_alive(connection: AsyncConnection, kind: str, moment: datetime) -> int:
+async def count_alive(connection: Connection, kind: str, moment: datetime) -> int:
     """The number of running jobs of a kind with a valid lease. One transaction at a time counts, under a lock."""
     await hold_alone(connection, f"jobs of {kind}")
     return int((await connection.execute(_ALIVE, {"of_kind": kind, "moment": moment})).scalar_one())
 
 
-async def change(connection: AsyncConnection, job_id: UUID, values: dict[str, Any]) -> None:
+async def change(connection: Connection, job_id: UUID, values: dict[str, Any]) -> None:
     """Update a row that this transaction has locked."""
     await connection.execute(update(_jobs).where(_jobs.c.id == job_id).values(values))
 
 
 async def change_claimed(
-    connection: AsyncConnection, job_id: UUID, claim_id: UUID, values: dict[str, Any], *, cancelled: bool | None = None
+    connection: Connection, job_id: UUID, claim_id: UUID, values: dict[str, Any], *, cancelled: bool | None = None
 ) -> bool:
     """Update a running job. False, and no change, if the row does not belong to this claim.
 
@@ -120,7 +120,7 @@ async def change_claimed(
     return done.rowcount == 1
 
 
-async def requeue(connection: AsyncConnection, job_id: UUID, values: dict[str, Any]) -> bool:
+async def requeue(connection: Connection, job_id: UUID, values: dict[str, Any]) -> bool:
     """Queue a job again. False if another unfinished job of its kind has the same key by now."""
     try:
         async with connection.begin_nested():
@@ -130,7 +130,7 @@ async def requeue(connection: AsyncConnection, job_id: UUID, values: dict[str, A
     return True
 
 
-async def forget_finished(connection: AsyncConnection, before: datetime) -> int:
+async def forget_finished(connection: Connection, before: datetime) -> int:
     """Remove jobs that ended before `before`. Returns their number."""
     over = delete(_jobs).where(_jobs.c.status.not_in(UNFINISHED), _jobs.c.finished_at < before)
     return (await connection.execute(over)).rowcount

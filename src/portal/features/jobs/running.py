@@ -8,9 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core.errors import Conflict
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.jobs import repository
 from portal.features.jobs.views import Job, as_text
@@ -34,7 +33,7 @@ class RunningJob:
         return self.job.payload
 
     async def save(
-        self, *, done: int, total: int | None = None, checkpoint: Any = None, connection: AsyncConnection | None = None
+        self, *, done: int, total: int | None = None, checkpoint: Any = None, connection: Connection | None = None
     ) -> None:
         """Save the progress, and the `checkpoint` from which a later run continues.
 
@@ -55,12 +54,10 @@ class RunningJob:
             raise JobLost
         self.checkpoint = checkpoint
 
-    async def renew(self, connection: AsyncConnection, until: datetime) -> bool:
+    async def renew(self, connection: Connection, until: datetime) -> bool:
         """Renew the lease. False if another process has the job, or its cancellation was requested."""
         return await self.settle(connection, {"lease_until": until}, cancelled=False)
 
-    async def settle(
-        self, connection: AsyncConnection, values: dict[str, Any], *, cancelled: bool | None = None
-    ) -> bool:
+    async def settle(self, connection: Connection, values: dict[str, Any], *, cancelled: bool | None = None) -> bool:
         """Update the row if it still belongs to this run; else False. `cancelled`: see `repository.change_claimed`."""
         return await repository.change_claimed(connection, self.job.id, self._claim_id, values, cancelled=cancelled)

@@ -9,11 +9,10 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.errors import Conflict, NotFound
 from portal.core.pagination import After, Page, page_of
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database, after_commit
 from portal.features.jobs import repository, wakeup
 from portal.features.jobs.kinds import JobKind
@@ -50,7 +49,7 @@ class Jobs:
         async with self.database.read() as connection:
             return _there(await repository.find(connection, job_id))
 
-    async def cancel(self, connection: AsyncConnection, job_id: UUID) -> Job:
+    async def cancel(self, connection: Connection, job_id: UUID) -> Job:
         """Cancel a queued job now, or have a running one stop at its next renewal. Raises NotFound, JobStateRefused."""
         job = _there(await repository.find_to_change(connection, job_id))
         if job.status is JobStatus.RUNNING:
@@ -61,7 +60,7 @@ class Jobs:
             raise JobStateRefused("The job comes again by itself: it can be cancelled only while it runs.")
         return await _changed(connection, job, {"status": JobStatus.CANCELLED.value, "finished_at": clock.now()})
 
-    async def retry(self, connection: AsyncConnection, job_id: UUID) -> Job:
+    async def retry(self, connection: Connection, job_id: UUID) -> Job:
         """Queue a failed, cancelled or waiting job to run now, with its attempts counted anew.
 
         Raises NotFound, JobStateRefused.
@@ -83,7 +82,7 @@ async def forget_finished(database: Database) -> int:
         return await repository.forget_finished(connection, clock.now() - FINISHED_KEPT)
 
 
-async def _changed(connection: AsyncConnection, job: Job, values: dict[str, Any]) -> Job:
+async def _changed(connection: Connection, job: Job, values: dict[str, Any]) -> Job:
     await repository.change(connection, job.id, values)
     return _there(await repository.find(connection, job.id))
 

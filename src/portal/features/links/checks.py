@@ -6,11 +6,10 @@ Comes in: the caller's connection, a principal, the kind of link. Leaves: nothin
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.errors import Conflict, Forbidden, NotFound, NotSignedIn
 from portal.core.principal import Principal
+from portal.db.connection import Connection
 from portal.features.authz import policy
 from portal.features.authz.actions import Action
 from portal.features.authz.relation import INBOX, Relation
@@ -22,9 +21,7 @@ from portal.features.links.views import ACTIONS, LinkKind
 OVERTIME = timedelta(days=1)
 
 
-async def require_place(
-    connection: AsyncConnection, principal: Principal, kind: LinkKind, case_id: UUID | None
-) -> None:
+async def require_place(connection: Connection, principal: Principal, kind: LinkKind, case_id: UUID | None) -> None:
     """Check the creator's right and the case's TLP. `case_id` None is the creator's inbox.
 
     Raises NotFound, Forbidden, CaseReadOnly, TlpForbidsLinks.
@@ -33,9 +30,7 @@ async def require_place(
     policy.require_links(principal, ACTIONS[kind], relation)
 
 
-async def require_right(
-    connection: AsyncConnection, principal: Principal, kind: LinkKind, case_id: UUID | None
-) -> Relation:
+async def require_right(connection: Connection, principal: Principal, kind: LinkKind, case_id: UUID | None) -> Relation:
     """Check the creator's right, whatever the TLP of the case, and return the relation to the case.
 
     Raises NotFound, Forbidden, CaseReadOnly.
@@ -49,7 +44,7 @@ async def require_right(
     return relation
 
 
-async def principal_of(connection: AsyncConnection, live: LiveLink) -> Principal:
+async def principal_of(connection: Connection, live: LiveLink) -> Principal:
     """The principal of a link. Raises NotSignedIn where its creator could not create it now: then it is invalid."""
     principal = live.link.principal(live.role)
     try:
@@ -59,7 +54,7 @@ async def principal_of(connection: AsyncConnection, live: LiveLink) -> Principal
     return principal
 
 
-async def reauthenticate(connection: AsyncConnection, link_id: UUID, *, begun: bool = True) -> Principal:
+async def reauthenticate(connection: Connection, link_id: UUID, *, begun: bool = True) -> Principal:
     """The principal of a link as of now. Raises NotSignedIn where the link or its creator's right has ended.
 
     With `begun`, for a transfer that is running, the link may have expired up to OVERTIME (a day) ago. Otherwise it

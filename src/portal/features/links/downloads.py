@@ -8,12 +8,11 @@ download runs, no other request takes over its use: of fifty concurrent requests
 
 from contextlib import AbstractAsyncContextManager
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.errors import Conflict, NotSignedIn
 from portal.core.ids import new_id
 from portal.core.ranges import ByteRange
+from portal.db.connection import Connection
 from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database
 from portal.features.files.views import FileView
@@ -42,7 +41,7 @@ class WholeDownload:
     def held(self) -> AbstractAsyncContextManager[None]:
         return renewed_lease(self._database, self._use.id)
 
-    async def ended(self, connection: AsyncConnection, handed: int, *, finished: bool) -> None:
+    async def ended(self, connection: Connection, handed: int, *, finished: bool) -> None:
         use = self._use
         nothing = self._fresh and not handed and not finished
         if nothing and await use_rows.remove(connection, use.id):
@@ -61,13 +60,13 @@ class PartialDownload:
     def held(self) -> AbstractAsyncContextManager[None]:
         return renewed_lease(self._database, self._use.id)
 
-    async def ended(self, connection: AsyncConnection, handed: int, *, finished: bool) -> None:
+    async def ended(self, connection: Connection, handed: int, *, finished: bool) -> None:
         last = finished and self._extent.start + self._extent.length == self._use.size
         await use_rows.put_part_down(connection, self._use.id, self._extent.length - handed, last=last)
 
 
 async def counted(
-    database: Database, session: LinkSession, connection: AsyncConnection, file: FileView, extent: ByteRange
+    database: Database, session: LinkSession, connection: Connection, file: FileView, extent: ByteRange
 ) -> WholeDownload | PartialDownload:
     """Count a download in the caller's transaction, before its first byte.
 
@@ -81,7 +80,7 @@ async def counted(
     return PartialDownload(database, await _part(connection, session, file, extent.length), extent)
 
 
-async def _again(connection: AsyncConnection, session: LinkSession, file: FileView) -> LinkUse | None:
+async def _again(connection: Connection, session: LinkSession, file: FileView) -> LinkUse | None:
     """An interrupted use of the file, now running again for the whole file; None without one."""
     now, length = clock.now(), file.size or 0
     use = await use_rows.idle(connection, session.link.id, file.id, session.session_id, length, now)
@@ -90,7 +89,7 @@ async def _again(connection: AsyncConnection, session: LinkSession, file: FileVi
     return use
 
 
-async def _begun(connection: AsyncConnection, session: LinkSession, file: FileView) -> LinkUse:
+async def _begun(connection: Connection, session: LinkSession, file: FileView) -> LinkUse:
     """A new use. Raises NotSignedIn for a late session, LinkUsedUp.
 
     `repository.use` locks the link's row: only after it is the number of this file's uses certain.
@@ -107,7 +106,7 @@ async def _begun(connection: AsyncConnection, session: LinkSession, file: FileVi
     return use
 
 
-async def _part(connection: AsyncConnection, session: LinkSession, file: FileView, length: int) -> LinkUse:
+async def _part(connection: Connection, session: LinkSession, file: FileView, length: int) -> LinkUse:
     """The use that a range is charged to: this session's, else an interrupted one, taken over from another session.
 
     Raises NothingToResume.

@@ -6,11 +6,10 @@ reason and an audit event. The revocation is permanent: regaining the right does
 
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.errors import Conflict, Forbidden, NotFound
 from portal.core.principal import NOWHERE, Origin, Principal, Role
+from portal.db.connection import Connection
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity.revocation import Revoked
@@ -22,7 +21,7 @@ _ALL = LinkStatus.CREATOR_REVOKED_ALL
 
 
 async def end_of_account(
-    connection: AsyncConnection, user_id: UUID, *, actor: str, origin: Origin = NOWHERE, everything: bool = True
+    connection: Connection, user_id: UUID, *, actor: str, origin: Origin = NOWHERE, everything: bool = True
 ) -> int:
     """Revoke an account's links, and return their number.
 
@@ -40,7 +39,7 @@ async def end_of_account(
     return ended
 
 
-async def end_links_of(connection: AsyncConnection, revoked: Revoked) -> int:
+async def end_links_of(connection: Connection, revoked: Revoked) -> int:
     """`end_of_account` in the form that `identity.revocation` calls."""
     everything = revoked.everything
     return await end_of_account(
@@ -48,7 +47,7 @@ async def end_links_of(connection: AsyncConnection, revoked: Revoked) -> int:
     )
 
 
-async def _reason(connection: AsyncConnection, link: Link, role: Role, *, disabled: bool) -> LinkStatus | None:
+async def _reason(connection: Connection, link: Link, role: Role, *, disabled: bool) -> LinkStatus | None:
     """The reason why the creator could not create the link now, or None.
 
     Also None where only the case refuses, for example while it is closed: that may change again.

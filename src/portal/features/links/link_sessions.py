@@ -7,14 +7,13 @@ a wrong password. Wrong passwords are counted on the link and delay every caller
 
 from datetime import timedelta
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.delays import DoublingDelay
 from portal.core.errors import Forbidden, NotSignedIn, Unavailable, Unprocessable
 from portal.core.ids import new_id
 from portal.core.prefixed_tokens import LINK_SESSION, TokenKind
 from portal.core.principal import Origin, Principal
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
@@ -82,7 +81,7 @@ class LinkSessions:
         """The principal of a link session's token. Raises NotSignedIn."""
         return (await self.session(credential)).principal
 
-    async def reauthenticate(self, connection: AsyncConnection, principal: Principal) -> Principal:
+    async def reauthenticate(self, connection: Connection, principal: Principal) -> Principal:
         """The link's principal as of now, also after its token expired.
 
         A transfer that began in time may take longer than the token. Raises NotSignedIn where the link was revoked.
@@ -145,7 +144,7 @@ class LinkSessions:
             await record.write(connection, Event(EventKind.LINK_REFUSED, "nobody", subject, origin))
 
 
-async def _good(connection: AsyncConnection, digest: bytes | None) -> Redeemable | None:
+async def _good(connection: Connection, digest: bytes | None) -> Redeemable | None:
     found = None if digest is None else await repository.to_redeem(connection, digest, clock.now())
     if found is None or not await _worth(connection, found.live.link):
         return None
@@ -156,7 +155,7 @@ async def _good(connection: AsyncConnection, digest: bytes | None) -> Redeemable
     return found
 
 
-async def _worth(connection: AsyncConnection, link: Link) -> bool:
+async def _worth(connection: Connection, link: Link) -> bool:
     """Whether a session of the link could do anything.
 
     With a used-up link it could only continue an unfinished download, or list what was uploaded.
@@ -164,7 +163,7 @@ async def _worth(connection: AsyncConnection, link: Link) -> bool:
     return not link.used_up or link.kind is LinkKind.UPLOAD or await use_rows.any_unfinished(connection, link.id)
 
 
-async def _charge(connection: AsyncConnection, found: Redeemable, origin: Origin) -> int:
+async def _charge(connection: Connection, found: Redeemable, origin: Origin) -> int:
     """The seconds to wait. 0: the attempt may go on, and is charged as a wrong password."""
     now, link = clock.now(), found.live.link
     wait = DoublingDelay(FREE, LONGEST).left(found.failures, found.failed_at, now)
@@ -176,7 +175,7 @@ async def _charge(connection: AsyncConnection, found: Redeemable, origin: Origin
     return wait
 
 
-async def _begin(connection: AsyncConnection, found: Redeemable, origin: Origin) -> Redeemed:
+async def _begin(connection: Connection, found: Redeemable, origin: Origin) -> Redeemed:
     now, link, session_id, token = clock.now(), found.live.link, new_id(), SESSION_TOKEN.new()
     expires_at = min(now + LIFETIME, link.expires_at)
     await session_rows.add(connection, link.id, session_id, SESSION_TOKEN.digest(token) or b"", now, expires_at)

@@ -7,14 +7,13 @@ creator, for the leads of its case, for auditors and for administrators.
 
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.errors import Conflict, Forbidden, NotFound, NotSignedIn, Unprocessable
 from portal.core.ids import new_id
 from portal.core.pagination import After, Page, page_of
 from portal.core.prefixed_tokens import LINK, TokenKind
 from portal.core.principal import Origin, Principal, Role
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
@@ -79,7 +78,7 @@ class LinkService:
             )
         return CreatedLink(link, secret)
 
-    async def _require_maker(self, connection: AsyncConnection, principal: Principal) -> None:
+    async def _require_maker(self, connection: Connection, principal: Principal) -> None:
         """Lock the creator's account, and check that its role is unchanged and its number of links below the limit.
 
         Without the lock, a concurrent revocation could miss the new link. Raises NotSignedIn, TooManyLinks.
@@ -122,7 +121,7 @@ class LinkService:
                 await record.write(connection, event)
 
 
-async def _place(connection: AsyncConnection, principal: Principal, wanted: NewLink) -> UUID | None:
+async def _place(connection: Connection, principal: Principal, wanted: NewLink) -> UUID | None:
     """The case that the new link leads to; None for the creator's inbox.
 
     The case and the files are locked: what allows the link cannot change before the transaction ends.
@@ -136,7 +135,7 @@ async def _place(connection: AsyncConnection, principal: Principal, wanted: NewL
     return case_id
 
 
-async def _place_of(connection: AsyncConnection, principal: Principal, file_ids: frozenset[UUID]) -> UUID | None:
+async def _place_of(connection: Connection, principal: Principal, file_ids: frozenset[UUID]) -> UUID | None:
     places = set()
     for file_id in sorted(file_ids):
         file = await load_for_update(connection, principal, Action.LINK_FILES, file_id)
@@ -148,14 +147,14 @@ async def _place_of(connection: AsyncConnection, principal: Principal, file_ids:
     return places.pop()
 
 
-async def _judge(connection: AsyncConnection, principal: Principal, action: Action, case_id: UUID) -> None:
+async def _judge(connection: Connection, principal: Principal, action: Action, case_id: UUID) -> None:
     relation = await relations.find(connection, case_id, principal.user_id)
     if relation is None:
         raise NotFound
     policy.require_on(principal, action, relation)
 
 
-async def _may_revoke(connection: AsyncConnection, principal: Principal, link: Link) -> None:
+async def _may_revoke(connection: Connection, principal: Principal, link: Link) -> None:
     """The creator, an administrator, or a lead of the case may revoke a link. Raises Forbidden, NotFound."""
     try:
         policy.require_of(principal, Action.LINK_REVOKE, link.made_by)

@@ -10,11 +10,11 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.errors import IntegrityError
 from portal.core.pagination import After
 from portal.core.principal import Role
+from portal.db.connection import Connection
 from portal.db.tables import table
 from portal.features.files.models import Kind
 from portal.features.identity.models import UserRow
@@ -74,33 +74,33 @@ class Redeemable:
     failed_at: datetime | None
 
 
-async def add(connection: AsyncConnection, link: Link, digest: bytes, password_hash: str | None) -> None:
+async def add(connection: Connection, link: Link, digest: bytes, password_hash: str | None) -> None:
     values = {name: getattr(link, name) for name in Link.__slots__ if name != "has_password"}
     values |= {"digest": digest, "password_hash": password_hash, "kinds": " ".join(sorted(link.kinds)), "failures": 0}
     await connection.execute(insert(_links).values(values | {"kind": link.kind.value}))
 
 
-async def offer(connection: AsyncConnection, link_id: UUID, file_ids: frozenset[UUID]) -> None:
+async def offer(connection: Connection, link_id: UUID, file_ids: frozenset[UUID]) -> None:
     await connection.execute(insert(_offered), [{"link_id": link_id, "file_id": file_id} for file_id in file_ids])
 
 
-async def offered(connection: AsyncConnection, link_id: UUID) -> list[UUID]:
+async def offered(connection: Connection, link_id: UUID) -> list[UUID]:
     """The files chosen for a link, oldest first."""
     asked = select(_offered.c.file_id).where(_offered.c.link_id == link_id).order_by(_offered.c.file_id)
     return list((await connection.execute(asked)).scalars())
 
 
-async def find(connection: AsyncConnection, link_id: UUID) -> Link | None:
+async def find(connection: Connection, link_id: UUID) -> Link | None:
     row = (await connection.execute(_FIND.where(_links.c.id == link_id))).one_or_none()
     return None if row is None else live(row).link
 
 
-async def live_by_id(connection: AsyncConnection, link_id: UUID, moment: datetime) -> LiveLink | None:
+async def live_by_id(connection: Connection, link_id: UUID, moment: datetime) -> LiveLink | None:
     row = (await connection.execute(_LIVE_BY_ID, {"link": link_id, "moment": moment})).one_or_none()
     return None if row is None else live(row)
 
 
-async def count_live(connection: AsyncConnection, user_id: UUID, moment: datetime) -> int:
+async def count_live(connection: Connection, user_id: UUID, moment: datetime) -> int:
     """The number of a user's links that are neither revoked, expired nor used up."""
     left = or_(_links.c.most_in_all.is_(None), _links.c.used < _links.c.most_in_all)
     good = (_links.c.revoked_at.is_(None), _links.c.expires_at > moment, left)
@@ -108,25 +108,25 @@ async def count_live(connection: AsyncConnection, user_id: UUID, moment: datetim
     return int((await connection.execute(asked)).scalar_one())
 
 
-async def to_redeem(connection: AsyncConnection, digest: bytes, moment: datetime) -> Redeemable | None:
+async def to_redeem(connection: Connection, digest: bytes, moment: datetime) -> Redeemable | None:
     row = (await connection.execute(_TO_REDEEM, {"digest": digest, "moment": moment})).one_or_none()
     return None if row is None else Redeemable(live(row), row.password_hash, row.failures, row.failed_at)
 
 
-async def count_failures(connection: AsyncConnection, link_id: UUID, failures: int, moment: datetime | None) -> None:
+async def count_failures(connection: Connection, link_id: UUID, failures: int, moment: datetime | None) -> None:
     """Store the number of wrong passwords, and `moment`, the time of the last one."""
     values = {"failures": failures, "failed_at": moment}
     await connection.execute(update(_links).where(_links.c.id == link_id).values(values))
 
 
-async def forgive_one(connection: AsyncConnection, link_id: UUID) -> None:
+async def forgive_one(connection: Connection, link_id: UUID) -> None:
     """Undo the charge of an attempt that was not checked. The time of the last failure stays as it is."""
     statement = update(_links).where(_links.c.id == link_id, _links.c.failures > 0)
     await connection.execute(statement.values(failures=_links.c.failures - 1))
 
 
 async def listed(
-    connection: AsyncConnection,
+    connection: Connection,
     moment: datetime,
     after: After | None = None,
     limit: int | None = None,
@@ -143,7 +143,7 @@ async def listed(
     return [live(row).link for row in await connection.execute(ordered, {"moment": moment})]
 
 
-async def use(connection: AsyncConnection, link_id: UUID, moment: datetime, size: int = 0) -> bool:
+async def use(connection: Connection, link_id: UUID, moment: datetime, size: int = 0) -> bool:
     """Count one use and `size` bytes.
 
     False where fewer are left, or the link is revoked or expired at `moment`. The row is locked until the transaction
@@ -153,14 +153,14 @@ async def use(connection: AsyncConnection, link_id: UUID, moment: datetime, size
     return done.rowcount == 1
 
 
-async def unended_of(connection: AsyncConnection, user_id: UUID, moment: datetime) -> list[tuple[Link, Role, bool]]:
+async def unended_of(connection: Connection, user_id: UUID, moment: datetime) -> list[tuple[Link, Role, bool]]:
     """A user's links that are neither revoked nor expired, with the account's role and whether it is disabled."""
     asked = _FIND.where(_links.c.made_by == user_id, _links.c.revoked_at.is_(None), _links.c.expires_at > moment)
     found = list(await connection.execute(asked.order_by(_links.c.id)))  # one order: no deadlock of two revocations
     return [(good.link, good.role, row.maker_disabled_at is not None) for row in found for good in [live(row)]]
 
 
-async def settle_bytes(connection: AsyncConnection, link_id: UUID, reserved: int, came: int) -> bool:
+async def settle_bytes(connection: Connection, link_id: UUID, reserved: int, came: int) -> bool:
     """Replace the `reserved` bytes of an upload by the `came` bytes that arrived. False where the link has no room."""
     after = _links.c.used_bytes - reserved + came
     fits = or_(_links.c.most_bytes.is_(None), after <= _links.c.most_bytes)
@@ -168,7 +168,7 @@ async def settle_bytes(connection: AsyncConnection, link_id: UUID, reserved: int
     return done.rowcount == 1
 
 
-async def give_back(connection: AsyncConnection, link_id: UUID, size: int = 0, *, failed: bool = False) -> None:
+async def give_back(connection: Connection, link_id: UUID, size: int = 0, *, failed: bool = False) -> None:
     """Give back one use and its `size` reserved bytes. `failed` counts a failed upload."""
     values = {"used": _links.c.used - 1, "used_bytes": _links.c.used_bytes - size}
     if failed:
@@ -176,7 +176,7 @@ async def give_back(connection: AsyncConnection, link_id: UUID, size: int = 0, *
     await connection.execute(update(_links).where(_links.c.id == link_id).values(values))
 
 
-async def revoke(connection: AsyncConnection, link_id: UUID, moment: datetime, why: LinkStatus) -> bool:
+async def revoke(connection: Connection, link_id: UUID, moment: datetime, why: LinkStatus) -> bool:
     """Revoke a link with a reason. False where it was revoked before.
 
     A revocation by a user (LinkStatus.REVOKED) also replaces another reason, and keeps the earlier time.
@@ -189,7 +189,7 @@ async def revoke(connection: AsyncConnection, link_id: UUID, moment: datetime, w
     return (await connection.execute(statement.values(revoked_at=since, ended_by=why.value))).rowcount == 1
 
 
-async def forget_over(connection: AsyncConnection, before: datetime) -> None:
+async def forget_over(connection: Connection, before: datetime) -> None:
     """Delete links that expired or were revoked before `before`, with their uses. The audit log still has them.
 
     Their link sessions must be deleted already: `session_rows.forget_over` comes first, and sessions live for minutes.

@@ -4,8 +4,8 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import bindparam, delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.db.connection import Connection
 from portal.db.tables import table
 from portal.features.links import repository
 from portal.features.links.models import LinkRow, LinkSessionRow
@@ -22,7 +22,7 @@ _LIVE = (  # runs with every request by a link, so it is built once
 )
 
 
-async def add(connection: AsyncConnection, link_id: UUID, session_id: UUID, digest: bytes, *times: datetime) -> None:
+async def add(connection: Connection, link_id: UUID, session_id: UUID, digest: bytes, *times: datetime) -> None:
     """Store a link session. `times` are its creation and its expiry."""
     created_at, expires_at = times
     values = {"id": session_id, "link_id": link_id, "digest": digest}
@@ -30,7 +30,7 @@ async def add(connection: AsyncConnection, link_id: UUID, session_id: UUID, dige
 
 
 async def live_by_digest(
-    connection: AsyncConnection, digest: bytes, moment: datetime, ends_after: datetime
+    connection: Connection, digest: bytes, moment: datetime, ends_after: datetime
 ) -> tuple[UUID, datetime, LiveLink] | None:
     """A session's id, its expiry and its live link, for a token's digest.
 
@@ -41,6 +41,6 @@ async def live_by_digest(
     return None if row is None else (row.session_id, row.session_ends, repository.live(row))
 
 
-async def forget_over(connection: AsyncConnection, moment: datetime) -> None:
+async def forget_over(connection: Connection, moment: datetime) -> None:
     """Delete sessions that expired before `moment`. A running transfer does not need its session's row."""
     await connection.execute(delete(_sessions).where(_sessions.c.expires_at < moment))

@@ -9,12 +9,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock, log
 from portal.core.errors import NotSignedIn, StorageFull, Unavailable
 from portal.core.ids import new_id
 from portal.core.tasks import shielded
+from portal.db.connection import Connection
 from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database
 from portal.features.files import repository as file_rows
@@ -42,7 +41,7 @@ class UploadSlot:
     use: LinkUse | None = field(default=None)  # None: a repetition of a stored upload
     settled: bool = False
 
-    async def counted(self, connection: AsyncConnection, file: FileView) -> None:
+    async def counted(self, connection: Connection, file: FileView) -> None:
         """Count the uploaded file. `files.uploads.intake` calls this in its last transaction.
 
         Raises NotSignedIn where the link ended meanwhile, LinkUsedUp.
@@ -98,7 +97,7 @@ async def sweep(database: Database) -> None:
 
 
 async def _opened(
-    connection: AsyncConnection, session: LinkSession, content_length: int | None, most: int, key: str | None
+    connection: Connection, session: LinkSession, content_length: int | None, most: int, key: str | None
 ) -> UploadSlot:
     live = await repository.live_by_id(connection, session.link.id, clock.now())
     if live is None:
@@ -121,7 +120,7 @@ async def _opened(
     return UploadSlot(session, remaining_bytes if link.most_bytes is None else counted, key, use)
 
 
-async def _reserve(connection: AsyncConnection, link: Link, use: LinkUse) -> None:
+async def _reserve(connection: Connection, link: Link, use: LinkUse) -> None:
     """Reserve a use and its bytes, with a lease. Raises LinkUsedUp."""
     if link.failed_uploads >= FAILURES + link.most:
         raise LinkUsedUp("Too many uploads by this link failed.")

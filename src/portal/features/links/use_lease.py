@@ -8,9 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.db import lease
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.links import use_rows
 
@@ -19,7 +18,7 @@ from portal.features.links import use_rows
 async def renewed_lease(database: Database, use_id: UUID) -> AsyncIterator[None]:
     """Renew the lease of a use until the context exits (`db.lease.renewed`)."""
 
-    async def renew(connection: AsyncConnection, until: datetime) -> bool:
+    async def renew(connection: Connection, until: datetime) -> bool:
         return await use_rows.renew(connection, use_id, until)
 
     async with lease.renewed(database, renew, f"link use {use_id}"):

@@ -15,8 +15,8 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import bindparam, case, delete, exists, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.db.connection import Connection
 from portal.db.lease import expired
 from portal.db.tables import table
 from portal.features.links.models import LinkUseRow
@@ -53,14 +53,14 @@ class LinkUse:
     size: int
 
 
-async def add(connection: AsyncConnection, use: LinkUse, until: datetime, state: UseState = UseState.RUNNING) -> None:
+async def add(connection: Connection, use: LinkUse, until: datetime, state: UseState = UseState.RUNNING) -> None:
     values = {name: getattr(use, name) for name in LinkUse.__slots__}
     sent = 0 if use.file_id is None else use.size
     await connection.execute(insert(_uses).values(**values, state=state.value, sent=sent, lease_until=until))
 
 
 async def idle(
-    connection: AsyncConnection, link_id: UUID, file_id: UUID, session_id: UUID, length: int, moment: datetime
+    connection: Connection, link_id: UUID, file_id: UUID, session_id: UUID, length: int, moment: datetime
 ) -> LinkUse | None:
     """An interrupted use of the file with at least `length` bytes left: of this session if there is one, else of any.
 
@@ -70,16 +70,14 @@ async def idle(
     return _use((await connection.execute(_IDLE_OF_FILE, asked)).one_or_none())
 
 
-async def own(
-    connection: AsyncConnection, link_id: UUID, file_id: UUID, session_id: UUID, length: int
-) -> LinkUse | None:
+async def own(connection: Connection, link_id: UUID, file_id: UUID, session_id: UUID, length: int) -> LinkUse | None:
     """This session's latest use of the file, in any state, with at least `length` bytes left. None without one."""
     asked = {"link": link_id, "file": file_id, "session": session_id, "length": length}
     return _use((await connection.execute(_OWN_OF_FILE, asked)).one_or_none())
 
 
 async def take(
-    connection: AsyncConnection, use: LinkUse, session_id: UUID, length: int, moment: datetime, until: datetime | None
+    connection: Connection, use: LinkUse, session_id: UUID, length: int, moment: datetime, until: datetime | None
 ) -> bool:
     """Take over an idle use for this session, and charge `length` bytes to it.
 
@@ -93,37 +91,37 @@ async def take(
     return (await connection.execute(statement, {"moment": moment, "length": length})).rowcount == 1
 
 
-async def draw(connection: AsyncConnection, use: LinkUse, length: int) -> bool:
+async def draw(connection: Connection, use: LinkUse, length: int) -> bool:
     """Charge `length` bytes to a use, for a range of the file. False where fewer are left."""
     statement = update(_uses).where(_uses.c.id == use.id, _ROOM).values(sent=_uses.c.sent + length)
     return (await connection.execute(statement, {"length": length})).rowcount == 1
 
 
-async def any_running(connection: AsyncConnection, link_id: UUID, file_id: UUID | None = None) -> bool:
+async def any_running(connection: Connection, link_id: UUID, file_id: UUID | None = None) -> bool:
     """Whether a download of the file is running; without `file_id`, whether an upload is."""
     there = exists().where(_uses.c.link_id == link_id, _uses.c.file_id == file_id, _uses.c.state == "running")
     return bool((await connection.execute(select(there))).scalar())
 
 
-async def any_unfinished(connection: AsyncConnection, link_id: UUID) -> bool:
+async def any_unfinished(connection: Connection, link_id: UUID) -> bool:
     """Whether an unfinished download by the link has enough bytes left to begin again."""
     open_ = (_uses.c.state != UseState.DONE.value, _uses.c.file_id.is_not(None))
     there = exists().where(_uses.c.link_id == link_id, *open_, _uses.c.sent <= (TIMES - 1) * _uses.c.size)
     return bool((await connection.execute(select(there))).scalar())
 
 
-async def count(connection: AsyncConnection, link_id: UUID, file_id: UUID) -> int:
+async def count(connection: Connection, link_id: UUID, file_id: UUID) -> int:
     """The number of uses of one file."""
     asked = select(func.count()).where(_uses.c.link_id == link_id, _uses.c.file_id == file_id)
     return int((await connection.execute(asked)).scalar_one())
 
 
-async def counts(connection: AsyncConnection, link_id: UUID, file_ids: list[UUID]) -> dict[UUID, int]:
+async def counts(connection: Connection, link_id: UUID, file_ids: list[UUID]) -> dict[UUID, int]:
     asked = select(_uses.c.file_id, func.count()).where(_uses.c.link_id == link_id, _uses.c.file_id.in_(file_ids))
     return {row[0]: row[1] for row in await connection.execute(asked.group_by(_uses.c.file_id))}
 
 
-async def of_session(connection: AsyncConnection, session_id: UUID, link_id: UUID, limit: int) -> list[UUID]:
+async def of_session(connection: Connection, session_id: UUID, link_id: UUID, limit: int) -> list[UUID]:
     """The files that the session uploaded, newest first, at most `limit`."""
     asked = select(_uses.c.file_id).where(
         _uses.c.link_id == link_id, _uses.c.session_id == session_id, _uses.c.file_id.is_not(None)
@@ -131,19 +129,19 @@ async def of_session(connection: AsyncConnection, session_id: UUID, link_id: UUI
     return list((await connection.execute(asked.order_by(_uses.c.id.desc()).limit(limit))).scalars())
 
 
-async def renew(connection: AsyncConnection, use_id: UUID, until: datetime) -> bool:
+async def renew(connection: Connection, use_id: UUID, until: datetime) -> bool:
     """False where nothing goes by that use any more."""
     running = update(_uses).where(_uses.c.id == use_id, _uses.c.state == "running")
     return (await connection.execute(running.values(lease_until=until))).rowcount == 1
 
 
-async def put_down(connection: AsyncConnection, use_id: UUID, state: UseState, unsent: int) -> None:
+async def put_down(connection: Connection, use_id: UUID, state: UseState, unsent: int) -> None:
     """Store the end of a whole download: its new state, and `unsent` bytes less."""
     values = {"state": state.value, "sent": _uses.c.sent - unsent}
     await connection.execute(update(_uses).where(_uses.c.id == use_id).values(values))
 
 
-async def put_part_down(connection: AsyncConnection, use_id: UUID, unsent: int, *, last: bool) -> None:
+async def put_part_down(connection: Connection, use_id: UUID, unsent: int, *, last: bool) -> None:
     """Store the end of a range download, and `unsent` bytes less.
 
     Where the range was the `last` of the file, and the whole size was sent by now, an interrupted use becomes done.
@@ -155,14 +153,14 @@ async def put_part_down(connection: AsyncConnection, use_id: UUID, unsent: int, 
     await connection.execute(update(_uses).where(_uses.c.id == use_id).values(values))
 
 
-async def finish(connection: AsyncConnection, use_id: UUID, file_id: UUID, size: int) -> bool:
+async def finish(connection: Connection, use_id: UUID, file_id: UUID, size: int) -> bool:
     """Mark an upload's use as done. False where it was given back before."""
     statement = update(_uses).where(_uses.c.id == use_id, _uses.c.state == "running")
     done = statement.values(state=UseState.DONE.value, file_id=file_id, size=size)
     return (await connection.execute(done)).rowcount == 1
 
 
-async def remove(connection: AsyncConnection, use_id: UUID) -> bool:
+async def remove(connection: Connection, use_id: UUID) -> bool:
     """Delete a running use without a result.
 
     False where it is not running any more, was deleted, or another range was charged to it meanwhile.
@@ -172,7 +170,7 @@ async def remove(connection: AsyncConnection, use_id: UUID) -> bool:
     return (await connection.execute(statement)).rowcount == 1
 
 
-async def lapsed_uploads(connection: AsyncConnection, moment: datetime) -> list[LinkUse]:
+async def lapsed_uploads(connection: Connection, moment: datetime) -> list[LinkUse]:
     """Running uploads whose lease has expired: their process died."""
     asked = select(*_COLUMNS).where(_uses.c.state == "running", _uses.c.file_id.is_(None), _LAPSED)
     found = [_use(row) for row in await connection.execute(asked, {"moment": moment})]

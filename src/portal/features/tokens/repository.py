@@ -10,10 +10,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import RowMapping, bindparam, func, insert, or_, select, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core.pagination import After
 from portal.core.principal import Permission, Role
+from portal.db.connection import Connection
 from portal.db.tables import table
 from portal.features.identity.models import UserRow
 from portal.features.tokens.models import ApiTokenRow
@@ -58,7 +58,7 @@ class LiveToken:
     owner_has_totp: bool
 
 
-async def add(connection: AsyncConnection, token: ApiToken, digest: bytes) -> None:
+async def add(connection: Connection, token: ApiToken, digest: bytes) -> None:
     values = {
         "id": token.id,
         "user_id": token.user_id,
@@ -73,16 +73,16 @@ async def add(connection: AsyncConnection, token: ApiToken, digest: bytes) -> No
     await connection.execute(insert(_tokens).values(values))
 
 
-async def live_by_digest(connection: AsyncConnection, digest: bytes, moment: datetime) -> LiveToken | None:
+async def live_by_digest(connection: Connection, digest: bytes, moment: datetime) -> LiveToken | None:
     return _live((await connection.execute(_LIVE_BY_DIGEST, {"digest": digest, "moment": moment})).one_or_none())
 
 
-async def unended_by_id(connection: AsyncConnection, token_id: UUID) -> LiveToken | None:
+async def unended_by_id(connection: Connection, token_id: UUID) -> LiveToken | None:
     """The unended token of that id, expired or not; None otherwise."""
     return _live((await connection.execute(_UNENDED_BY_ID, {"token": token_id})).one_or_none())
 
 
-async def of_user(connection: AsyncConnection, user_id: UUID, after: After | None, limit: int) -> list[ApiToken]:
+async def of_user(connection: Connection, user_id: UUID, after: After | None, limit: int) -> list[ApiToken]:
     """A user's tokens, newest first, starting after `after`. Expired and revoked ones are included."""
     statement = select(_tokens).where(_tokens.c.user_id == user_id)
     if after is not None:
@@ -91,23 +91,23 @@ async def of_user(connection: AsyncConnection, user_id: UUID, after: After | Non
     return [_token(row) for row in (await connection.execute(ordered)).mappings()]
 
 
-async def find(connection: AsyncConnection, token_id: UUID) -> ApiToken | None:
+async def find(connection: Connection, token_id: UUID) -> ApiToken | None:
     row = (await connection.execute(select(_tokens).where(_tokens.c.id == token_id))).mappings().one_or_none()
     return None if row is None else _token(row)
 
 
-async def count_live(connection: AsyncConnection, user_id: UUID, moment: datetime) -> int:
+async def count_live(connection: Connection, user_id: UUID, moment: datetime) -> int:
     live = (_tokens.c.user_id == user_id) & _tokens.c.revoked_at.is_(None) & (_tokens.c.expires_at > moment)
     return int((await connection.execute(select(func.count()).select_from(_tokens).where(live))).scalar_one())
 
 
-async def revoke(connection: AsyncConnection, token_id: UUID, moment: datetime) -> bool:
+async def revoke(connection: Connection, token_id: UUID, moment: datetime) -> bool:
     """Revoke a token. False where it was revoked before."""
     statement = update(_tokens).where(_tokens.c.id == token_id, _tokens.c.revoked_at.is_(None))
     return (await connection.execute(statement.values(revoked_at=moment))).rowcount == 1
 
 
-async def revoke_all(connection: AsyncConnection, user_id: UUID, moment: datetime) -> int:
+async def revoke_all(connection: Connection, user_id: UUID, moment: datetime) -> int:
     """Revoke every token of a user, and return the number of live ones.
 
     Expired tokens are revoked too: a transfer that began with one may still be running.
@@ -118,19 +118,19 @@ async def revoke_all(connection: AsyncConnection, user_id: UUID, moment: datetim
     return live
 
 
-async def note_use(connection: AsyncConnection, token_id: UUID, moment: datetime, unless_after: datetime) -> None:
+async def note_use(connection: Connection, token_id: UUID, moment: datetime, unless_after: datetime) -> None:
     """Store a use of the token, where the stored one is older than `unless_after`."""
     stale = or_(_tokens.c.last_used_at.is_(None), _tokens.c.last_used_at < unless_after)
     await connection.execute(update(_tokens).where(_tokens.c.id == token_id, stale).values(last_used_at=moment))
 
 
-async def forget_over(connection: AsyncConnection, before: datetime) -> None:
+async def forget_over(connection: Connection, before: datetime) -> None:
     """Delete tokens that expired or were revoked before `before`. The audit log still has them."""
     over = or_(_tokens.c.expires_at < before, _tokens.c.revoked_at < before)
     await connection.execute(_tokens.delete().where(over))
 
 
-async def forget_most_over(connection: AsyncConnection, user_id: UUID, moment: datetime, *, kept: int) -> None:
+async def forget_most_over(connection: Connection, user_id: UUID, moment: datetime, *, kept: int) -> None:
     """Delete a user's expired and revoked tokens, except for the newest `kept`. The audit log still has them."""
     over = (_tokens.c.user_id == user_id) & (_tokens.c.revoked_at.is_not(None) | (_tokens.c.expires_at <= moment))
     rest = select(_tokens.c.id).where(over).order_by(_tokens.c.created_at.desc(), _tokens.c.id.desc())

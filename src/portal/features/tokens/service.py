@@ -11,14 +11,13 @@ from datetime import timedelta
 from ipaddress import ip_address
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.errors import Conflict, NotFound, NotSignedIn, Unprocessable
 from portal.core.ids import new_id
 from portal.core.pagination import After, Page, page_of
 from portal.core.prefixed_tokens import API_TOKEN, TokenKind
 from portal.core.principal import CredentialKind, Origin, Permission, Principal, Role
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
@@ -36,7 +35,7 @@ MOST_TOKENS = 100  # live tokens of one user
 MOST_OVER = 100  # expired and revoked tokens of one user that stay listed
 KEPT_WHEN_OVER = timedelta(days=90)
 
-KnownCase = Callable[[AsyncConnection, Principal, UUID], Awaitable[None]]
+KnownCase = Callable[[Connection, Principal, UUID], Awaitable[None]]
 """Raises NotFound for a case that does not exist, or that the principal may not know of."""
 
 
@@ -152,7 +151,7 @@ class ApiTokens:
         self._uses.note(live.token.id, live.token.last_used_at)
         return _principal(live)
 
-    async def reauthenticate(self, connection: AsyncConnection, principal: Principal) -> Principal:
+    async def reauthenticate(self, connection: Connection, principal: Principal) -> Principal:
         """The token's principal as of now, also after the token expired.
 
         A transfer that began in time may take longer than the token. Raises NotSignedIn where the token was revoked or
@@ -175,7 +174,7 @@ class ApiTokens:
             raise TotpEnrolmentRequired
 
 
-async def end_tokens_of(connection: AsyncConnection, revoked: Revoked) -> int:
+async def end_tokens_of(connection: Connection, revoked: Revoked) -> int:
     """Revoke every token of an account permanently, where its role changed, it was disabled, or everything ends.
 
     For `identity.revocation`. Returns the number of live ones.

@@ -11,7 +11,6 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.backends.blobs.base import StoreAway
 from portal.core import clock, tasks
@@ -28,6 +27,7 @@ from portal.core.errors import (
 from portal.core.ids import new_id
 from portal.core.principal import Principal, Role
 from portal.core.ranges import WHOLE_FILE, NotModified, Preconditions, RangeRequest
+from portal.db.connection import Connection
 from portal.db.unit_of_work import DatabaseAway
 from portal.features.audit import record
 from portal.features.audit.events import Event
@@ -124,7 +124,7 @@ async def test_a_download_that_cannot_be_put_on_record_does_not_begin(
 ) -> None:
     await house.hand_in(analyst)
 
-    async def refuse(_connection: AsyncConnection, _event: Event) -> None:
+    async def refuse(_connection: Connection, _event: Event) -> None:
         raise Unavailable
 
     with monkeypatch.context() as away:
@@ -304,7 +304,7 @@ async def test_a_download_cancelled_while_it_is_put_on_record_ends_on_record(
     reached, gate, real = asyncio.Event(), asyncio.Event(), house.database.write
 
     @contextlib.asynccontextmanager
-    async def slow() -> AsyncIterator[AsyncConnection]:
+    async def slow() -> AsyncIterator[Connection]:
         async with real() as connection:
             yield connection
             if not committed:
@@ -484,7 +484,7 @@ async def test_a_client_that_leaves_while_its_right_is_judged_costs_no_database_
 ) -> None:
     lost, real = list[Any](), house.sessions.reauthenticate
 
-    async def cut_off(connection: AsyncConnection, principal: Principal) -> Principal:
+    async def cut_off(connection: Connection, principal: Principal) -> Principal:
         asyncio.get_running_loop().call_soon(download.cancel)  # the statement is on its way by then
         return await real(connection, principal)
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import tasks
 from portal.core.errors import (
@@ -17,6 +16,7 @@ from portal.core.errors import (
 from portal.core.principal import Principal
 from portal.core.ranges import RangeRequest
 from portal.crypto.blob import PREAMBLE_SIZE
+from portal.db.connection import Connection
 from portal.features.authz.relation import CaseRole
 from portal.features.files import blob_rows, repository
 
@@ -70,7 +70,7 @@ async def test_an_upload_that_was_given_up_comes_too_late(house: House, analyst:
     reached, gate, real = asyncio.Event(), asyncio.Event(), house.database.write
 
     @asynccontextmanager
-    async def late() -> AsyncIterator[AsyncConnection]:
+    async def late() -> AsyncIterator[Connection]:
         monkeypatch.setattr(house.database, "write", real)
         reached.set()
         await gate.wait()

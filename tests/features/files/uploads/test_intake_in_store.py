@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.backends.blobs.base import StoreAway
 from portal.core import clock, tasks
@@ -19,6 +18,7 @@ from portal.core.errors import (
 )
 from portal.core.principal import Principal
 from portal.db import lease
+from portal.db.connection import Connection
 from portal.db.lease import LEASE
 from portal.db.unit_of_work import DatabaseAway
 from portal.features.files import repository
@@ -205,7 +205,7 @@ async def test_an_upload_cancelled_in_its_first_transaction_leaves_nothing(
     reached, real = asyncio.Event(), house.database.write
 
     @asynccontextmanager
-    async def slow() -> AsyncIterator[AsyncConnection]:
+    async def slow() -> AsyncIterator[Connection]:
         async with real() as connection:
             yield connection
             if not committed:

@@ -13,13 +13,12 @@ from functools import partial
 from typing import Protocol
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import log
 from portal.core.errors import Forbidden, IntegrityError, NotFound, NotSignedIn, PreconditionFailed, RangeNotSatisfiable
 from portal.core.principal import Origin, Principal
 from portal.core.ranges import WHOLE_FILE, ByteRange, NotModified, RangeRequest
 from portal.core.tasks import acquire_or_release, shielded
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
@@ -46,11 +45,11 @@ class DownloadAllowance(Protocol):
     def held(self) -> AbstractAsyncContextManager[None]:
         """A context that is open while the download runs."""
 
-    async def ended(self, connection: AsyncConnection, handed: int, *, finished: bool) -> None:
+    async def ended(self, connection: Connection, handed: int, *, finished: bool) -> None:
         """Settle the use, in the transaction of the audit event of the end. At most `handed` bytes have been sent."""
 
 
-OnDownloadStarted = Callable[[AsyncConnection, FileView, ByteRange], Awaitable[DownloadAllowance]]
+OnDownloadStarted = Callable[[Connection, FileView, ByteRange], Awaitable[DownloadAllowance]]
 """Awaited in the transaction of the audit event "started". If it raises, no event of the download is written."""
 
 
@@ -261,7 +260,7 @@ async def _discard(delivery: Delivery) -> None:
     await delivery.chunks.aclose()
 
 
-async def _deliverable(connection: AsyncConnection, principal: Principal, file_id: UUID) -> FileView:
+async def _deliverable(connection: Connection, principal: Principal, file_id: UUID) -> FileView:
     file = await load_allowed(connection, principal, Action.FILE_DOWNLOAD, file_id)
     if file.status is Status.QUARANTINED:
         raise Quarantined

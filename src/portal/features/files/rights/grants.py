@@ -8,13 +8,12 @@ the right to create it. Running downloads end within a second then.
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.errors import NotFound, Unprocessable
 from portal.core.ids import new_id
 from portal.core.pagination import After, Page, page_of
 from portal.core.principal import Origin, Principal
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
@@ -88,7 +87,7 @@ class Grants:
             await record.write(connection, event)
         return grant
 
-    async def _held(self, connection: AsyncConnection, principal: Principal, file_id: UUID) -> FileView:
+    async def _held(self, connection: Connection, principal: Principal, file_id: UUID) -> FileView:
         """Load a file on which the caller may create grants. The file's case and the caller's account are locked.
 
         Otherwise the caller could lose the right at the same moment, and the new grant would miss its revocation.
@@ -113,7 +112,7 @@ class Grants:
             await record.write(connection, event)
 
 
-async def end_grants_of(connection: AsyncConnection, revoked: Revoked) -> int:
+async def end_grants_of(connection: Connection, revoked: Revoked) -> int:
     """Delete the grants that an account created and may no longer create, or with `everything` all that it created.
 
     Writes an audit event for each, in the caller's transaction. Returns their number.

@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core.errors import Conflict, InvalidInput, PortalError, Unprocessable
 from portal.core.ids import text_of
 from portal.core.key_scopes import Scope, scope_of
 from portal.core.principal import CredentialKind, Origin, Principal
 from portal.crypto.format import BlobContext
+from portal.db.connection import Connection
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.files.uploads.decision import ContentRejected, Decision
 from portal.features.files.views import Details, FileView, IncomingFile
 from portal.strongbox.model import Findings, SealedFile
 
-OnUploadCommitted = Callable[[AsyncConnection, FileView], Awaitable[None]]
+OnUploadCommitted = Callable[[Connection, FileView], Awaitable[None]]
 """Awaited in the transaction that makes the file READY or QUARANTINED. If it raises, nothing is stored."""
 
 

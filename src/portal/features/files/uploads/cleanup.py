@@ -6,11 +6,10 @@ when the database is available again, else in the sweep (`maintenance`).
 
 import asyncio
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import log
 from portal.core.errors import StorageFull, Unavailable
 from portal.core.tasks import shielded, spawn
+from portal.db.connection import Connection
 from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
@@ -95,7 +94,7 @@ class FailedUploads:
         await remove_bytes(self._database, self._strongbox, context.file_id)
 
 
-async def _failed(connection: AsyncConnection, upload: UploadAttempt, status: Status) -> bool:
+async def _failed(connection: Connection, upload: UploadAttempt, status: Status) -> bool:
     """Change the upload to `status`. True if this call did it; False if it was settled before.
 
     An inline upload has no row before its only transaction. So a failed row is inserted with its id. The insert waits

@@ -17,8 +17,6 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core import clock
 from portal.core.buffer import Buffer
 from portal.core.errors import Conflict, NotFound
@@ -26,6 +24,7 @@ from portal.core.ids import new_id
 from portal.core.principal import Origin, Principal
 from portal.core.tasks import shielded
 from portal.crypto.format import BlobContext
+from portal.db.connection import Connection
 from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
@@ -223,14 +222,14 @@ class Intake:
                 raise UploadLost
             return await _put_on_record(connection, upload, view)
 
-    async def _judge_again(self, connection: AsyncConnection, upload: UploadAttempt) -> None:
+    async def _judge_again(self, connection: Connection, upload: UploadAttempt) -> None:
         """Check the caller's rights again, after the bytes. Raises NotSignedIn, Forbidden, NotFound, CaseReadOnly."""
         still = await self._authenticators.reauthenticate(connection, upload.principal)
         policy.require(still, Action.FILE_CREATE)
         await require_upload_target(connection, still, upload.arrival.case_id)
 
 
-async def _claim(connection: AsyncConnection, upload: UploadAttempt, row: dict[str, Any]) -> FileView | None:
+async def _claim(connection: Connection, upload: UploadAttempt, row: dict[str, Any]) -> FileView | None:
     """Insert the file's row and return None; or return the file that was already uploaded with the idempotency key.
 
     An earlier upload with that key whose lease has expired is failed, and this one replaces it. Raises InFlight if the
@@ -254,7 +253,7 @@ async def _claim(connection: AsyncConnection, upload: UploadAttempt, row: dict[s
     return None
 
 
-async def _put_on_record(connection: AsyncConnection, upload: UploadAttempt, view: FileView) -> FileView:
+async def _put_on_record(connection: Connection, upload: UploadAttempt, view: FileView) -> FileView:
     if upload.counted is not None:
         await upload.counted(connection, view)
     await record.write(connection, upload.uploaded_event(view))

@@ -9,11 +9,10 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portal.core.buffer import Buffer
 from portal.core.errors import Unavailable
 from portal.db import lease
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.files import repository
 
@@ -28,7 +27,7 @@ def leased(database: Database, file_id: UUID) -> AbstractAsyncContextManager[asy
     Even without the event the upload may be lost; transaction 2 decides.
     """
 
-    async def renew(connection: AsyncConnection, until: datetime) -> bool:
+    async def renew(connection: Connection, until: datetime) -> bool:
         return await repository.renew_lease(connection, file_id, until)
 
     return lease.renewed(database, renew, f"file {file_id}")
