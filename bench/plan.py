@@ -4,6 +4,7 @@ Comes in: nothing. Leaves: data. Next: `runner` walks through it, `rows/` has th
 says what is wanted.
 """
 
+import os
 from dataclasses import dataclass
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -20,6 +21,7 @@ class Sizes:
     warm_up: int
     small_requests: int
     ranges: int
+    workers: int  # of the portal that takes many streams at once
     pause: float  # seconds of rest before memory is called idle
     rounds: int | None = None  # instead of the row's own
     quick: bool = False
@@ -39,6 +41,7 @@ FULL = Sizes(
     warm_up=16 * MIB,
     small_requests=4000,
     ranges=200,
+    workers=os.cpu_count() or 1,
     pause=2,
 )
 QUICK = Sizes(
@@ -49,7 +52,8 @@ QUICK = Sizes(
     warm_up=MIB,
     small_requests=64,
     ranges=8,
-    pause=0.2,
+    workers=1,
+    pause=0,
     rounds=2,
     quick=True,
 )

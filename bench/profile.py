@@ -22,6 +22,7 @@ from bench.places import ROOT
 from bench.plan import FULL, ROWS
 from bench.rows import JOBS
 from bench.rows.base import Operation, Setting
+from bench.servers import Servers
 from bench.sources import Sources
 
 _SECONDS = 15
@@ -66,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def profiled(folder: Path, row: str, stack: ExitStack) -> Counter[str]:
     """Shares in percent, by kind of work."""
     (job,) = (job for job in JOBS if row in job.rows)
-    setting = Watched(folder, FULL, Sources(folder), ("portal",), stack)
+    sources = Sources(folder)
+    running = Servers(folder, sources.of(FULL.warm_up), stack)
+    setting = Watched(folder, FULL, sources, ("portal",), stack, running)
     operation = job.prepare(setting)["portal"]
     operation()  # warm
     record = ["perf", "record", "--quiet", "-F", str(_RATE), "-o", str(folder / "perf"), "-p", str(setting.server.pid)]

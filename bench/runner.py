@@ -6,8 +6,8 @@ Comes in: a folder, sizes, the rows wanted. Leaves: results as JSON has them. Ne
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -24,6 +24,7 @@ from bench.peers import PEERS
 from bench.plan import CALLS, ROWS, Sizes
 from bench.rows import JOBS
 from bench.rows.base import Job, Setting
+from bench.servers import Servers
 from bench.sources import Sources
 
 Samples = dict[str, dict[str, list[float]]]  # by row and variant
@@ -39,6 +40,7 @@ class Run:
     only: frozenset[str]
     rounds: int | None
     skipped: dict[str, str]
+    shared: Servers | None  # what all jobs are given where nothing is measured; else each has its own
 
     def rounds_of(self, job: Job) -> int:
         return self.rounds or self.sizes.rounds or ROWS[job.rows[0]].rounds
@@ -52,28 +54,41 @@ class Run:
 def run(folder: Path, sizes: Sizes, *, only: Iterable[str], rounds: int | None) -> dict[str, Any]:
     """Raises Failed."""
     skipped = {name: why for name, peer in PEERS.items() if (why := peer.missing())}
-    begun = Run(folder, sizes, Sources(folder), frozenset(only), rounds, skipped)
-    samples: Samples = {}
-    jobs = [job for job in JOBS if begun.only.intersection(job.rows)]
-    with _progress() as progress:
-        for job in jobs:
-            task = progress.add_task(job.rows[0], total=begun.rounds_of(job) * len(begun.variants_of(job)))
-            _measure(begun, job, samples, partial(progress.update, task, advance=1, refresh=True))
-    calls = _system_calls(begun) if CALLS in begun.only else {}
+    sources, samples = Sources(folder), Samples()
+    with ExitStack() as stack:
+        shared = Servers(folder, sources.of(sizes.warm_up), stack) if sizes.quick else None
+        begun = Run(folder, sizes, sources, frozenset(only), rounds, skipped, shared)
+        _measure_all(begun, samples)
+        calls = _system_calls(begun) if CALLS in begun.only else {}
     return _results(begun, samples, calls)
 
 
+def _measure_all(run: Run, samples: Samples) -> None:
+    with _progress() as progress:
+        for job in (job for job in JOBS if run.only.intersection(job.rows)):
+            task = progress.add_task(job.rows[0], total=run.rounds_of(job) * len(run.variants_of(job)))
+            _measure(run, job, samples, partial(progress.update, task, advance=1, refresh=True))
+
+
 def _measure(run: Run, job: Job, samples: Samples, advance: Callable[[], None]) -> None:
-    folder = run.folder / job.rows[0]
-    folder.mkdir()
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder)
-        operations = job.prepare(Setting(folder, run.sizes, run.sources, run.variants_of(job), stack))
+    with _setting(run, job.rows[0], run.variants_of(job)) as setting:
+        operations = job.prepare(setting)
         for number in range(run.rounds_of(job)):
             for variant in rotated(list(operations), number):
                 os.sync()  # nobody pays for what another one wrote
                 _keep(samples, job, variant, operations[variant](), run.only)
                 advance()
+
+
+@contextmanager
+def _setting(run: Run, name: str, variants: tuple[str, ...]) -> Iterator[Setting]:
+    """A folder that is gone afterwards, and servers."""
+    folder = run.folder / name
+    folder.mkdir()
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
+        running = run.shared or Servers(folder, run.sources.of(run.sizes.warm_up), stack)
+        yield Setting(folder, run.sizes, run.sources, variants, stack, running)
 
 
 def _keep(samples: Samples, job: Job, variant: str, values: Sequence[float], only: frozenset[str]) -> None:
@@ -83,10 +98,9 @@ def _keep(samples: Samples, job: Job, variant: str, values: Sequence[float], onl
 
 
 def _system_calls(run: Run) -> dict[str, dict[str, int]]:
-    folder = run.folder / CALLS
-    folder.mkdir()
     try:
-        return system_calls.counted(folder, run.sources)
+        with _setting(run, CALLS, ("portal",)) as setting:
+            return system_calls.counted(setting.serve("portal"), setting.folder, run.sources)
     except Absent as why:
         run.skipped[CALLS] = str(why)
         return {}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench import transfer
 from bench.failure import Absent, Failed
-from bench.peers import portal
+from bench.peers.base import Server
 from bench.plan import KIB, MIB, written
 from bench.sources import Sources
 
@@ -30,22 +30,18 @@ _UNFINISHED = re.compile(r"(?P<thread>\d+) +(?P<call>\w+\(.*) <unfinished \.\.\.
 _SETTLE_SECONDS = 0.5  # what the portal does on its own after an answer is over
 
 
-def counted(folder: Path, sources: Sources) -> dict[str, dict[str, int]]:
+def counted(server: Server, folder: Path, sources: Sources) -> dict[str, dict[str, int]]:
     """Successful calls by size of the upload and name. Raises Absent where strace cannot watch."""
-    if shutil.which("strace") is None:
-        raise Absent("no strace: install it")
     found: dict[str, dict[str, int]] = {}
-    with portal.serve(folder, 1) as server:
-        transfer.warm_up(server, sources.of(UPLOADS[0]))
-        for size in UPLOADS:
-            source, trace = sources.of(size), folder / f"trace-{size}"
-            time.sleep(_SETTLE_SECONDS)
-            with _traced(server.pid, trace):
-                transfer.put(server, source)
-            calls = read(trace.read_text())
-            if broken := fault(calls):
-                raise Failed(f"an upload of {written(size)} was not durable: {broken}")
-            found[written(size)] = dict(Counter(name for name, _ in calls))
+    for size in UPLOADS:
+        source, trace = sources.of(size), folder / f"trace-{size}"
+        time.sleep(_SETTLE_SECONDS)
+        with _traced(server.pid, trace):
+            transfer.put(server, source)
+        calls = read(trace.read_text())
+        if broken := fault(calls):
+            raise Failed(f"an upload of {written(size)} was not durable: {broken}")
+        found[written(size)] = dict(Counter(name for name, _ in calls))
     return found
 
 
@@ -88,6 +84,8 @@ def fault(calls: Sequence[tuple[str, str]]) -> str | None:
 
 @contextmanager
 def _traced(process: int, to: Path) -> Iterator[None]:
+    if shutil.which("strace") is None:
+        raise Absent("no strace: install it")
     command = ["strace", "-f", "-y", "-s", "4096", "-o", str(to), "-e", f"trace={_TRACED}", "-p", str(process)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as watcher:
         assert watcher.stderr is not None

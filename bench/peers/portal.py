@@ -1,6 +1,6 @@
 """The portal as `portal init` makes it: SQLite and a folder, an account, a token.
 
-Comes in: an empty folder. Leaves: a server that somebody is signed in to. Each row has its own.
+Comes in: an empty folder. Leaves: a server that somebody is signed in to.
 """
 
 import json

@@ -10,10 +10,11 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import client, transfer
+from bench import client
 from bench.peers import PEERS
 from bench.peers.base import Server
 from bench.plan import Sizes
+from bench.servers import Servers
 from bench.sources import Source, Sources
 
 Operation = Callable[[], tuple[float, ...]]  # a value for each row of the job
@@ -28,6 +29,7 @@ class Setting:
     sources: Sources
     variants: tuple[str, ...]
     stack: ExitStack
+    running: Servers
 
     def source(self, which: str) -> Source:
         """The source of a size that `Sizes` names."""
@@ -38,14 +40,8 @@ class Setting:
         return self.stack.enter_context(closing(client.buffer(size)))
 
     def serve(self, name: str, workers: int = 1) -> Server:
-        """A peer of the job's own, warm."""
-        folder = self.folder / name
-        folder.mkdir()
-        start = PEERS[name].serve
-        assert start is not None
-        server = self.stack.enter_context(start(folder, workers))
-        transfer.warm_up(server, self.sources.of(self.sizes.warm_up))
-        return server
+        """A peer, warm."""
+        return self.running.get(name, workers)
 
     def servers(self) -> list[Server]:
         """All that take part and are servers, each with one worker."""

@@ -1,6 +1,5 @@
 """Many at once: large uploads beside each other, and small ones one behind the other on many connections."""
 
-import os
 from functools import partial
 
 from bench import crowd, transfer
@@ -12,7 +11,7 @@ from bench.sources import Source, prefault
 
 def prepare_parallel(setting: Setting) -> dict[str, Operation]:
     """The same server, with as many workers as cores, takes many streams, and one."""
-    server = setting.serve("portal", workers=os.cpu_count() or 1)
+    server = setting.serve("portal", setting.sizes.workers)
     return {
         "portal": partial(_parallel, server, setting.source("parallel"), STREAMS),
         "one stream": partial(_parallel, server, setting.source("huge"), 1),

@@ -48,7 +48,6 @@ def made(**medians: float) -> dict[str, Any]:
     return {**common, "skipped": {}, "rows": {"upload_1g": row}, "system_calls": {}}
 
 
-@pytest.mark.timeout(900)  # eleven portals are made and started, while other workers test
 def test_a_quick_run_measures_every_variant_of_every_row_and_sees_the_syncs(tmp_path: Path) -> None:
     quick = quick_run(tmp_path)
     assert quick["skipped"] == {}
