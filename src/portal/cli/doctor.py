@@ -135,7 +135,7 @@ async def _database(settings: Settings) -> CheckResult:
     if not has_database(settings):
         return CheckResult("database", "refused", f"there is no database {url.database}: run `portal init`")
     async with aclosing(open_database(settings)) as database:
-        found, wanted = await schema.revision_of(database.engine), await schema.newest_revision()
+        found, wanted = await schema.revision_of(database.engine), schema.newest_revision()
         if found != wanted:
             return CheckResult("database", "refused", f"{place(url)}: at revision {found}, this release wants {wanted}")
         remote = "" if url.get_backend_name() == "sqlite" else f", TLS {settings.ssl_mode}"

@@ -145,7 +145,7 @@ def _write_env_file(path: Path, values: dict[str, str]) -> None:
 async def _migrate_and_add_admin(name: str) -> str | None:
     """Migrate, and create the administrator. Returns the password; None if there is an account already."""
     settings, variables = config.load()
-    if await _revision(settings) != await schema.newest_revision():
+    if await _revision(settings) != schema.newest_revision():
         await _upgrade()  # skipped at the current revision: the runtime role may not change tables
     async with aclosing(open_database(settings)) as database:
         await _establish_stores(settings, variables, database)

@@ -10,14 +10,16 @@ import asyncio
 import time
 from collections import OrderedDict
 from pathlib import Path
-
-from redis.asyncio import BlockingConnectionPool, Redis
+from typing import TYPE_CHECKING
 
 from portal.core import log, tasks
 from portal.core.errors import ConfigError, Unavailable
 from portal.core.secrets import Secret
 from portal.core.tls import verifying_context
 from portal.db.reasons import reason
+
+if TYPE_CHECKING:  # imported where a URL was given: it costs every other portal a tenth of its start
+    from redis.asyncio import Redis
 
 ANSWER_SECONDS = 0.25
 PAUSE_SECONDS = 5.0
@@ -55,8 +57,8 @@ class SharedCounters:
         """Does not connect yet. `authorities`, if given, is a PEM file that replaces the system's certificate
         authorities. Raises ConfigError.
         """
-        self._pool = _pool(url, authorities)
-        self._redis = Redis(connection_pool=self._pool)
+        self._redis = _connected_later(url, authorities)
+        self._pool = self._redis.connection_pool
         self._away = False
         self._ask_at = 0.0
 
@@ -135,13 +137,15 @@ def _why(error: Exception) -> str:
     return reason(below if isinstance(below, OSError) else error)
 
 
-def _pool(url: Secret, authorities: Path | None) -> BlockingConnectionPool:
+def _connected_later(url: Secret, authorities: Path | None) -> "Redis":
+    from redis.asyncio import BlockingConnectionPool, Redis  # noqa: PLC0415  # see above
+
     pinned = {}
     if url.reveal().startswith(b"rediss:") and authorities is not None:
         verifying_context("PORTAL_RATE_LIMIT_CA", authorities)
         pinned = {"ssl_ca_certs": str(authorities)}
     try:
-        return BlockingConnectionPool.from_url(
+        pool = BlockingConnectionPool.from_url(
             url.reveal().decode(),
             max_connections=_CONNECTIONS,
             timeout=_SOCKET_SECONDS,
@@ -153,3 +157,4 @@ def _pool(url: Secret, authorities: Path | None) -> BlockingConnectionPool:
         )
     except (TypeError, ValueError):  # its text may contain the URL with a password
         raise ConfigError("PORTAL_RATE_LIMIT_URL must be a redis:, rediss: or unix: URL") from None
+    return Redis(connection_pool=pool)
