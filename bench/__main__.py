@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import report, runner
+from bench import report, runner, terminal
 from bench.failure import Failed
 from bench.places import ROOT
 from bench.plan import CHOICES, FULL, QUICK
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps(results, indent=1))
     else:
-        report.show(results, Console())
+        terminal.show(results, Console())
     return 0
 
 

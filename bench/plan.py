@@ -74,6 +74,7 @@ class Row:
 
 
 _RATE = "MiB/s"
+_SERVERS = ("portal", "nginx", "copyparty", "rclone", "seaweedfs")
 
 ROWS: dict[str, Row] = {
     "upload_256m": Row("one raw upload of {large}", _RATE, ("portal", "nginx", "rclone", "naive", "seal"), 7),
@@ -81,11 +82,11 @@ ROWS: dict[str, Row] = {
     "cpu_1g": Row("CPU of the server for one upload of {huge}", "s/GiB", ("portal", "seal"), 5),
     "download_256m": Row("one download of {large}", _RATE, ("portal", "nginx", "rclone", "naive"), 7),
     "download_1g": Row("one download of {huge}", _RATE, ("portal", "nginx", "rclone"), 5),
-    "range_64k": Row("64 KiB at the end of {giant}", "ms", ("portal", "nginx", "rclone"), 5),
+    "range_64k": Row("64 KiB at the end of {giant}", "ms", _SERVERS, 5),
     "memory_256m": Row("memory above idle for one upload of {large}", "MiB", ("portal",), 5),
     "memory_4g": Row("memory above idle for one upload of {giant}", "MiB", ("portal",), 3),
     "parallel_16": Row("16 uploads of {parallel} at once, all together", _RATE, ("portal", "one stream"), 5),
-    "small_4k": Row("uploads of 4 KiB over 32 connections", "requests/s", ("portal", "nginx", "rclone", "naive"), 5),
+    "small_4k": Row("uploads of 4 KiB over 32 connections", "requests/s", (*_SERVERS, "naive"), 5),
     "multipart_256m": Row("one upload of {large} as a form", _RATE, ("portal", "raw"), 7),
 }
 CALLS = "system_calls"  # counted once, not measured

@@ -1,4 +1,4 @@
-"""What a run found, told: tables for a terminal and for the README, and the file that is kept.
+"""What a run found, told: tables for the README, and the file that is kept. `terminal` tells it to who ran it.
 
 Comes in: results, as `runner` makes them and as `bench/results/latest.json` keeps them. Leaves: words. The README says
 nothing that is not in that file; a test holds it to that.
@@ -8,27 +8,25 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from bench.goals import GOALS, Goal
 from bench.peers import PEERS
 from bench.places import LATEST, README
 from bench.plan import ROWS
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
-_QUICK = "**A quick run: tiny sizes, to show that it runs. These figures say nothing about speed.**"
+QUICK = "**A quick run: tiny sizes, to show that it runs. These figures say nothing about speed.**"
 _OTHERWISE = "portal, otherwise"
 Cells = list[list[str]]
 
 
 def figures(results: dict[str, Any]) -> Cells:
     """A heading, and a line for each row that was measured: medians and ranges of `n` measurements."""
-    lines = [["row", "what", "unit", "n", *PEERS, _OTHERWISE]]
+    peers = _peers(results)
+    lines = [["row", "what", "unit", "n", *peers, _OTHERWISE]]
     for row in (row for row in ROWS if row in results["rows"]):
         found = results["rows"][row]
         others = [f"{name}: {_cell(figure)}" for name, figure in found["figures"].items() if name not in PEERS]
-        cells = [_peer_cell(results, row, name) for name in PEERS]
+        cells = [_peer_cell(results, row, name) for name in peers]
         times = str(max(figure["n"] for figure in found["figures"].values()))
         lines.append([row, found["what"], found["unit"], times, *cells, ", ".join(others)])
     return lines
@@ -51,17 +49,17 @@ def notes(results: dict[str, Any]) -> list[str]:
     lines = [f"{results['date']}, {', '.join(f'{name} {value}' for name, value in machine.items())}."]
     lines.append(f"Python {versions['Python']}, cryptography {versions['cryptography']}, portal {versions['portal']}.")
     lines += [f"{size}: {_counted(calls)} an upload." for size, calls in results["system_calls"].items()]
-    for name, peer in PEERS.items():
+    for name in _peers(results):
         if name in skipped:
             lines.append(f"{name} was skipped: {skipped[name]}.")
-        elif peer.lacks:
-            lines.append(f"{name} ({versions[name]}) {peer.lacks}.")
+        elif lacks := PEERS[name].lacks:
+            lines.append(f"{name} ({versions[name]}) {lacks}.")
     return lines + [f"{name} was skipped: {why}." for name, why in skipped.items() if name not in PEERS]
 
 
 def markdown(results: dict[str, Any]) -> str:
     """What stands in the README between the marks."""
-    parts = [_QUICK] if results["quick"] else []
+    parts = [QUICK] if results["quick"] else []
     parts += [_markdown_table(goals(results)), _markdown_table(figures(results))]
     parts.append("\n".join(f"- {note}" for note in notes(results)))
     return "\n\n".join(parts)
@@ -82,28 +80,22 @@ def save(results: dict[str, Any]) -> None:
     README.write_text(with_table(README.read_text(), results))
 
 
-def show(results: dict[str, Any], console: Console) -> None:
-    """The same on a terminal."""
-    if results["quick"]:
-        console.print(_QUICK.strip("*"))
-    for cells in (goals(results), figures(results)):
-        if len(cells) > 1:
-            console.print(_table(cells))
-    for note in notes(results):
-        console.print(note, highlight=False, markup=False)
-
-
 def number(value: float) -> str:
     """Three digits that count, or all in front of the point."""
     places = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return f"{value:,.{places}f}"
 
 
+def _peers(results: dict[str, Any]) -> list[str]:
+    """Who was there, or could have been: results that were kept do not know a peer that came later."""
+    return [name for name in PEERS if name in results["versions"] or name in results["skipped"]]
+
+
 def _judged(goal: Goal, measured: float | None, unit: str) -> list[str]:
     better = "" if goal.reach is None else f", better {number(goal.reach)}"
     wanted = f"{goal.bound.value} {number(goal.value)}{better}"
     if measured is None:
-        return ["not measured", wanted, ""]
+        return [f"no {goal.over}", wanted, ""]
     verdict = "better" if goal.exceeded(measured) else "yes" if goal.met(measured) else "no"
     return [number(measured) + unit, wanted, verdict]
 
@@ -126,13 +118,3 @@ def _counted(calls: dict[str, int]) -> str:
 def _markdown_table(cells: Sequence[Sequence[str]]) -> str:
     heading, *lines = cells
     return "\n".join(f"| {' | '.join(line)} |" for line in (heading, ["---"] * len(heading), *lines))
-
-
-def _table(cells: Cells) -> Table:
-    heading, *lines = cells
-    table = Table()
-    for name in heading:
-        table.add_column(name, overflow="fold")
-    for line in lines:
-        table.add_row(*line)
-    return table

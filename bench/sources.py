@@ -39,21 +39,19 @@ class Sources:
         return self._made[size]
 
 
-def prefault(path: Path, *, last: int | None = None) -> None:
-    """Read a file, or its `last` bytes, so that it lies in the page cache: cold is never compared with warm."""
+def prefault(path: Path) -> None:
+    """Read a file, so that it lies in the page cache: cold is never compared with warm."""
     piece = bytearray(_PIECE)
     with path.open("rb", buffering=0) as file:
-        if last is not None:
-            file.seek(max(0, path.stat().st_size - last))
         while file.readinto(piece):
             pass
 
 
-def prefault_all(folder: Path, *, last: int | None = None) -> None:
+def prefault_all(folder: Path) -> None:
     """The same with every file of a folder: what a peer keeps."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            prefault(path, last=last)
+            prefault(path)
 
 
 def _make(path: Path, size: int) -> Source:

@@ -3,7 +3,8 @@
 `base` has what they share; the others are one file each.
 """
 
-from bench.peers import naive, nginx, portal, rclone, seal
+from bench.peers import copyparty, naive, nginx, portal, rclone, seal, seaweedfs
 from bench.peers.base import Peer
 
-PEERS: dict[str, Peer] = {peer.name: peer for peer in (portal.PEER, nginx.PEER, rclone.PEER, naive.PEER, seal.PEER)}
+_ALL = (portal.PEER, nginx.PEER, copyparty.PEER, rclone.PEER, seaweedfs.PEER, naive.PEER, seal.PEER)
+PEERS: dict[str, Peer] = {peer.name: peer for peer in _ALL}

@@ -73,10 +73,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def spawned(command: Sequence[str], folder: Path, port: int, *, at: Path = ROOT) -> Iterator[int]:
+def spawned(
+    command: Sequence[str], folder: Path, port: int, *, at: Path = ROOT, patience: float = _STOP_SECONDS
+) -> Iterator[int]:
     """Run a server in the folder `at`; its id, once it or a child of it listens on the port.
 
-    Its output goes to a log in `folder`.
+    Its output goes to a log in `folder`. It is killed where it has not ended within `patience` seconds.
     """
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(
@@ -91,7 +93,7 @@ def spawned(command: Sequence[str], folder: Path, port: int, *, at: Path = ROOT)
         _wait(process, port, folder / "server.log")
         yield process.pid
     finally:
-        _end(process)
+        _end(process, patience)
 
 
 def environment() -> dict[str, str]:
@@ -113,12 +115,12 @@ def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
         time.sleep(0.02)
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _end(process: "subprocess.Popen[bytes]", patience: float) -> None:
     """This one and its children, by their ids, and nobody else."""
     family = processes.tree(process.pid)
     process.terminate()
     try:
-        process.wait(_STOP_SECONDS)
+        process.wait(patience)
     except subprocess.TimeoutExpired:
         for pid in family:
             with suppress(ProcessLookupError):
