@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.backends.scanners.base import Outcome, Scanner, ScannerAway, Verdict, worst
+from portal.backends.scanners.base import Scanner, ScannerAway, ScanOutcome, Verdict, worst
 from portal.backends.scanners.memory import MemoryScanner
 from portal.backends.scanners.none import NoScanner
 from portal.backends.scanners.registry import open_scanners
@@ -41,8 +41,8 @@ async def scanned(scanner: Scanner, *chunks: bytes) -> Verdict:
 @pytest.mark.parametrize("chunks", [[], [b""], [b"harmless"], CHUNKS], ids=["nothing", "empty", "text", "many"])
 async def test_every_scan_ends_in_a_verdict(scanner: Scanner, chunks: list[bytes]) -> None:
     verdict = await scanned(scanner, *chunks)
-    assert isinstance(verdict.outcome, Outcome)
-    assert verdict.outcome is not Outcome.SCANNER_AWAY  # a scanner raises it
+    assert isinstance(verdict.outcome, ScanOutcome)
+    assert verdict.outcome is not ScanOutcome.SCANNER_AWAY  # a scanner raises it
     assert len(verdict.detail) <= 200
 
 
@@ -95,7 +95,7 @@ async def test_a_scan_that_is_cut_off_can_be_aborted_and_leaves_other_scans_alon
 
 
 def test_without_a_verdict_nothing_was_scanned() -> None:
-    assert worst([]) == Verdict(Outcome.NOT_SCANNED)
+    assert worst([]) == Verdict(ScanOutcome.NOT_SCANNED)
 
 
 async def test_abort_before_the_first_byte_and_after_the_verdict_is_harmless(scanner: Scanner) -> None:
@@ -127,7 +127,7 @@ async def test_closing_twice_is_fine(scanner: Scanner) -> None:
 
 @given(st.lists(st.binary(max_size=50), max_size=5))
 async def test_no_scanner_never_says_clean(chunks: list[bytes]) -> None:
-    assert await scanned(NoScanner(), *chunks) == Verdict(Outcome.NOT_SCANNED)
+    assert await scanned(NoScanner(), *chunks) == Verdict(ScanOutcome.NOT_SCANNED)
 
 
 def test_what_is_no_real_scanner_says_so_at_every_start() -> None:
@@ -145,7 +145,7 @@ async def test_a_marker_is_found_wherever_it_is_cut(before: bytes, marker: str, 
     whole = before + marker.encode() + after
     edges = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
     chunks = [whole[start:end] for start, end in pairwise(edges)]
-    assert await scanned(MemoryScanner(marker), *chunks) == Verdict(Outcome.INFECTED, "marker")
+    assert await scanned(MemoryScanner(marker), *chunks) == Verdict(ScanOutcome.INFECTED, "marker")
 
 
 @given(
@@ -155,19 +155,25 @@ async def test_a_marker_is_found_wherever_it_is_cut(before: bytes, marker: str, 
 async def test_clean_means_that_the_marker_is_not_there(chunks: list[bytes], marker: str) -> None:
     verdict = await scanned(MemoryScanner(marker), *chunks)
     infected = marker.encode() in b"".join(chunks)
-    assert verdict.outcome is (Outcome.INFECTED if infected else Outcome.CLEAN)
+    assert verdict.outcome is (ScanOutcome.INFECTED if infected else ScanOutcome.CLEAN)
 
 
-ORDER = [Outcome.CLEAN, Outcome.NOT_SCANNED, Outcome.SCANNER_AWAY, Outcome.UNSCANNABLE, Outcome.INFECTED]
+ORDER = [
+    ScanOutcome.CLEAN,
+    ScanOutcome.NOT_SCANNED,
+    ScanOutcome.SCANNER_AWAY,
+    ScanOutcome.UNSCANNABLE,
+    ScanOutcome.INFECTED,
+]
 
 
 def test_the_outcomes_and_their_order() -> None:
-    assert list(Outcome) == ORDER
+    assert list(ScanOutcome) == ORDER
     assert [outcome.value for outcome in ORDER] == ["clean", "not_scanned", "scanner_away", "unscannable", "infected"]
 
 
 @pytest.mark.parametrize("outcomes", [subset for size in (1, 2, 3) for subset in permutations(ORDER, size)])
-def test_the_worst_verdict_stands(outcomes: tuple[Outcome, ...]) -> None:
+def test_the_worst_verdict_stands(outcomes: tuple[ScanOutcome, ...]) -> None:
     verdicts = [Verdict(outcome, f"by {outcome}") for outcome in outcomes]
     stands = max(outcomes, key=ORDER.index)
     assert worst(verdicts) == Verdict(stands, f"by {stands}")
@@ -176,8 +182,8 @@ def test_the_worst_verdict_stands(outcomes: tuple[Outcome, ...]) -> None:
 async def test_the_registry_opens_scanners_in_order() -> None:
     none, memory = open_scanners(["none:", "memory:a:b"], {})
     assert isinstance(none, NoScanner)
-    assert (await scanned(memory, b"a:b")).outcome is Outcome.INFECTED
-    assert (await scanned(memory, b"a b")).outcome is Outcome.CLEAN
+    assert (await scanned(memory, b"a:b")).outcome is ScanOutcome.INFECTED
+    assert (await scanned(memory, b"a b")).outcome is ScanOutcome.CLEAN
 
 
 @pytest.mark.parametrize("url", ["", "clamav:", "NONE:", "memory:", "memory", "clamd://host"])

@@ -160,7 +160,7 @@ class Desk:
         """A case of the lead's with a contributor, a reader and somebody who hands in."""
         case: dict[str, Any] = self["lead"].post("/cases", json={"title": "the title of a case"}).json()
         for name, role in {"contributor": "contributor", "reader": "reader", "hands_in": "uploader"}.items():
-            added = self["lead"].post(f"/cases/{case['id']}/members", json={"name": name, "role": role})
+            added = self["lead"].post(f"/cases/{case['id']}/members", json={"user_name": name, "role": role})
             assert added.status_code == 201, added.text
         return case
 

@@ -150,13 +150,13 @@ class Objects(dict[str, str]):
 
     def _file(self, who: str, **params: str) -> str:
         entry = done(self._clients[who].put(f"/upload/{_word()}", content=CONTENT, params=params))
-        self._made(who, f"/files/{entry['id']}/grants", name="grnt")
+        self._made(who, f"/files/{entry['id']}/grants", user_name="grnt")
         return str(entry["id"])
 
     def _case(self) -> str:
         case = self._made("lead", "/cases", title=_word())
         for name, role in (("ctrb", "contributor"), ("read", "reader"), ("hand", "uploader")):
-            self._made("lead", f"/cases/{case['id']}/members", name=name, role=role)
+            self._made("lead", f"/cases/{case['id']}/members", user_name=name, role=role)
         return str(case["id"])
 
     def _account(self) -> tuple[str, str]:
@@ -165,7 +165,7 @@ class Objects(dict[str, str]):
 
     def _member(self) -> str:
         user_id, name = self._account()
-        self._made("lead", f"/cases/{self['case']}/members", name=name, role="reader")
+        self._made("lead", f"/cases/{self['case']}/members", user_name=name, role="reader")
         return user_id
 
     def _job(self) -> str:
@@ -179,7 +179,7 @@ class Objects(dict[str, str]):
 
     def _grant(self, who: str, file_id: str) -> str:
         user_id, name = self._account()
-        self._made(who, f"/files/{file_id}/grants", name=name)
+        self._made(who, f"/files/{file_id}/grants", user_name=name)
         return user_id
 
     def _token(self, who: str) -> str:

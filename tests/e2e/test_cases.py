@@ -67,7 +67,7 @@ def test_no_field_of_a_case_or_member_is_written_that_is_not_offered(desk: Desk,
     url = f"/cases/{case['id']}"
     asked = (
         desk["lead"].patch(url, json={field: "x"}, headers=ANY),
-        desk["lead"].post(f"{url}/members", json={"name": "stranger", "role": "reader", f"{field}_": "x"}),
+        desk["lead"].post(f"{url}/members", json={"user_name": "stranger", "role": "reader", f"{field}_": "x"}),
         desk["lead"].put(f"{url}/members/{desk.id_of('reader')}", json={"role": "reader", f"{field}_": "x"}),
     )
     assert [problem(answer) for answer in asked] == [(422, "validation_failed")] * 3

@@ -51,7 +51,7 @@ ASKED: dict[str, Callable[["Question"], httpx.Response]] = {
     "close the case": lambda q: q.client.patch(q.case, json={"status": "closed"}, headers=ANY),
     "delete the case": lambda q: q.client.delete(q.case, headers=ANY),
     "list members": lambda q: q.client.get(f"{q.case}/members"),
-    "add a member": lambda q: q.client.post(f"{q.case}/members", json={"name": "stranger", "role": "reader"}),
+    "add a member": lambda q: q.client.post(f"{q.case}/members", json={"user_name": "stranger", "role": "reader"}),
     "change a member": lambda q: q.client.put(f"{q.case}/members/{q.other}", json={"role": "contributor"}),
     "remove a member": lambda q: q.client.delete(f"{q.case}/members/{q.other}"),
     "list broken glass": lambda q: q.client.get(f"{q.case}/break-glass"),

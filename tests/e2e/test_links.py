@@ -284,7 +284,7 @@ def drained(wire: Wire) -> int:
 def test_what_ends_a_link_breaks_its_download_off(portal: Served, analyst: httpx.Client, end: str) -> None:
     with portal.client("other") as maker:
         case_id = open_case(maker)
-        joined = maker.post(f"/cases/{case_id}/members", json={"name": "analyst", "role": "lead"})
+        joined = maker.post(f"/cases/{case_id}/members", json={"user_name": "analyst", "role": "lead"})
         assert joined.status_code == 201, joined.text
         big = hand_in(maker, secrets.token_bytes(SIZE), case_id=case_id)
         made = make(maker, "download", case_id=case_id)

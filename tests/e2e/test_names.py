@@ -22,13 +22,13 @@ def test_names_stand_where_ids_do(portal: Served) -> None:
     with portal.client("ana") as ana, portal.client("adm") as adm, portal.client("ben") as ben:
         case = done(ana.post("/cases", json={"title": "a case"}))
         assert case["created_by_name"] == done(ana.get("/cases"))["items"][0]["created_by_name"] == "ana"
-        member = done(adm.post(f"/cases/{case['id']}/members", json={"name": "ben", "role": "reader"}))
+        member = done(adm.post(f"/cases/{case['id']}/members", json={"user_name": "ben", "role": "reader"}))
         assert (member["created_by_name"], member["disabled"]) == ("adm", False)
         file = done(ana.put("/upload/x", content=b"x", params={"case_id": case["id"]}))
         for entry in (file, done(ben.get(f"/files/{file['id']}")), done(ben.get("/files"))["items"][0]):
             assert (entry["owner_name"], entry["uploaded_by_name"]) == ("ana", "ana")
-        given = done(ana.post(f"/files/{file['id']}/grants", json={"name": "cy"}))
-        assert (given["name"], given["created_by_name"], given["case_id"]) == ("cy", "ana", case["id"])
+        given = done(ana.post(f"/files/{file['id']}/grants", json={"user_name": "cy"}))
+        assert (given["user_name"], given["created_by_name"], given["case_id"]) == ("cy", "ana", case["id"])
         with portal.client("cy") as cy:
             (got,) = done(cy.get("/grants"))["items"]
             assert (got["file_id"], got["created_by_name"]) == (file["id"], "ana")
@@ -44,17 +44,17 @@ def test_names_stand_where_ids_do(portal: Served) -> None:
             assert glass["created_at"] <= glass["first_read_at"] == glass["last_read_at"]
         done(adm.patch(f"/users/{member['user_id']}", json={"disabled": True}, headers=ANY))
         listed = done(ana.get(f"/cases/{case['id']}/members"))["items"]
-        assert {one["name"]: one["disabled"] for one in listed} == {"ana": False, "ben": True}
+        assert {one["user_name"]: one["disabled"] for one in listed} == {"ana": False, "ben": True}
 
 
 def test_an_uploader_account_is_told_its_own_name_alone(portal: Served) -> None:
     with portal.client("ana") as ana, portal.client("upl") as upl:
         case = done(ana.post("/cases", json={"title": "a case"}))["id"]
-        done(ana.post(f"/cases/{case}/members", json={"name": "upl", "role": "uploader"}))
+        done(ana.post(f"/cases/{case}/members", json={"user_name": "upl", "role": "uploader"}))
         assert done(upl.get(f"/cases/{case}"))["created_by_name"] is None
         assert done(upl.put("/upload/x", content=b"x", params={"case_id": case}))["owner_name"] == "upl"
         mine = done(upl.put("/upload/y", content=b"y"))["id"]
-        answers = [upl.post(f"/files/{mine}/grants", json={"name": name}) for name in ("ana", "nobody-at-all")]
+        answers = [upl.post(f"/files/{mine}/grants", json={"user_name": name}) for name in ("ana", "nobody-at-all")]
         first, second = ({**answer.json(), "request_id": ""} for answer in answers)
     assert first == second
     assert (first["status"], first["code"]) == (403, "forbidden")

@@ -111,7 +111,7 @@ def test_everything_of_an_account_ends_at_once(portal: Served, by: str) -> None:
         case = done(ben.post("/cases", json={"title": "t"}))["id"]
         token = done(ben.post("/tokens", json={**TOKEN, "case_id": case}))["token"]
         link = done(ben.post("/links/download", json={"file_ids": [file], **WEEK}))["secret"]
-        done(ben.post(f"/files/{file}/grants", json={"name": "ana"}))
+        done(ben.post(f"/files/{file}/grants", json={"user_name": "ana"}))
         new = {"current_password": PASSWORD, "new_password": PASSWORD, "revoke_all": True}
         acts: dict[str, Callable[[], Any]] = {
             "owner": lambda: done(ben.post("/auth/revoke-all")),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.backends.scanners.base import Outcome, Verdict
+from portal.backends.scanners.base import ScanOutcome, Verdict
 from portal.backends.scanners.memory import MemoryScanner
 from portal.backends.scanners.none import NoScanner
 from portal.strongbox import sniff
@@ -136,9 +136,9 @@ async def test_size_and_digest_are_of_the_whole(chunks: list[bytes]) -> None:
 
 async def test_the_worst_of_several_verdicts_stands() -> None:
     scanners = [MemoryScanner("one"), NoScanner(), MemoryScanner("two")]
-    assert (await observed(scanners, b"neither")).verdict == Verdict(Outcome.NOT_SCANNED)
-    assert (await observed(scanners, b"number tw", b"o")).verdict == Verdict(Outcome.INFECTED, "marker")
-    assert (await observed(scanners[:1], b"clean")).verdict == Verdict(Outcome.CLEAN)
+    assert (await observed(scanners, b"neither")).verdict == Verdict(ScanOutcome.NOT_SCANNED)
+    assert (await observed(scanners, b"number tw", b"o")).verdict == Verdict(ScanOutcome.INFECTED, "marker")
+    assert (await observed(scanners[:1], b"clean")).verdict == Verdict(ScanOutcome.CLEAN)
 
 
 async def test_abort_is_idempotent() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from portal.backends.blobs.base import BlobWriter, FillBuffer, StoreAway
 from portal.backends.blobs.memory import MemoryStore
-from portal.backends.scanners.base import Outcome, ScannerAway, Verdict
+from portal.backends.scanners.base import ScannerAway, ScanOutcome, Verdict
 from portal.backends.scanners.memory import MemoryScanner
 from portal.core import tasks
 from portal.core.buffer import Buffer
@@ -105,7 +105,7 @@ class WatchedScanner(MemoryScanner):
         await asyncio.to_thread(self._stages.passes, "scan")
 
     async def finish(self) -> Verdict:
-        return Verdict(Outcome.CLEAN)
+        return Verdict(ScanOutcome.CLEAN)
 
     async def abort(self) -> None:
         """Nothing was held."""

@@ -7,7 +7,7 @@ from typing import NoReturn
 import pytest
 
 from portal.backends.blobs.memory import MemoryStore
-from portal.backends.scanners.base import Outcome, ScannerAway, Verdict
+from portal.backends.scanners.base import ScannerAway, ScanOutcome, Verdict
 from portal.backends.scanners.memory import MemoryScanner
 from portal.core.buffer import Buffer
 from portal.crypto.layout import PRODUCTION
@@ -42,7 +42,7 @@ class Listener:
 
     async def finish(self) -> Verdict:
         await self._hear("finish", "finish")
-        return Verdict(Outcome.CLEAN)
+        return Verdict(ScanOutcome.CLEAN)
 
     async def abort(self) -> None:
         await self._hear("abort", "abort")
@@ -108,10 +108,10 @@ async def test_a_scanner_that_cannot_begin_leaves_nothing_and_ends_the_scans_bef
 
 async def test_a_sealing_has_the_scanners_it_is_given_and_else_the_portals(memory_box: Strongbox) -> None:
     infected = MemoryScanner("marker")
-    assert (await scanned(memory_box, infected, content=b"marker", inline=True)).verdict.outcome is Outcome.INFECTED
+    assert (await scanned(memory_box, infected, content=b"marker", inline=True)).verdict.outcome is ScanOutcome.INFECTED
     async with memory_box.sealing(context(), "none", limit=NO_LIMIT) as sealing:
         await sealing.write(b"marker")
-        assert (await sealing.finish()).verdict.outcome is Outcome.NOT_SCANNED
+        assert (await sealing.finish()).verdict.outcome is ScanOutcome.NOT_SCANNED
 
 
 @INLINE
@@ -179,7 +179,7 @@ async def test_where_no_scan_is_required_the_rest_goes_on_and_the_verdict_says_s
 ) -> None:
     away, other = Listener(away=call), Listener()
     findings = await scanned(memory_box, away, other, inline=inline, scan_required=False)
-    assert findings.verdict.outcome is Outcome.SCANNER_AWAY
+    assert findings.verdict.outcome is ScanOutcome.SCANNER_AWAY
     assert away.heard[-1] == "abort"
     assert other.heard == ["open", "feed 440", "feed 7", "finish"] if not inline else other.heard[-1] == "finish"
 
@@ -187,7 +187,7 @@ async def test_where_no_scan_is_required_the_rest_goes_on_and_the_verdict_says_s
 async def test_what_another_scanner_found_is_worse_than_one_that_is_away(memory_box: Strongbox) -> None:
     scanners = Listener(away="finish"), MemoryScanner("marker")
     findings = await scanned(memory_box, *scanners, content=b"marker", inline=True, scan_required=False)
-    assert findings.verdict == Verdict(Outcome.INFECTED, "marker")
+    assert findings.verdict == Verdict(ScanOutcome.INFECTED, "marker")
     assert findings.away
     assert not (await scanned(memory_box, Listener(), inline=True)).away
 

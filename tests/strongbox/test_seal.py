@@ -14,7 +14,7 @@ from portal.backends.blobs.base import BlobStore, BlobWriter, FillBuffer, StoreA
 from portal.backends.blobs.memory import MemoryStore
 from portal.backends.keys.base import KeyProviderError
 from portal.backends.keys.local import LocalKeyProvider
-from portal.backends.scanners.base import Outcome, Verdict
+from portal.backends.scanners.base import ScanOutcome, Verdict
 from portal.backends.scanners.memory import MemoryScanner
 from portal.backends.scanners.none import NoScanner
 from portal.core.errors import Forbidden, StorageFull, TooLarge
@@ -83,9 +83,9 @@ async def test_segments_of_a_mebibyte_are_sealed_in_threads_and_come_back(keyrin
 async def test_the_findings_name_the_type_and_the_verdict(keyring: Keyring) -> None:
     box = Strongbox(Stores([MemoryStore()]), keyring, [NoScanner(), MemoryScanner("marker")], LAYOUT)
     _, clean = await seal_part(box, b"%PDF-1.7\n", recipe(500))
-    assert (clean.detected_type, clean.verdict) == ("application/pdf", Verdict(Outcome.NOT_SCANNED))
+    assert (clean.detected_type, clean.verdict) == ("application/pdf", Verdict(ScanOutcome.NOT_SCANNED))
     _, infected = await seal_part(box, recipe(500) + b"mar", b"ker" + recipe(500))
-    assert infected.verdict.outcome is Outcome.INFECTED
+    assert infected.verdict.outcome is ScanOutcome.INFECTED
 
 
 async def test_the_store_holds_no_plaintext_and_no_key(memory_box: Strongbox, memory: MemoryStore) -> None:

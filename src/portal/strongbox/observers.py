@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from portal.backends.scanners.base import (
     FEED_SECONDS,
     VERDICT_SECONDS,
-    Outcome,
     Scan,
     Scanner,
     ScannerAway,
+    ScanOutcome,
     Verdict,
     worst,
 )
@@ -85,7 +85,7 @@ class Observers:
             raise away
         self._scans.remove(scan)
         self._left_out = True
-        self._verdicts.append(Verdict(Outcome.SCANNER_AWAY))
+        self._verdicts.append(Verdict(ScanOutcome.SCANNER_AWAY))
         await _forget(scan)
 
 

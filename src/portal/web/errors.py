@@ -51,7 +51,7 @@ _WRONG_TOKEN = "The token that was sent is wrong, expired or revoked: sign in, r
 _NO_SUCH_PATH = f"No such path: check its spelling. The API is below {API}/."
 
 
-class Invalid(BaseModel):
+class InvalidField(BaseModel):
     """A field or parameter that is not acceptable."""
 
     model_config = ConfigDict(
@@ -87,7 +87,9 @@ class Problem(BaseModel):
     request_id: str | None = Field(default=None, description="Names this request in the portal's log.")
     error: str | None = Field(default=None, description="RFC 6749's error code, on the token endpoint alone.")
     error_description: str | None = Field(default=None, description="The same as `detail`, as RFC 6749 calls it.")
-    errors: list[Invalid] | None = Field(default=None, description="Of `validation_failed`: each field, at most ten.")
+    errors: list[InvalidField] | None = Field(
+        default=None, description="Of `validation_failed`: at most ten fields."
+    )
 
 
 class UnsupportedMediaType(PortalError):

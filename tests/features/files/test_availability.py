@@ -16,13 +16,13 @@ from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.authz.visibility import UNRESTRICTED
 from portal.features.files import availability, repository
-from portal.features.files.listing import Filters, Order, list_page
+from portal.features.files.listing import FileOrder, Filters, list_page
 from portal.features.files.views import FileView
 
 from .conftest import CONTENT, ORIGIN, Bytes, House
 from .test_repository import new_file
 
-AVAILABLE = Order.AVAILABLE
+AVAILABLE = FileOrder.AVAILABLE
 
 
 async def poll(house: House, start: datetime | None = None, limit: int = 200) -> list[FileView]:

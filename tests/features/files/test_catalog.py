@@ -27,7 +27,7 @@ from portal.features.files import repository
 from portal.features.files.access import ANY_VERSION
 from portal.features.files.catalog import Changes
 from portal.features.files.listing import Filters
-from portal.features.files.models import Kind
+from portal.features.files.models import FileKind
 from portal.features.files.views import FileView
 from portal.strongbox.strongbox import Strongbox
 
@@ -81,8 +81,8 @@ async def test_ones_own_file_is_read_changed_and_deleted(house: House, role: Rol
     caller = await house.principal(role)
     file = await house.hand_in(caller)
     assert await house.catalog.get(caller, file.id) == file
-    changed = await house.catalog.update(caller, file.id, 1, Changes("new", Kind.LOG, "why"), ORIGIN)
-    assert (changed.name, changed.kind, changed.description, changed.version) == ("new", Kind.LOG, "why", 2)
+    changed = await house.catalog.update(caller, file.id, 1, Changes("new", FileKind.LOG, "why"), ORIGIN)
+    assert (changed.name, changed.kind, changed.description, changed.version) == ("new", FileKind.LOG, "why", 2)
     await house.catalog.delete(caller, file.id, 2, ORIGIN)
     with pytest.raises(NotFound):
         await house.catalog.get(caller, file.id)
@@ -148,14 +148,14 @@ async def test_of_many_changes_at_once_one_wins(house: House, analyst: Principal
 
 async def test_a_change_is_on_record_with_before_and_after(house: House, analyst: Principal) -> None:
     file = await house.hand_in(analyst, name="old")
-    await house.catalog.update(analyst, file.id, 1, Changes(name="new", kind=Kind.LOG), ORIGIN)
+    await house.catalog.update(analyst, file.id, 1, Changes(name="new", kind=FileKind.LOG), ORIGIN)
     (event,) = await house.record("file.updated")
     assert event["details"] == {"name_before": "old", "name_after": "new", "kind_before": "other", "kind_after": "log"}
 
 
 async def test_a_change_keeps_the_bytes(house: House, analyst: Principal) -> None:
     file = await house.hand_in(analyst)
-    await house.catalog.update(analyst, file.id, 1, Changes("new", Kind.LOG, "x"), ORIGIN)
+    await house.catalog.update(analyst, file.id, 1, Changes("new", FileKind.LOG, "x"), ORIGIN)
     assert await house.fetch(analyst, file.id) == CONTENT
 
 
@@ -189,7 +189,7 @@ async def test_a_delete_leaves_neither_key_nor_byte(house: House, analyst: Princ
 
 async def test_a_deleted_row_says_nothing_of_the_file_any_more(house: House, analyst: Principal) -> None:
     file = await house.hand_in(analyst)
-    await house.catalog.update(analyst, file.id, 1, Changes("attic.log", Kind.LOG, "found in the attic"), ORIGIN)
+    await house.catalog.update(analyst, file.id, 1, Changes("attic.log", FileKind.LOG, "found in the attic"), ORIGIN)
     await house.catalog.delete(analyst, file.id, 2, ORIGIN)
     (row,) = await house.rows("files")
     told = ("name", "name_folded", "description", "declared_type", "detected_type", "sha256", "record", "case_id")

@@ -17,7 +17,7 @@ from portal.db.connection import Connection
 from portal.features.authz.visibility import Visibility
 from portal.features.files import blob_rows, repository
 from portal.features.files.listing import Filters, list_page
-from portal.features.files.models import Kind, Status
+from portal.features.files.models import FileKind, Status
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedPart
 
@@ -54,7 +54,7 @@ async def listed(
     owner: Principal,
     *,
     status: Status = Status.READY,
-    kind: Kind = Kind.OTHER,
+    kind: FileKind = FileKind.OTHER,
     sha256: str = "ab" * 32,
     **changes: Any,
 ) -> UUID:
@@ -104,10 +104,10 @@ async def names(house: House, **filters: Any) -> list[str]:
 
 async def test_a_file_is_found_as_it_was_written(house: House, analyst: Principal) -> None:
     name = "é🔑\u202e/../x'\"%_\\"
-    file_id = await listed(house, analyst, name=name, kind=Kind.PCAP)
+    file_id = await listed(house, analyst, name=name, kind=FileKind.PCAP)
     file = await house.found(file_id)
     assert file is not None
-    assert (file.name, file.kind, file.status, file.version) == (name, Kind.PCAP, Status.READY, 1)
+    assert (file.name, file.kind, file.status, file.version) == (name, FileKind.PCAP, Status.READY, 1)
     assert (file.created_at, file.created_at.tzinfo) == (NOON, UTC)
     assert (file.owner_id, file.size, file.sha256, file.record) == (analyst.user_id, 3, "ab" * 32, b"r")
 
@@ -340,11 +340,11 @@ async def test_a_changed_name_is_found_by_its_new_name_alone(house: House, analy
 
 
 async def test_a_listing_is_narrowed_by_kind_and_digest(house: House, analyst: Principal) -> None:
-    await listed(house, analyst, name="a", kind=Kind.LOG)
-    await listed(house, analyst, name="b", kind=Kind.PCAP, sha256="cd" * 32)
-    assert await names(house, kind=Kind.LOG) == ["a"]
+    await listed(house, analyst, name="a", kind=FileKind.LOG)
+    await listed(house, analyst, name="b", kind=FileKind.PCAP, sha256="cd" * 32)
+    assert await names(house, kind=FileKind.LOG) == ["a"]
     assert await names(house, sha256="cd" * 32) == ["b"]
-    assert await names(house, sha256="cd" * 32, kind=Kind.LOG) == []
+    assert await names(house, sha256="cd" * 32, kind=FileKind.LOG) == []
 
 
 async def test_a_range_of_times_includes_its_beginning_and_not_its_end(house: House, analyst: Principal) -> None:

@@ -14,7 +14,7 @@ from portal.features.authz.relation import CaseRole, Tlp
 from portal.features.cases.catalog import CaseCatalog, CaseChanges, NewCase
 from portal.features.cases.members import Members
 from portal.features.files.downloads.delivery import Delivery
-from portal.features.files.models import Kind
+from portal.features.files.models import FileKind
 from portal.features.files.views import Details, FileView
 from portal.features.identity.passwords import PasswordHasher
 from portal.features.links.endings import end_links_of
@@ -94,7 +94,7 @@ class Desk:
         self,
         session: LinkSession,
         content: bytes = CONTENT,
-        kind: Kind = Kind.OTHER,
+        kind: FileKind = FileKind.OTHER,
         key: str | None = None,
         **said: Any,
     ) -> FileView:

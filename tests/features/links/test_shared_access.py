@@ -10,7 +10,7 @@ from portal.core.ids import new_id
 from portal.core.principal import Principal
 from portal.features.authz.relation import CaseRole, CaseStatus, Tlp
 from portal.features.files.downloads import delivery
-from portal.features.files.models import Kind
+from portal.features.files.models import FileKind
 from portal.features.files.uploads.attempt import DigestMismatch
 from portal.features.links.downloads import NothingToResume
 from portal.features.links.views import KindRefused, LinkSession, LinkUsedUp
@@ -136,7 +136,7 @@ async def test_of_uploads_at_once_as_many_stand_as_the_link_takes(desk: Desk, ho
 async def test_what_comes_in_is_in_the_case_and_says_by_which_link(desk: Desk, house: House, lead: Principal) -> None:
     case_id = await desk.case(lead)
     made = await desk.upload_link(lead, case_id)
-    file = await desk.send(await desk.session(made), kind=Kind.LOG)
+    file = await desk.send(await desk.session(made), kind=FileKind.LOG)
     assert (file.case_id, file.owner_id, file.uploaded_by) == (case_id, lead.user_id, f"link:{made.link.id}")
     assert await house.fetch(lead, file.id) == CONTENT
     (event,) = await house.record("file.uploaded")
@@ -161,20 +161,20 @@ async def test_an_upload_link_shows_nothing_and_the_client_cannot_say_where(
 async def test_bytes_and_kinds_are_counted_and_what_is_too_much_is_not_kept(
     desk: Desk, house: House, lead: Principal
 ) -> None:
-    made = await desk.upload_link(lead, most=5, most_bytes=100, kinds=frozenset({Kind.LOG}))
+    made = await desk.upload_link(lead, most=5, most_bytes=100, kinds=frozenset({FileKind.LOG}))
     session = await desk.session(made)
     assert await refusal(desk.send(session, b"x" * 60)) is KindRefused
-    assert await refusal(desk.send(session, b"x" * 101, Kind.LOG)) is LinkUsedUp
-    await desk.send(session, b"x" * 60, Kind.LOG)
-    assert await refusal(desk.send(session, b"x" * 41, Kind.LOG)) is LinkUsedUp
+    assert await refusal(desk.send(session, b"x" * 101, FileKind.LOG)) is LinkUsedUp
+    await desk.send(session, b"x" * 60, FileKind.LOG)
+    assert await refusal(desk.send(session, b"x" * 41, FileKind.LOG)) is LinkUsedUp
     row = await desk.link_row()
     assert (row["used"], row["used_bytes"]) == (1, 60)
     assert session.link.remaining_bytes(1_000) == 100
     assert (await desk.session(made)).link.remaining_bytes(1_000) == 40
-    await desk.send(session, b"x" * 40, Kind.LOG)
+    await desk.send(session, b"x" * 40, FileKind.LOG)
     assert len(house.store.blobs) == 2
     with pytest.raises(LinkUsedUp):
-        await desk.send((await used_up(desk, session)), b"", Kind.LOG)
+        await desk.send((await used_up(desk, session)), b"", FileKind.LOG)
 
 
 async def used_up(desk: Desk, session: LinkSession) -> LinkSession:

@@ -24,7 +24,7 @@ class ScannerAway(Unavailable):
     code, title = "scanner_away", "The scanner is unavailable; try again."
 
 
-class Outcome(StrEnum):
+class ScanOutcome(StrEnum):
     """The outcome of a scan. The order is from best to worst."""
 
     CLEAN = "clean"  # every byte was scanned
@@ -34,14 +34,14 @@ class Outcome(StrEnum):
     INFECTED = "infected"
 
 
-_RANKS = {outcome: rank for rank, outcome in enumerate(Outcome)}
+_RANKS = {outcome: rank for rank, outcome in enumerate(ScanOutcome)}
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """An outcome. `detail` names the finding, for example a signature: at most 200 characters, never file content."""
 
-    outcome: Outcome
+    outcome: ScanOutcome
     detail: str = ""
 
 
@@ -90,4 +90,4 @@ class Scanner(Protocol):
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """The worst of several scanners' verdicts; NOT_SCANNED if there are none."""
-    return max(verdicts, key=lambda verdict: _RANKS[verdict.outcome], default=Verdict(Outcome.NOT_SCANNED))
+    return max(verdicts, key=lambda verdict: _RANKS[verdict.outcome], default=Verdict(ScanOutcome.NOT_SCANNED))

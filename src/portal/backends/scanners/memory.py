@@ -1,6 +1,6 @@
 """`memory:MARKER`: files that contain MARKER are infected, others are clean. For tests; every start logs a warning."""
 
-from portal.backends.scanners.base import Outcome, Verdict
+from portal.backends.scanners.base import ScanOutcome, Verdict
 from portal.core.buffer import Buffer
 
 
@@ -33,7 +33,7 @@ class _MemoryScan:
         self._tail = window[-(len(self._marker) - 1) :] if len(self._marker) > 1 else b""
 
     async def finish(self) -> Verdict:
-        return Verdict(Outcome.INFECTED, "marker") if self._found else Verdict(Outcome.CLEAN)
+        return Verdict(ScanOutcome.INFECTED, "marker") if self._found else Verdict(ScanOutcome.CLEAN)
 
     async def abort(self) -> None:
         self._tail = b""

@@ -1,6 +1,6 @@
 """`none:`: no scanner. The verdict on every file is `not_scanned`, which is not clean. Every start logs a warning."""
 
-from portal.backends.scanners.base import Outcome, Verdict
+from portal.backends.scanners.base import ScanOutcome, Verdict
 from portal.core.buffer import Buffer
 
 
@@ -25,7 +25,7 @@ class _NoScan:
         """Ignore the chunk."""
 
     async def finish(self) -> Verdict:
-        return Verdict(Outcome.NOT_SCANNED)
+        return Verdict(ScanOutcome.NOT_SCANNED)
 
     async def abort(self) -> None:
         """No-op."""

@@ -162,7 +162,7 @@ async def create_member(
     origin: RequestOrigin,
 ) -> MemberOut:
     """For leads of the case and administrators. A caller cannot add their own account."""
-    member = await cases.members.add(principal, case_id, body.name, body.role, origin)
+    member = await cases.members.add(principal, case_id, body.user_name, body.role, origin)
     return await account_names.named(principal, MemberOut.of(member))
 
 

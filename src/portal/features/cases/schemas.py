@@ -32,7 +32,7 @@ _CASE: JsonDict = {
 }
 _MEMBER: JsonDict = {
     "user_id": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
-    "name": "bob",
+    "user_name": "bob",
     "role": "reader",
     "created_by": "0190f3a1-1c6f-7b5f-8d2e-2a3f4e5d6c7b",
     "created_by_name": "alice",
@@ -117,7 +117,7 @@ class MemberOut(BaseModel):
     NAMED: ClassVar[Mapping[str, str]] = {"created_by_name": "created_by"}
 
     user_id: UUID
-    name: str
+    user_name: str
     role: CaseRole
     created_by: UUID
     created_by_name: str | None = None
@@ -126,9 +126,8 @@ class MemberOut(BaseModel):
 
     @classmethod
     def of(cls, member: Member) -> "MemberOut":
-        said = ("user_id", "name", "role", "disabled")
-        shown = {name: getattr(member, name) for name in said}
-        return cls(created_by=member.added_by, created_at=member.added_at, **shown)
+        shown = {name: getattr(member, name) for name in ("user_id", "role", "disabled")}
+        return cls(user_name=member.name, created_by=member.added_by, created_at=member.added_at, **shown)
 
 
 class MemberPage(ItemPage[MemberOut]):
@@ -140,9 +139,9 @@ class MemberPage(ItemPage[MemberOut]):
 class MemberCreate(BaseModel):
     """The account to add to a case, and its role there."""
 
-    model_config = _STRICT | ConfigDict(json_schema_extra={"example": {"name": "bob", "role": "reader"}})
+    model_config = _STRICT | ConfigDict(json_schema_extra={"example": {"user_name": "bob", "role": "reader"}})
 
-    name: Text = Field(min_length=1, max_length=64, description="The account's user name.")
+    user_name: Text = Field(min_length=1, max_length=64, description="The account's user name.")
     role: Annotated[CaseRole, Field(strict=False)]
 
 

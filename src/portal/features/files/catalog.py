@@ -22,7 +22,7 @@ from portal.features.authz.visibility import visible_to
 from portal.features.files import repository
 from portal.features.files.access import apply_at_version, load_allowed, load_for_update, require_in_case
 from portal.features.files.listing import Filters, list_page
-from portal.features.files.models import Kind
+from portal.features.files.models import FileKind
 from portal.features.files.removal import remove_bytes
 from portal.features.files.views import FileView
 from portal.strongbox.strongbox import Strongbox
@@ -35,7 +35,7 @@ class Changes:
     """Changes to a file's metadata. None leaves a field as it is."""
 
     name: str | None = None
-    kind: Kind | None = None
+    kind: FileKind | None = None
     description: str | None = None
 
 

@@ -20,7 +20,7 @@ from portal.features.authz.relation import Tlp
 from portal.features.authz.visibility import UNRESTRICTED, Visibility
 from portal.features.cases.models import CaseRow, MemberRow
 from portal.features.files import availability, grant_rows, repository
-from portal.features.files.models import FileRow, Kind
+from portal.features.files.models import FileKind, FileRow
 from portal.features.files.views import FileView
 
 _files = table(FileRow)
@@ -28,7 +28,7 @@ _cases = table(CaseRow)
 _members = table(MemberRow)
 
 
-class Order(StrEnum):
+class FileOrder(StrEnum):
     """The order of a listing."""
 
     NEWEST = "newest"  # by the time at which the upload began, latest first
@@ -46,12 +46,12 @@ class Filters:
     case_id: UUID | None = None
     name: str | None = None
     sha256: str | None = None
-    kind: Kind | None = None
+    kind: FileKind | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
     available_from: datetime | None = None
     available_to: datetime | None = None
-    order: Order = Order.NEWEST
+    order: FileOrder = FileOrder.NEWEST
 
     @property
     def by_availability(self) -> bool:
@@ -59,15 +59,15 @@ class Filters:
 
         Otherwise a file that commits later could have its place before a file that was already shown.
         """
-        return self.order is Order.AVAILABLE or bool(self.available_from or self.available_to)
+        return self.order is FileOrder.AVAILABLE or bool(self.available_from or self.available_to)
 
     def place(self, file: FileView) -> After:
         """The position of a file in the order: the cursor to continue behind it."""
-        by = file.created_at if self.order is Order.NEWEST else file.available_at
+        by = file.created_at if self.order is FileOrder.NEWEST else file.available_at
         return by or file.created_at, file.id
 
 
-_BY = {Order.NEWEST: _files.c.created_at, Order.AVAILABLE: _files.c.available_at}
+_BY = {FileOrder.NEWEST: _files.c.created_at, FileOrder.AVAILABLE: _files.c.available_at}
 
 
 async def list_page(connection: Connection, filters: Filters, after: After | None, limit: int) -> list[FileView]:
@@ -131,11 +131,11 @@ def _granted(user_id: UUID, whole: Any) -> ColumnElement[bool]:
     return elsewhere & granted
 
 
-def _behind(after: After, order: Order) -> ColumnElement[bool]:
+def _behind(after: After, order: FileOrder) -> ColumnElement[bool]:
     place = tuple_(_BY[order], _files.c.id)
-    return place < tuple_(*after) if order is Order.NEWEST else place > tuple_(*after)
+    return place < tuple_(*after) if order is FileOrder.NEWEST else place > tuple_(*after)
 
 
-def _first(statement: Select[Any], table: Any, order: Order, limit: int) -> Select[Any]:
+def _first(statement: Select[Any], table: Any, order: FileOrder, limit: int) -> Select[Any]:
     by = (table.c[_BY[order].name], table.c.id)
-    return statement.order_by(*([column.desc() for column in by] if order is Order.NEWEST else by)).limit(limit)
+    return statement.order_by(*([column.desc() for column in by] if order is FileOrder.NEWEST else by)).limit(limit)

@@ -26,7 +26,7 @@ class Status(StrEnum):
     DELETED = "deleted"
 
 
-class Kind(StrEnum):
+class FileKind(StrEnum):
     """The kind of a file, as its uploader classifies it."""
 
     EVIDENCE = "evidence"

@@ -30,7 +30,7 @@ from portal.db.views import view_of as row_view
 from portal.features.authz.relation import Relation
 from portal.features.cases import relations
 from portal.features.files import grant_rows
-from portal.features.files.models import BlobRow, FileRow, Kind, Status
+from portal.features.files.models import BlobRow, FileKind, FileRow, Status
 from portal.features.files.views import FileView
 
 _files = table(FileRow)
@@ -38,7 +38,7 @@ _blobs = table(BlobRow)
 COLUMNS = [_files.c[name] for name in FileView.__slots__]
 _VIEW_TYPES = {column.name: column.type.python_type for column in COLUMNS}
 GIVEN_UP = {"lease_until": None, "idempotency_key": None, "case_id": None}
-_NEW = {"kind": Kind.OTHER.value, "description": "", "status": Status.PENDING.value, "version": 1}
+_NEW = {"kind": FileKind.OTHER.value, "description": "", "status": Status.PENDING.value, "version": 1}
 _STANDING_TYPES = _VIEW_TYPES | dict.fromkeys(("case_status", "case_tlp", "case_role"), str)
 _STANDING_TYPES |= {"in_case_id": UUID, "broke_glass": bool, "granted": bool}
 _PENDING = Status.PENDING.value

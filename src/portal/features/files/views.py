@@ -8,7 +8,7 @@ from uuid import UUID
 
 from portal.core.buffer import Buffer
 from portal.core.key_scopes import scope_of
-from portal.features.files.models import Kind, Status
+from portal.features.files.models import FileKind, Status
 from portal.strongbox.model import SealedFile, SealedPart
 
 
@@ -21,7 +21,7 @@ class FileView:
     case_id: UUID | None
     scope: str
     name: str
-    kind: Kind
+    kind: FileKind
     description: str
     declared_type: str | None
     detected_type: str | None
@@ -65,7 +65,7 @@ class FileView:
 class Details:
     """The metadata that a client states with an upload. `sha256` is the announced digest as 32 raw bytes, or None."""
 
-    kind: Kind = Kind.OTHER
+    kind: FileKind = FileKind.OTHER
     description: str = ""
     sha256: bytes | None = None
 

@@ -16,7 +16,7 @@ from portal.core.pagination import After
 from portal.core.principal import Role
 from portal.db.connection import Connection
 from portal.db.tables import table
-from portal.features.files.models import Kind
+from portal.features.files.models import FileKind
 from portal.features.identity.models import UserRow
 from portal.features.links.models import LinkFileRow, LinkRow, LinkUseRow
 from portal.features.links.views import Link, LinkKind, LinkStatus
@@ -208,7 +208,7 @@ def live(row: Any) -> LiveLink:
         values |= {
             "ended_by": _ended_by(said),
             "kind": LinkKind(said["kind"]),
-            "kinds": frozenset(map(Kind, said["kinds"].split())),
+            "kinds": frozenset(map(FileKind, said["kinds"].split())),
         }
         return LiveLink(Link(**values), Role(said["maker_role"]))
     except ValueError:

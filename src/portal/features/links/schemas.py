@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from portal.features.files.models import Kind
+from portal.features.files.models import FileKind
 from portal.features.links.views import Link, LinkKind, LinkStatus, NewLink
 from portal.web.fields import Moment, Text
 from portal.web.pages import ItemPage, page_example
@@ -119,7 +119,7 @@ class UploadLinkCreate(BaseModel):
     max_bytes: int | None = Field(
         None, strict=True, ge=1, le=MAX_BYTES, description="The most bytes, all files together."
     )
-    kinds: list[Kind] = Field([], max_length=16, description="The kinds of files that are accepted; all if empty.")
+    kinds: list[FileKind] = Field([], max_length=16, description="The kinds of files that are accepted; all if empty.")
     message: Message = ""
     password: Password = None
 
@@ -155,7 +155,7 @@ class LinkOut(BaseModel):
     uses: int = Field(description="Whole downloads of all files, or uploaded files; with transfers under way.")
     max_bytes: int | None
     bytes: int = Field(description="Uploaded, all files together.")
-    kinds: list[Kind]
+    kinds: list[FileKind]
     has_password: bool
 
     @classmethod

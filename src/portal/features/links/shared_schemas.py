@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from portal.features.files.models import Kind
+from portal.features.files.models import FileKind
 from portal.features.files.views import FileView
 from portal.features.links.shared_access import SharedFiles
 from portal.features.links.views import Link, LinkKind
@@ -121,7 +121,7 @@ class SharedOut(BaseModel):
     expires_at: Moment
     uses_left: int = Field(description="Files to upload, or whole downloads of the files of this page together.")
     bytes_left: int | None = Field(description="Bytes left to upload; null for no limit.")
-    kinds: list[Kind] = Field(description="The kinds of files that are accepted; all if empty.")
+    kinds: list[FileKind] = Field(description="The kinds of files that are accepted; all if empty.")
     files: list[SharedFileOut] = Field(description="The files to download; none for an upload link.")
     received: list[ReceiptOut] = Field(description="The last 200 uploads with this token, newest first.")
     next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last page.")

@@ -11,7 +11,7 @@ from portal.core.ids import text_of
 from portal.core.principal import CredentialKind, Permission, Principal, Role
 from portal.features.audit.events import Detail
 from portal.features.authz.actions import Action
-from portal.features.files.models import Kind
+from portal.features.files.models import FileKind
 from portal.features.files.views import Details, IncomingFile
 
 _ASK_AGAIN = 2  # seconds
@@ -74,7 +74,7 @@ class NewLink:
     case_id: UUID | None = None
     file_ids: frozenset[UUID] = frozenset()
     most_bytes: int | None = None
-    kinds: frozenset[Kind] = frozenset()
+    kinds: frozenset[FileKind] = frozenset()
     message: str = ""
     password: str | None = field(default=None, repr=False)
 
@@ -103,7 +103,7 @@ class Link:
     most_bytes: int | None
     used_bytes: int
     failed_uploads: int
-    kinds: frozenset[Kind]
+    kinds: frozenset[FileKind]
     has_password: bool
 
     @property
@@ -123,7 +123,7 @@ class Link:
         """The bytes that one upload may have: `most`, or fewer where the link has fewer left."""
         return most if self.bytes_left is None else min(most, self.bytes_left)
 
-    def require_kind(self, kind: Kind) -> None:
+    def require_kind(self, kind: FileKind) -> None:
         """Raises KindRefused for a file of a kind that the link does not accept."""
         if self.kinds and kind not in self.kinds:
             raise KindRefused(f"The link takes files of kind: {', '.join(sorted(self.kinds))}.")

@@ -34,7 +34,7 @@ from portal.features.cases.catalog import CaseChanges
 from portal.features.files import blob_rows, repository
 from portal.features.files.access import Quarantined
 from portal.features.files.listing import Filters
-from portal.features.files.models import Kind, Status
+from portal.features.files.models import FileKind, Status
 from portal.features.files.uploads import cleanup
 from portal.features.files.uploads.attempt import DigestMismatch, KeyReused, UploadGone
 from portal.features.files.uploads.decision import ContentRejected
@@ -70,9 +70,9 @@ def announces(request: pytest.FixtureRequest, house: House) -> bool:
 
 @pytest.mark.parametrize("content", [b"", b"x", CONTENT, bytes(ROW_BYTES)], ids=len)
 async def test_a_file_comes_in_and_stands_whole(house: House, analyst: Principal, content: bytes) -> None:
-    file = await house.hand_in(analyst, content, said=Details(Kind.LOG, "what it is"))
+    file = await house.hand_in(analyst, content, said=Details(FileKind.LOG, "what it is"))
     assert (file.status, file.verdict, file.version) == (Status.READY, "clean", 1)
-    assert (file.name, file.kind, file.description) == ("evidence.bin", Kind.LOG, "what it is")
+    assert (file.name, file.kind, file.description) == ("evidence.bin", FileKind.LOG, "what it is")
     assert (file.size, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     assert (file.owner_id, file.scope, file.declared_type) == (analyst.user_id, "none", "application/x-test")
     assert await house.found(file.id) == file  # what was answered is what a reader is told
@@ -401,7 +401,7 @@ async def test_the_same_key_and_file_again_brings_the_same_file(
         {"content": CONTENT + b"x"},
         {"name": "another.bin"},
         {"declared_type": "text/plain"},
-        {"said": Details(Kind.LOG)},
+        {"said": Details(FileKind.LOG)},
         {"said": Details(description="another")},
     ],
     ids=["content", "name", "declared type", "kind", "description"],

@@ -57,7 +57,7 @@ FORM_BODY: dict[str, Any] = {
                     "properties": {
                         "file": BINARY,
                         "description": {"type": "string", "default": "", "maxLength": MAX_DESCRIPTION},
-                        "kind": {"$ref": "#/components/schemas/Kind", "default": "other"},
+                        "kind": {"$ref": "#/components/schemas/FileKind", "default": "other"},
                         "sha256": {
                             "type": "string",
                             "default": "",

@@ -16,7 +16,7 @@ from portal.core.buffer import Buffer
 from portal.core.errors import InvalidInput
 from portal.features.files.file_names import checked_name
 from portal.features.files.http.schemas import MAX_DESCRIPTION, DetailsQuery
-from portal.features.files.models import Kind
+from portal.features.files.models import FileKind
 from portal.features.files.views import Details
 from portal.web import API
 from portal.web.bodies import announced_length, body_chunks, refuse_announced
@@ -155,11 +155,11 @@ def _require_same_case(fields: dict[str, str], case_id: UUID | None) -> None:
         raise InvalidInput("The case belongs into the query (?case_id=…), or into a field case_id before the file.")
 
 
-def _kind(fields: dict[str, str]) -> Kind:
+def _kind(fields: dict[str, str]) -> FileKind:
     try:
-        return Kind(fields.get("kind") or Kind.OTHER)
+        return FileKind(fields.get("kind") or FileKind.OTHER)
     except ValueError:
-        raise ValidationFailed.of("form", "kind", f"write one of: {', '.join(Kind)}") from None
+        raise ValidationFailed.of("form", "kind", f"write one of: {', '.join(FileKind)}") from None
 
 
 def _case(fields: dict[str, str]) -> UUID | None:

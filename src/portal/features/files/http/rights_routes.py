@@ -92,7 +92,7 @@ async def create_grant(
     """
     lasts = timedelta(hours=body.expires_in_hours)
     require_fresh_for(principal, lasts)
-    grant = await files.grants.create(principal, file_id, body.name, lasts, origin)
+    grant = await files.grants.create(principal, file_id, body.user_name, lasts, origin)
     return await account_names.named(principal, GrantOut.of(grant))
 
 

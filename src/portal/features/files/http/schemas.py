@@ -8,11 +8,11 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from portal.backends.scanners.base import Outcome
+from portal.backends.scanners.base import ScanOutcome
 from portal.features.files.file_names import MAX_NAME_BYTES, NAME_PATTERN
 from portal.features.files.grant_rows import Grant
-from portal.features.files.listing import Filters, Order
-from portal.features.files.models import Kind, Status
+from portal.features.files.listing import FileOrder, Filters
+from portal.features.files.models import FileKind, Status
 from portal.features.files.views import FileView
 from portal.web.fields import GivenMoment, Moment, Readable, Text, Version
 from portal.web.pages import ItemPage, PageQuery, page_example
@@ -61,10 +61,10 @@ class FileOut(BaseModel):
     sha256: str = Field(description="SHA-256 of the content (plaintext), in lowercase hex.")
     declared_content_type: str | None = Field(description="The media type that the uploader claimed; not verified.")
     detected_content_type: str | None = Field(description="The media type guessed from the first bytes; not verified.")
-    kind: Kind
+    kind: FileKind
     description: str
     status: FileStatus
-    scan_verdict: Outcome
+    scan_verdict: ScanOutcome
     owner_id: UUID = Field(description="The account that uploaded it, or that created the upload link.")
     case_id: UUID | None = Field(description="The case it belongs to; null in its owner's inbox.")
     owner_name: str | None = Field(None, description="The owner's name; null if the caller may not see it.")
@@ -87,7 +87,7 @@ class FileOut(BaseModel):
             kind=file.kind,
             description=file.description,
             status=FileStatus(file.status),
-            scan_verdict=Outcome(file.verdict or Outcome.NOT_SCANNED),
+            scan_verdict=ScanOutcome(file.verdict or ScanOutcome.NOT_SCANNED),
             owner_id=file.owner_id,
             case_id=file.case_id,
             uploaded_by=file.uploaded_by,
@@ -111,7 +111,7 @@ class FileUpdate(BaseModel):
     )
 
     name: Text | None = Field(None, min_length=1, json_schema_extra=NAME)
-    kind: Annotated[Kind | None, Field(strict=False)] = None
+    kind: Annotated[FileKind | None, Field(strict=False)] = None
     description: Text | None = Field(None, max_length=MAX_DESCRIPTION)
 
 
@@ -147,7 +147,7 @@ class BreakGlassCreated(BaseModel):
 
 _GRANT: JsonDict = {
     "user_id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d",
-    "name": "bob",
+    "user_name": "bob",
     "created_by": "0190f3a1-0b5e-7a4e-9c1d-1f2e3d4c5b6a",
     "created_by_name": "alice",
     "file_id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5e",
@@ -161,10 +161,10 @@ class GrantCreate(BaseModel):
     """The account that may read a file, and for how long."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, json_schema_extra={"example": {"name": "bob", "expires_in_hours": 24}}
+        extra="forbid", strict=True, json_schema_extra={"example": {"user_name": "bob", "expires_in_hours": 24}}
     )
 
-    name: Text = Field(min_length=1, max_length=64, description="The account's user name.")
+    user_name: Text = Field(min_length=1, max_length=64, description="The account's user name.")
     expires_in_hours: int = Field(24, ge=1, le=24 * 366)
 
 
@@ -175,7 +175,7 @@ class GrantOut(BaseModel):
     NAMED: ClassVar[Mapping[str, str]] = {"created_by_name": "created_by"}
 
     user_id: UUID
-    name: str = Field(description="The name of the account that may read.")
+    user_name: str = Field(description="The name of the account that may read.")
     created_by: UUID
     created_by_name: str | None = None
     file_id: UUID
@@ -185,8 +185,9 @@ class GrantOut(BaseModel):
 
     @classmethod
     def of(cls, grant: Grant) -> "GrantOut":
-        said = ("user_id", "name", "file_id", "case_id", "created_at", "expires_at")
-        return cls(created_by=grant.granted_by, **{name: getattr(grant, name) for name in said})
+        said = ("user_id", "file_id", "case_id", "created_at", "expires_at")
+        shown = {name: getattr(grant, name) for name in said}
+        return cls(user_name=grant.name, created_by=grant.granted_by, **shown)
 
 
 class GrantPage(ItemPage[GrantOut]):
@@ -223,7 +224,7 @@ class DetailsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Kind = Kind.OTHER
+    kind: FileKind = FileKind.OTHER
     description: Text = Field("", max_length=MAX_DESCRIPTION)
 
 
@@ -250,13 +251,13 @@ class FileQuery(PageQuery):
 
     name: Text | None = Field(None, min_length=1, max_length=255, description="A part of the name; case-insensitive.")
     sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$", description="SHA-256 in hex.")
-    kind: Kind | None = None
+    kind: FileKind | None = None
     case_id: UUID | None = Field(None, description="Only files of this case.")
     created_from: GivenMoment | None = Field(None, description="RFC 3339, with a zone; inclusive.")
     created_to: GivenMoment | None = Field(None, description="RFC 3339, with a zone; exclusive.")
     available_from: GivenMoment | None = Field(None, description="RFC 3339, with a zone; inclusive.")
     available_to: GivenMoment | None = Field(None, description="RFC 3339, with a zone; exclusive.")
-    order: Order = Field(Order.NEWEST, description="`available`: by `available_at`, oldest first.")
+    order: FileOrder = Field(FileOrder.NEWEST, description="`available`: by `available_at`, oldest first.")
 
     @model_validator(mode="after")
     def _in_time(self) -> Self:

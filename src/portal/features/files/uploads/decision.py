@@ -7,7 +7,7 @@ commits the file, or stores nothing.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from portal.backends.scanners.base import Outcome
+from portal.backends.scanners.base import ScanOutcome
 from portal.core.errors import Unprocessable
 from portal.features.audit.events import Detail
 from portal.features.files.models import Status
@@ -61,12 +61,12 @@ def decide(findings: Findings, policy: ContentPolicy) -> Decision:
     """
     outcome = findings.verdict.outcome
     statuses = {
-        Outcome.CLEAN: Status.READY,
-        Outcome.NOT_SCANNED: Status.READY,
-        Outcome.SCANNER_AWAY: Status.QUARANTINED,
-        Outcome.UNSCANNABLE: policy.unscannable,
-        Outcome.INFECTED: policy.infected,
+        ScanOutcome.CLEAN: Status.READY,
+        ScanOutcome.NOT_SCANNED: Status.READY,
+        ScanOutcome.SCANNER_AWAY: Status.QUARANTINED,
+        ScanOutcome.UNSCANNABLE: policy.unscannable,
+        ScanOutcome.INFECTED: policy.infected,
     }
     if findings.away and statuses[outcome] is Status.READY:
-        return Decision(Status.QUARANTINED, findings.labels, Outcome.SCANNER_AWAY.value)
+        return Decision(Status.QUARANTINED, findings.labels, ScanOutcome.SCANNER_AWAY.value)
     return Decision(statuses[outcome], findings.labels, outcome.value)
