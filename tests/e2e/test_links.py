@@ -368,6 +368,8 @@ def test_a_password_is_asked_for_and_guesses_wait(portal: Served, analyst: httpx
         told = [attempt(), nothing, *(attempt(password=f"wrong {n}") for n in range(5))]
         assert {problem(answer) for answer in told} == {(403, "link_refused")}
         assert len({answer.json()["detail"] for answer in told}) == 1
+        # The delay doubles: the right password comes while one lasts, however slow the machine is.
+        assert eventually(lambda: int(attempt(password="wrong").headers.get("retry-after", 0)) > 2)
         waiting = attempt(password=PASSWORD)
         assert problem(waiting) == (429, "too_many_attempts")
         assert 0 < int(waiting.headers["retry-after"]) <= 900

@@ -87,9 +87,7 @@ class Problem(BaseModel):
     request_id: str | None = Field(default=None, description="Names this request in the portal's log.")
     error: str | None = Field(default=None, description="RFC 6749's error code, on the token endpoint alone.")
     error_description: str | None = Field(default=None, description="The same as `detail`, as RFC 6749 calls it.")
-    errors: list[InvalidField] | None = Field(
-        default=None, description="Of `validation_failed`: at most ten fields."
-    )
+    errors: list[InvalidField] | None = Field(default=None, description="Of `validation_failed`: at most ten fields.")
 
 
 class UnsupportedMediaType(PortalError):

@@ -117,7 +117,7 @@ class MemberOut(BaseModel):
     NAMED: ClassVar[Mapping[str, str]] = {"created_by_name": "created_by"}
 
     user_id: UUID
-    user_name: str
+    user_name: str = Field(description="The name of the member's account.")
     role: CaseRole
     created_by: UUID
     created_by_name: str | None = None
