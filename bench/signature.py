@@ -1,6 +1,6 @@
 """AWS Signature Version 4, as an S3 client writes it into a request's head.
 
-Comes in: a request, and a key that the server knows. Leaves: the headers to send. The body is not part of it: the server
+Comes in: a request, and a key that the server knows. Leaves: the headers to send. The body is not part: the server
 has no digest to check. Next: `peers/seaweedfs`.
 Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>.
 """
