@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,10 +28,13 @@ from portal.core.rates import RouteClass
 from portal.features.identity import service as identity
 from portal.features.identity.passwords import PasswordHasher
 
+from ..prepared import Process, prepared
+
 PASSWORD = "correct horse battery staple"
 PLENTY = ",".join(f"{name}=100000000/minute" for name in RouteClass)  # of everything: most tests are about other things
+Running = subprocess.Popen[bytes] | Process
 ORIGIN = "https://desk.example.org"  # may call the portal that a proxy fronts
-_START_ATTEMPTS = 1200  # a minute: machines may be busy, and what ended is seen at once
+_START_ATTEMPTS = 3000  # a minute: machines may be busy, and what ended is seen at once
 _STOP_SECONDS = 20
 _TLS = ssl.create_default_context()  # never used on loopback, and dear to make for every client
 
@@ -40,14 +43,16 @@ _TLS = ssl.create_default_context()  # never used on loopback, and dear to make 
 class Served:
     """One portal: its folder, its environment, and while it runs its process and address.
 
-    `under` is put before its commands: a program that watches them, or that becomes them somewhere else.
+    A prepared process forks its commands, unless they are `fresh`: then each starts Python, as an operator's do.
+    `under` is put before its commands, fresh ones: a program that watches them, or becomes them somewhere else.
     """
 
     folder: Path
     environment: dict[str, str]
+    fresh: bool = False
     under: list[str] = field(default_factory=list)
     port: int = 0
-    process: subprocess.Popen[bytes] | None = None
+    process: Running | None = None
 
     @property
     def url(self) -> str:
@@ -59,35 +64,51 @@ class Served:
 
     def cli(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the `portal` program in this portal's folder."""
+        if self.fresh or self.under:
+            done = self._run_fresh(arguments, stdin)
+        else:
+            done = prepared(self.environment).run(arguments, cwd=self.folder, env=self.environment, stdin=stdin)
+        if check:
+            done.check_returncode()
+        return done
+
+    def _run_fresh(self, arguments: Sequence[str], stdin: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*self.under, sys.executable, "-m", "portal", *arguments],
+            self._command(arguments),
             cwd=self.folder,
             env=self.environment,
             input=stdin,
             text=True,
             capture_output=True,
-            check=check,
+            check=False,
             timeout=120,
         )
 
+    def _command(self, arguments: Sequence[str]) -> list[str]:
+        return [*self.under, sys.executable, "-m", "portal", *arguments]
+
     def start(self, *arguments: str) -> None:
         self.port = _free_port()
-        with (self.folder / "portal.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self.under, sys.executable, "-m", "portal", "serve", "--port", str(self.port), *arguments],
-                cwd=self.folder,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self.process = self.spawn("portal.log", "serve", "--port", str(self.port), *arguments)
         for _ in range(_START_ATTEMPTS):
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{self.url}/healthz", verify=_TLS).status_code == 200:
-                    return
+            if self._answers():
+                return
             assert self.process.poll() is None, self.log
-            time.sleep(0.05)
+            time.sleep(0.02)
         pytest.fail(f"the portal did not start: {self.log}")
+
+    def spawn(self, log: str, *arguments: str) -> Running:
+        """Start the `portal` program in this portal's folder. What it prints is added to the file `log`."""
+        at, env = self.folder, self.environment
+        with (at / log).open("ab") as out, Path(os.devnull).open("rb") as null:
+            if self.fresh or self.under:
+                return subprocess.Popen(self._command(arguments), cwd=at, env=env, stdin=null, stdout=out, stderr=out)
+            return prepared(env).start(arguments, cwd=at, env=env, streams=(null, out, out))
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError, httpx.TransportError), socket.create_connection(("127.0.0.1", self.port)):
+            return httpx.get(f"{self.url}/healthz", verify=_TLS).status_code == 200
+        return False
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         assert self.process is not None

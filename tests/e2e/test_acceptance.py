@@ -55,6 +55,7 @@ def read_pieces(path: Path) -> Iterator[bytes]:
 
 def test_a_big_file_goes_in_and_out_and_needs_no_portal_to_be_read(make_portal: MakePortal, tmp_path: Path) -> None:
     portal = make_portal()
+    portal.fresh = True  # its memory is measured
     portal.prepare(alice="analyst")
     portal.start()
     with portal.client("alice") as alice:

@@ -1,10 +1,7 @@
 """`portal worker`: it works jobs off without serving, stops when told, and what a kill cut off another goes on with."""
 
-import contextlib
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
@@ -13,7 +10,7 @@ from typing import Any
 from portal.core import clock
 from portal.core.ids import new_id
 
-from .conftest import MakePortal, Served
+from .conftest import MakePortal, Running, Served
 from .seen import eventually, rows
 
 HALF = 400  # so many dead uploads keep a sweep busy for long enough to be killed
@@ -21,22 +18,13 @@ PATIENCE = 60  # a worker takes seconds to start on a busy machine
 
 
 @contextmanager
-def working(portal: Served) -> Iterator[subprocess.Popen[bytes]]:
+def working(portal: Served) -> Iterator[Running]:
     """A worker, killed at the end where it still runs."""
-    with (portal.folder / "worker.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "portal", "worker"],
-            cwd=portal.folder,
-            env=portal.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
+    process = portal.spawn("worker.log", "worker")
     try:
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        process.kill()
         process.wait(PATIENCE)
 
 
@@ -70,14 +58,14 @@ def pending(portal: Served) -> int:
     return int(count)
 
 
-def prepared(make_portal: MakePortal) -> Served:
+def set_up(make_portal: MakePortal) -> Served:
     portal = make_portal()
     portal.prepare(analyst="analyst")
     return portal
 
 
 def test_a_worker_works_off_what_is_due_and_stops_when_told(make_portal: MakePortal) -> None:
-    portal = prepared(make_portal)
+    portal = set_up(make_portal)
     half_uploads(portal, 3)
     with working(portal) as worker:
         assert eventually(lambda: pending(portal) == 0, seconds=PATIENCE)
@@ -89,7 +77,7 @@ def test_a_worker_works_off_what_is_due_and_stops_when_told(make_portal: MakePor
 
 
 def test_what_a_kill_cut_off_another_worker_goes_on_with(make_portal: MakePortal) -> None:
-    portal = prepared(make_portal)
+    portal = set_up(make_portal)
     half_uploads(portal, HALF)
     with working(portal) as killed:
         assert eventually(lambda: sweep_of(portal)[0] == "running" and pending(portal) < HALF, seconds=PATIENCE)

@@ -4,6 +4,7 @@ The file that NONCE_LEDGER names gets one entry of fixed size for every call of 
 that a killed process has written down what it may have sealed. `ledger.py` reads it. Production never loads it.
 """
 
+import functools
 import hashlib
 import os
 from typing import Any
@@ -12,7 +13,12 @@ from cryptography.hazmat.primitives.ciphers import aead
 
 _KEY_BYTES = 20  # of the key's digest
 _sealing = aead.AESGCM
-_ledger = os.open(os.environ["NONCE_LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+@functools.cache
+def _ledger() -> int:
+    """Its descriptor: opened at once, or for the first entry where a process is prepared and learns later who it is."""
+    return os.open(os.environ["NONCE_LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 class _Recorded:
@@ -37,7 +43,9 @@ class _Recorded:
         return self._aead.decrypt_into(*arguments)
 
     def _note(self, nonce: bytes) -> None:
-        os.writev(_ledger, [self._key + nonce])  # a call of its own: a fault in the portal's writes is not for us
+        os.writev(_ledger(), [self._key + nonce])  # a call of its own: a fault in the portal's writes is not for us
 
 
 aead.AESGCM = _Recorded  # type: ignore[assignment]
+if "NONCE_LEDGER" in os.environ:
+    _ledger()
