@@ -61,5 +61,9 @@ GOALS = (
     Goal("parallel_16", "one stream", Bound.LEAST, 1.0),
     Goal("small_4k", "rclone", Bound.LEAST, 0.4, reach=0.6),
     Goal("small_4k", "seaweedfs", Bound.LEAST, 0.35, reach=0.5),
+    Goal("cpu_entry", None, Bound.MOST, 0.8),
+    Goal("cpu_list", None, Bound.MOST, 2.5),
+    Goal("cpu_range", None, Bound.MOST, 2.2),
+    Goal("cpu_small", None, Bound.MOST, 2.0),
     Goal("multipart_256m", "raw", Bound.LEAST, 0.95, reach=1.0),
 )

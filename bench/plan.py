@@ -54,7 +54,7 @@ QUICK = Sizes(
     ranges=8,
     workers=1,
     pause=0,
-    rounds=2,
+    rounds=1,
     quick=True,
 )
 SMALL = 4 * KIB
@@ -74,6 +74,7 @@ class Row:
 
 
 _RATE = "MiB/s"
+WAYS = ("portal", "over a socket")  # asked in its own process, and as everybody asks it
 _SERVERS = ("portal", "nginx", "copyparty", "rclone", "seaweedfs")
 
 ROWS: dict[str, Row] = {
@@ -88,6 +89,10 @@ ROWS: dict[str, Row] = {
     "parallel_16": Row("16 uploads of {parallel} at once, all together", _RATE, ("portal", "one stream"), 5),
     "small_4k": Row("uploads of 4 KiB over 32 connections", "requests/s", (*_SERVERS, "naive"), 5),
     "multipart_256m": Row("one upload of {large} as a form", _RATE, ("portal", "raw"), 7),
+    "cpu_entry": Row("CPU of the server for the metadata of a file", "ms", WAYS, 5),
+    "cpu_list": Row("CPU of the server for a list of 50 files", "ms", WAYS, 5),
+    "cpu_range": Row("CPU of the server for a range of 64 KiB", "ms", WAYS, 5),
+    "cpu_small": Row("CPU of the server for an upload of 4 KiB", "ms", WAYS, 5),
 }
 CALLS = "system_calls"  # counted once, not measured
 CHOICES = (*ROWS, CALLS)

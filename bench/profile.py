@@ -19,7 +19,7 @@ from pathlib import Path
 from bench.peers import PEERS
 from bench.peers.base import Server
 from bench.places import ROOT
-from bench.plan import FULL, ROWS
+from bench.plan import FULL, ROWS, WAYS
 from bench.rows import JOBS
 from bench.rows.base import Operation, Setting
 from bench.servers import Servers
@@ -52,7 +52,7 @@ class Watched(Setting):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.profile", description=__doc__.partition("\n")[0])
-    parser.add_argument("row", choices=[row for row in ROWS if "portal" in ROWS[row].variants])
+    parser.add_argument("row", choices=[row for row in ROWS if WAYS[1] not in ROWS[row].variants])
     row = parser.parse_args(arguments).row
     if shutil.which("perf") is None or PEERS["portal"].missing():
         print("no perf: install linux-perf", file=sys.stderr)

@@ -46,6 +46,7 @@ class Portal(Server):
     """A running portal, and who speaks to it."""
 
     session: Session
+    home: Path  # where its settings are
 
     def request(self, method: str, path: str, *, length: int | None = None, more: str = "") -> bytes:
         signed = f"Authorization: Bearer {self.session.token()}\r\n{more}"
@@ -72,7 +73,7 @@ def serve(folder: Path, workers: int) -> Iterator[Portal]:
     port = free_port()
     command = [*_PORTAL, "serve", "--port", str(port), "--workers", str(workers)]
     with spawned(command, folder, port, at=folder) as pid:
-        yield Portal("portal", pid, port, folder / "var" / "store", Session(port, password))
+        yield Portal("portal", pid, port, folder / "var" / "store", Session(port, password), folder)
 
 
 def _run(folder: Path, *arguments: str, stdin: str = "") -> None:

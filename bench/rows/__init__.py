@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from bench.rows import crowds, downloads, forms, memory, ranges, uploads
+from bench.rows import crowds, downloads, forms, memory, ranges, requests, uploads
 from bench.rows.base import Job
 
 JOBS = (
@@ -16,4 +16,5 @@ JOBS = (
     Job(("parallel_16",), crowds.prepare_parallel),
     Job(("small_4k",), crowds.prepare_small),
     Job(("multipart_256m",), forms.prepare),
+    Job(("cpu_entry", "cpu_list", "cpu_range", "cpu_small"), requests.prepare),
 )
