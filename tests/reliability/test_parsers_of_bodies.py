@@ -27,7 +27,6 @@ from portal.web.multipart import MultipartForm
 from .fuzzing import cut, fuzzed, mangled, run
 
 FIELDS = frozenset({"description", "kind", "sha256"})
-ROOM_BYTES = 8 * 5000  # for the headers of a part, beside the chunk at hand
 
 
 def request(body: bytes, content_type: str) -> Request:
@@ -122,33 +121,21 @@ def forms(draw: st.DrawFn, filenames: st.SearchStrategy[str] = filenames) -> For
     return Form(boundary, filename, content, fields, body + f"--{boundary}--\r\n".encode())
 
 
-class Reader:
-    """Reads a form as the portal does, and watches how much of it is held."""
-
-    def __init__(self, content_type: str, chunks: Sequence[bytes]) -> None:
-        self._form = MultipartForm(content_type, self._body(chunks), file_field="file", fields=FIELDS)
-
-    async def taken(self) -> Taken:
-        await self._form.open_file()
-        content = b"".join([chunk async for chunk in self._form.chunks()])
-        return self._form.filename, content, await self._form.finish()
-
-    async def _body(self, chunks: Sequence[bytes]) -> AsyncIterator[bytes]:
+async def read(content_type: str, chunks: Sequence[bytes]) -> Taken:
+    async def body() -> AsyncIterator[bytes]:
         for chunk in chunks:
             yield chunk
-            assert self.held() <= len(chunk) + ROOM_BYTES
 
-    def held(self) -> int:
-        form = self._form
-        waiting = sum(len(event) for event in form._events if isinstance(event, bytes))
-        headers = sum(map(len, form._header)) + sum(len(n) + len(v) for n, v in form._part.headers.items())
-        return waiting + headers
+    form = MultipartForm(content_type, body(), file_field="file", fields=FIELDS)
+    await form.open_file()
+    content = b"".join([chunk async for chunk in form.chunks()])
+    return form.filename, content, await form.finish()
 
 
 def taken(content_type: str, chunks: Sequence[bytes]) -> Taken | None:
     """None for what is refused."""
     with contextlib.suppress(InvalidInput):
-        return run(Reader(content_type, chunks).taken())
+        return run(read(content_type, chunks))
     return None
 
 

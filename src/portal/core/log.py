@@ -57,8 +57,8 @@ def configure(level: int = logging.INFO, file: Path | None = None) -> None:
     )
     logging.root.handlers = [handler]
     logging.root.setLevel(level)
-    for chatty in ("aiosqlite", "alembic", "asyncio", "python_multipart", "sqlalchemy"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)  # their debug lines contain statements and form data
+    for chatty in ("aiosqlite", "alembic", "asyncio", "sqlalchemy"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)  # their debug lines contain statements
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

@@ -1,25 +1,22 @@
-"""multipart/form-data (RFC 7578) with one file, as a stream: nothing is spooled. Only this module imports
-`python_multipart`.
+"""multipart/form-data (RFC 7578) with one file, as a stream: nothing is spooled.
 
 Comes in: a content type and chunks of the body. Leaves: the file's name and headers, its bytes as they arrive, and the
 text fields before and after it. A body that is not exactly such a form raises InvalidInput.
 """
 
 import re
-from collections import deque
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 
 from portal.core.buffer import Buffer
 from portal.core.errors import InvalidInput
 from portal.web import disposition
+from portal.web.parts import Parts
 
 MAX_FIELD_BYTES = 64 << 10
 _MAX_BOUNDARY = 70  # RFC 2046 §5.1.1
-_BREAKS = b"\r\n" * 4  # at most this many line breaks are accepted before and after the form
+_OPTION = r';[ \t]*(?:([^\s;="]+)=(?:"([^"\\]*)"|([^\s;"]*))[ \t]*)?'
+_TYPE = re.compile(rf"\s*multipart/form-data[ \t]*((?:{_OPTION})+)", re.IGNORECASE)
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
 _AS_IT_IS = {  # part headers that declare an encoding, and their values that mean "not encoded"
     b"content-transfer-encoding": (b"binary", b"8bit", b"7bit"),
@@ -27,15 +24,11 @@ _AS_IT_IS = {  # part headers that declare an encoding, and their values that me
 }
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Part:
-    headers: dict[bytes, bytes] = field(default_factory=dict)
-    name: str = ""
-    filename: str | None = None
-
-
-_END = b""  # ends a part: data events are never empty
-_Event = _Part | bytes | memoryview
+    headers: Mapping[bytes, bytes]
+    name: str
+    filename: str | None
 
 
 class MultipartForm:
@@ -54,17 +47,8 @@ class MultipartForm:
 
         Raises InvalidInput unless `content_type` is multipart/form-data with a boundary.
         """
-        boundary = _boundary(content_type)
-        self._opening, self._leading = b"--" + boundary, _BREAKS  # the parts of the beginning that are still expected
-        self._closing, self._before, self._rest = b"\r\n--" + boundary + b"--", b"", b""
-        self._parser = MultipartParser(boundary, self._callbacks())  # type: ignore[arg-type]
-        self._body = body
+        self._parts = Parts(_boundary(content_type), body)
         self._file_field, self._known, self._ignored = file_field, fields, ignored
-        self._events: deque[_Event] = deque()
-        self._header: tuple[bytearray, bytearray] = (bytearray(), bytearray())
-        self._part = _Part()
-        self._ended = False
-        self._chunk, self._data_end = b"", 0  # end of the last part data in the chunk; the closing boundary is later
         self._fields: dict[str, str] = {}
         self.filename = ""
         self.headers: dict[str, str] = {}  # of the file's part
@@ -83,11 +67,11 @@ class MultipartForm:
         raise InvalidInput(f"The form has no file in a field named {self._file_field!r}.")
 
     async def chunks(self) -> AsyncIterator[Buffer]:
-        """The file's bytes, in chunks as they arrive. Raises InvalidInput if the form ends inside the file."""
-        while (event := await self._next()) != _END:
-            if not isinstance(event, Buffer):
-                raise InvalidInput("The form ended inside the file.")
-            yield event
+        """The file's bytes as they arrive: each chunk is valid until the next. Raises InvalidInput if the form ends
+        inside the file.
+        """
+        while (chunk := await self._parts.read()) is not None:
+            yield chunk
 
     async def finish(self) -> dict[str, str]:
         """Read the rest of the form; returns every text field. Raises InvalidInput for a second file."""
@@ -98,10 +82,10 @@ class MultipartForm:
     async def _take_field(self, part: _Part) -> None:
         self._refuse_unknown(part)
         value = bytearray()
-        while (event := await self._next()) != _END:
-            if not isinstance(event, Buffer) or len(value) + len(event) > MAX_FIELD_BYTES:
-                raise InvalidInput(f"A field of the form is cut off or has more than {MAX_FIELD_BYTES} bytes.")
-            value += event
+        while (piece := await self._parts.read()) is not None:
+            if len(value) + len(piece) > MAX_FIELD_BYTES:
+                raise InvalidInput(f"A field of the form has more than {MAX_FIELD_BYTES} bytes.")
+            value += piece
         self._fields[part.name] = disposition.text(bytes(value))
 
     def _refuse_unknown(self, part: _Part) -> None:
@@ -120,109 +104,25 @@ class MultipartForm:
             raise InvalidInput(f"The form has the {named} twice.")
 
     async def _next_part(self) -> _Part | None:
-        event = await self._next()
-        if event is not None and not isinstance(event, _Part):
-            raise InvalidInput("The form's parts are not in order.")
-        return event
+        headers = await self._parts.next()
+        return None if headers is None else _part(headers)
 
-    async def _next(self) -> _Event | None:
-        """The next event; None after the closing boundary. Raises InvalidInput for a form that ends without it."""
-        while not self._events:
-            chunk = await anext(self._body, None)
-            if chunk is None:
-                if self._ended:
-                    return None
-                raise InvalidInput("The form is not closed by its boundary.")
-            self._feed(bytes(chunk))
-        return self._events.popleft()
 
-    def _feed(self, chunk: bytes) -> None:
-        if not (chunk := self._opened(chunk)):
-            return
-        if self._ended:
-            self._rest += chunk
-        else:
-            self._chunk, self._data_end = chunk, 0
-            self._parse(chunk)
-            self._rest += self._behind_closing(chunk)
-        # RFC 2046 allows any text behind the form. Clients send line breaks only, and no bytes are accepted unread.
-        if not _BREAKS.startswith(self._rest):
-            raise InvalidInput("The form goes on behind its closing boundary.")
-
-    def _opened(self, chunk: bytes) -> bytes:
-        """The chunk without the line breaks that some clients send before the form.
-
-        RFC 2046 allows any text there. Parsers differ in how they skip it, except for line breaks.
-        """
-        while self._leading and chunk and chunk[:1] == self._leading[:1]:
-            chunk, self._leading = chunk[1:], self._leading[1:]
-        if not chunk:
-            return chunk
-        if len(self._leading) % 2:
-            raise InvalidInput("The form does not begin with its boundary.")
-        self._leading = b""
-        opening, self._opening = self._opening[: len(chunk)], self._opening[len(chunk) :]
-        if not chunk.startswith(opening):
-            raise InvalidInput("The form does not begin with its boundary.")
-        return chunk
-
-    def _behind_closing(self, chunk: bytes) -> bytes:
-        """The bytes of the chunk behind the form. The parser reports that the form ended, but not where."""
-        if self._ended:
-            seen = self._before + chunk
-            return seen[len(self._before) + self._data_end if self._data_end else 0 :].partition(self._closing)[2]
-        tail = len(self._closing) - 1
-        self._before = (self._before + chunk[-tail:])[-tail:]
-        return b""
-
-    def _parse(self, piece: bytes) -> None:
-        try:
-            self._parser.write(piece)
-        except FormParserError:
-            raise InvalidInput("The form is not multipart/form-data.") from None
-
-    def _callbacks(self) -> dict[str, object]:
-        return {
-            "on_part_begin": self._on_part_begin,
-            "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
-            "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
-            "on_header_end": self._on_header_end,
-            "on_headers_finished": self._on_headers_finished,
-            "on_part_data": self._on_part_data,
-            "on_part_end": lambda: self._events.append(_END),
-            "on_end": self._on_end,
-        }
-
-    def _on_part_begin(self) -> None:
-        self._part = _Part()
-
-    def _on_header_end(self) -> None:
-        name, value = (bytes(text) for text in self._header)
-        self._header = (bytearray(), bytearray())
-        if name.lower() in self._part.headers:
-            raise InvalidInput("A part of the form has a header twice.")
-        self._part.headers[name.lower()] = value
-
-    def _on_headers_finished(self) -> None:
-        said = disposition.read(self._part.headers.get(b"content-disposition", b""))
-        for header, plain in _AS_IT_IS.items():
-            if self._part.headers.get(header, plain[0]).strip().lower() not in plain:
-                raise InvalidInput(f"A part of the form is encoded ({header.decode()}): send its bytes as they are.")
-        self._part.name, self._part.filename = said.name, said.filename
-        self._events.append(self._part)
-
-    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._events.append(memoryview(data)[start:end])
-        if data is self._chunk:  # otherwise the bytes are from the chunk before: the parser had held them back
-            self._data_end = end
-
-    def _on_end(self) -> None:
-        self._ended = True
+def _part(headers: Mapping[bytes, bytes]) -> _Part:
+    said = disposition.read(headers.get(b"content-disposition", b""))
+    for header, plain in _AS_IT_IS.items():
+        if headers.get(header, plain[0]).strip().lower() not in plain:
+            raise InvalidInput(f"A part of the form is encoded ({header.decode()}): send its bytes as they are.")
+    return _Part(headers, said.name, said.filename)
 
 
 def _boundary(content_type: str) -> bytes:
-    kind, options = parse_options_header(content_type)
-    boundary = options.get(b"boundary", b"")
-    if kind != b"multipart/form-data" or not 0 < len(boundary) <= _MAX_BOUNDARY:
+    options = _TYPE.fullmatch(content_type)
+    found: list[str] = [
+        quoted or plain
+        for name, quoted, plain in re.findall(_OPTION, options[1] if options else "")
+        if name.lower() == "boundary"
+    ]
+    if len(found) != 1 or not 0 < len(found[0]) <= _MAX_BOUNDARY:
         raise InvalidInput("The body must be multipart/form-data with a boundary.")
-    return boundary
+    return found[0].encode("latin-1")
