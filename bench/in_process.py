@@ -1,8 +1,8 @@
 """The portal in this process, asked without a socket: `python -m bench.in_process FOLDER`.
 
 Comes in: the folder of a portal; on standard input, as JSON, a token and what to ask. Leaves: on standard output the
-processor time of one request of each kind, and what was uploaded. Next: `rows/requests` makes figures of it, and
-`tests/bench` counts what a request does.
+processor time of one request of each kind, what it does in numbers, and what was uploaded. Next: `rows/requests` makes
+figures of the first, and a test holds the second.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import uvloop
 from fastapi import FastAPI
 
+from bench.counts import counted
 from bench.request import Request
 from portal import config
 from portal.app import create_app
@@ -90,33 +91,43 @@ async def opened(folder: Path, token: str) -> AsyncIterator[InProcess]:
         yield InProcess(app, token)
 
 
-async def ask_all(portal: InProcess, requests: Sequence[Request], at_once: int) -> tuple[float, list[Answer]]:
-    """Milliseconds of the processor for one of these, in all threads of this process; and the answers."""
-    answers, turns = [await portal.ask(requests[0])], iter(requests[1:])  # the first is not counted
+async def ask_all(portal: InProcess, requests: Sequence[Request], at_once: int) -> list[Answer]:
+    turns = iter(requests)
 
-    async def take_turns() -> None:
-        answers.extend([await portal.ask(request) for request in turns])
+    async def take_turns() -> list[Answer]:
+        return [await portal.ask(request) for request in turns]
 
+    found = await asyncio.gather(*(take_turns() for _ in range(at_once)))
+    return [answer for answers in found for answer in answers]
+
+
+async def measured(portal: InProcess, requests: Sequence[Request], at_once: int) -> dict[str, Any]:
+    """Of one of these: milliseconds of the processor, in all threads of this process, and what it does.
+
+    The first is neither timed nor counted; the second is counted. Raises RuntimeError where one is refused.
+    """
+    answers = [await portal.ask(requests[0])]
+    with counted() as counts:
+        answers.append(await portal.ask(requests[1]))
     started = time.process_time()
-    await asyncio.gather(*(take_turns() for _ in range(at_once)))
-    taken = time.process_time() - started
+    answers += await ask_all(portal, requests[2:], at_once)
+    taken = 1000 * (time.process_time() - started) / len(requests[2:])
     for answer in answers:
         if not 200 <= answer.status < 300:
             raise RuntimeError(f"status {answer.status}: {answer.body[:300]!r}")
-    return 1000 * taken / (len(requests) - 1), answers
+    uploaded = [json.loads(answer.body)["id"] for answer in answers if answer.status == HTTPStatus.CREATED]
+    return {"milliseconds": taken, "counts": asdict(counts), "uploaded": uploaded}
 
 
-async def measure(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
+async def measured_all(folder: Path, asked: dict[str, Any]) -> list[dict[str, Any]]:
     """What standard output is given, by what came on standard input."""
-    taken, uploaded = [], []
+    found = []
     async with opened(folder, asked["token"]) as portal:
         for kind in asked["kinds"]:
             requests = [Request(**each | {"body": base64.b64decode(each["body"])}) for each in kind["requests"]]
-            cost, answers = await ask_all(portal, requests, kind["at_once"])
-            taken.append(cost)
-            uploaded += [json.loads(answer.body) for answer in answers if answer.status == HTTPStatus.CREATED]
-    return {"milliseconds": taken, "uploaded": [entry["id"] for entry in uploaded]}
+            found.append(await measured(portal, requests, kind["at_once"]))
+    return found
 
 
 if __name__ == "__main__":
-    print(json.dumps(uvloop.run(measure(Path(sys.argv[1]), json.load(sys.stdin)))))
+    print(json.dumps(uvloop.run(measured_all(Path(sys.argv[1]), json.load(sys.stdin)))))

@@ -7,7 +7,7 @@ import base64
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -23,10 +23,11 @@ from bench.rows.base import Operation, Setting
 from bench.sources import Source
 
 _PAGE = 50
+_UNTIMED = 2  # of each kind
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class Kind:
     """Requests of one kind. So many of them are under way at once."""
 
     requests: list[Request]
@@ -34,48 +35,60 @@ class _Kind:
 
 
 def prepare(setting: Setting) -> dict[str, Operation]:
-    server, small = setting.serve("portal"), setting.sources.of(SMALL)
+    server = setting.serve("portal")
     assert isinstance(server, Portal)
-    for _ in range(_PAGE):
-        transfer.put(server, small)
-    source = setting.source("warm_up")
-    _, stored = transfer.put(server, source)
-    kinds = partial(_kinds, stored.entry, source, small.path.read_bytes(), setting.sizes.ranges)
+    kinds = kinds_of(setting, server)
     ways = (partial(_without_socket, server, kinds), partial(_over_socket, server, kinds))
     return dict(zip(WAYS, ways, strict=True))
 
 
-def _kinds(entry: str, source: Source, body: bytes, times: int) -> Iterator[_Kind]:
-    """In the order of the rows. One request more than is counted: the first is not."""
+def kinds_of(setting: Setting, server: Server) -> Callable[[], Iterator[Kind]]:
+    """Makes requests of each kind, in the order of the rows, about files that are there from now on."""
+    small, source = setting.sources.of(SMALL), setting.source("warm_up")
+    for _ in range(_PAGE):
+        transfer.put(server, small)
+    _, stored = transfer.put(server, source)
+    return partial(_kinds, stored.entry, source, small.path.read_bytes(), setting.sizes.ranges)
+
+
+def _kinds(entry: str, source: Source, body: bytes, times: int) -> Iterator[Kind]:
+    times += _UNTIMED
     last = {"Range": f"bytes={source.size - RANGE}-{source.size - 1}"}
-    yield _Kind([Request("GET", entry)] * (1 + times))
-    yield _Kind([Request("GET", f"{FORM_PATH}?limit={_PAGE}")] * (1 + times))
-    yield _Kind([Request("GET", f"{entry}/content", last)] * (1 + times))
-    names = [transfer.new_name() for _ in range(1 + times)]
-    yield _Kind([Request("PUT", f"{API}/upload/{name}", {}, body) for name in names], at_once=CONNECTIONS)
+    yield Kind([Request("GET", entry)] * times)
+    yield Kind([Request("GET", f"{FORM_PATH}?limit={_PAGE}")] * times)
+    yield Kind([Request("GET", f"{entry}/content", last)] * times)
+    names = [transfer.new_name() for _ in range(times)]
+    yield Kind([Request("PUT", f"{API}/upload/{name}", {}, body) for name in names], at_once=CONNECTIONS)
 
 
-def _without_socket(server: Portal, kinds: Callable[[], Iterator[_Kind]]) -> tuple[float, ...]:
-    asked = {"token": server.session.token(), "kinds": [_written(kind) for kind in kinds()]}
+def _without_socket(server: Portal, kinds: Callable[[], Iterator[Kind]]) -> tuple[float, ...]:
+    return tuple(each["milliseconds"] for each in measured(server, kinds()))
+
+
+def measured(server: Portal, kinds: Iterable[Kind]) -> list[dict[str, Any]]:
+    """What `in_process` tells of each kind."""
+    asked = {"token": server.session.token(), "kinds": [_written(kind) for kind in kinds]}
     command = [sys.executable, "-m", "bench.in_process", str(server.home)]
     done = subprocess.run(
         command, cwd=ROOT, env=environment(), input=json.dumps(asked), text=True, capture_output=True, check=False
     )
     if done.returncode:
         raise Failed(f"the portal could not be asked without a socket: {done.stderr[-2000:]}")
-    told = json.loads(done.stdout)
-    _remove(server, told["uploaded"])
-    return tuple(told["milliseconds"])
+    told: list[dict[str, Any]] = json.loads(done.stdout)
+    for each in told:
+        _remove(server, each["uploaded"])
+    return told
 
 
-def _over_socket(server: Portal, kinds: Callable[[], Iterator[_Kind]]) -> tuple[float, ...]:
+def _over_socket(server: Portal, kinds: Callable[[], Iterator[Kind]]) -> tuple[float, ...]:
     return tuple(_asked(server, kind) for kind in kinds())
 
 
-def _asked(server: Portal, kind: _Kind) -> float:
+def _asked(server: Portal, kind: Kind) -> float:
     """Milliseconds of the server's processor for one."""
-    first, *requests = [_head(server, request) + request.body for request in kind.requests]
-    _, answers = crowd.take_turns(server.port, [first], 1)
+    requests = [_head(server, request) + request.body for request in kind.requests]
+    first, requests = requests[:_UNTIMED], requests[_UNTIMED:]
+    _, answers = crowd.take_turns(server.port, first, 1)
     used = processes.cpu_seconds(server.pid)
     answers += crowd.take_turns(server.port, requests, kind.at_once)[1]
     used = processes.cpu_seconds(server.pid) - used
@@ -89,7 +102,7 @@ def _head(server: Server, request: Request) -> bytes:
     return server.request(request.method, request.target, length=len(request.body) or None, more=more)
 
 
-def _written(kind: _Kind) -> dict[str, Any]:
+def _written(kind: Kind) -> dict[str, Any]:
     """As JSON has it."""
     requests = [asdict(request) | {"body": base64.b64encode(request.body).decode()} for request in kind.requests]
     return {"requests": requests, "at_once": kind.at_once}
