@@ -13,6 +13,8 @@ from ..e2e.conftest import Served, running
 HERE = Path(__file__).parent
 PYTHON_BIN = HERE / "python" / ".venv" / "bin"
 NODE_BIN = HERE / "node" / "node_modules" / ".bin"
+GO_CACHE = HERE / "go-cache"  # of the standard library, which `make sdk` compiles
+_SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # a Java that runs for two seconds: compile little, one thread
 _PATIENCE_SECONDS = 280
 
 
@@ -28,10 +30,11 @@ def run(*command: str, folder: Path, **variables: str) -> str:
     """What the program printed. Fails with all it said."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PORTAL_")}
     path = f"{PYTHON_BIN}{os.pathsep}{environment['PATH']}"
+    tools = {"PATH": path, "NO_COLOR": "1", "GOCACHE": str(GO_CACHE), "JDK_JAVA_OPTIONS": _SHORT_LIVED}
     done = subprocess.run(
         command,
         cwd=folder,
-        env=environment | {"PATH": path, "NO_COLOR": "1"} | variables,
+        env=environment | tools | variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -50,9 +53,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield made
 
 
-@pytest.fixture
-def document(played: Served, tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def document(played: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `portal openapi` prints: the file that a generator reads."""
-    path = tmp_path / "openapi.json"
+    path = tmp_path_factory.mktemp("document") / "openapi.json"
     path.write_text(played.cli("openapi").stdout)
     return path
