@@ -52,7 +52,7 @@ acceptance: install ## the big checks: 4 GiB up and down, export, rescue, from n
 
 # One suite alone, or another amount: make reliability SUITE=kills, PORTAL_TEST_KILLS=300 make reliability SUITE=kills
 SUITE ?= *
-SUITES = $(if $(filter races,$(SUITE)),-m race tests,tests/reliability/test_$(SUITE).py)
+SUITES = $(if $(filter races,$(SUITE)),-m "race or hypothesis" tests,tests/reliability/test_$(SUITE).py)
 reliability: install ## the fault, damage, abuse and load suites at the size of a release (docs/reliability.md)
 	PORTAL_TEST_RELEASE=1 $(BIN)/python -m tests.subreaper $(BIN)/pytest -n 0 -s --timeout 0 $(SUITES)
 	@test '$(SUITE)' != '*' || $(MAKE) reliability SUITE=races

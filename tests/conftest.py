@@ -6,6 +6,7 @@ unless PORTAL_TEST_NO_SKIP is set.
 """
 
 import asyncio
+import gc
 import os
 import tempfile
 import uuid
@@ -30,7 +31,9 @@ from . import own_postgres
 from . import own_redis as own_redis_server
 from .own_redis import OwnRedis
 
-hypothesis_settings.register_profile("portal", deadline=None)  # tests never time
+# Tests never time. A claim that hundreds of examples are to hold has a suite of its own (tests/reliability/fuzzing.py).
+_EXAMPLES = 100 if os.environ.get("PORTAL_TEST_RELEASE") else 25
+hypothesis_settings.register_profile("portal", deadline=None, max_examples=_EXAMPLES)
 hypothesis_settings.load_profile("portal")
 
 NO_DOTENV = Path(__file__).with_name("no-dotenv")  # a name in a folder of our own: nothing lies there on any machine
@@ -77,6 +80,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     quick = [item for item in items if not _SLOW & set(item.path.parts)]
     share = -(-len(quick) // workers)
     items[:] = [item for worker in range(workers) for item in slow[worker::workers] + quick[worker * share :][:share]]
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: no search for garbage has to go through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -4,7 +4,8 @@ Comes in: arguments, a folder, an environment and three streams. Leaves: a `Proc
 `subprocess.Popen` that suites use. Next: `prepared_process` forks; each process of pytest has one, because an import of
 the portal costs more than most tests do. Variables that Python reads at its start alone get one of their own.
 
-A test of the start itself uses a fresh interpreter (`Served.fresh`).
+A `program` that works on the portal's services can have its place. A test of the start itself uses a fresh interpreter
+(`Served.fresh`).
 """
 
 import atexit
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 NUMBER = struct.Struct("i")  # a process id, then an exit code
 _READ_AT_START = ("PYTHON", "LANG", "LC_", "LD_", "MALLOC_", "TZ")
 _PATIENCE_SECONDS = 120
+_Stream = IO[Any] | socket.socket
 
 
 class Process:
@@ -97,10 +99,20 @@ class Prepared:
         self.pid = self._process.pid
 
     def start(
-        self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], streams: Sequence[IO[Any]]
+        self,
+        arguments: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        streams: Sequence[_Stream],
+        program: Path | None = None,
     ) -> Process:
-        """Start `python -m portal` with these arguments and standard streams. Raises ChildProcessError."""
-        request = json.dumps({"arguments": list(arguments), "cwd": str(cwd), "env": dict(env)}).encode()
+        """Start `python -m portal`, or a `program`, with these arguments and standard streams.
+
+        Raises ChildProcessError.
+        """
+        told = {"arguments": list(arguments), "cwd": str(cwd), "env": dict(env)}
+        request = json.dumps(told | {"program": None if program is None else str(program)}).encode()
         ours, theirs = os.pipe()
         try:
             socket.send_fds(self._requests, [request], [theirs, *(stream.fileno() for stream in streams)])

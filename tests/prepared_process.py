@@ -29,11 +29,15 @@ _IMPORTED_LATE = ("aiosqlite", "asyncpg", "uvloop")  # by libraries, when they a
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one portal is told. `streams` are descriptors: standard input, output and error."""
+    """What one portal is told. `streams` are descriptors: standard input, output and error.
+
+    `program` is the path of what is to run in its place, if anything.
+    """
 
     arguments: list[str]
     cwd: str
     env: dict[str, str]
+    program: str | None
     streams: list[int]
 
 
@@ -117,7 +121,7 @@ def import_portal() -> dict[str, str]:
 
 
 def become_portal(request: Request, variables: dict[str, str]) -> None:
-    """Go on as `python -m portal` in the request's folder."""
+    """Go on as `python -m portal`, or as the program that has its place, in the request's folder."""
     for number, descriptor in enumerate(request.streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
@@ -126,7 +130,10 @@ def become_portal(request: Request, variables: dict[str, str]) -> None:
     os.environ.update(request.env | variables)
     sys.path[0] = request.cwd
     sys.argv[1:] = request.arguments
-    runpy.run_module("portal", run_name="__main__", alter_sys=True)
+    if request.program is None:
+        runpy.run_module("portal", run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(request.program, run_name="__main__")
 
 
 if __name__ == "__main__":

@@ -7,18 +7,18 @@ what each amount shows.
 import os
 
 AMOUNTS = {  # name: (for every change, for a release)
-    "ABORTED_TRANSFERS": (200, 10_000),
+    "ABORTED_TRANSFERS": (100, 10_000),
     "CUT_OFF_MIGRATIONS": (12, 1_000),  # there are fewer statements: every one
-    "DAMAGED_POSITIONS": (500, 10_000),
-    "DATABASE_STOPS": (3, 20),
+    "DAMAGED_POSITIONS": (200, 10_000),
+    "DATABASE_STOPS": (1, 20),
     "FAULTS": (1, 4),  # ways in which each single call fails; there are four to an access to a page of the database
-    "FRAMED_SEQUENCES": (1_500, 50_000),
+    "FRAMED_SEQUENCES": (500, 50_000),
     "FRAMED_SEQUENCES_BEHIND_CADDY": (150, 5_000),
-    "FUZZED_EXAMPLES": (200, 100_000),
+    "FUZZED_EXAMPLES": (100, 100_000),
     "FUZZED_REQUESTS": (200, 10_000),
-    "KILLS": (12, 3_000),
+    "KILLS": (6, 3_000),
     "LOST_ANSWERS": (5, 200),
-    "RACES": (20, 100),  # wherever a test is marked so
+    "RACES": (8, 100),  # wherever a test is marked so
     "SLOW_CONNECTIONS": (100, 500),
     "STOPS": (3, 20),
 }

@@ -6,14 +6,13 @@ Comes in: a prepared portal. Leaves: its services in a process of their own, one
 import json
 import resource
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..e2e.conftest import PASSWORD, Served
+from ..prepared import Process, prepared
 
 _PROGRAM = Path(__file__).with_name("driver.py")
 _PATIENCE_SECONDS = 120  # a database that is locked is asked for ten
@@ -22,7 +21,7 @@ _PATIENCE_SECONDS = 120  # a database that is locked is asked for ten
 class Driven:
     """A running driver."""
 
-    def __init__(self, portal: Served, process: "subprocess.Popen[bytes]", line: socket.socket) -> None:
+    def __init__(self, portal: Served, process: Process, line: socket.socket) -> None:
         self.portal, self._process = portal, process
         self._line = line.makefile("rwb")
 
@@ -58,16 +57,9 @@ class Driven:
 def driven(portal: Served, name: str) -> Iterator[Driven]:
     """A driver over `portal`, signed in as `name`. What Python had to say in the end must be nothing."""
     ours, theirs = socket.socketpair()
-    with (portal.folder / "driver.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-W", "always", str(_PROGRAM)],
-            cwd=portal.folder,
-            env=portal.environment,
-            stdin=theirs.fileno(),
-            stdout=log,
-            stderr=log,
-        )
-    theirs.close()
+    at, env = portal.folder, portal.environment
+    with theirs, (at / "driver.log").open("ab") as log:
+        process = prepared(env).start([], cwd=at, env=env, streams=(theirs, log, log), program=_PROGRAM)
     ours.settimeout(_PATIENCE_SECONDS)
     try:
         with ours:

@@ -16,6 +16,7 @@ import random
 import resource
 import socket
 import traceback
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing
@@ -213,4 +214,5 @@ async def _serve() -> None:
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("always")  # what stays open is said at the end
     asyncio.run(_serve())

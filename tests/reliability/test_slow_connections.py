@@ -28,7 +28,7 @@ SECONDS = "10" if amount("SLOW_CONNECTIONS") <= 100 else "20"  # to open many ta
 PATIENCE = {"HEADER_TIMEOUT_SECONDS": SECONDS, "STALL_SECONDS": SECONDS, "MIN_BYTES_PER_SECOND": "1024"}
 PLACES = {"MAX_TRANSFERS": "10000", "MAX_TRANSFERS_PER_CALLER": "10000"}  # what is slow, not what is many
 BIG = 16 << 20  # more than the kernel takes for a reader that does not read
-CLIENTS, ROUNDS = 4, 15
+CLIENTS, ROUNDS = 4, 4 if amount("SLOW_CONNECTIONS") <= 100 else 15
 DRIP_SECONDS = 0.3
 MEMORY_ALLOWED = 64 << 20  # that may stay once they are gone
 HEADROOM = 30  # descriptors: the database's pool of ten may have grown meanwhile, by three a connection

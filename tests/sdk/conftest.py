@@ -14,7 +14,9 @@ HERE = Path(__file__).parent
 PYTHON_BIN = HERE / "python" / ".venv" / "bin"
 NODE_BIN = HERE / "node" / "node_modules" / ".bin"
 GO_CACHE = HERE / "go-cache"  # of the standard library, which `make sdk` compiles
-_SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # a Java that runs for two seconds: compile little, one thread
+_SHORT_LIVED = (
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # a Java that runs for two seconds: compile little, one thread
+)
 _PATIENCE_SECONDS = 280
 
 
