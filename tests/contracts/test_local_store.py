@@ -32,7 +32,7 @@ from portal.core.ids import new_id
 from .pieces import write
 
 KEY, OTHER = "0123456789abcdef" * 2, "f" * 32
-BIG = bytes(5 << 19)  # more than one call into a thread reads
+BIG = bytes(5 << 20)  # more than two calls into a thread read
 
 
 class Root:
@@ -336,6 +336,23 @@ async def test_a_reader_in_a_scope_that_is_cancelled_closes_its_file(store: Loca
             await anext(pieces)
     await tasks.drain()
     assert open_descriptors() == before
+
+
+async def test_while_a_piece_is_used_the_next_is_read_and_no_more(store: LocalStore) -> None:
+    await put(store, BIG)
+    loop, used, second = asyncio.get_running_loop(), list[int](), asyncio.Event()
+
+    def use(piece: memoryview) -> int:
+        used.append(len(piece))
+        if len(used) == 2:
+            loop.call_soon_threadsafe(second.set)
+        return len(piece)
+
+    async with aclosing(store.get(KEY, [(0, len(BIG))], use)) as pieces:
+        assert await anext(pieces)
+        await second.wait()
+        await asyncio.to_thread(lambda: None)
+        assert len(used) == 2
 
 
 async def test_a_reader_that_leaves_early_closes_its_file(store: LocalStore) -> None:

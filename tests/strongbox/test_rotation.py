@@ -28,7 +28,7 @@ def process(store: BlobStore, database: Database, *providers: LocalKeyProvider) 
 async def download(box: Strongbox, file: SealedFile, begun: asyncio.Event, rotated: asyncio.Event) -> bytes:
     """Take the first piece, wait for the rotation, take the rest."""
     async with aclosing((await box.open(file)).read(0, file.size)) as pieces:
-        plain = await anext(pieces)
+        plain = bytes(await anext(pieces))
         begun.set()
         await rotated.wait()
         return plain + b"".join([piece async for piece in pieces])

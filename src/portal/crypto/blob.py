@@ -66,6 +66,10 @@ class BlobOpener:
         """See `StreamOpener.open`."""
         return self._stream.open(index, sealed)
 
+    def open_into(self, index: int, sealed: Buffer, room: memoryview) -> int:
+        """See `StreamOpener.open_into`."""
+        return self._stream.open_into(index, sealed, room)
+
 
 def stored_length(layout: Layout, plain: int) -> int:
     """The size in bytes of a blob with `plain` bytes of plaintext. Raises TooLarge over 16 TiB."""

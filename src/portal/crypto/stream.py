@@ -113,9 +113,27 @@ class StreamOpener:
         if len(sealed) != self.sealed_length(index):
             raise IntegrityError
         try:
-            return self._aead.decrypt(_nonce(self._prefix, index, last=index == self.last), sealed, None)
+            return self._aead.decrypt(self._nonce(index), sealed, None)
         except InvalidTag:
             raise IntegrityError from None
+
+    def open_into(self, index: int, sealed: Buffer, room: memoryview) -> int:
+        """As `open`, but writes the plaintext to the front of `room`; returns its length in bytes.
+
+        After an error, `room` may hold bytes that were not verified. Raises RuntimeError if `room` is too small.
+        """
+        if len(sealed) != self.sealed_length(index):
+            raise IntegrityError
+        length = len(sealed) - TAG_SIZE
+        if len(room) < length:
+            raise RuntimeError("room of the wrong size")
+        try:
+            return self._aead.decrypt_into(self._nonce(index), sealed, None, room[:length])
+        except InvalidTag:
+            raise IntegrityError from None
+
+    def _nonce(self, index: int) -> bytes:
+        return _nonce(self._prefix, index, last=index == self.last)
 
 
 class SegmentCutter:

@@ -1,4 +1,4 @@
-"""Opening: verified plaintext of a whole file or of a byte range, segment by segment, read one batch ahead.
+"""Opening: verified plaintext of a whole file or of a byte range, segment by segment.
 
 Comes in: a `SealedFile` whose file record was verified, and its file keys. Leaves: plaintext of verified segments, in
 order. A read of the whole file yields the last segment only after every head, length and tag was checked. A read of a
@@ -6,24 +6,22 @@ range first verifies the last segment of every part that it touches. All segment
 verified before any of them is yielded.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TypeVar
 
 from portal.backends.blobs.base import ByteSpan
 from portal.core.buffer import Buffer
 from portal.core.errors import IntegrityError
-from portal.core.tasks import shielded
 from portal.crypto import blob
 from portal.crypto.layout import STREAM_HEADER_SIZE, Layout
 from portal.stores.stores import Stores
 from portal.strongbox.inline_blob import blob_source
 from portal.strongbox.model import SealedFile, SealedPart
-from portal.strongbox.pipeline import SEGMENTS_PER_BATCH
+from portal.strongbox.rooms import Rooms
 
-_T = TypeVar("_T")
+_OpenSegment = Callable[[blob.BlobOpener, int, Buffer], None]
+_NOTHING = memoryview(b"")
 
 
 class Reader:
@@ -32,9 +30,12 @@ class Reader:
     def __init__(self, stores: Stores, layout: Layout, file: SealedFile, file_keys: Sequence[bytes]) -> None:
         self._stores, self._layout, self._file = stores, layout, file
         self._file_keys = file_keys
+        self._rooms = Rooms()
 
-    async def read(self, start: int, length: int) -> AsyncGenerator[bytes, None]:
+    async def read(self, start: int, length: int) -> AsyncGenerator[memoryview, None]:
         """Yield the plaintext bytes [start, start + length), which must lie inside the file.
+
+        A piece stays valid for as long as it is held; its memory is used again when it is not.
 
         Raises IntegrityError, StoreAway; RuntimeError for a range outside the file, which is a bug of the caller.
         """
@@ -51,27 +52,20 @@ class Reader:
 
     async def _read_part(
         self, part: SealedPart, file_key: bytes, start: int, length: int
-    ) -> AsyncGenerator[bytes, None]:
+    ) -> AsyncGenerator[memoryview, None]:
         if blob.plain_length(self._layout, part.stored_length) != part.plain_length:
             raise IntegrityError
         wanted = self._layout.span(start, length)
         skip, left = wanted.skip, wanted.length
         plan = _Plan(part, self._layout, wanted.first, wanted.last)
-        opening = _Opening(plan, file_key)
-        async with aclosing(self._runs(plan, opening)) as runs:
-            async for run in runs:
-                for plain in run:
-                    if piece := plain[skip : skip + left]:  # the empty file has one segment without a byte
-                        yield piece
+        opening, store = _Opening(plan, file_key, self._rooms), blob_source(part, self._stores)
+        async with aclosing(store.get(part.key, plan.spans(), opening.feed, size=part.stored_length)) as runs:
+            async for plain in runs:
+                if piece := plain[skip : skip + left]:  # a preamble has no plaintext, nor has the empty file
+                    yield piece
                     skip, left = 0, left - len(piece)
         if not opening.done:
             raise IntegrityError  # the store returned fewer bytes than the blob has
-
-    def _runs(self, plan: "_Plan", opening: "_Opening") -> AsyncGenerator[list[bytes], None]:
-        store, part = blob_source(plan.part, self._stores), plan.part
-        pieces = store.get(part.key, plan.spans(), opening.feed, size=part.stored_length)
-        several = plan.last - plan.first >= SEGMENTS_PER_BATCH  # else there is no next batch to read ahead
-        return prefetch(pieces) if several else pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +83,8 @@ class _Plan:
         start = self._range(self.first)[0] - self._lead
         return [(0, blob.PREAMBLE_SIZE), *proof, (start, sum(self._range(self.last)) - start)]
 
-    def steps(self, file_key: bytes, plain: list[bytes]) -> Generator[int, Buffer, None]:
-        """A generator that verifies the bytes of `spans()` and appends each opened segment to `plain`.
+    def steps(self, file_key: bytes, take: "_OpenSegment") -> Generator[int, Buffer, None]:
+        """A generator that verifies the bytes of `spans()`; `take` opens each wanted segment.
 
         It yields the number of bytes that it needs next, and is sent exactly so many. It yields 0 when all of them were
         verified. Raises IntegrityError, also for bytes that are sent after the 0.
@@ -107,7 +101,7 @@ class _Plan:
             yield self._lead
         for index in range(self.first, self.last + 1):
             sealed = yield opener.sealed_length(index)
-            plain.append(opener.open(index, sealed))
+            take(opener, index, sealed)
         yield 0
         raise IntegrityError  # the store returned more bytes than the spans have
 
@@ -130,14 +124,15 @@ class _Opening:
     `done` is true once all bytes of the plan arrived and were verified.
     """
 
-    def __init__(self, plan: _Plan, file_key: bytes) -> None:
-        self._plain: list[bytes] = []
-        self._steps = plan.steps(file_key, self._plain)
-        self._missing, self._held = next(self._steps), bytearray()
+    def __init__(self, plan: _Plan, file_key: bytes, rooms: Rooms) -> None:
+        self._rooms, self._room, self._filled = rooms, _NOTHING, 0
+        self._steps = plan.steps(file_key, self._open)
+        self._missing, self._held, self._most = next(self._steps), bytearray(), 0
         self.done = False
 
-    def feed(self, piece: memoryview) -> list[bytes]:
+    def feed(self, piece: memoryview) -> memoryview:
         """The plaintext of the segments that `piece` completes. Raises IntegrityError."""
+        self._most = len(self._held) + len(piece)
         while piece:
             front, piece = piece[: self._missing], piece[self._missing :]
             self._missing -= len(front)
@@ -147,26 +142,11 @@ class _Opening:
                 whole, self._held = self._held or front, bytearray()
                 self._missing = self._steps.send(whole)
                 self.done = not self._missing
-        plain = self._plain.copy()
-        self._plain.clear()
+        plain = self._room[: self._filled]
+        self._room, self._filled = _NOTHING, 0
         return plain
 
-
-async def prefetch(items: AsyncGenerator[_T, None]) -> AsyncGenerator[_T, None]:
-    """Yield the same items. While the consumer uses one, the next is already being fetched."""
-    coming = asyncio.ensure_future(anext(items, None))
-    try:
-        while (item := await coming) is not None:
-            coming = asyncio.ensure_future(anext(items, None))
-            await asyncio.sleep(0)  # starts it now, not at the next await
-            yield item
-    finally:
-        await shielded(_ended(coming, items))  # a cancelled scope would cancel this too
-
-
-async def _ended(coming: "asyncio.Future[_T | None]", items: AsyncGenerator[_T, None]) -> None:
-    coming.cancel()
-    await asyncio.wait([coming])
-    if not coming.cancelled():
-        coming.exception()  # marks it as retrieved: the consumer has left
-    await items.aclose()
+    def _open(self, opener: blob.BlobOpener, index: int, sealed: Buffer) -> None:
+        """Open a segment behind those that the same piece completed."""
+        self._room = self._room or self._rooms.take(self._most)
+        self._filled += opener.open_into(index, sealed, self._room[self._filled :])

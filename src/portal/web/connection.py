@@ -25,6 +25,7 @@ from portal.core.errors import InvalidInput, PortalError
 from portal.core.ids import new_id
 from portal.core.timeouts import ClientTimeouts
 from portal.web.direct import DirectBody
+from portal.web.direct_writes import DirectWrites
 from portal.web.errors import problem
 from portal.web.lingering import LingeringTransport
 from portal.web.parser import RequestParser
@@ -198,10 +199,20 @@ class HttpConnection(HttpToolsProtocol):
                 body.lost()
             return await body.receive(gathered=elsewhere or bool(cycle.body))
 
-        await self._app(scope, received, send)
+        writes = DirectWrites(self, cycle, send)
+        direct = scope["scheme"] == "http" and scope["method"] != "HEAD"
+        await self._app(scope, received, writes.send if direct else send)
 
     def descriptor(self) -> int:
         return int(self.transport.get_extra_info("socket").fileno())
+
+    async def drained(self) -> bool:
+        await self.flow.drain()
+        return not self.transport.is_closing() and self.transport.get_write_buffer_size() == 0
+
+    def put(self, rest: memoryview) -> None:
+        if rest:
+            self.transport.write(rest)
 
     def pause(self) -> None:
         self.flow.pause_reading()

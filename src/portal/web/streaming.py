@@ -23,13 +23,13 @@ class Prefetched:
     if no chunk was read.
     """
 
-    def __init__(self, first: bytes | None, rest: AsyncGenerator[bytes, None]) -> None:
+    def __init__(self, first: bytes | memoryview | None, rest: AsyncGenerator[bytes | memoryview, None]) -> None:
         self._first, self._rest = first, rest
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> bytes | memoryview:
         first, self._first = self._first, None
         return await anext(self._rest) if first is None else first
 
@@ -37,7 +37,7 @@ class Prefetched:
         await self._rest.aclose()
 
 
-async def prefetch_first(chunks: AsyncGenerator[bytes, None]) -> Prefetched:
+async def prefetch_first(chunks: AsyncGenerator[bytes | memoryview, None]) -> Prefetched:
     """The same chunks, with the first one fetched already: an error in it can still become an error response."""
     return Prefetched(await anext(chunks, None), chunks)
 

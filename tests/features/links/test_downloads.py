@@ -207,7 +207,7 @@ async def test_a_download_that_began_in_time_may_end(
     file = await house.hand_in(lead)
     session = await desk.session(await desk.download_link(lead, file.id, most=2))
     running = await desk.begin(session, file.id)
-    got = await anext(running.chunks)
+    got = bytes(await anext(running.chunks))
     hands.passes(days=1, hours=1)  # a link of a day
     got += b"".join([chunk async for chunk in running.chunks])
     assert got == CONTENT

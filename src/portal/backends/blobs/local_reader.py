@@ -1,7 +1,7 @@
 """Reading of spans of one file, about two mebibytes per call into a thread. Comes in: a path, spans. Leaves: results.
 
-`read` is a generator whose steps run in threads. `results` takes these steps from the event loop; it closes the file
-also if its caller fails or is cancelled.
+`read` is a generator whose steps run in threads. `results` takes these steps from the event loop, one step ahead of its
+caller; it closes the file also if its caller fails or is cancelled.
 """
 
 import asyncio
@@ -23,14 +23,18 @@ _T = TypeVar("_T")
 async def results(
     pieces: Generator[list[_T], None, list[_T]], errors: AbstractContextManager[None]
 ) -> AsyncGenerator[_T, None]:
-    """Yield the results of `read` one by one. `errors` maps the exceptions that `read` raises."""
+    """Yield the results of `read` one by one. `errors` maps the exceptions that `read` raises.
+
+    While the caller uses those of one step, the next step is under way.
+    """
     loop = asyncio.get_running_loop()
-    reading, more = None, True
     with errors:
+        reading, more = loop.run_in_executor(None, _advance, pieces), True
         try:
             while more:
-                reading = loop.run_in_executor(None, _advance, pieces)
                 used, more = await asyncio.shield(reading)
+                if more:
+                    reading = loop.run_in_executor(None, _advance, pieces)
                 for piece in used:
                     yield piece
         finally:
@@ -71,12 +75,12 @@ def _pieces(descriptor: int, spans: Sequence[ByteSpan], room: memoryview) -> Ite
             at += count
 
 
-async def _close_behind(reading: "asyncio.Future[Any] | None", pieces: Generator[Any, None, Any]) -> None:
+async def _close_behind(reading: "asyncio.Future[Any]", pieces: Generator[Any, None, Any]) -> None:
     """Close the file after the read in progress. Closing it earlier could make the thread read another file, because
     the kernel reuses the number of a closed descriptor at once.
     """
-    if reading is not None:
-        await asyncio.wait([reading])
+    await asyncio.wait([reading])
+    reading.exception()  # marks it as retrieved: the caller has left
     await asyncio.to_thread(pieces.close)
 
 

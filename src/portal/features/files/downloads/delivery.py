@@ -59,7 +59,7 @@ class Delivery:
 
     file: FileView
     extent: ByteRange
-    chunks: AsyncGenerator[bytes, None]
+    chunks: AsyncGenerator[memoryview, None]
 
 
 class Deliveries:
@@ -158,7 +158,7 @@ class Deliveries:
         started: Event,
         judge: "_Reauthorizer",
         use: DownloadAllowance | None,
-    ) -> AsyncGenerator[bytes, None]:
+    ) -> AsyncGenerator[memoryview, None]:
         """The bytes, and in every case one audit event with the outcome.
 
         The outcome is finished, revoked, damaged, broken (any other error) or client_gone.
@@ -214,7 +214,7 @@ class Deliveries:
             return False  # unknown: treated as damage
         return now is None or not now.listed
 
-    async def _plaintext(self, sealed: SealedFile | None, extent: ByteRange) -> AsyncGenerator[bytes, None]:
+    async def _plaintext(self, sealed: SealedFile | None, extent: ByteRange) -> AsyncGenerator[memoryview, None]:
         if sealed is None:
             raise IntegrityError
         reader = await self._strongbox.open(sealed)
