@@ -6,6 +6,7 @@ unless PORTAL_TEST_NO_SKIP is set.
 """
 
 import asyncio
+import functools
 import gc
 import os
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import asyncpg
+import httpx
 import pytest
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import event
@@ -94,6 +96,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for name, value in report.user_properties:
             if name == "figures":
                 terminalreporter.write_line(f"figures of {report.nodeid.rpartition('/')[2]}: {value}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def certificates_are_read_once() -> Iterator[None]:
+    """httpx reads all certificates for every client: twenty times what a request on loopback costs."""
+    with pytest.MonkeyPatch.context() as patch:
+        once = functools.cache(httpx.create_ssl_context)
+        patch.setattr("httpx._transports.default.create_ssl_context", once)
+        yield
 
 
 @pytest.fixture(scope="session")

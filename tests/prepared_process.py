@@ -3,11 +3,13 @@
 Comes in: requests on a socket, each with four descriptors. Leaves: a child for each, which becomes the portal. Its
 process id and, after its end, its exit code go to the first of these descriptors; the others are its streams.
 
-A child differs from `python -m portal` in nothing that a test looks at: `portal.__main__` is its main module, and it
-ends as an interpreter ends. So nothing here starts a thread or handles a signal, and no frame of `Forks` is left in it.
+A child differs from `python -m portal` in one thing that a test could see: passwords cost little. `portal.__main__` is
+its main module, and it ends as an interpreter ends. So nothing here starts a thread or handles a signal, and no frame
+of `Forks` is left in it.
 """
 
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -24,7 +26,16 @@ from typing import NoReturn
 from tests.prepared import NUMBER
 
 _MOST_BYTES = 1 << 20
-_IMPORTED_LATE = ("aiosqlite", "asyncpg", "uvloop")  # by libraries, when they are first used
+_IMPORTED_LATE = (  # when they are first used
+    "aiosqlite",
+    "alembic.command",
+    "alembic.config",
+    "asyncpg",
+    "passlib.handlers.argon2",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.uvloop",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +131,12 @@ def import_portal() -> dict[str, str]:
     return dict(os.environ.items() - before.items())
 
 
+def make_passwords_cheap() -> None:
+    """A hash as the portal makes them costs as much as fifty requests, and every first sign-in makes one."""
+    service = importlib.import_module("portal.features.identity.service")
+    service.__dict__["PasswordHasher"] = functools.partial(service.PasswordHasher, memory_kib=8, passes=1, lanes=1)
+
+
 def become_portal(request: Request, variables: dict[str, str]) -> None:
     """Go on as `python -m portal`, or as the program that has its place, in the request's folder."""
     for number, descriptor in enumerate(request.streams):
@@ -138,6 +155,7 @@ def become_portal(request: Request, variables: dict[str, str]) -> None:
 
 if __name__ == "__main__":
     set_by_imports = import_portal()
+    make_passwords_cheap()
     gc.collect()
     gc.freeze()  # a child shares what it does not change
     become_portal(Forks(socket.socket(fileno=int(sys.argv[1]))).next_child(), set_by_imports)

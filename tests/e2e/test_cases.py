@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from .conftest import Desk
+from .desk import Desk
 from .raw import Wire, bearer, head
 from .seen import eventually, outcomes, problem
 

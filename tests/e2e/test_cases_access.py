@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from .conftest import DESK, Desk
+from .desk import DESK, Desk
 from .seen import problem
 
 ANY = {"If-Match": "*"}

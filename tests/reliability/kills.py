@@ -20,7 +20,7 @@ from pathlib import Path
 
 import httpx
 
-from ..e2e.conftest import _TLS, Served, _end, _make
+from ..e2e.conftest import Served, _end, _make
 from . import invariants, ledger
 from .invariants import Holdings
 from .journal import Journal
@@ -121,7 +121,7 @@ class Machine:
             with self.portal.client("analyst") as client:
                 self._headers = client.headers
             self._signed_in_until = time.monotonic() + _SIGNED_IN_SECONDS
-        return httpx.Client(base_url=f"{self.portal.url}/api/v1", headers=self._headers, timeout=60, verify=_TLS)
+        return httpx.Client(base_url=f"{self.portal.url}/api/v1", headers=self._headers, timeout=60)
 
     def _make_good(self, client: httpx.Client, holdings: Holdings) -> None:
         """What had no answer is asked for again, as a careful client does: of each upload that makes one file."""
