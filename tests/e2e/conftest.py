@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from .desk import DESK, Desk
+from .matrix_world import World, opened
 from .served import PASSWORD, Running, Served, _end, _free_port, _make, running
 
 __all__ = ["PASSWORD", "Running", "Served", "_end", "_free_port", "_make", "running"]
@@ -44,6 +45,13 @@ def fronted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A portal as a proxy on this machine would front it, with one origin that may call it and no documents."""
     settings = {"CORS_ORIGINS": ORIGIN, "TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/8", "DOCS": "false"}
     with running(tmp_path_factory.mktemp("fronted") / "portal", settings, analyst="analyst") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Every kind of caller, at a portal that the suites around the access matrix share."""
+    with opened(tmp_path_factory.mktemp("world")) as made:
         yield made
 
 

@@ -4,7 +4,9 @@ Comes in: a row, and the objects of `matrix_world`. Leaves: a `Question` to ask 
 """
 
 import re
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -20,7 +22,7 @@ from portal.app import create_app
 from ..conftest import NO_DOTENV
 from .matrix_table import CODES, LOOKS_FOR, SAYS
 from .matrix_world import ANY, CONTENT, MARK, Objects, World
-from .seen import problem, rows
+from .seen import problem
 
 WORDS = {
     (401, "not_signed_in"): "401",
@@ -114,11 +116,12 @@ def succeeds(cell: str) -> bool:
 
 def written(world: World) -> dict[str, set[Any]]:
     """Every row that a refusal has to leave as it is. When a token was last used is no change of it."""
-    tables = [name for (name,) in rows(world.portal, "SELECT name FROM sqlite_master WHERE type = 'table'")]
     found = {}
-    for table in set(tables) - ASIDE:
-        columns = [column for _, column, *_ in rows(world.portal, f"PRAGMA table_info({table})")]  # ours
-        kept = ", ".join(column for column in columns if column != "last_used_at")
-        found[table] = set(rows(world.portal, f"SELECT {kept} FROM {table}"))  # noqa: S608  # the table's own names
+    with closing(sqlite3.connect(world.portal.folder / "var" / "portal.db")) as connection:
+        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            if table not in ASIDE:
+                columns = [column for _, column, *_ in connection.execute(f"PRAGMA table_info({table})")]  # ours
+                kept = ", ".join(column for column in columns if column != "last_used_at")
+                found[table] = set(connection.execute(f"SELECT {kept} FROM {table}"))  # noqa: S608  # its own names
     assert found["files"]
     return found

@@ -20,7 +20,7 @@ from portal.core.secrets import parse_key
 from portal.features.authz.policy import GRANTABLE
 from portal.features.identity.tokens import AccessTokens
 
-from .conftest import PASSWORD, Served, running
+from .served import PASSWORD, Served, running
 
 ACCOUNTS = {
     "othr": "analyst",

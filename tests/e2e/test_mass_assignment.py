@@ -8,7 +8,7 @@ import pytest
 from ..openapi_document import parameters_of
 from .matrix_asks import app, question, routes, written
 from .matrix_table import ROWS
-from .matrix_world import Objects, World, opened
+from .matrix_world import Objects, World
 from .seen import problem
 
 NOT_THEIRS: dict[str, Any] = {
@@ -52,12 +52,6 @@ def queries() -> Iterator[str]:
 
 
 BODIES, QUERIES = dict(bodies()), sorted(queries())
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with opened(tmp_path_factory.mktemp("assigned")) as world:
-        yield world
 
 
 def who_may(operation: str) -> tuple[str, str]:

@@ -1,12 +1,10 @@
 """Every route for every kind of caller: what `matrix_table` says, no more and no less, on a real server."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from .matrix_asks import filled, method_of, question, routes, succeeds, told, written
 from .matrix_table import CALLERS, CODES, HEADER, LINES, LOOKS_FOR, PERMISSIONS, ROWS, SAYS
-from .matrix_world import ANY, Objects, World, done, opened, spent
+from .matrix_world import ANY, Objects, World, done, spent
 
 SPENT = [
     "a session that signed out",
@@ -24,13 +22,7 @@ SPENT = [
 ENDS_SESSIONS = {"logout", "logout_all"}
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with opened(tmp_path_factory.mktemp("matrix")) as world:
-        yield world
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def credentials(world: World) -> dict[str, str]:
     return spent(world)
 

@@ -3,7 +3,7 @@
 That no answer sets a cookie is asserted where answers are read: `matrix_asks.told`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -12,7 +12,7 @@ import pytest
 from .conftest import PASSWORD
 from .matrix_asks import Question, question, told, written
 from .matrix_table import ROWS
-from .matrix_world import ANY, Objects, World, opened
+from .matrix_world import ANY, Objects, World
 from .seen import problem
 from .test_mass_assignment import BODIES, who_may
 
@@ -20,12 +20,6 @@ COOKIES = ("access_token", "token", "session", "sessionid", "jwt", "auth", "Auth
 PARAMETERS = ("access_token", "token", "api_token", "api_key", "key", "auth", "bearer", "jwt", "authorization")
 CLOSED = [row for row, cells in ROWS.items() if cells["anon"] == "401"]
 EVIL = {"Origin": "https://evil.example.org", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with opened(tmp_path_factory.mktemp("ambient")) as world:
-        yield world
 
 
 def by_cookie(said: Question, nobody: httpx.Client, token: str) -> httpx.Response:
