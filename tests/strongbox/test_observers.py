@@ -17,7 +17,7 @@ from portal.backends.scanners.none import NoScanner
 from portal.strongbox import sniff
 from portal.strongbox.model import Findings
 from portal.strongbox.observers import Observers
-from portal.strongbox.sniff import SNIFFED_BYTES, UNKNOWN, Sniffer
+from portal.strongbox.sniff import SNIFFED_BYTES, TEXT_BYTES, UNKNOWN, Sniffer
 
 PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0"
@@ -83,47 +83,47 @@ def test_the_type_does_not_depend_on_how_the_bytes_were_cut(cuts: list[int]) -> 
     assert sniffed(*(PDF[start:end] for start, end in pairwise(edges))) == "application/pdf"
 
 
-def test_only_the_first_bytes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    looked_at: list[bytes] = []
+class Answer:
+    """A libmagic that answers always the same, and remembers what it saw."""
 
-    class Magic:
-        @staticmethod
-        def from_buffer(head: bytes, *, mime: bool) -> str:
-            looked_at.append(head)
-            return "text/plain" if mime else "text"
+    def __init__(self, answer: object) -> None:
+        self.answer, self.seen = answer, list[bytes]()
 
-    monkeypatch.setattr(sniff, "_magic", lambda: Magic)
+    def from_buffer(self, head: bytes) -> object:
+        self.seen.append(head)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def answering(patch: pytest.MonkeyPatch, answer: object) -> Answer:
+    libmagic = Answer(answer)
+    patch.setattr(sniff, "_detector", lambda *, database: libmagic)  # noqa: ARG005
+    return libmagic
+
+
+def test_libmagic_sees_the_first_bytes_and_of_a_text_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    libmagic = answering(monkeypatch, "text/plain")
     assert sniffed(b"a" * 8_000, b"b" * 100, b"c" * 100_000, b"d") == "text/plain"
-    assert looked_at == [b"a" * 8_000 + b"b" * 100 + b"c" * 92]
-
-
-class Broken:
-    @staticmethod
-    def from_buffer(*_: object, **__: object) -> NoReturn:
-        raise ValueError("a parser of hostile bytes")
+    assert libmagic.seen == [b"a" * 8_000 + b"b" * 100 + b"c" * 92, b"a" * TEXT_BYTES]
 
 
 @pytest.mark.parametrize("answer", ["", "x" * 1_000, None])
 def test_an_odd_answer_is_cut_or_replaced(monkeypatch: pytest.MonkeyPatch, answer: str | None) -> None:
-    class Odd:
-        @staticmethod
-        def from_buffer(*_: object, **__: object) -> str | None:
-            return answer
-
-    monkeypatch.setattr(sniff, "_magic", lambda: Odd)
+    answering(monkeypatch, answer)
     assert 0 < len(sniffed(PDF)) <= 200
 
 
 def test_a_sniffer_that_fails_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sniff, "_magic", lambda: Broken)
+    answering(monkeypatch, ValueError("a parser of hostile bytes"))
     assert sniffed(PDF) == UNKNOWN
 
 
 def test_a_machine_without_libmagic_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> NoReturn:
-        raise ImportError("failed to find libmagic")
+    def missing(*, database: bool) -> NoReturn:
+        raise ImportError(f"failed to find libmagic: {database}")
 
-    monkeypatch.setattr(sniff, "_magic", missing)
+    monkeypatch.setattr(sniff, "_detector", missing)
     assert sniffed(PDF) == UNKNOWN
 
 
