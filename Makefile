@@ -43,7 +43,7 @@ format: install ## let ruff write
 sdk: install ## the generators and linters of tests/sdk, with a Java, a Go and a Node of their own: half a gigabyte
 	$(UV) sync --locked --quiet --project tests/sdk/python
 	PATH="$(CURDIR)/tests/sdk/python/.venv/bin:$$PATH" npm ci --silent --ignore-scripts --prefix tests/sdk/node
-	GOCACHE="$(CURDIR)/tests/sdk/go-cache" GOTOOLCHAIN=local CGO_ENABLED=0 tests/sdk/python/.venv/bin/go build encoding/xml net/http/httputil regexp
+	GOCACHE="$(CURDIR)/tests/sdk/.go-cache" GOTOOLCHAIN=local CGO_ENABLED=0 tests/sdk/python/.venv/bin/go build encoding/xml net/http/httputil regexp
 
 check: lint types contracts sdk test ## everything a change must pass
 
@@ -69,7 +69,7 @@ bench: install ## measure beside nginx, rclone and others, and write README's ta
 	$(BIN)/python -m bench --save
 
 clean: ## remove what install and the tests made; .env and var/ stay
-	rm -rf $(VENV) .uv tests/sdk/python/.venv tests/sdk/node/node_modules tests/sdk/go-cache .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .uv tests/sdk/python/.venv tests/sdk/node/node_modules tests/sdk/.go-cache .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.installed: uv.lock pyproject.toml .env.example | uv
 	@$(UV) sync --locked --quiet

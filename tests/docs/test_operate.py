@@ -35,17 +35,11 @@ def refusals() -> Iterator[str]:
                     yield text
 
 
-MESSAGES = sorted({text.strip(" :;,(").removesuffix("; try again") for text in refusals() if len(text.strip()) > 10})
-
-
-def test_there_is_much_to_refuse() -> None:
-    assert len(MESSAGES) > 40
-    assert any("is both" in text or "both set" in text for text in MESSAGES)
-
-
-@pytest.mark.parametrize("message", MESSAGES)
-def test_every_refusal_has_a_row(message: str) -> None:
-    assert any(message in row for row in ROWS), message
+def test_every_refusal_has_a_row() -> None:
+    messages = {text.strip(" :;,(").removesuffix("; try again") for text in refusals() if len(text.strip()) > 10}
+    assert len(messages) > 40
+    assert any("is both" in text or "both set" in text for text in messages)
+    assert [message for message in messages if not any(message in row for row in ROWS)] == []
 
 
 @pytest.mark.parametrize("told", [told for told, _ in (*reasons._STATES.values(), *reasons._SQLITE.values())])

@@ -13,7 +13,7 @@ from ..e2e.conftest import Served, running
 HERE = Path(__file__).parent
 PYTHON_BIN = HERE / "python" / ".venv" / "bin"
 NODE_BIN = HERE / "node" / "node_modules" / ".bin"
-GO_CACHE = HERE / "go-cache"  # of the standard library, which `make sdk` compiles
+GO_CACHE = HERE / ".go-cache"  # of the standard library, which `make sdk` compiles
 _SHORT_LIVED = (
     "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # a Java that runs for two seconds: compile little, one thread
 )
