@@ -86,7 +86,7 @@ def test_every_answer_is_one_that_the_document_tells_of(
     answered: list[tuple[str, str, int]] = []
     wanted = -(-amount("FUZZED_REQUESTS") // len(CALLERS))
     for seed in range(1, _MAX_ROUNDS):
-        fuzz(portal, who, seed, examples=(4 if must - OPEN else 1) + wanted // CALLERS[who][1], folder=tmp_path)
+        fuzz(portal, who, seed, examples=(11 if must - OPEN else 1) + wanted // CALLERS[who][1], folder=tmp_path)
         answered = answers(portal)
         print(f"{who}: {len(answered)} of {wanted} requests, seed {seed}", flush=True)
         if len(answered) >= wanted and (successes(portal, answered) >= must or seed >= _MOST_MORE):
