@@ -53,6 +53,7 @@ RISKS: dict[str, tuple[str, dict[str, str]]] = {
     "debug": ("DEBUG", {"DEBUG": "true"}),
     "any host": ("ALLOWED_HOSTS", {"ALLOWED_HOSTS": "files.example.org,*"}),
     "no host": ("ALLOWED_HOSTS", {"ALLOWED_HOSTS": ""}),
+    "this machine's own names, as init writes them": ("ALLOWED_HOSTS", {"ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]"}),
     "a list of no hosts": ("ALLOWED_HOSTS", {"ALLOWED_HOSTS": " , "}),
     "any origin": ("CORS_ORIGINS", {"CORS_ORIGINS": "https://a.example,*"}),
     "SQLite": ("DATABASE_URL", {"DATABASE_URL": ""}),

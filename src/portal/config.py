@@ -135,11 +135,11 @@ def _production_problems(settings: Settings) -> list[str]:
     url = database_url_of(settings)
     sqlite = url is not None and url.get_backend_name() == "sqlite"
     unsafe_wire = url is not None and not is_local(url) and not settings.ssl_mode.startswith("verify-")
-    explicit_hosts = "allowed_hosts" in settings.model_fields_set and settings.allowed_hosts
+    reachable = set(settings.allowed_hosts) - set(Settings.model_fields["allowed_hosts"].default)
     risks = {
         "PORTAL_DEBUG must be off in production": settings.debug,
         "PORTAL_ALLOWED_HOSTS must name the portal's hosts in production, and not *": (
-            not explicit_hosts or "*" in settings.allowed_hosts
+            not reachable or "*" in settings.allowed_hosts
         ),
         "PORTAL_CORS_ORIGINS must not hold * in production": any("*" in origin for origin in settings.cors_origins),
         "PORTAL_DATABASE_URL is SQLite: set PORTAL_ALLOW_SQLITE=true to run one machine on it": (

@@ -171,7 +171,7 @@ def assert_no_output(shell: Shell, ran: Ran, code: int) -> None:
 def test_a_wrong_key_gives_no_output(exported: Shell) -> None:
     ran = rescue(exported, key_file="-", stdin="00" * 32)
     assert_no_output(exported, ran, 3)
-    assert ran.err.startswith("portal: ")
+    assert ran.err.startswith("portal: The file key is not this blob's, or the blob is damaged.")
 
 
 @pytest.mark.parametrize("key", ["", "00", "zz" * 32, "00" * 33, "\0"])

@@ -12,6 +12,7 @@ from uuid import UUID
 import typer
 
 from portal.cli.console import Json, actor, named, portal, print_result, progress, run_async
+from portal.core.errors import IntegrityError, InvalidInput
 from portal.core.secrets import parse_key
 from portal.strongbox.model import TinkPart
 from portal.strongbox.rescue import rescue as rescue_blob
@@ -51,7 +52,12 @@ def rescue(
     if key is None:
         raise typer.BadParameter("the file key is 64 hex digits", param_hint="--key-file")
     with progress(f"opening {blob.name}", blob.stat().st_size, as_json=as_json) as advance:
-        size = rescue_blob(blob, key.reveal(), out, progress=advance)
+        try:
+            size = rescue_blob(blob, key.reveal(), out, progress=advance)
+        except IntegrityError:  # nobody can tell a wrong key from damage
+            raise InvalidInput(
+                "The file key is not this blob's, or the blob is damaged. Nothing was written."
+            ) from None
     print_result(f"wrote {size} bytes to {out}", {"out": str(out), "size": size}, as_json=as_json)
 
 
