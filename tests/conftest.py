@@ -22,14 +22,14 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal import schema
 from portal.core import tasks
+from portal.db.connection import Engine
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
 
-from . import own_postgres
+from . import own_postgres, scans
 from . import own_redis as own_redis_server
 from .own_redis import OwnRedis
 
@@ -203,16 +203,17 @@ async def changeable_url(request: pytest.FixtureRequest) -> AsyncIterator[URL]:
 
 
 @pytest.fixture
-async def engine(database_url: URL, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncEngine]:
+async def engine(database_url: URL, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
     monkeypatch.setattr("portal.db.engine._POOL_WAIT_SECONDS", 60)  # tests never time: a busy machine takes longer
     made = make_engine(database_url, "disable")
     if made.dialect.name == "sqlite":  # nobody pulls the plug here
         event.listen(made.sync_engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
+        scans.refuse(made)
     yield made
     await let_go(made)
 
 
-async def let_go(engine: AsyncEngine) -> None:
+async def let_go(engine: Engine) -> None:
     """Dispose of an engine that nobody works with any more: a connection that comes back later is closed by nobody."""
     await tasks.drain()
     pool: Any = engine.pool
@@ -221,7 +222,7 @@ async def let_go(engine: AsyncEngine) -> None:
 
 
 @pytest.fixture
-async def database(engine: AsyncEngine) -> Database:
+async def database(engine: Engine) -> Database:
     return Database(engine)
 
 

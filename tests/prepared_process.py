@@ -27,7 +27,6 @@ from tests.prepared import NUMBER
 
 _MOST_BYTES = 1 << 20
 _IMPORTED_LATE = (  # when they are first used
-    "aiosqlite",
     "alembic.command",
     "alembic.config",
     "asyncpg",

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal import roles, schema
 from portal.core.errors import ConfigError
+from portal.db.connection import Engine
 from portal.db.engine import make_engine, parse_url
 from portal.tables import metadata
 
@@ -29,14 +29,14 @@ async def owned(postgres: URL, postgres_template: str) -> AsyncIterator[URL]:
 
 
 @pytest.fixture
-async def owner(owned: URL) -> AsyncIterator[AsyncEngine]:
+async def owner(owned: URL) -> AsyncIterator[Engine]:
     engine = make_engine(owned, "disable")
     yield engine
     await engine.dispose()
 
 
 @pytest.fixture
-async def runtime(owned: URL, owner: AsyncEngine) -> AsyncIterator[AsyncEngine]:
+async def runtime(owned: URL, owner: Engine) -> AsyncIterator[Engine]:
     assert owned.database
     for _ in range(2):
         await roles.let_work(owner, owned.database)
@@ -45,8 +45,8 @@ async def runtime(owned: URL, owner: AsyncEngine) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
-async def run(engine: AsyncEngine, statement: str) -> None:
-    async with engine.begin() as connection:
+async def run(engine: Engine, statement: str) -> None:
+    async with engine.write() as connection:
         await connection.execute(text(statement))
 
 
@@ -70,18 +70,18 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("statement", REFUSED)
-async def test_what_is_on_record_and_the_tables_stay_as_they_are(runtime: AsyncEngine, statement: str) -> None:
+async def test_what_is_on_record_and_the_tables_stay_as_they_are(runtime: Engine, statement: str) -> None:
     await run(runtime, ADD)
     with pytest.raises(DBAPIError) as caught:
         await run(runtime, statement)
     assert getattr(caught.value.orig, "sqlstate", None) == "42501"
-    async with runtime.connect() as connection:
+    async with runtime.read() as connection:
         assert await connection.scalar(text("SELECT count(*) FROM audit WHERE actor = 'test'")) == 1
 
 
-async def test_every_other_table_can_be_worked_with(runtime: AsyncEngine) -> None:
+async def test_every_other_table_can_be_worked_with(runtime: Engine) -> None:
     assert len(metadata.tables) > 10
-    async with runtime.connect() as connection:
+    async with runtime.read() as connection:
         for name in set(metadata.tables) - {"audit", "audit_numbers"}:
             for right in ("SELECT", "INSERT", "UPDATE", "DELETE"):
                 granted = await connection.scalar(text(f"SELECT has_table_privilege('{name}', '{right}')"))
@@ -89,7 +89,7 @@ async def test_every_other_table_can_be_worked_with(runtime: AsyncEngine) -> Non
     await schema.require_current(runtime)
 
 
-async def test_whether_a_role_could_edit_the_record_is_known(owner: AsyncEngine, runtime: AsyncEngine) -> None:
+async def test_whether_a_role_could_edit_the_record_is_known(owner: Engine, runtime: Engine) -> None:
     assert (await roles.may_edit_audit(owner), await roles.may_edit_audit(runtime)) == (True, False)
 
 
@@ -111,12 +111,12 @@ async def test_a_role_that_lacks_its_rights_is_told_the_command(owned: URL) -> N
         ("", "lower-case letters"),
     ],
 )
-async def test_a_role_that_will_not_do_is_refused(owner: AsyncEngine, role: str, told: str) -> None:
+async def test_a_role_that_will_not_do_is_refused(owner: Engine, role: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         await roles.let_work(owner, role)
 
 
-async def test_a_member_of_the_owner_is_refused(owned: URL, owner: AsyncEngine) -> None:
+async def test_a_member_of_the_owner_is_refused(owned: URL, owner: Engine) -> None:
     assert owned.database
     await run(owner, f'GRANT pg_read_all_data TO "{owned.database}"')
     await roles.let_work(owner, owned.database)

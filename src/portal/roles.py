@@ -9,10 +9,9 @@ schema's revision. It gets rights on tables that a later release creates with th
 import re
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal.core.errors import ConfigError
-from portal.db.connection import Connection
+from portal.db.connection import Connection, Engine
 from portal.db.reasons import explained
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
@@ -31,26 +30,26 @@ _RIGHTS = (
 )
 
 
-async def let_work(engine: AsyncEngine, role: str) -> None:
+async def let_work(engine: Engine, role: str) -> None:
     """Grant the role its rights, in one transaction. Safe to repeat. Raises ConfigError, DatabaseAway."""
     if engine.dialect.name != "postgresql":
         raise ConfigError("--runtime-role is for Postgres: SQLite knows no roles")
     if not _NAME.fullmatch(role):
         raise ConfigError("--runtime-role: a name has lower-case letters, digits and _")
     with explained(engine.url):
-        async with engine.begin() as connection:
+        async with engine.write() as connection:
             await _require_lesser(connection, role)
             schema = await connection.scalar(text("SELECT quote_ident(current_schema())"))
             for statement in _RIGHTS:
                 await connection.execute(text(statement.format(schema=schema, role=f'"{role}"')))
 
 
-async def may_edit_audit(engine: AsyncEngine) -> bool:
+async def may_edit_audit(engine: Engine) -> bool:
     """Whether this engine's role could change or delete rows of the audit log. Raises ConfigError, DatabaseAway."""
     if engine.dialect.name != "postgresql":
         return True
     with explained(engine.url):
-        async with engine.connect() as connection:
+        async with engine.read() as connection:
             return bool(await connection.scalar(_MAY_EDIT))
 
 

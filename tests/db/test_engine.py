@@ -6,24 +6,29 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal.core.errors import ConfigError
+from portal.db.connection import Engine
 from portal.db.engine import SslMode, _ssl, is_local, make_engine, parse_url
-from portal.db.sqlite import read_only
 
 CANARY = "c4n4ry"
 
 
-async def pragma(engine: AsyncEngine, name: str) -> object:
-    async with engine.connect() as connection:
-        return (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
+async def pragma(engine: Engine, name: str) -> object:
+    async with engine.read() as connection:
+        return await connection.scalar(text(f"PRAGMA {name}"))
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("journal_mode", "wal"), ("synchronous", 2), ("secure_delete", 1), ("foreign_keys", 1), ("busy_timeout", 10_000)],
+    [
+        ("journal_mode", "wal"),
+        ("synchronous", 2),
+        ("secure_delete", 1),
+        ("foreign_keys", 1),
+        ("temp_store", 2),
+        ("busy_timeout", 0),
+    ],
 )
 async def test_sqlite_keeps_what_it_acknowledged_and_no_copy_of_what_it_destroyed(
     tmp_path: Path, name: str, value: object
@@ -38,40 +43,23 @@ async def test_sqlite_keeps_what_it_acknowledged_and_no_copy_of_what_it_destroye
 async def test_every_connection_of_sqlite_is_set_up(tmp_path: Path) -> None:
     engine = make_engine(parse_url(f"sqlite:///{tmp_path / 'portal.db'}"), "disable")
     try:
-        async with engine.begin() as one, engine.begin() as two:
-            read_only(two)  # one of them may write at a time
-            found = [(await c.exec_driver_sql("PRAGMA synchronous")).scalar_one() for c in (one, two)]
+        async with engine.write() as one, engine.read() as two:
+            found = [await connection.scalar(text("PRAGMA synchronous")) for connection in (one, two)]
     finally:
         await engine.dispose()
     assert found == [2, 2]
 
 
-async def test_sqlite_takes_the_write_lock_before_the_first_statement(tmp_path: Path) -> None:
-    engine = make_engine(parse_url(f"sqlite:///{tmp_path / 'portal.db'}"), "disable")
-    try:
-        async with engine.begin() as writer:
-            await writer.exec_driver_sql("CREATE TABLE t (x INTEGER)")
-        async with engine.begin() as writer, engine.begin() as reading:  # a reader waits for no writer
-            read_only(reading)
-            await writer.exec_driver_sql("SELECT 1")
-            assert (await reading.exec_driver_sql("SELECT count(*) FROM t")).scalar_one() == 0
-            await reading.exec_driver_sql("PRAGMA busy_timeout = 0")
-            with pytest.raises(DBAPIError, match="locked"):
-                await reading.exec_driver_sql("INSERT INTO t VALUES (1)")
-    finally:
-        await engine.dispose()
-
-
 @pytest.mark.parametrize("changeable_url", ["postgres"], indirect=True)  # SQLite has one way alone
 async def test_statements_see_what_was_committed_whatever_the_database_prefers(changeable_url: URL) -> None:
     engine = make_engine(changeable_url, "disable")
-    async with engine.begin() as connection:
+    async with engine.write() as connection:
         name = changeable_url.database
         await connection.execute(
             text(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'repeatable read'")
         )
     await engine.dispose()
-    async with engine.connect() as connection:
+    async with engine.read() as connection:
         assert await connection.scalar(text("SHOW transaction_isolation")) == "read committed"
     await engine.dispose()
 
@@ -79,7 +67,7 @@ async def test_statements_see_what_was_committed_whatever_the_database_prefers(c
 async def test_postgres_is_as_durable_as_it_can_be(postgres: URL) -> None:
     engine = make_engine(postgres, "disable")
     try:
-        async with engine.connect() as connection:
+        async with engine.read() as connection:
             assert (await connection.execute(text("SHOW synchronous_commit"))).scalar_one() == "on"
     finally:
         await engine.dispose()
@@ -88,9 +76,8 @@ async def test_postgres_is_as_durable_as_it_can_be(postgres: URL) -> None:
 @pytest.mark.parametrize(
     ("given", "driver"),
     [
-        ("sqlite:///x.db", "sqlite+portal"),
-        ("sqlite+aiosqlite:///x.db", "sqlite+portal"),
-        ("sqlite+portal:///x.db", "sqlite+portal"),
+        ("sqlite:///x.db", "sqlite+pysqlite"),
+        ("sqlite+aiosqlite:///x.db", "sqlite+pysqlite"),
         ("postgres://u:p@h/d", "postgresql+asyncpg"),
         ("postgresql://u:p@h:5432/d", "postgresql+asyncpg"),
         ("postgresql+asyncpg://u:p@h/d", "postgresql+asyncpg"),

@@ -9,9 +9,9 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Connection, event, inspect
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal import schema
+from portal.db.connection import Engine
 from portal.db.engine import make_engine, parse_url
 from portal.tables import metadata
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 @pytest.fixture
-async def engine(changeable_url: URL) -> AsyncIterator[AsyncEngine]:
+async def engine(changeable_url: URL) -> AsyncIterator[Engine]:
     made = make_engine(changeable_url, "disable")
     yield made
     await let_go(made)
@@ -34,7 +34,7 @@ class CutOff(Exception):
 
 
 @contextmanager
-def at_each_statement(engine: AsyncEngine, then: Callable[[int], None]) -> Iterator[None]:
+def at_each_statement(engine: Engine, then: Callable[[int], None]) -> Iterator[None]:
     """Call `then` with how many statements of the migrations went before, ahead of every one."""
     done = 0
 
@@ -54,10 +54,10 @@ def tables(connection: Connection) -> set[str]:
     return set(inspect(connection).get_table_names()) - {"alembic_version", "sqlite_sequence"}
 
 
-async def is_complete(engine: AsyncEngine) -> bool:
+async def is_complete(engine: Engine) -> bool:
     await schema.upgrade(engine)
     await schema.require_current(engine)
-    async with engine.connect() as connection:
+    async with engine.read() as connection:
         return await connection.run_sync(tables) == set(metadata.tables)
 
 
@@ -68,7 +68,7 @@ def some(places: Sequence[T]) -> list[T]:
 
 
 async def test_a_migration_that_was_cut_off_anywhere_did_not_happen_and_starts_over(
-    engine: AsyncEngine, figures: Figures
+    engine: Engine, figures: Figures
 ) -> None:
     seen: list[int] = []
     await schema.downgrade(engine, "base")
@@ -84,7 +84,7 @@ async def test_a_migration_that_was_cut_off_anywhere_did_not_happen_and_starts_o
         await schema.downgrade(engine, "base")
         with at_each_statement(engine, cut_off), pytest.raises(CutOff):
             await schema.upgrade(engine)
-        async with engine.connect() as connection:
+        async with engine.read() as connection:
             assert await connection.run_sync(tables) == set()
         assert await is_complete(engine)
     figures(cut_off=len(some(seen)), statements=len(seen))

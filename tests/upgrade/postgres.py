@@ -11,15 +11,15 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Boolean, Connection, DateTime, MetaData, Table, Uuid, insert, text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal import schema
+from portal.db.connection import Engine
 
 
-async def copy(source: Path, revision: str, engine: AsyncEngine) -> None:
+async def copy(source: Path, revision: str, engine: Engine) -> None:
     """Make the tables of that revision, and fill them."""
     await schema.upgrade(engine, revision)
-    async with engine.begin() as connection:
+    async with engine.write() as connection:
         await connection.run_sync(_fill, source)
 
 

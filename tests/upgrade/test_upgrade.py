@@ -152,10 +152,9 @@ def _audit(portal: Served) -> list[dict[str, Any]]:
 
     async def read() -> None:
         engine = make_engine(parse_url(url), "disable")
-        async with engine.connect() as connection:
-            found.extend(
-                json.loads(body) for body in await connection.scalars(text("SELECT body FROM audit ORDER BY seq"))
-            )
+        async with engine.read() as connection:
+            rows = await connection.execute(text("SELECT body FROM audit ORDER BY seq"))
+            found.extend(json.loads(body) for body in rows.scalars())
         await engine.dispose()
 
     _run(read())

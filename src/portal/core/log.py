@@ -57,7 +57,7 @@ def configure(level: int = logging.INFO, file: Path | None = None) -> None:
     )
     logging.root.handlers = [handler]
     logging.root.setLevel(level)
-    for chatty in ("aiosqlite", "alembic", "asyncio", "sqlalchemy"):
+    for chatty in ("alembic", "asyncio", "sqlalchemy"):
         logging.getLogger(chatty).setLevel(logging.WARNING)  # their debug lines contain statements
 
 

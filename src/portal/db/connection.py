@@ -1,13 +1,19 @@
-"""What a repository needs of a connection: to execute statements in the caller's unit of work, and nothing else.
+"""What the portal needs of a database: transactions of an engine, and a connection that executes statements in one.
 
-Comes in: a SQLAlchemy Core statement with its values. Leaves: a result whose rows can be read at once. A connection
-comes from `unit_of_work`, which alone begins, commits and rolls back.
+Comes in: a SQLAlchemy Core statement with its values. Leaves: a result whose rows can be read at once. Repositories see
+a `Connection`. It comes from `unit_of_work`, which alone begins, commits and rolls back. `postgres` and `sqlite` have
+an `Engine` each.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import CursorResult, Dialect, Engine, Executable
+import sqlalchemy
+from sqlalchemy import CursorResult, Dialect, Executable
+from sqlalchemy.engine import URL
+
+_T = TypeVar("_T")
 
 
 class Connection(Protocol):
@@ -18,7 +24,7 @@ class Connection(Protocol):
         """The dialect of the database: its name is `sqlite` or `postgresql`."""
 
     @property
-    def sync_engine(self) -> Engine:
+    def sync_engine(self) -> sqlalchemy.Engine:
         """The engine of this connection, whose execution options apply to it."""
 
     async def execute(self, statement: Executable, parameters: Any = None, /) -> CursorResult[*tuple[Any, ...]]:
@@ -29,3 +35,39 @@ class Connection(Protocol):
 
     def begin_nested(self) -> AbstractAsyncContextManager[Any]:
         """A savepoint: what the block does is undone if it raises."""
+
+
+class OpenConnection(Connection, Protocol):
+    """The same for code that is synchronous, as Alembic is."""
+
+    async def run_sync(self, call: Callable[..., _T], /, *given: Any) -> _T:
+        """The result of `call`, whose first argument is SQLAlchemy's own connection."""
+
+
+class Engine(Protocol):
+    """The connections to one database."""
+
+    @property
+    def url(self) -> URL:
+        """Where the database is. It may contain a password."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """The dialect of the database."""
+
+    @property
+    def sync_engine(self) -> sqlalchemy.Engine:
+        """SQLAlchemy's own engine: its execution options and events."""
+
+    @property
+    def pool(self) -> Any:
+        """Its `checkedout()` is the number of connections in use."""
+
+    def write(self) -> AbstractAsyncContextManager[OpenConnection]:
+        """A transaction that commits at the end of the block, and rolls back if the block raises."""
+
+    def read(self) -> AbstractAsyncContextManager[OpenConnection]:
+        """A transaction for reading. On SQLite, it takes no write lock."""
+
+    async def dispose(self) -> None:
+        """Close every connection. The engine can be used again."""

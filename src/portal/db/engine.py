@@ -1,29 +1,28 @@
 """One engine per process, for SQLite or Postgres, configured so that an acknowledged write is on disk.
 
 Comes in: a database URL. It may contain a password, so it is a secret: it appears in no log and no error.
-Leaves: an `AsyncEngine`. Next: `unit_of_work`.
+Leaves: an `Engine`. Next: `unit_of_work`.
 """
 
-import os
 import ssl
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DisconnectionError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from portal.core.errors import ConfigError
 from portal.core.tls import verifying_context
-from portal.db import sqlite
+from portal.db.connection import Engine
+from portal.db.postgres import PostgresEngine
+from portal.db.sqlite.engine import DRIVER, SqliteEngine
 
 SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 _DRIVERS: Final = {
-    "sqlite": sqlite.DRIVER,
-    "sqlite+aiosqlite": sqlite.DRIVER,
-    sqlite.DRIVER: sqlite.DRIVER,
+    "sqlite": DRIVER,
+    "sqlite+aiosqlite": DRIVER,
+    DRIVER: DRIVER,
     "postgres": "postgresql+asyncpg",
     "postgresql": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",
@@ -66,14 +65,18 @@ def is_local(url: URL) -> bool:
     )
 
 
-def make_engine(url: URL, ssl_mode: SslMode, authorities: Path | None = None) -> AsyncEngine:
+def make_engine(url: URL, ssl_mode: SslMode, authorities: Path | None = None) -> Engine:
     """An engine that has not connected yet.
 
     `authorities`, if given, is a PEM file that replaces the system's certificate authorities. Raises ConfigError where
     it cannot be read.
     """
     if url.get_backend_name() == "sqlite":
-        return _sqlite(url)
+        return SqliteEngine(url, pool_size=_POOL_SIZE, pool_seconds=_POOL_WAIT_SECONDS, busy_seconds=_BUSY_SECONDS)
+    return PostgresEngine(_postgres(url, _ssl(ssl_mode, authorities)))
+
+
+def _postgres(url: URL, tls: ssl.SSLContext | str) -> AsyncEngine:
     return create_async_engine(
         url,
         isolation_level="READ COMMITTED",  # the statements rely on it, whatever the default of the database is
@@ -83,73 +86,7 @@ def make_engine(url: URL, ssl_mode: SslMode, authorities: Path | None = None) ->
         pool_size=_POOL_SIZE,
         max_overflow=0,
         pool_timeout=_POOL_WAIT_SECONDS,
-        connect_args={
-            "ssl": _ssl(ssl_mode, authorities),
-            "timeout": _CONNECT_SECONDS,
-            "command_timeout": _COMMAND_SECONDS,
-        },
-    )
-
-
-def _sqlite(url: URL) -> AsyncEngine:
-    # Only pool events: a listener on the engine or the dialect would cost time at every statement.
-    file = SameFileGuard(Path(url.database or ""))
-    engine = create_async_engine(
-        url,
-        connect_args={"async_creator_fn": file.connect},
-        hide_parameters=True,
-        pool_size=_POOL_SIZE,
-        max_overflow=0,
-        pool_timeout=_POOL_WAIT_SECONDS,
-        pool_use_lifo=True,  # the connection that was used last has the pages in its cache that the next user needs
-    )
-    event.listen(engine.sync_engine, "connect", file.connected)
-    event.listen(engine.sync_engine, "checkout", file.checkout)
-    return engine
-
-
-class SameFileGuard:
-    """Ensures that every SQLite connection of an engine uses the file that its path names now.
-
-    Without it, SQLite goes on writing to a file that was moved away or removed, and a later connection creates an empty
-    file in its place: writes acknowledged then are lost. With it, the database is unavailable until a file is back.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._found = False
-
-    def connect(self, path: str, **options: Any) -> sqlite.SqliteConnection:
-        """A new connection; the first one may create the file.
-
-        Raises FileNotFoundError if there was a file before and is none now.
-        """
-        if self._found:
-            self._path.stat()
-        return sqlite.connect(path, _pragmas(), **options)
-
-    def connected(self, _: DBAPIConnection, entry: Any) -> None:
-        """Remember which file (device and inode) the new connection opened."""
-        entry.info["file"] = self._path.stat()
-        self._found = True
-
-    def checkout(self, _: DBAPIConnection, entry: Any, __: Any) -> None:
-        """Raises DisconnectionError for a connection whose file is no longer at the path: the pool replaces it."""
-        try:
-            same = os.path.samestat(os.stat(self._path), entry.info["file"])  # noqa: PTH116  # for every transaction
-        except OSError:
-            same = False
-        if not same:
-            raise DisconnectionError
-
-
-def _pragmas() -> tuple[str, ...]:
-    return (
-        f"busy_timeout={_BUSY_SECONDS * 1000}",
-        "journal_mode=WAL",
-        "synchronous=FULL",  # an acknowledged commit survives a power cut
-        "foreign_keys=ON",
-        "secure_delete=ON",  # a destroyed key leaves no copy in free pages
+        connect_args={"ssl": tls, "timeout": _CONNECT_SECONDS, "command_timeout": _COMMAND_SECONDS},
     )
 
 

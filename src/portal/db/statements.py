@@ -6,14 +6,30 @@ execute it.
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import Executable, RowMapping, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from portal.db.connection import Connection
 
+_T = TypeVar("_T", bound=Executable)
+_SCANS: Final = "portal_scans"
 _HOLD = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+
+
+def scanning(statement: _T) -> _T:
+    """The statement, marked as one that may read many rows, or bytes that have not been read for long.
+
+    SQLite executes it in a thread. Without the mark it executes a statement on the event loop: it must find its few
+    rows by an index.
+    """
+    return statement.execution_options(**{_SCANS: True})
+
+
+def may_scan(statement: Executable) -> bool:
+    """Whether the statement is marked as `scanning`."""
+    return _SCANS in statement.get_execution_options()
 
 
 async def insert_unless_taken(

@@ -4,7 +4,6 @@ Comes in: an engine. Leaves: connections for repositories; `Unavailable` while t
 that opens a unit of work owns it. Repositories receive its connection and never commit.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
@@ -12,16 +11,13 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal.core.errors import StorageFull, Unavailable
-from portal.db import sqlite
-from portal.db.connection import Connection
+from portal.db.connection import Connection, Engine
 
 # SQLSTATE classes of transient errors: connection, rollback, resources, object state, operator intervention, system.
 _PASSING = {"08", "40", "53", "55", "57", "58"}
 _DISK_FULL = "53100"
-_TURN_SECONDS = 10
 _after_commit: WeakKeyDictionary[Connection, list[Callable[[], None]]] = WeakKeyDictionary()
 
 
@@ -34,20 +30,18 @@ class DatabaseAway(Unavailable):
 class Database:
     """The portal's access to its database: transactions on an engine. Safe for concurrent tasks of one event loop."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._is_sqlite = engine.dialect.name == "sqlite"
-        self._queue = asyncio.Lock()
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Connection]:
         """A transaction that commits at the end of the block, and rolls back if the block raises.
 
-        On SQLite, the write lock is taken with the first statement. Raises DatabaseAway, StorageFull.
+        On SQLite, it has the write lock from the beginning on. Raises DatabaseAway, StorageFull.
         """
-        async with map_errors(), self._writer_slot():
+        async with map_errors():
             calls: list[Callable[[], None]] = []
-            async with self.engine.begin() as connection:
+            async with self.engine.write() as connection:
                 _after_commit[connection] = calls
                 yield connection
             for call in calls:
@@ -56,9 +50,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
         """A transaction for reading. On SQLite, it takes no write lock. Raises DatabaseAway."""
-        async with map_errors(), self.engine.begin() as connection:
-            if self._is_sqlite:
-                sqlite.read_only(connection)
+        async with map_errors(), self.engine.read() as connection:
             yield connection
 
     async def check(self) -> None:
@@ -69,22 +61,6 @@ class Database:
     async def aclose(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
-
-    @asynccontextmanager
-    async def _writer_slot(self) -> AsyncIterator[None]:
-        """The turn of this writer; writers of this process wait in order, for at most 10 seconds. SQLite only.
-
-        SQLite allows one writer at a time. Its own waiting polls, in no order, so a writer could starve.
-        """
-        if not self._is_sqlite:
-            yield
-            return
-        async with asyncio.timeout(_TURN_SECONDS):
-            await self._queue.acquire()
-        try:
-            yield
-        finally:
-            self._queue.release()
 
 
 def after_commit(connection: Connection, call: Callable[[], None]) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Result, bindparam, func, select, update
 
 from portal.db.connection import Connection
-from portal.db.statements import insert_unless_taken
+from portal.db.statements import insert_unless_taken, scanning
 from portal.db.tables import table
 from portal.keyring.models import DataKeyRow
 
@@ -62,14 +62,14 @@ async def wrapped_by_others(
     `after` is the last id of the batch before; None for the first batch.
     """
     wanted = select(_keys).where(_keys.c.provider_key_id != provider_key_id).order_by(_keys.c.id).limit(limit)
-    found = await connection.execute(wanted if after is None else wanted.where(_keys.c.id > after))
+    found = await connection.execute(scanning(wanted if after is None else wanted.where(_keys.c.id > after)))
     return [WrappedDataKey(**row._mapping) for row in found]  # noqa: SLF001  # SQLAlchemy's public name for it
 
 
 async def count_by_provider(connection: Connection) -> dict[str, int]:
     """The number of data keys per master key."""
     counted = select(_keys.c.provider_key_id, func.count()).group_by(_keys.c.provider_key_id)
-    return {str(name): int(count) for name, count in await connection.execute(counted)}
+    return {str(name): int(count) for name, count in await connection.execute(scanning(counted))}
 
 
 async def replace_wrap(connection: Connection, old: WrappedDataKey, new: WrappedDataKey) -> bool:

@@ -8,7 +8,7 @@ from sqlmodel import table as table_named
 
 from portal.core import clock
 from portal.db.connection import Connection
-from portal.db.statements import insert_unless_taken
+from portal.db.statements import insert_unless_taken, scanning
 from portal.db.tables import table
 from portal.stores.models import StoreRow
 
@@ -30,10 +30,10 @@ async def add(connection: Connection, store_id: UUID, scheme: str) -> None:
 
 async def adopt(connection: Connection, store_id: UUID, scheme: str) -> None:
     """Assign blobs to this store that name only its scheme: they were stored before stores had ids."""
-    await connection.execute(update(_blobs).where(_blobs.c.store == scheme).values(store=store_id.hex))
+    await connection.execute(scanning(update(_blobs).where(_blobs.c.store == scheme).values(store=store_id.hex)))
 
 
 async def counts(connection: Connection) -> dict[str, int]:
     """The number of blobs of each store, by the text in `blobs.store`: a store id in hex, or IN_ROW."""
     counted = select(_blobs.c.store, func.count()).group_by(_blobs.c.store)
-    return {str(store): int(count) for store, count in await connection.execute(counted)}
+    return {str(store): int(count) for store, count in await connection.execute(scanning(counted))}

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from sqlalchemy import event as events_of
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.core import clock
 from portal.db.unit_of_work import Database
@@ -92,7 +91,7 @@ async def test_an_event_that_no_sink_wants_costs_no_row_and_no_statement(databas
     async with database.write() as connection:
         await connection.execute(text("SELECT 1"))
         events_of.listen(
-            cast("AsyncConnection", connection).sync_connection,
+            connection.sync_engine,
             "before_cursor_execute",
             lambda *seen: statements.append(str(seen[2])),
         )

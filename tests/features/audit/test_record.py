@@ -20,12 +20,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Row, select, text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal.core.errors import StorageFull, Unavailable
 from portal.core.ids import new_id
 from portal.core.principal import Origin
-from portal.db.connection import Connection
+from portal.db.connection import Connection, Engine
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
@@ -203,7 +202,7 @@ class FlakyDatabase(Database):
     failure: Exception | type[Exception] = DatabaseAway
     gate: asyncio.Event | None = None
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.asked = asyncio.Event()
 
@@ -221,7 +220,7 @@ class FlakyDatabase(Database):
 
 
 @pytest.fixture
-def flaky(engine: AsyncEngine) -> FlakyDatabase:
+def flaky(engine: Engine) -> FlakyDatabase:
     return FlakyDatabase(engine)
 
 
@@ -486,7 +485,7 @@ async def test_many_outcomes_at_once_are_whole_lines(flaky: FlakyDatabase, journ
 
 
 async def test_an_outcome_that_comes_during_a_replay_is_not_lost(
-    flaky: FlakyDatabase, engine: AsyncEngine, journal: Journal
+    flaky: FlakyDatabase, engine: Engine, journal: Journal
 ) -> None:
     first, second, cut_off = event(), event(id=new_id()), FlakyDatabase(engine)
     cut_off.before = True
@@ -530,7 +529,7 @@ def lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lock]:
 
 
 async def test_an_append_that_waited_while_the_journal_was_set_aside_lands_in_a_new_one(
-    flaky: FlakyDatabase, engine: AsyncEngine, journal: Journal, lock: Lock
+    flaky: FlakyDatabase, engine: Engine, journal: Journal, lock: Lock
 ) -> None:
     first, second, cut_off = event(), event(id=new_id()), FlakyDatabase(engine)
     journal.replace(first.canonical() + "\n")
@@ -547,7 +546,7 @@ async def test_an_append_that_waited_while_the_journal_was_set_aside_lands_in_a_
     assert await ids(flaky) == [first.id, second.id]
 
 
-async def test_two_replays_of_one_file_at_once_write_each_row_once(engine: AsyncEngine, journal: Journal) -> None:
+async def test_two_replays_of_one_file_at_once_write_each_row_once(engine: Engine, journal: Journal) -> None:
     events, gate = [event(id=new_id()) for _ in range(5)], asyncio.Event()
     journal.replace("".join(one.canonical() + "\n" for one in events))
     replays = []
@@ -563,7 +562,7 @@ async def test_two_replays_of_one_file_at_once_write_each_row_once(engine: Async
 
 
 async def test_a_replay_whose_file_another_replayed_meanwhile_goes_on_to_the_next(
-    engine: AsyncEngine, journal: Journal
+    engine: Engine, journal: Journal
 ) -> None:
     first, second, slow = event(), event(id=new_id()), FlakyDatabase(engine)
     journal.set_aside(first.canonical() + "\n")

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal.core import tasks
 from portal.core.principal import Origin
-from portal.db.connection import Connection
+from portal.db.connection import Connection, Engine
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit.events import Event
 from portal.features.audit.record import Recorder
@@ -37,7 +36,7 @@ class House:
 
 
 @pytest.fixture
-async def house(engine: AsyncEngine, tmp_path: Path) -> AsyncIterator[House]:
+async def house(engine: Engine, tmp_path: Path) -> AsyncIterator[House]:
     yield House(Database(engine), tmp_path / "journal.jsonl")
     await tasks.drain()
 

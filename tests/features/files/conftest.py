@@ -13,7 +13,6 @@ from uuid import UUID
 import pytest
 import structlog
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal.backends.blobs.base import BlobStat, BlobWriter, ByteSpan, FillBuffer, StoreAway, T
 from portal.backends.blobs.memory import MemoryStore
@@ -26,7 +25,7 @@ from portal.core.ids import new_id
 from portal.core.principal import Origin, Principal, Role
 from portal.core.secrets import Secret
 from portal.crypto.layout import Layout
-from portal.db.connection import Connection
+from portal.db.connection import Connection, Engine
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
 from portal.features.audit import service as audit_service
@@ -365,7 +364,7 @@ class House:
 
     def connections(self) -> int:
         """How many connections of the pool are in use."""
-        checked_out: int = self.database.engine.sync_engine.pool.checkedout()  # type: ignore[attr-defined]
+        checked_out: int = self.database.engine.pool.checkedout()
         return checked_out
 
 
@@ -425,7 +424,7 @@ def _drop(_logger: Any, _method: str, _event: Any) -> Any:
 
 
 @pytest.fixture
-def house(engine: AsyncEngine, tmp_path: Path) -> House:
+def house(engine: Engine, tmp_path: Path) -> House:
     database, store, scanner = ShakyDatabase(engine), ShakyStore(), ShakyScanner()
     keyring = Keyring(database, [LocalKeyProvider.random()])
     strongbox = Strongbox(Stores([store]), keyring, [scanner], LAYOUT)

@@ -15,14 +15,14 @@ from typing import Any
 from sqlalchemy import bindparam, func, insert, select, text, type_coerce
 
 from portal.db.connection import Connection
-from portal.db.statements import hold_alone
+from portal.db.statements import hold_alone, scanning
 from portal.db.tables import table
 from portal.features.audit.models import AuditNumberRow, AuditRow
 
 _audit = table(AuditRow)
 _numbers = table(AuditNumberRow)
 _LAST = select(func.coalesce(func.max(_numbers.c.number), 0))
-_SETTLED = select(_numbers.c.seq).where(_numbers.c.settled).order_by(_numbers.c.seq.desc()).limit(1)
+_SETTLED = scanning(select(_numbers.c.seq).where(_numbers.c.settled).order_by(_numbers.c.seq.desc()).limit(1))
 _NEWEST = select(func.max(_audit.c.seq))
 # A transaction takes this lock before it draws a `seq`, and holds it until it ends.
 _QUIET = text("""
@@ -43,13 +43,15 @@ _NEXT: Any = (
     .limit(bindparam("most"))
     .subquery()
 )
-_NUMBER: Any = insert(_numbers).from_select(
-    ["number", "seq", "settled"],
-    select(
-        type_coerce(bindparam("last"), _numbers.c.number.type) + func.row_number().over(order_by=_NEXT.c.seq),
-        _NEXT.c.seq,
-        _NEXT.c.seq <= bindparam("horizon", type_=_audit.c.seq.type),
-    ),
+_NUMBER: Any = scanning(
+    insert(_numbers).from_select(
+        ["number", "seq", "settled"],
+        select(
+            type_coerce(bindparam("last"), _numbers.c.number.type) + func.row_number().over(order_by=_NEXT.c.seq),
+            _NEXT.c.seq,
+            _NEXT.c.seq <= bindparam("horizon", type_=_audit.c.seq.type),
+        ),
+    )
 )
 
 

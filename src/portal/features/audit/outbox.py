@@ -14,11 +14,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, insert, literal, select, update
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from portal.core import clock
-from portal.db.connection import Connection
-from portal.db.statements import hold_alone
+from portal.db.connection import Connection, Engine
+from portal.db.statements import hold_alone, scanning
 from portal.db.tables import table
 from portal.features.audit.events import Event, EventKind
 from portal.features.audit.models import AuditRow, OutboxRow
@@ -53,9 +52,9 @@ class OutboxClaim:
     events: dict[int, bytes]
 
 
-def register(engine: AsyncEngine, sinks: Sequence[Sink]) -> None:
+def register(engine: Engine, sinks: Sequence[Sink]) -> None:
     """Fill the outbox for these sinks from the next transaction of this engine on."""
-    engine.update_execution_options(**{_OPTION: tuple(sinks)})
+    engine.sync_engine.update_execution_options(**{_OPTION: tuple(sinks)})
 
 
 async def add(connection: Connection, event: Event) -> None:
@@ -75,18 +74,20 @@ async def claim(connection: Connection, sink: str, *, most: int, lease: timedelt
     await hold_alone(connection, f"audit sink {sink}")
     now, mine = clock.now(), _outbox.c.sink == sink
     until = now + lease
-    if await connection.scalar(select(literal(1)).where(mine, _outbox.c.claimed_until > now).limit(1)):
+    if await connection.scalar(scanning(select(literal(1)).where(mine, _outbox.c.claimed_until > now).limit(1))):
         return OutboxClaim(sink, until, {})
     wanted = select(_outbox.c.seq, _audit.c.body).join(_audit, _audit.c.seq == _outbox.c.seq)
-    found = (await connection.execute(wanted.where(mine).order_by(_outbox.c.seq).limit(most))).mappings().all()
+    first = scanning(wanted.where(mine).order_by(_outbox.c.seq).limit(most))
+    found = (await connection.execute(first)).mappings().all()
     events = {int(row["seq"]): str(row["body"]).encode() for row in found}
-    await connection.execute(update(_outbox).where(mine, _outbox.c.seq.in_(events)).values(claimed_until=until))
+    taken = update(_outbox).where(mine, _outbox.c.seq.in_(events)).values(claimed_until=until)
+    await connection.execute(scanning(taken))
     return OutboxClaim(sink, until, events)
 
 
 async def acknowledge(connection: Connection, claim: OutboxClaim, delivered: Sequence[int]) -> None:
     """End a claim: the events that were delivered leave the outbox, the others can be claimed again. Idempotent."""
     mine = _outbox.c.sink == claim.sink
-    await connection.execute(delete(_outbox).where(mine, _outbox.c.seq.in_(delivered)))
+    await connection.execute(scanning(delete(_outbox).where(mine, _outbox.c.seq.in_(delivered))))
     left = update(_outbox).where(mine, _outbox.c.claimed_until == claim.until)
-    await connection.execute(left.values(claimed_until=None))
+    await connection.execute(scanning(left.values(claimed_until=None)))

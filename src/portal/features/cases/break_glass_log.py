@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, or_, select, tuple_
 from portal.core.errors import IntegrityError
 from portal.core.pagination import After
 from portal.db.connection import Connection
+from portal.db.statements import scanning
 from portal.db.tables import table
 from portal.features.audit.events import EventKind
 from portal.features.audit.models import AuditRow
@@ -34,7 +35,7 @@ async def page(connection: Connection, after: After | None, limit: int, case_id:
     asked = _BROKEN if case_id is None else _BROKEN.where(_of_case(case_id))
     if after is not None:
         asked = asked.where(tuple_(_audit.c.at, _audit.c.id) < tuple_(*after))
-    rows = await connection.execute(asked.order_by(_audit.c.at.desc(), _audit.c.id.desc()).limit(limit))
+    rows = await connection.execute(scanning(asked.order_by(_audit.c.at.desc(), _audit.c.id.desc()).limit(limit)))
     return await _with_reads(connection, [_glass(row) for row in rows])
 
 
@@ -50,7 +51,7 @@ async def _with_reads(connection: Connection, found: list[Glass]) -> list[Glass]
         _audit.c.subject.in_({str(glass.file_id) for glass in found}),
         _audit.c.actor.in_({f"user:{glass.user_id}" for glass in found}),
     )
-    reads = list(await connection.execute(asked)) if found else []
+    reads = list(await connection.execute(scanning(asked))) if found else []
     return [_seen(glass, reads) for glass in found]
 
 

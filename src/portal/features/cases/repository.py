@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError as ConstraintError
 from portal.core.pagination import After
 from portal.db import statements
 from portal.db.connection import Connection
+from portal.db.statements import scanning
 from portal.db.tables import table
 from portal.db.views import view_of
 from portal.features.authz.relation import CaseStatus
@@ -62,7 +63,7 @@ async def list_page(connection: Connection, filters: CaseFilters, after: After |
     if after is not None:
         statement = statement.where(tuple_(_cases.c.created_at, _cases.c.id) < tuple_(*after))
     ordered = statement.order_by(_cases.c.created_at.desc(), _cases.c.id.desc()).limit(limit)
-    return [view_of(CaseView, row) for row in (await connection.execute(ordered)).mappings()]
+    return [view_of(CaseView, row) for row in (await connection.execute(scanning(ordered))).mappings()]
 
 
 async def change(connection: Connection, case_id: UUID, version: int, values: dict[str, Any]) -> bool:

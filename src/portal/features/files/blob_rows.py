@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, insert, select, update
 from portal.core.errors import Unavailable
 from portal.crypto.format import BlobContext
 from portal.db.connection import Connection
+from portal.db.statements import scanning
 from portal.db.tables import table
 from portal.db.views import checked_rows
 from portal.features.files.models import BlobRow, FileRow
@@ -22,7 +23,7 @@ _blobs = table(BlobRow)
 _PART_TYPES = {column.name: column.type.python_type for column in _blobs.c} | {"file_record": bytes}
 _KNOWN = ("data_key_id", "wrapped_key", "commitment", "plain_length", "stored_length")  # of a blob that was sealed
 _COMPLETE = [_blobs.c[name].is_not(None) for name in _KNOWN]
-_PARTS = (
+_PARTS = scanning(  # a row may hold the file's bytes
     select(_blobs, _files.c.record.label("file_record"))
     .join(_files, _files.c.id == _blobs.c.file_id)
     .where(_blobs.c.file_id == bindparam("file"), *_COMPLETE)

@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import delete, select
 
 from portal.db.connection import Connection
+from portal.db.statements import scanning
 from portal.db.tables import table
 from portal.features.files.models import BlobRow, FileRow, Status
 
@@ -19,4 +20,4 @@ async def forget(connection: Connection, before: datetime) -> None:
     """
     left = select(_blobs.c.id).where(_blobs.c.file_id == _files.c.id).exists()
     failed = _files.c.status.in_((Status.FAILED.value, Status.REJECTED.value))
-    await connection.execute(delete(_files).where(failed, _files.c.created_at < before, ~left))
+    await connection.execute(scanning(delete(_files).where(failed, _files.c.created_at < before, ~left)))

@@ -18,6 +18,7 @@ from portal.core.pagination import After
 from portal.core.principal import Role
 from portal.db import statements
 from portal.db.connection import Connection
+from portal.db.statements import scanning
 from portal.db.tables import table
 from portal.features.authz import policy
 from portal.features.authz.relation import CaseRole, Tlp
@@ -82,7 +83,8 @@ async def page(
     asked = _in_force(moment).where(*only)
     if after is not None:
         asked = asked.where(tuple_(_grants.c.created_at, _grants.c.id) < tuple_(*after))
-    rows = await connection.execute(asked.order_by(_grants.c.created_at.desc(), _grants.c.id.desc()).limit(limit))
+    ordered = asked.order_by(_grants.c.created_at.desc(), _grants.c.id.desc()).limit(limit)
+    rows = await connection.execute(scanning(ordered))
     return [Grant(**row._mapping) for row in rows]  # noqa: SLF001
 
 
@@ -134,12 +136,12 @@ async def end_given(connection: Connection, by: UUID | None = None, *, everythin
         statement = statement.where(_grants.c.granted_by == by)
     if not everything:
         statement = statement.where(~exists().where(_files.c.id == _grants.c.file_id, _backed(_files)))
-    return (await connection.execute(statement.returning(_grants.c.file_id, _grants.c.user_id))).all()
+    return (await connection.execute(scanning(statement.returning(_grants.c.file_id, _grants.c.user_id)))).all()
 
 
 async def forget_over(connection: Connection, before: datetime) -> None:
     """Delete the grants that expired at `before` or earlier. The audit log keeps their events."""
-    await connection.execute(delete(_grants).where(_grants.c.expires_at <= before))
+    await connection.execute(scanning(delete(_grants).where(_grants.c.expires_at <= before)))
 
 
 def _backed(files: Any) -> ColumnElement[bool]:

@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import select, update
 
 from portal.db.connection import Connection
+from portal.db.statements import scanning
 from portal.db.tables import table
 from portal.features.files import repository
 from portal.features.files.models import FileRow
@@ -28,4 +29,4 @@ async def transfer(connection: Connection, owner: UUID, heir: UUID, available_at
         "version": _files.c.version + 1,
     }
     moved = update(_files).where(_files.c.id.in_(some), *lie).values(**values).returning(_files.c.id)
-    return list((await connection.execute(moved)).scalars())
+    return list((await connection.execute(scanning(moved))).scalars())

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Select, or_, select, true, tuple_, union_a
 from portal.core import clock
 from portal.core.pagination import After
 from portal.db.connection import Connection
+from portal.db.statements import scanning
 from portal.db.tables import table
 from portal.features.authz.relation import Tlp
 from portal.features.authz.visibility import UNRESTRICTED, Visibility
@@ -80,13 +81,15 @@ async def list_page(connection: Connection, filters: Filters, after: After | Non
     whole, order = select(*repository.COLUMNS), filters.order
     seen = _seen(filters.seen_by)
     if len(seen) == 1:
-        return repository.views(await connection.execute(_first(whole.where(*wanted, *seen), _files, order, limit)))
+        return repository.views(
+            await connection.execute(scanning(_first(whole.where(*wanted, *seen), _files, order, limit)))
+        )
     # Each way to see a file selects the keys of its own first rows, by its own index; then the first rows of their
     # union are selected. Only for those are all columns read.
     keys = select(_BY[order], _files.c.id).where(*wanted)
     every = union_all(*(select(_first(keys.where(way), _files, order, limit).subquery()) for way in seen)).subquery()
     first = whole.where(_files.c.id.in_(_first(select(every.c.id), every, order, limit)))
-    return repository.views(await connection.execute(_first(first, _files, order, limit)))
+    return repository.views(await connection.execute(scanning(_first(first, _files, order, limit))))
 
 
 def _matching(filters: Filters) -> list[ColumnElement[bool]]:

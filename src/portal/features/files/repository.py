@@ -23,7 +23,7 @@ from sqlalchemy import (
 from portal.core import clock
 from portal.db.connection import Connection
 from portal.db.lease import expired
-from portal.db.statements import insert_unless_taken
+from portal.db.statements import insert_unless_taken, scanning
 from portal.db.tables import table
 from portal.db.views import checked_rows
 from portal.db.views import view_of as row_view
@@ -131,7 +131,8 @@ async def begin_delete(connection: Connection, file_id: UUID, version: int) -> b
     if not await update_details(connection, file_id, version, gone | _FORGOTTEN):
         return False
     of_it = _blobs.c.file_id == file_id
-    await connection.execute(delete(_blobs).where(of_it, _blobs.c.content.is_not(None)))  # its bytes are in no store
+    in_rows = delete(_blobs).where(of_it, _blobs.c.content.is_not(None))  # their bytes are in no store
+    await connection.execute(scanning(in_rows))
     await connection.execute(update(_blobs).where(of_it).values(wrapped_key=None))
     return True
 
@@ -149,7 +150,7 @@ async def unsettled(connection: Connection, lease_before: datetime, after: UUID 
     )
     if after is not None:
         statement = statement.where(_files.c.id > after)
-    return views(await connection.execute(statement.order_by(_files.c.id).limit(limit)))
+    return views(await connection.execute(scanning(statement.order_by(_files.c.id).limit(limit))))
 
 
 async def forget_blobs(connection: Connection, file_id: UUID) -> None:
@@ -159,7 +160,8 @@ async def forget_blobs(connection: Connection, file_id: UUID) -> None:
 
 
 async def count_listed(connection: Connection) -> int:
-    return int((await connection.execute(select(func.count()).where(_files.c.status.in_(LISTED)))).scalar_one())
+    counted = select(func.count()).where(_files.c.status.in_(LISTED))
+    return int((await connection.execute(scanning(counted))).scalar_one())
 
 
 async def listed_ids(connection: Connection, after: UUID | None, limit: int, *, only: UUID | None = None) -> list[UUID]:
@@ -169,15 +171,13 @@ async def listed_ids(connection: Connection, after: UUID | None, limit: int, *, 
         statement = statement.where(_files.c.id > after)
     if only is not None:
         statement = statement.where(_files.c.id == only)
-    return list((await connection.execute(statement.order_by(_files.c.id).limit(limit))).scalars())
+    return list((await connection.execute(scanning(statement.order_by(_files.c.id).limit(limit)))).scalars())
 
 
 async def expire_idempotency_keys(connection: Connection, before: datetime) -> None:
-    await connection.execute(
-        update(_files)
-        .where(_files.c.idempotency_key.is_not(None), _files.c.created_at < before, _files.c.status != _PENDING)
-        .values(idempotency_key=None, request_digest=None)
-    )
+    over = (_files.c.idempotency_key.is_not(None), _files.c.created_at < before, _files.c.status != _PENDING)
+    freed = update(_files).where(*over).values(idempotency_key=None, request_digest=None)
+    await connection.execute(scanning(freed))
 
 
 def folded(name: str) -> str:

@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import delete, func, insert, select, update
 
 from portal.db.connection import Connection
+from portal.db.statements import scanning
 from portal.db.tables import table
 from portal.features.identity.models import RecoveryCodeRow, SecondFactorRow
 
@@ -29,7 +30,7 @@ async def sealed_of(connection: Connection, user_id: UUID) -> bytes | None:
 async def page(connection: Connection, after: UUID | None, limit: int) -> list[tuple[UUID, bytes]]:
     """Users and their sealed secrets, in the order of user ids, starting after `after`."""
     wanted = select(_factors.c.user_id, _factors.c.sealed).order_by(_factors.c.user_id).limit(limit)
-    found = await connection.execute(wanted if after is None else wanted.where(_factors.c.user_id > after))
+    found = await connection.execute(scanning(wanted if after is None else wanted.where(_factors.c.user_id > after)))
     return [(user_id, sealed) for user_id, sealed in found]
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, delete, exists, insert, or_, select
 
 from portal.core.principal import Role
 from portal.db.connection import Connection
+from portal.db.statements import scanning
 from portal.db.tables import table
 from portal.features.identity.models import InvitationRow, UserRow
 
@@ -53,7 +54,7 @@ async def redeem(connection: Connection, digest: bytes, moment: datetime) -> Inv
 async def list_good(connection: Connection, moment: datetime) -> list[Invitation]:
     """The valid invitations for new accounts, newest first. Secrets for passwords are not among them."""
     statement = select(_rows).where(_rows.c.role.is_not(None), *_good(moment)).order_by(_rows.c.id.desc())
-    return [_invitation(row) for row in (await connection.execute(statement)).mappings()]
+    return [_invitation(row) for row in (await connection.execute(scanning(statement))).mappings()]
 
 
 async def revoke(connection: Connection, invitation_id: UUID) -> bool:
@@ -69,11 +70,11 @@ async def forget_of(connection: Connection, user_id: UUID) -> None:
 
 async def forget_made_by(connection: Connection, user_id: UUID) -> int:
     """Delete every secret that the user created, and return their number."""
-    return (await connection.execute(delete(_rows).where(_rows.c.created_by == user_id))).rowcount
+    return (await connection.execute(scanning(delete(_rows).where(_rows.c.created_by == user_id)))).rowcount
 
 
 async def forget_expired(connection: Connection, moment: datetime) -> None:
-    await connection.execute(delete(_rows).where(_rows.c.expires_at <= moment))
+    await connection.execute(scanning(delete(_rows).where(_rows.c.expires_at <= moment)))
 
 
 def _good(moment: datetime) -> tuple[ColumnElement[bool], ...]:

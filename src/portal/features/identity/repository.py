@@ -11,7 +11,7 @@ from sqlalchemy import Select, exists, select, tuple_, update
 from portal.core.pagination import After
 from portal.core.principal import Role
 from portal.db.connection import Connection
-from portal.db.statements import insert_unless_taken
+from portal.db.statements import insert_unless_taken, scanning
 from portal.db.tables import table
 from portal.features.identity.models import UserRow
 from portal.features.identity.names import is_name, name_key
@@ -55,7 +55,7 @@ async def add_user(connection: Connection, user: User) -> bool:
 
 
 async def any_user(connection: Connection) -> bool:
-    return bool((await connection.execute(select(exists().select_from(_users)))).scalar())
+    return bool(await connection.scalar(scanning(select(exists().select_from(_users)))))
 
 
 async def user_by_name(connection: Connection, name: str) -> User | None:
@@ -85,7 +85,7 @@ async def list_users(connection: Connection, filters: UserFilters, after: After 
     if after is not None:
         statement = statement.where(tuple_(_users.c.created_at, _users.c.id) < tuple_(*after))
     ordered = statement.order_by(_users.c.created_at.desc(), _users.c.id.desc()).limit(limit)
-    return [_user(row) for row in (await connection.execute(ordered)).mappings()]
+    return [_user(row) for row in (await connection.execute(scanning(ordered))).mappings()]
 
 
 async def change_user(connection: Connection, user: User, **values: object) -> bool:
@@ -116,7 +116,7 @@ async def hold_administrators(connection: Connection) -> set[UUID]:
         .order_by(_users.c.id)
         .with_for_update(key_share=True)
     )  # on SQLite the transaction is the only writer already
-    return set((await connection.execute(held)).scalars())
+    return set((await connection.execute(scanning(held))).scalars())
 
 
 async def hold_user(connection: Connection, user_id: UUID) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, sele
 from portal.core.pagination import After
 from portal.core.principal import EVERY_PERMISSION, Permission, Role
 from portal.db.connection import Connection
+from portal.db.statements import scanning
 from portal.db.tables import table
 from portal.features.identity.models import SessionRow, UserRow
 from portal.features.identity.repository import User
@@ -151,7 +152,7 @@ async def revoke(connection: Connection, session_id: UUID, moment: datetime) -> 
 async def forget_over(connection: Connection, before: datetime) -> None:
     """Delete sessions that expired or were revoked before `before`. The audit log still has them."""
     over = or_(_sessions.c.expires_at < before, _sessions.c.revoked_at < before)
-    await connection.execute(delete(_sessions).where(over))
+    await connection.execute(scanning(delete(_sessions).where(over)))
 
 
 async def _change(connection: Connection, *where: ColumnElement[bool], **values: object) -> bool:

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, delete, exists, select, update
 
 from portal.db.connection import Connection
-from portal.db.statements import insert_or_lock, insert_unless_taken
+from portal.db.statements import insert_or_lock, insert_unless_taken, scanning
 from portal.db.tables import table
 from portal.features.identity.models import KnownAddressRow, ThrottleRow
 
@@ -68,5 +68,5 @@ async def forget_addresses(connection: Connection, user_id: UUID) -> None:
 
 
 async def forget(connection: Connection, *, failed_before: datetime, seen_before: datetime) -> None:
-    await connection.execute(delete(_rows).where(_rows.c.last_at < failed_before))
-    await connection.execute(delete(_known).where(_known.c.seen_at < seen_before))
+    await connection.execute(scanning(delete(_rows).where(_rows.c.last_at < failed_before)))
+    await connection.execute(scanning(delete(_known).where(_known.c.seen_at < seen_before)))

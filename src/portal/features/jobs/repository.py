@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError as ConstraintViolated
 from portal.core.pagination import After
 from portal.db.connection import Connection
 from portal.db.lease import expired
-from portal.db.statements import hold_alone, insert_unless_taken
+from portal.db.statements import hold_alone, insert_unless_taken, scanning
 from portal.db.tables import table
 from portal.features.jobs.models import JobRow
 from portal.features.jobs.views import UNFINISHED, Job, JobFilters, JobStatus, job_of
@@ -75,7 +75,7 @@ async def page(connection: Connection, filters: JobFilters, after: After | None,
         asked = asked.where(_jobs.c.status == filters.status.value)
     if after is not None:
         asked = asked.where(tuple_(_jobs.c.created_at, _jobs.c.id) < after)
-    return [job_of(row) for row in (await connection.execute(asked)).mappings()]
+    return [job_of(row) for row in (await connection.execute(scanning(asked))).mappings()]
 
 
 async def earliest_due(connection: Connection, kinds: Collection[str], moment: datetime) -> str | None:
@@ -133,4 +133,4 @@ async def requeue(connection: Connection, job_id: UUID, values: dict[str, Any]) 
 async def forget_finished(connection: Connection, before: datetime) -> int:
     """Remove jobs that ended before `before`. Returns their number."""
     over = delete(_jobs).where(_jobs.c.status.not_in(UNFINISHED), _jobs.c.finished_at < before)
-    return (await connection.execute(over)).rowcount
+    return (await connection.execute(scanning(over))).rowcount

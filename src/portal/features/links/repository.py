@@ -15,6 +15,7 @@ from portal.core.errors import IntegrityError
 from portal.core.pagination import After
 from portal.core.principal import Role
 from portal.db.connection import Connection
+from portal.db.statements import scanning
 from portal.db.tables import table
 from portal.features.files.models import FileKind
 from portal.features.identity.models import UserRow
@@ -140,7 +141,7 @@ async def listed(
     if after is not None:
         statement = statement.where(tuple_(_links.c.created_at, _links.c.id) < tuple_(*after))
     ordered = statement.order_by(_links.c.created_at.desc(), _links.c.id.desc()).limit(limit)
-    return [live(row).link for row in await connection.execute(ordered, {"moment": moment})]
+    return [live(row).link for row in await connection.execute(scanning(ordered), {"moment": moment})]
 
 
 async def use(connection: Connection, link_id: UUID, moment: datetime, size: int = 0) -> bool:
@@ -156,7 +157,8 @@ async def use(connection: Connection, link_id: UUID, moment: datetime, size: int
 async def unended_of(connection: Connection, user_id: UUID, moment: datetime) -> list[tuple[Link, Role, bool]]:
     """A user's links that are neither revoked nor expired, with the account's role and whether it is disabled."""
     asked = _FIND.where(_links.c.made_by == user_id, _links.c.revoked_at.is_(None), _links.c.expires_at > moment)
-    found = list(await connection.execute(asked.order_by(_links.c.id)))  # one order: no deadlock of two revocations
+    ordered = asked.order_by(_links.c.id)  # one order: no deadlock of two revocations
+    found = list(await connection.execute(scanning(ordered)))
     return [(good.link, good.role, row.maker_disabled_at is not None) for row in found for good in [live(row)]]
 
 
@@ -195,9 +197,9 @@ async def forget_over(connection: Connection, before: datetime) -> None:
     Their link sessions must be deleted already: `session_rows.forget_over` comes first, and sessions live for minutes.
     """
     over = select(_links.c.id).where(or_(_links.c.expires_at < before, _links.c.revoked_at < before))
-    await connection.execute(delete(_offered).where(_offered.c.link_id.in_(over)))
-    await connection.execute(delete(_uses).where(_uses.c.link_id.in_(over)))
-    await connection.execute(delete(_links).where(_links.c.id.in_(over)))
+    await connection.execute(scanning(delete(_offered).where(_offered.c.link_id.in_(over))))
+    await connection.execute(scanning(delete(_uses).where(_uses.c.link_id.in_(over))))
+    await connection.execute(scanning(delete(_links).where(_links.c.id.in_(over))))
 
 
 def live(row: Any) -> LiveLink:

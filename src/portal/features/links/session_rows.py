@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, delete, insert, select
 
 from portal.db.connection import Connection
+from portal.db.statements import scanning
 from portal.db.tables import table
 from portal.features.links import repository
 from portal.features.links.models import LinkRow, LinkSessionRow
@@ -43,4 +44,4 @@ async def live_by_digest(
 
 async def forget_over(connection: Connection, moment: datetime) -> None:
     """Delete sessions that expired before `moment`. A running transfer does not need its session's row."""
-    await connection.execute(delete(_sessions).where(_sessions.c.expires_at < moment))
+    await connection.execute(scanning(delete(_sessions).where(_sessions.c.expires_at < moment)))

@@ -18,6 +18,7 @@ from sqlalchemy import bindparam, case, delete, exists, func, insert, or_, selec
 
 from portal.db.connection import Connection
 from portal.db.lease import expired
+from portal.db.statements import scanning
 from portal.db.tables import table
 from portal.features.links.models import LinkUseRow
 
@@ -118,7 +119,7 @@ async def count(connection: Connection, link_id: UUID, file_id: UUID) -> int:
 
 async def counts(connection: Connection, link_id: UUID, file_ids: list[UUID]) -> dict[UUID, int]:
     asked = select(_uses.c.file_id, func.count()).where(_uses.c.link_id == link_id, _uses.c.file_id.in_(file_ids))
-    return {row[0]: row[1] for row in await connection.execute(asked.group_by(_uses.c.file_id))}
+    return {row[0]: row[1] for row in await connection.execute(scanning(asked.group_by(_uses.c.file_id)))}
 
 
 async def of_session(connection: Connection, session_id: UUID, link_id: UUID, limit: int) -> list[UUID]:
@@ -173,7 +174,7 @@ async def remove(connection: Connection, use_id: UUID) -> bool:
 async def lapsed_uploads(connection: Connection, moment: datetime) -> list[LinkUse]:
     """Running uploads whose lease has expired: their process died."""
     asked = select(*_COLUMNS).where(_uses.c.state == "running", _uses.c.file_id.is_(None), _LAPSED)
-    found = [_use(row) for row in await connection.execute(asked, {"moment": moment})]
+    found = [_use(row) for row in await connection.execute(scanning(asked), {"moment": moment})]
     return [use for use in found if use is not None]
 
 

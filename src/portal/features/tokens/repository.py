@@ -14,6 +14,7 @@ from sqlalchemy import RowMapping, bindparam, func, insert, or_, select, tuple_,
 from portal.core.pagination import After
 from portal.core.principal import Permission, Role
 from portal.db.connection import Connection
+from portal.db.statements import scanning
 from portal.db.tables import table
 from portal.features.identity.models import UserRow
 from portal.features.tokens.models import ApiTokenRow
@@ -127,7 +128,7 @@ async def note_use(connection: Connection, token_id: UUID, moment: datetime, unl
 async def forget_over(connection: Connection, before: datetime) -> None:
     """Delete tokens that expired or were revoked before `before`. The audit log still has them."""
     over = or_(_tokens.c.expires_at < before, _tokens.c.revoked_at < before)
-    await connection.execute(_tokens.delete().where(over))
+    await connection.execute(scanning(_tokens.delete().where(over)))
 
 
 async def forget_most_over(connection: Connection, user_id: UUID, moment: datetime, *, kept: int) -> None:
