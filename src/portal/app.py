@@ -10,8 +10,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, FastAPI, Request
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Lifespan
@@ -35,15 +34,16 @@ from portal.features.links import routes as links_routes
 from portal.features.links import shared_routes
 from portal.features.tokens import routes as tokens_routes
 from portal.settings import Settings
-from portal.web import API, docs_pages, errors, health, openapi
+from portal.web import docs_pages, errors, health, openapi
 from portal.web.bodies import streaming_of, streams
 from portal.web.limits import Limits, RateLimitHeaders, classes_of
 from portal.web.middleware import BodyLimit, CatchUnhandled, HeadValidation, RequestContext, SecurityHeaders
+from portal.web.routing import RouteTable
 from portal.web.safe_methods import SafeMethods
 from portal.web.streaming import DownloadAborted
 from portal.web.watchdog import BodyWatchdog
 
-FEATURES: tuple[APIRouter, ...] = (  # a path is matched against them in this order: the most used come first
+FEATURES: tuple[APIRouter, ...] = (  # the OpenAPI document has them in this order
     files_routes.router,
     shared_routes.router,
     identity_routes.router,
@@ -121,7 +121,6 @@ def serve_app() -> FastAPI:
 
 def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
     """The app. It opens no backend; its lifespan opens the portal."""
-    limits = Limits(settings.rates, open_counters(settings))
     app = FastAPI(
         title="portal",
         version=version("portal"),
@@ -129,22 +128,20 @@ def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
         docs_url=None,
         redirect_slashes=False,
         redoc_url=None,
-        generate_unique_id_function=_operation_id,
-        dependencies=[Depends(limits.count_by_address)],
         lifespan=_lifespan(settings, variables),
         middleware=_middleware(settings),
     )
-    app.state.limits = limits
-    errors.install(app, _note_refusal)
-    for router in FEATURES:
-        app.include_router(router, prefix=API)
+    app.state.limits = Limits(settings.rates, open_counters(settings))
     app.state.readiness = health.Readiness(lambda: _checks(app))
-    app.include_router(health.router(app.state.readiness))
-    app.include_router(docs_pages.front(docs=settings.serves_docs))
+    errors.install(app, _note_refusal)
+    aside = [health.router(app.state.readiness), docs_pages.front(docs=settings.serves_docs)]
     if settings.serves_docs:
-        docs_pages.install(app, partial(document_of, app))
+        aside.append(docs_pages.router(app, partial(document_of, app)))
+    for router in (*FEATURES, *aside):
+        app.routes.extend(router.routes)  # flat, as they are: FastAPI would make each of them again to include them
     classes_of(app.routes)  # a route without a rate stops the start
     app.state.streaming = streaming_of(app.routes)
+    app.router.middleware_stack = RouteTable(app.router.middleware_stack, app.routes)
     return app
 
 
@@ -202,7 +199,3 @@ def _checks(app: FastAPI) -> health.Checks:
         "blob store": resources.stores.check,
         "key provider": resources.keyring.check,
     }
-
-
-def _operation_id(route: APIRoute) -> str:
-    return route.name

@@ -19,7 +19,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from portal.core.errors import NotFound
-from portal.web import API
+from portal.web import API, routing
 from portal.web.limits import unlimited
 from portal.web.streaming import OCTET_STREAM
 
@@ -41,18 +41,18 @@ _STYLE = b"""<style>
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
-def install(app: FastAPI, build: Callable[[], dict[str, Any]]) -> None:
-    """Add the routes of the document and of Swagger UI. The document is built when it is first asked for."""
+def router(app: FastAPI, build: Callable[[], dict[str, Any]]) -> APIRouter:
+    """The routes of the document and of Swagger UI. The document is built when it is first asked for."""
     document = cache(build)
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way
-    app.include_router(_router(app.title, document), include_in_schema=False)
+    return _router(app.title, document)
 
 
 def front(*, docs: bool) -> APIRouter:
     """The route `/`: a redirect to Swagger UI, or, if that is switched off, JSON with two paths. It never shows a
     version.
     """
-    router = APIRouter()
+    router = routing.router(prefix="")
 
     @router.get("/", include_in_schema=False)
     @unlimited
@@ -63,7 +63,7 @@ def front(*, docs: bool) -> APIRouter:
 
 
 def _router(title: str, document: Callable[[], dict[str, Any]]) -> APIRouter:
-    router = APIRouter()
+    router = routing.router(prefix="")
     page = _page(title)
     headers = {"Content-Security-Policy": _policy(page)}
 
@@ -71,17 +71,17 @@ def _router(title: str, document: Callable[[], dict[str, Any]]) -> APIRouter:
     def written() -> bytes:
         return json.dumps(document(), ensure_ascii=False, separators=(",", ":")).encode()
 
-    @router.get("/openapi.json")
+    @router.get("/openapi.json", include_in_schema=False)
     @unlimited
     async def openapi() -> Response:
         return Response(await asyncio.to_thread(written), media_type="application/json")
 
-    @router.get("/docs")
+    @router.get("/docs", include_in_schema=False)
     @unlimited
     async def docs() -> Response:
         return HTMLResponse(page, headers=headers)
 
-    @router.get("/docs/{asset}")
+    @router.get("/docs/{asset}", include_in_schema=False)
     @unlimited
     async def asset(asset: str) -> Response:
         if asset not in _ASSETS:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from portal.core import log
 from portal.core.errors import PortalError, Unavailable
 from portal.db.reasons import reason
+from portal.web import routing
 from portal.web.errors import documented
 from portal.web.limits import unlimited
 
@@ -70,7 +71,7 @@ class Readiness:
 
 def router(readiness: Readiness) -> APIRouter:
     """The two routes."""
-    health = APIRouter(tags=["health"])
+    health = routing.router("health", prefix="")
 
     @health.get("/healthz", summary="Is the process alive?", response_description="It is.")
     @unlimited

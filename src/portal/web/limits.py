@@ -2,13 +2,13 @@
 
 Comes in: a request that the router has assigned to a route. Leaves: the same request; or `RateLimited`, before a byte
 of its body is read. A request with a valid credential is counted by its principal, any other by its address. On routes
-where a secret could be guessed, every request is counted by its address. `Limits.count_by_address` runs before every
-other dependency; the dependency that authenticates the caller calls `count_by_principal`. Next: `counters`.
+where a secret could be guessed, every request is counted by its address, before its dependencies are asked; the
+dependency that authenticates the caller calls `count_by_principal`. Next: `counters`.
 """
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -77,6 +77,19 @@ def classes_of(routes: Sequence[BaseRoute]) -> dict[str, RouteClass | None]:
     return {route.name or "": getattr(route.endpoint, _MARK) for route in every}
 
 
+def counts_by_address(endpoint: Callable[..., Any]) -> Callable[[Request], Awaitable[None]] | None:
+    """What counts a request to the endpoint by address, for a class in `BY_ADDRESS`; None for any other."""
+    route_class: RouteClass | None = getattr(endpoint, _MARK, None)
+    if route_class is None or route_class not in BY_ADDRESS:
+        return None
+
+    async def count(request: Request) -> None:
+        limits: Limits = request.app.state.limits
+        await limits.count_by_address(request, route_class)
+
+    return count
+
+
 class Limits:
     """The limits of one app."""
 
@@ -88,14 +101,9 @@ class Limits:
         self._shared = shared
         self._clock = clock
 
-    async def count_by_address(self, request: Request) -> None:
-        """A dependency of every route: counts the request by address if its class is in `BY_ADDRESS`.
-
-        Raises RateLimited.
-        """
-        route_class = _class_of(request)
-        if route_class in BY_ADDRESS:
-            await self._count(request, route_class, _by_address(request))
+    async def count_by_address(self, request: Request, route_class: RouteClass) -> None:
+        """Count the request by the client's address. Raises RateLimited."""
+        await self._count(request, route_class, _by_address(request))
 
     async def count_by_principal(self, request: Request, actor: str | None) -> None:
         """Count the request by `actor`, its principal; by address if `actor` is None. Requests of the classes in

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.encoders import jsonable_encoder
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
@@ -20,6 +21,7 @@ from portal.web.bodies import parsed_by
 from portal.web.errors import PROBLEM_JSON, Problem, ValidationFailed, documented
 from portal.web.framing import TargetTooLong
 from portal.web.limits import classes_of, document_limits
+from portal.web.routing import Asked, asked_by
 
 _IF_MATCH = r'^("(0|[1-9]\d{0,8})"|\*)$'  # the only values that can match
 _LONG = 500  # characters; percent-encoded, each takes up to twelve bytes
@@ -34,7 +36,7 @@ _REQUEST_ID = {
 
 def document_of(app: FastAPI, *, description: str, tags: dict[str, str]) -> dict[str, Any]:
     """The document of the routes that the app has now: call it after the last one was added."""
-    classes, bodies = classes_of(app.routes), _bodies_of(app)
+    classes, bodies, asked = classes_of(app.routes), _bodies_of(app), _asked_of(app)
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -50,6 +52,7 @@ def document_of(app: FastAPI, *, description: str, tags: dict[str, str]) -> dict
         name = operation["operationId"]
         if name in bodies:
             operation.setdefault("requestBody", _taken_as_json(bodies[name]))
+        _declare_security(document, operation, asked.get(name))
         _complete(operation, classes[name])
     for schema in document["components"]["schemas"].values():
         _tidy(schema)
@@ -68,6 +71,20 @@ def _bodies_of(app: FastAPI) -> dict[str, type[BaseModel]]:
     """The body models that dependencies parse, by route name."""
     parsed = {route.name or "": parsed_by(route.dependant) for route in iter_route_contexts(app.routes)}
     return {name: model for name, model in parsed.items() if model is not None}
+
+
+def _asked_of(app: FastAPI) -> dict[str, Asked]:
+    """What each route asks of its caller, by route name."""
+    asked = {route.name or "": asked_by(route.dependant) for route in iter_route_contexts(app.routes)}
+    return {name: one for name, one in asked.items() if one is not None}
+
+
+def _declare_security(document: dict[str, Any], operation: dict[str, Any], asked: Asked | None) -> None:
+    """Name the security schemes that the caller of the operation may use, each with the scopes that it needs."""
+    for scheme in asked.schemes if asked else ():
+        operation.setdefault("security", []).append({scheme.scheme_name: list(asked.scopes if asked else ())})
+        schemes = document["components"].setdefault("securitySchemes", {})
+        schemes[scheme.scheme_name] = jsonable_encoder(scheme.model, by_alias=True, exclude_none=True)
 
 
 def _taken_as_json(model: type[BaseModel]) -> dict[str, Any]:

@@ -4,23 +4,29 @@ Comes in: `limit` and `cursor` of a query. Leaves: the items of one page, and th
 `core/cursor` reads and writes cursors.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
-from fastapi import Depends, Query, Request
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from portal.core.cursor import Cursors
 from portal.core.pagination import After
-from portal.core.principal import Principal
 from portal.web.fields import Number
 from portal.web.portal_state import portal_of
 
 _T = TypeVar("_T", bound=BaseModel)
-_Query = TypeVar("_Query", bound=BaseModel)
+_Query = TypeVar("_Query", bound="_Paged")
+
+
+class _Paged(Protocol):
+    """A query with a cursor among its parameters."""
+
+    cursor: str | None
+
+    def model_dump_json(self, *, exclude: set[str]) -> str: ...
 
 
 class PageQuery(BaseModel):
@@ -53,26 +59,15 @@ class Paging(Generic[_Query]):
         return self._cursors.write(next_after, self._bound_to)
 
 
-def _user(principal: Principal) -> UUID:
-    return principal.user_id
+def paging(request: Request, query: _Query, caller_id: UUID) -> Paging[_Query]:
+    """The page that the query asks for. A cursor is valid for one route, one query and one caller only.
 
-
-def paginated(model: type[_Query], who: Any, by: Callable[[Any], UUID] = _user) -> Any:
-    """The FastAPI dependency of a listing, which returns a `Paging`. `model` is the model of its query parameters.
-
-    A cursor is valid for one route, one query and one caller only. `who` is the annotation of the caller in the route's
-    own signature, so the caller is resolved once; `by` returns the id of the caller. Raises InvalidInput for any other
-    cursor.
+    Raises InvalidInput for any other cursor.
     """
-
-    async def paging(request: Request, query: Any, caller: Any = who.__metadata__[0]) -> Paging[_Query]:
-        asked = query.model_dump_json(exclude={"cursor", "limit"})
-        bound_to = f"{request.scope['route'].name} {request.path_params} {asked} {by(caller)}"
-        cursors: Cursors = portal_of(request).cursors
-        return Paging(query, cursors.read(query.cursor, bound_to), cursors, bound_to)
-
-    paging.__annotations__["query"] = Annotated[model, Query()]
-    return Depends(paging)
+    asked = query.model_dump_json(exclude={"cursor", "limit"})
+    bound_to = f"{request.scope['route'].name} {request.path_params} {asked} {caller_id}"
+    cursors: Cursors = portal_of(request).cursors
+    return Paging(query, cursors.read(query.cursor, bound_to), cursors, bound_to)
 
 
 def page_example(item: JsonDict) -> ConfigDict:

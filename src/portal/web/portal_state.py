@@ -3,9 +3,12 @@
 `web` does not know the type of the portal; the layers above do (`bootstrap.Portal`).
 """
 
+from operator import attrgetter
 from typing import Any
 
-from fastapi import Depends, Request
+from fastapi import Request
+
+from portal.web.routing import AtHand
 
 
 def portal_of(request: Request) -> Any:
@@ -13,10 +16,9 @@ def portal_of(request: Request) -> Any:
     return request.app.state.portal
 
 
-def of_portal(name: str) -> Any:
-    """A FastAPI dependency that returns one attribute of the running portal, for example `of_portal("files")`."""
-
-    async def part(request: Request) -> Any:
-        return getattr(portal_of(request), name)
-
-    return Depends(part)
+def of_portal(name: str) -> AtHand:
+    """A parameter of an endpoint that is a part of the running portal, for example `of_portal("files")`; also a part of
+    a part, as `identity.account_names`.
+    """
+    part = attrgetter(name)
+    return AtHand(lambda request: part(portal_of(request)))

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import Query, Request
 
 from portal.core import errors
 from portal.core.errors import PortalError
@@ -14,12 +14,13 @@ from portal.features.identity.deps import Administers, RequestOrigin
 from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.features.jobs.service import JobStateRefused
 from portal.features.jobs.views import JobFilters
+from portal.web import routing
 from portal.web.errors import documented
 from portal.web.limits import rated
-from portal.web.pages import Paging, paginated
+from portal.web.pages import paging
 from portal.web.portal_state import of_portal
 
-router = APIRouter(tags=["administration"])
+router = routing.router("administration")
 
 _ALL: list[type[PortalError]] = [
     errors.NotSignedIn,
@@ -32,7 +33,7 @@ _ONE: list[type[PortalError]] = [*_ALL, errors.NotFound]
 
 
 JobsDep = Annotated[JobControl, of_portal("job_control")]
-Listing = Annotated[Paging[JobQuery], paginated(JobQuery, Administers)]
+Listing = Annotated[JobQuery, Query()]
 
 
 @router.get(
@@ -42,8 +43,9 @@ Listing = Annotated[Paging[JobQuery], paginated(JobQuery, Administers)]
     responses=documented(errors.InvalidInput, *_ALL),
 )
 @rated(RouteClass.READ)
-async def list_jobs(principal: Administers, jobs: JobsDep, listing: Listing) -> JobPage:
+async def list_jobs(request: Request, principal: Administers, jobs: JobsDep, query: Listing) -> JobPage:
     """Work that waits, runs or has ended. Jobs that ended are kept for a week."""
+    listing = paging(request, query, principal.user_id)
     filters = JobFilters(listing.query.kind, listing.query.status)
     page = await jobs.page(principal, filters, listing.after, listing.query.limit)
     return JobPage(items=[JobOut.of(job) for job in page.items], next_cursor=listing.cursor(page.next_after))

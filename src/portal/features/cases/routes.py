@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import Request, Response
 
 from portal.core import errors
 from portal.core.errors import PortalError
@@ -21,11 +21,12 @@ from portal.features.cases.schemas import (
     MemberPage,
 )
 from portal.features.identity.deps import AccountNamesDep, Administers, ChangesCases, IfMatch, ReadsCases, RequestOrigin
-from portal.web import API, conditional_requests
+from portal.web import API, conditional_requests, routing
 from portal.web.errors import TooSlow, UnsupportedMediaType, documented
 from portal.web.limits import rated
+from portal.web.pages import paging
 
-router = APIRouter(tags=["cases"])
+router = routing.router("cases")
 
 _Errors = list[type[PortalError]]
 _BODY: _Errors = [errors.InvalidInput, UnsupportedMediaType, TooSlow, errors.TooLarge, errors.Unprocessable]
@@ -49,8 +50,8 @@ _OPENED: dict[int | str, dict[str, Any]] = {
 )
 @rated(RouteClass.CHANGE)
 async def create_case(
-    body: NewCaseBody,
     principal: ChangesCases,
+    body: NewCaseBody,
     cases: CasesDep,
     account_names: AccountNamesDep,
     origin: RequestOrigin,
@@ -72,9 +73,10 @@ async def create_case(
 )
 @rated(RouteClass.READ)
 async def list_cases(
-    principal: ReadsCases, cases: CasesDep, account_names: AccountNamesDep, listing: Listing
+    request: Request, principal: ReadsCases, cases: CasesDep, account_names: AccountNamesDep, query: Listing
 ) -> CasePage:
     """The cases that you are a member of, newest first. Auditors and administrators see all."""
+    listing = paging(request, query, principal.user_id)
     page = await cases.register.list(principal, listing.query.status, listing.after, listing.query.limit)
     items = await account_names.all_named(principal, [CaseOut.of(case) for case in page.items])
     return CasePage(items=items, next_cursor=listing.cursor(page.next_after))
@@ -99,8 +101,8 @@ async def read_case(
 @rated(RouteClass.CHANGE)
 async def update_case(
     case_id: UUID,
-    patch: PatchBody,
     principal: ChangesCases,
+    patch: PatchBody,
     version: IfMatch,
     cases: CasesDep,
     account_names: AccountNamesDep,
@@ -155,8 +157,8 @@ async def list_members(
 @rated(RouteClass.CHANGE)
 async def create_member(
     case_id: UUID,
-    body: MemberBody,
     principal: ChangesCases,
+    body: MemberBody,
     cases: CasesDep,
     account_names: AccountNamesDep,
     origin: RequestOrigin,
@@ -176,8 +178,8 @@ async def create_member(
 async def update_member(
     case_id: UUID,
     user_id: UUID,
-    body: ChangeBody,
     principal: ChangesCases,
+    body: ChangeBody,
     cases: CasesDep,
     account_names: AccountNamesDep,
     origin: RequestOrigin,
@@ -226,9 +228,10 @@ async def list_case_break_glass(
 )
 @rated(RouteClass.READ)
 async def list_break_glass(
-    principal: Administers, cases: CasesDep, account_names: AccountNamesDep, listing: GlassListing
+    request: Request, principal: Administers, cases: CasesDep, account_names: AccountNamesDep, query: GlassListing
 ) -> BreakGlassPage:
     """The break-glass accesses to files of all cases, deleted cases included. For auditors and administrators."""
+    listing = paging(request, query, principal.user_id)
     page = await cases.register.all_broken_glass(principal, listing.query.case_id, listing.after, listing.query.limit)
     items = await account_names.all_named(principal, [BreakGlassOut.of(entry) for entry in page.items])
     return BreakGlassPage(items=items, next_cursor=listing.cursor(page.next_after))

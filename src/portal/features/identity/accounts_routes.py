@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import Request, Response
 
 from portal.core import errors
 from portal.core.errors import PortalError
@@ -26,11 +26,12 @@ from portal.features.identity.schemas import (
 from portal.features.identity.session_schemas import RevokedOut
 from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.features.identity.users import UserTaken
-from portal.web import conditional_requests
+from portal.web import conditional_requests, routing
 from portal.web.errors import BODY_ERRORS, documented
 from portal.web.limits import rated
+from portal.web.pages import paging
 
-router = APIRouter(tags=["administration"])
+router = routing.router("administration")
 
 _ALL: list[type[PortalError]] = [
     errors.NotSignedIn,
@@ -73,8 +74,9 @@ async def create_user(
     responses=documented(errors.InvalidInput, *_ALL),
 )
 @rated(RouteClass.READ)
-async def list_users(principal: RunsAccounts, identity: IdentityDep, listing: Listing) -> UserPage:
+async def list_users(request: Request, principal: RunsAccounts, identity: IdentityDep, query: Listing) -> UserPage:
     """One page of accounts, newest first."""
+    listing = paging(request, query, principal.user_id)
     filters = UserFilters(listing.query.role, listing.query.disabled)
     page = await identity.accounts.page(principal, filters, listing.after, listing.query.limit)
     return UserPage(items=[UserOut.of(user) for user in page.items], next_cursor=listing.cursor(page.next_after))

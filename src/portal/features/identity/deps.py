@@ -2,20 +2,19 @@
 
 Comes in: the Authorization or X-API-Token header. Leaves: a Principal whose credential has the permissions that the
 route names. The services decide what the principal may do with an object.
+
+The caller is one dependency, the first of its route. The security schemes are declared for the OpenAPI document;
+`_credential` reads what they describe.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from hmac import compare_digest
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Header, Request, Security
-from fastapi.security import (
-    APIKeyHeader,
-    HTTPAuthorizationCredentials,
-    HTTPBearer,
-    OAuth2PasswordBearer,
-    SecurityScopes,
-)
+from fastapi import Depends, Header, Request
+from fastapi.security import APIKeyHeader, HTTPBearer, OAuth2PasswordBearer
+from fastapi.security.utils import get_authorization_scheme_param
 from pydantic import BaseModel
 
 from portal.core.errors import InsufficientScope, InvalidInput, NotSignedIn
@@ -33,6 +32,7 @@ from portal.web.conditional_requests import expected_version
 from portal.web.errors import request_id_of
 from portal.web.limits import Limits
 from portal.web.portal_state import of_portal, portal_of
+from portal.web.routing import Asked, AtHand, asks_for
 
 _SHOWN_AGENT = 200  # characters of a client's User-Agent that are stored
 _T = TypeVar("_T")
@@ -73,43 +73,69 @@ api_key = APIKeyHeader(
 )
 
 
-async def _origin(request: Request) -> Origin:
+def _origin(request: Request) -> Origin:
     agent = "".join(filter(str.isprintable, request.headers.get("user-agent", "")))[:_SHOWN_AGENT]
     return Origin(request_id_of(request), request.scope["state"].get("address"), agent or None)
 
 
-async def _credential(
-    request: Request,
-    _shown: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],  # the same header: for the document
-    token: Annotated[str | None, Security(sign_in)],
-    key: Annotated[str | None, Security(api_key)],
-) -> str:
+def bearer_token(request: Request) -> str:
+    """The token of the Authorization header; empty without one, and for any other scheme."""
+    scheme, token = get_authorization_scheme_param(request.headers.get("authorization"))
+    return token if scheme.lower() == "bearer" else ""
+
+
+async def _credential(request: Request) -> str:
     """The credential of a request; empty, and so never valid, without one.
 
     Clients may send the same one in both headers. Raises InvalidInput for two different ones.
     """
+    token, key = bearer_token(request), request.headers.get("x-api-token", "")
     if token and key and not compare_digest(token.encode(), key.encode()):
         limits: Limits = request.app.state.limits
         await limits.count_by_principal(request, None)
         raise InvalidInput("Authorization and X-API-Token hold different tokens: send one of the two.")
-    return token or key or ""
+    return token or key
 
 
-RequestOrigin = Annotated[Origin, Depends(_origin)]
-_Credential = Annotated[str, Security(_credential)]
-
-
-async def principal_of(
-    request: Request, asked: SecurityScopes, origin: RequestOrigin, credential: _Credential
-) -> Principal:
-    """The caller, whose credential has the permissions that the route needs. Raises NotSignedIn, InsufficientScope."""
+async def _principal(request: Request, permissions: Sequence[Permission]) -> Principal:
+    """The caller, whose credential has these permissions. Raises NotSignedIn, InsufficientScope."""
     authenticators: Authenticators = portal_of(request).identity.authenticators
-    principal = await admitted(request, authenticators.resolve(credential, origin), _account)
+    resolving = authenticators.resolve(await _credential(request), _origin(request))
+    principal = await admitted(request, resolving, _account)
     heard(request, principal)
     if principal.kind is CredentialKind.LINK:  # also where no permission is needed: a link has no account of its own
         raise InsufficientScope
-    policy.require_permissions(principal, map(Permission, asked.scopes))
+    policy.require_permissions(principal, permissions)
     return principal
+
+
+async def _enrolling(request: Request, permissions: Sequence[Permission]) -> Principal:
+    """As `_principal`, for the requests that an administrator may make before enrolling an authenticator."""
+    try:
+        return await _principal(request, permissions)
+    except TotpEnrolmentRequired:
+        identity: Identity = portal_of(request).identity
+        resolving = identity.sessions.resolve_to_enrol(await _credential(request))
+        principal = await admitted(request, resolving, _account)
+        heard(request, principal)
+        return principal
+
+
+def caller(
+    *permissions: Permission,
+    by: Callable[[Request, Sequence[Permission]], Awaitable[Principal]] = _principal,
+    checks: Sequence[Callable[[Principal], None]] = (),
+) -> Any:
+    """The dependency of a route on its caller, found by `by`, with what is checked of every caller of that route."""
+
+    @asks_for(Asked((bearer, sign_in, api_key), permissions))
+    async def resolved(request: Request) -> Principal:
+        principal = await by(request, permissions)
+        for check in checks:
+            check(principal)
+        return principal
+
+    return Depends(resolved)
 
 
 def heard(request: Request, principal: Principal) -> None:
@@ -141,25 +167,7 @@ async def admitted(request: Request, resolving: Awaitable[_T], who: Callable[[_T
     return resolved
 
 
-async def enrolling(
-    request: Request, asked: SecurityScopes, origin: RequestOrigin, credential: _Credential
-) -> Principal:
-    """As `principal_of`, for the requests that an administrator may make before enrolling an authenticator."""
-    try:
-        return await principal_of(request, asked, origin, credential)
-    except TotpEnrolmentRequired:
-        identity: Identity = portal_of(request).identity
-        principal = await admitted(request, identity.sessions.resolve_to_enrol(credential), _account)
-        heard(request, principal)
-        return principal
-
-
 _IF_MATCH = 'The ETag that was read, in its quotes, or `*`. Example: `"1"`, which is version 1.'
-
-
-async def _people(request: Request) -> AccountNames:
-    account_names: AccountNames = portal_of(request).identity.account_names
-    return account_names
 
 
 async def _version(
@@ -169,63 +177,36 @@ async def _version(
     return expected_version(if_match)
 
 
-SignedIn = Annotated[Principal, Security(principal_of)]
-"""Any valid credential. An administrator's session also needs an authenticator, where the portal requires one."""
-ReadsFiles = Annotated[Principal, Security(principal_of, scopes=[Permission.FILES_READ])]
-UploadsFiles = Annotated[Principal, Security(principal_of, scopes=[Permission.FILES_UPLOAD])]
-ChangesFiles = Annotated[Principal, Security(principal_of, scopes=[Permission.FILES_CHANGE])]
-MovesFiles = Annotated[Principal, Security(principal_of, scopes=[Permission.FILES_CHANGE, Permission.FILES_UPLOAD])]
-"""Moving a file also uploads it to its new place, where other callers can read it: so it needs both permissions."""
-Downloads = Annotated[Principal, Security(principal_of, scopes=[Permission.DOWNLOAD_RAW])]
-ReadsCases = Annotated[Principal, Security(principal_of, scopes=[Permission.CASES_READ])]
-ChangesCases = Annotated[Principal, Security(principal_of, scopes=[Permission.CASES_CHANGE])]
-WithAccount = Annotated[Principal, Security(principal_of, scopes=[Permission.ACCOUNT])]
-Enrols = Annotated[Principal, Security(enrolling, scopes=[Permission.ACCOUNT])]
-Administers = Annotated[Principal, Security(principal_of, scopes=[Permission.ADMINISTER])]
-
-
-def json_of(model: type[_Model], who: Any = None) -> Any:
-    """A dependency for the JSON body as `model`. `who` is the annotation of the principal in the route's signature: the
-    body is read only after it, and it is resolved once.
-    """
+def json_of(model: type[_Model]) -> Any:
+    """A dependency for the JSON body as `model`: it stands after the principal, and so is read after it."""
 
     @parses(model)
     async def read(request: Request) -> _Model:
         return await json_body(request, model)
 
-    if who is None:
-        return Depends(read)
-    asked = who.__metadata__[0]
-
-    @parses(model)
-    async def read_after(request: Request, _: Principal = asked) -> _Model:
-        return await json_body(request, model)
-
-    return Depends(read_after)
+    return Depends(read)
 
 
-async def _runs_accounts(principal: Administers) -> Principal:
-    policy.require(principal, Action.USER_MANAGE)
-    return principal
-
-
-async def _fresh(principal: WithAccount) -> Principal:
-    require_fresh(principal)
-    return principal
-
-
-RunsAccounts = Annotated[Principal, Depends(_runs_accounts)]
-
-
-async def _runs_accounts_fresh(principal: RunsAccounts) -> Principal:
-    require_fresh(principal)
-    return principal
-
-
-WithFreshSignIn = Annotated[Principal, Depends(_fresh)]
+_RUNS_ACCOUNTS = partial(policy.require, action=Action.USER_MANAGE)
+SignedIn = Annotated[Principal, caller()]
+"""Any valid credential. An administrator's session also needs an authenticator, where the portal requires one."""
+ReadsFiles = Annotated[Principal, caller(Permission.FILES_READ)]
+ChangesFiles = Annotated[Principal, caller(Permission.FILES_CHANGE)]
+MovesFiles = Annotated[Principal, caller(Permission.FILES_CHANGE, Permission.FILES_UPLOAD)]
+"""Moving a file also uploads it to its new place, where other callers can read it: so it needs both permissions."""
+Downloads = Annotated[Principal, caller(Permission.DOWNLOAD_RAW)]
+ReadsCases = Annotated[Principal, caller(Permission.CASES_READ)]
+ChangesCases = Annotated[Principal, caller(Permission.CASES_CHANGE)]
+WithAccount = Annotated[Principal, caller(Permission.ACCOUNT)]
+Enrols = Annotated[Principal, caller(Permission.ACCOUNT, by=_enrolling)]
+Administers = Annotated[Principal, caller(Permission.ADMINISTER)]
+RunsAccounts = Annotated[Principal, caller(Permission.ADMINISTER, checks=[_RUNS_ACCOUNTS])]
+WithFreshSignIn = Annotated[Principal, caller(Permission.ACCOUNT, checks=[require_fresh])]
 """For requests that create something that outlives the session: the password was entered recently."""
-GivesAccounts = Annotated[Principal, Depends(_runs_accounts_fresh)]
+GivesAccounts = Annotated[Principal, caller(Permission.ADMINISTER, checks=[_RUNS_ACCOUNTS, require_fresh])]
 """As `RunsAccounts`, with a fresh sign-in: for requests that give a person access, or another account's files."""
+
+RequestOrigin = Annotated[Origin, AtHand(_origin)]
 IfMatch = Annotated[int | None, Depends(_version)]
-AccountNamesDep = Annotated[AccountNames, Depends(_people)]
+AccountNamesDep = Annotated[AccountNames, of_portal("identity.account_names")]
 IdentityDep = Annotated[Identity, of_portal("identity")]

@@ -1,6 +1,6 @@
 """The caller's own account over HTTP: register, set or change the password, enrol and remove an authenticator."""
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from portal.core import errors
 from portal.core.errors import PortalError
@@ -26,10 +26,11 @@ from portal.features.identity.schemas import (
 from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.features.identity.throttle import TooManyAttempts
 from portal.features.identity.users import UserTaken
+from portal.web import routing
 from portal.web.errors import BODY_ERRORS, documented
 from portal.web.limits import rated
 
-router = APIRouter()
+router = routing.router()
 
 _PASSWORD: list[type[PortalError]] = [errors.Unprocessable, PasswordLength, PasswordGuessable]
 _PROOF: list[type[PortalError]] = [

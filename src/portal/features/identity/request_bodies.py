@@ -8,14 +8,13 @@ from urllib.parse import parse_qsl
 from fastapi import Depends, Query, Request
 
 from portal.core.principal import EVERY_PERMISSION, OF_LINKS, Permission
-from portal.features.identity import deps, schemas
+from portal.features.identity import schemas
 from portal.features.identity.deps import json_of
 from portal.features.identity.grant_errors import InvalidTokenRequest
 from portal.features.identity.session_schemas import SessionQuery
 from portal.features.identity.sign_in_schemas import TokenRequest
 from portal.web.bodies import parses, whole_body
 from portal.web.errors import UnsupportedMediaType
-from portal.web.pages import Paging, paginated
 
 _FORM = "application/x-www-form-urlencoded"
 _MAX_FORM_BYTES = 16 << 10
@@ -65,16 +64,16 @@ def asked_scope(form: dict[str, str]) -> frozenset[Permission]:
 
 
 TokenForm = Annotated[dict[str, str], Depends(_token_form)]
-Listing = Annotated[Paging[schemas.UserQuery], paginated(schemas.UserQuery, deps.RunsAccounts)]
-NewUser = Annotated[schemas.UserCreate, json_of(schemas.UserCreate, deps.GivesAccounts)]
-Patch = Annotated[schemas.UserUpdate, json_of(schemas.UserUpdate, deps.RunsAccounts)]
-NewInvitation = Annotated[schemas.InvitationCreate, json_of(schemas.InvitationCreate, deps.GivesAccounts)]
-NewPassword = Annotated[schemas.PasswordUpdate, json_of(schemas.PasswordUpdate, deps.WithAccount)]
-Proof = Annotated[schemas.TotpCreate, json_of(schemas.TotpCreate, deps.Enrols)]
-EnrolmentProof = Annotated[schemas.TotpRequest, json_of(schemas.TotpRequest, deps.Enrols)]
-RemovalProof = Annotated[schemas.TotpRequest, json_of(schemas.TotpRequest, deps.WithAccount)]
+Listing = Annotated[schemas.UserQuery, Query()]
+NewUser = Annotated[schemas.UserCreate, json_of(schemas.UserCreate)]
+Patch = Annotated[schemas.UserUpdate, json_of(schemas.UserUpdate)]
+NewInvitation = Annotated[schemas.InvitationCreate, json_of(schemas.InvitationCreate)]
+NewPassword = Annotated[schemas.PasswordUpdate, json_of(schemas.PasswordUpdate)]
+Proof = Annotated[schemas.TotpCreate, json_of(schemas.TotpCreate)]
+EnrolmentProof = Annotated[schemas.TotpRequest, json_of(schemas.TotpRequest)]
+RemovalProof = Annotated[schemas.TotpRequest, json_of(schemas.TotpRequest)]
 Registering = Annotated[schemas.RegisterRequest, json_of(schemas.RegisterRequest)]
-Confirming = Annotated[schemas.ConfirmRequest, json_of(schemas.ConfirmRequest, deps.WithAccount)]
-WhoseSessions = Annotated[Paging[SessionQuery], paginated(SessionQuery, deps.WithAccount)]
+Confirming = Annotated[schemas.ConfirmRequest, json_of(schemas.ConfirmRequest)]
+WhoseSessions = Annotated[SessionQuery, Query()]
 Resetting = Annotated[schemas.ResetQuery, Query()]
 SettingPassword = Annotated[schemas.SetPasswordRequest, json_of(schemas.SetPasswordRequest)]

@@ -5,7 +5,7 @@ The other routes of identity are in `own_account_routes`, `session_routes` and `
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from portal.core.errors import InsufficientScope, NotSignedIn, PortalError, TooLarge, Unavailable, Unprocessable
 from portal.core.principal import Origin
@@ -18,10 +18,11 @@ from portal.features.identity.service import Identity
 from portal.features.identity.sessions import TokenPair, TotpEnrolmentRequired
 from portal.features.identity.sign_in_schemas import TokenOut
 from portal.features.identity.throttle import TooManyAttempts
+from portal.web import routing
 from portal.web.errors import TooSlow, UnsupportedMediaType, documented
 from portal.web.limits import rated
 
-router = APIRouter()
+router = routing.router()
 
 _TOKEN_FORM: dict[str, Any] = {
     "requestBody": {

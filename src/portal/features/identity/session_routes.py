@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import Request, Response
 
 from portal.core import errors
 from portal.core.errors import PortalError
@@ -13,10 +13,12 @@ from portal.features.identity.request_bodies import Confirming, WhoseSessions
 from portal.features.identity.session_schemas import RevokedOut, SessionOut, SessionPage
 from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.features.identity.throttle import TooManyAttempts
+from portal.web import routing
 from portal.web.errors import BODY_ERRORS, documented
 from portal.web.limits import rated
+from portal.web.pages import paging
 
-router = APIRouter(tags=["auth"])
+router = routing.router("auth")
 
 _KNOWN: list[type[PortalError]] = [
     errors.NotSignedIn,
@@ -73,8 +75,11 @@ async def revoke_all(principal: WithAccount, identity: IdentityDep, origin: Requ
     responses=documented(errors.InvalidInput, *_ONE),
 )
 @rated(RouteClass.READ)
-async def list_sessions(principal: WithAccount, identity: IdentityDep, listing: WhoseSessions) -> SessionPage:
+async def list_sessions(
+    request: Request, principal: WithAccount, identity: IdentityDep, query: WhoseSessions
+) -> SessionPage:
     """Your live sessions, or another user's if you are an administrator or auditor."""
+    listing = paging(request, query, principal.user_id)
     owner_id = listing.query.owner_id or principal.user_id
     page = await identity.my_sessions.of_user(principal, owner_id, listing.after, listing.query.limit)
     items = [SessionOut.of(session, current=session.id == principal.credential_id) for session in page.items]

@@ -5,7 +5,7 @@ Next: `shared_routes` serves the callers who have received a link.
 
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import Request, Response
 
 from portal.core import errors
 from portal.core.errors import PortalError
@@ -25,10 +25,12 @@ from portal.features.links.schemas import (
 )
 from portal.features.links.service import Links
 from portal.features.links.views import NewLink
+from portal.web import routing
 from portal.web.errors import BODY_ERRORS, documented
 from portal.web.limits import rated
+from portal.web.pages import paging
 
-router = APIRouter(tags=["links"])
+router = routing.router("links")
 
 _LISTED: list[type[PortalError]] = [errors.NotSignedIn, errors.InsufficientScope, errors.Unavailable]
 _KNOWN: list[type[PortalError]] = [*_LISTED, errors.Forbidden, errors.NotFound]
@@ -99,9 +101,10 @@ async def create_upload_link(
 )
 @rated(RouteClass.READ)
 async def list_links(
-    principal: WithAccount, links: LinksDep, account_names: AccountNamesDep, listing: Listing
+    request: Request, principal: WithAccount, links: LinksDep, account_names: AccountNamesDep, query: Listing
 ) -> LinkPage:
     """The links that you created. Auditors and administrators see all. The secrets are not stored."""
+    listing = paging(request, query, principal.user_id)
     page = await links.links.list(principal, listing.after, listing.query.limit)
     items = await account_names.all_named(principal, [LinkOut.of(link) for link in page.items])
     return LinkPage(items=items, next_cursor=listing.cursor(page.next_after))
@@ -115,9 +118,15 @@ async def list_links(
 )
 @rated(RouteClass.READ)
 async def list_case_links(
-    case_id: UUID, principal: WithAccount, links: LinksDep, account_names: AccountNamesDep, listing: Listing
+    request: Request,
+    case_id: UUID,
+    principal: WithAccount,
+    links: LinksDep,
+    account_names: AccountNamesDep,
+    query: Listing,
 ) -> LinkPage:
     """All links of the case. For leads of the case, auditors and administrators."""
+    listing = paging(request, query, principal.user_id)
     page = await links.links.of_case(principal, case_id, listing.after, listing.query.limit)
     items = await account_names.all_named(principal, [LinkOut.of(link) for link in page.items])
     return LinkPage(items=items, next_cursor=listing.cursor(page.next_after))

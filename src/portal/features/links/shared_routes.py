@@ -6,7 +6,7 @@ The callers need no account.
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from portal.core import errors
 from portal.core.principal import Origin
@@ -27,13 +27,14 @@ from portal.features.links.openapi import CONTENT, DOWNLOAD, FORM_BODY, UPLOAD
 from portal.features.links.shared_schemas import LinkTokenOut, ReceiptOut, SharedOut
 from portal.features.links.uploads import UploadSlot
 from portal.features.links.views import FileForLink, LinkUsedUp
-from portal.web import API
+from portal.web import API, routing
 from portal.web.bodies import announced_length, streams_body
 from portal.web.errors import BODY_ERRORS, documented
 from portal.web.limits import rated
+from portal.web.pages import paging
 from portal.web.streaming import DownloadResponse
 
-router = APIRouter(tags=["shared"])
+router = routing.router("shared")
 UPLOADS = f"{API}/shared/upload/"
 
 
@@ -60,10 +61,13 @@ async def redeem_link(body: Redeeming, links: LinksDep, origin: RequestOrigin, r
     responses=documented(errors.InvalidInput, errors.NotSignedIn, errors.Unavailable),
 )
 @rated(RouteClass.READ)
-async def read_shared(session: HoldsLink, links: LinksDep, listing: Offered, response: Response) -> SharedOut:
+async def read_shared(
+    request: Request, session: HoldsLink, links: LinksDep, query: Offered, response: Response
+) -> SharedOut:
     """The files that the link offers. It does not count as a use. An upload link lists the uploads that were made with
     this token, without ids.
     """
+    listing = paging(request, query, session.link.id)
     offer = await links.shared_access.offer(session, listing.after)
     response.headers["Cache-Control"] = "no-store, private"
     return SharedOut.of(session.link, offer, listing.cursor(offer.next_after))

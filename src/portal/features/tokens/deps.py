@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from portal.features.identity.deps import WithAccount, WithFreshSignIn, json_of
+from fastapi import Query
+
+from portal.features.identity.deps import json_of
 from portal.features.tokens.schemas import ApiTokenCreate, ApiTokenQuery
 from portal.features.tokens.service import ApiTokens
-from portal.web.pages import Paging, paginated
 from portal.web.portal_state import of_portal
 
 TokensDep = Annotated[ApiTokens, of_portal("tokens")]
-NewToken = Annotated[ApiTokenCreate, json_of(ApiTokenCreate, WithFreshSignIn)]
-Whose = Annotated[Paging[ApiTokenQuery], paginated(ApiTokenQuery, WithAccount)]
+NewToken = Annotated[ApiTokenCreate, json_of(ApiTokenCreate)]
+Whose = Annotated[ApiTokenQuery, Query()]

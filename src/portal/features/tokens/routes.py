@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import Request, Response
 
 from portal.core import errors
 from portal.core.principal import Permission
@@ -14,10 +14,12 @@ from portal.features.identity.recent_sign_in import FreshSignInRequired
 from portal.features.tokens.deps import NewToken, TokensDep, Whose
 from portal.features.tokens.schemas import ApiTokenCreated, ApiTokenOut, ApiTokenPage
 from portal.features.tokens.service import NewApiToken, TooManyTokens
+from portal.web import routing
 from portal.web.errors import TooSlow, UnsupportedMediaType, documented
 from portal.web.limits import rated
+from portal.web.pages import paging
 
-router = APIRouter(tags=["tokens"])
+router = routing.router("tokens")
 
 _KNOWN = (errors.NotSignedIn, errors.InsufficientScope, errors.Unavailable)
 _BODY: dict[str, Any] = {
@@ -73,8 +75,9 @@ async def create_api_token(
     responses=documented(errors.InvalidInput, *_KNOWN, errors.Forbidden, errors.NotFound),
 )
 @rated(RouteClass.READ)
-async def list_api_tokens(principal: WithAccount, tokens: TokensDep, listing: Whose) -> ApiTokenPage:
+async def list_api_tokens(request: Request, principal: WithAccount, tokens: TokensDep, query: Whose) -> ApiTokenPage:
     """Your tokens, or another user's if you are an administrator or auditor. The secrets are not stored."""
+    listing = paging(request, query, principal.user_id)
     owner_id = listing.query.owner_id or principal.user_id
     page = await tokens.of_user(principal, owner_id, listing.after, listing.query.limit)
     return ApiTokenPage(

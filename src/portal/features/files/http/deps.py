@@ -1,10 +1,11 @@
 """The dependencies in the signatures of the files routes: principals, bodies, queries, headers."""
 
+from functools import partial
 from typing import Annotated
 
-from fastapi import Depends, Header, Query
+from fastapi import Header, Query
 
-from portal.core.principal import Principal
+from portal.core.principal import Permission, Principal
 from portal.features.authz import policy
 from portal.features.authz.actions import Action
 from portal.features.files.http.schemas import (
@@ -20,35 +21,22 @@ from portal.features.files.http.schemas import (
     UploadQuery,
 )
 from portal.features.files.service import Files
-from portal.features.identity.deps import (
-    Administers,
-    ChangesFiles,
-    MovesFiles,
-    ReadsFiles,
-    RunsAccounts,
-    UploadsFiles,
-    WithAccount,
-    json_of,
-)
-from portal.web.pages import PageQuery, Paging, paginated
+from portal.features.identity.deps import caller, json_of
+from portal.web.pages import PageQuery
 from portal.web.portal_state import of_portal
 
-
-async def _hands_in(principal: UploadsFiles) -> Principal:
-    policy.require(principal, Action.FILE_CREATE)
-    return principal
-
-
 FilesDep = Annotated[Files, of_portal("files")]
-CanUpload = Annotated[Principal, Depends(_hands_in)]
-Patch = Annotated[FileUpdate, json_of(FileUpdate, ChangesFiles)]
-MoveBody = Annotated[FileMoveRequest, json_of(FileMoveRequest, MovesFiles)]
-GlassBody = Annotated[BreakGlassCreate, json_of(BreakGlassCreate, Administers)]
-GrantBody = Annotated[GrantCreate, json_of(GrantCreate, WithAccount)]
-TransferBody = Annotated[TransferCreate, json_of(TransferCreate, RunsAccounts)]
-Listing = Annotated[Paging[FileQuery], paginated(FileQuery, ReadsFiles)]
-Paged = Annotated[Paging[PageQuery], paginated(PageQuery, ReadsFiles)]
-GrantListing = Annotated[Paging[GrantQuery], paginated(GrantQuery, ReadsFiles)]
+CanUpload = Annotated[
+    Principal, caller(Permission.FILES_UPLOAD, checks=[partial(policy.require, action=Action.FILE_CREATE)])
+]
+Patch = Annotated[FileUpdate, json_of(FileUpdate)]
+MoveBody = Annotated[FileMoveRequest, json_of(FileMoveRequest)]
+GlassBody = Annotated[BreakGlassCreate, json_of(BreakGlassCreate)]
+GrantBody = Annotated[GrantCreate, json_of(GrantCreate)]
+TransferBody = Annotated[TransferCreate, json_of(TransferCreate)]
+Listing = Annotated[FileQuery, Query()]
+Paged = Annotated[PageQuery, Query()]
+GrantListing = Annotated[GrantQuery, Query()]
 EmptyQueryDep = Annotated[EmptyQuery, Query()]
 FormSaid = Annotated[FormQuery, Query()]
 Upload = Annotated[UploadQuery, Query()]

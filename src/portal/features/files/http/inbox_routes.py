@@ -2,8 +2,6 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from portal.core import errors
 from portal.core.rates import RouteClass
 from portal.features.files.http.deps import FilesDep, TransferBody
@@ -12,10 +10,11 @@ from portal.features.files.http.schemas import TransferOut
 from portal.features.files.inboxes import InboxInUse, TransferRefused
 from portal.features.identity.deps import GivesAccounts, RequestOrigin
 from portal.features.identity.recent_sign_in import FreshSignInRequired
+from portal.web import routing
 from portal.web.errors import documented
 from portal.web.limits import rated
 
-router = APIRouter(tags=["administration"])
+router = routing.router("administration")
 
 
 @router.post(
@@ -26,7 +25,7 @@ router = APIRouter(tags=["administration"])
 )
 @rated(RouteClass.CHANGE)
 async def transfer_inbox(
-    user_id: UUID, body: TransferBody, principal: GivesAccounts, files: FilesDep, origin: RequestOrigin
+    user_id: UUID, principal: GivesAccounts, body: TransferBody, files: FilesDep, origin: RequestOrigin
 ) -> TransferOut:
     """Give all files of an inbox to another account. Administrators only; needs a recent sign-in.
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import Request, Response
 
 from portal.core import errors
 from portal.core.pagination import Page
@@ -29,11 +29,12 @@ from portal.features.identity.deps import (
     WithAccount,
 )
 from portal.features.identity.recent_sign_in import FreshSignInRequired, require_fresh, require_fresh_for
+from portal.web import routing
 from portal.web.errors import documented
 from portal.web.limits import rated
-from portal.web.pages import Paging
+from portal.web.pages import Paging, paging
 
-router = APIRouter(tags=["files"])
+router = routing.router("files")
 
 
 @router.post(
@@ -45,7 +46,7 @@ router = APIRouter(tags=["files"])
 )
 @rated(RouteClass.CHANGE)
 async def create_break_glass(
-    file_id: UUID, body: GlassBody, principal: Administers, files: FilesDep, origin: RequestOrigin
+    file_id: UUID, principal: Administers, body: GlassBody, files: FilesDep, origin: RequestOrigin
 ) -> BreakGlassCreated:
     """Let an administrator download the file for 15 minutes. Needs a recent sign-in.
 
@@ -80,8 +81,8 @@ async def list_file_grants(
 @rated(RouteClass.CHANGE)
 async def create_grant(
     file_id: UUID,
-    body: GrantBody,
     principal: WithAccount,
+    body: GrantBody,
     files: FilesDep,
     account_names: AccountNamesDep,
     origin: RequestOrigin,
@@ -120,9 +121,15 @@ async def revoke_grant(
 )
 @rated(RouteClass.READ)
 async def list_case_grants(
-    case_id: UUID, principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, listing: Paged
+    request: Request,
+    case_id: UUID,
+    principal: ReadsFiles,
+    files: FilesDep,
+    account_names: AccountNamesDep,
+    query: Paged,
 ) -> GrantPage:
     """The grants on all files of a case. Allowed for its leads, auditors and administrators."""
+    listing = paging(request, query, principal.user_id)
     page = await files.grants.of_case(principal, case_id, listing.after, listing.query.limit)
     return await _results(principal, account_names, page, listing)
 
@@ -135,12 +142,13 @@ async def list_case_grants(
 )
 @rated(RouteClass.READ)
 async def list_grants(
-    principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, listing: GrantListing
+    request: Request, principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, query: GrantListing
 ) -> GrantPage:
     """The grants that the account received, or with `given=true` those that it created.
 
     Administrators and auditors may list the grants of another account.
     """
+    listing = paging(request, query, principal.user_id)
     whose = listing.query.user_id or principal.user_id
     page = await files.grants.of_account(
         principal, whose, listing.after, listing.query.limit, given=listing.query.given

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from portal.core import errors
@@ -54,13 +54,14 @@ from portal.features.identity.deps import (
     ReadsFiles,
     RequestOrigin,
 )
-from portal.web import API, conditional_requests
+from portal.web import API, conditional_requests, routing
 from portal.web.bodies import streams_body
 from portal.web.errors import documented
 from portal.web.limits import rated
+from portal.web.pages import paging
 from portal.web.streaming import DownloadResponse
 
-router = APIRouter(tags=["files"])
+router = routing.router("files")
 
 
 @router.post(
@@ -124,12 +125,13 @@ async def upload_raw(
 )
 @rated(RouteClass.READ)
 async def list_files(
-    principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, listing: Listing
+    request: Request, principal: ReadsFiles, files: FilesDep, account_names: AccountNamesDep, query: Listing
 ) -> FilePage:
     """The files of your inbox and of your cases, newest first. Auditors and administrators see all files.
 
     To poll for new files, send `order=available` and `available_from=` with the last `available_at` that you received.
     """
+    listing = paging(request, query, principal.user_id)
     page = await files.catalog.list(principal, listing.query.filters(), listing.after, listing.query.limit)
     items = await account_names.all_named(principal, [FileOut.of(file) for file in page.items])
     return FilePage(items=items, next_cursor=listing.cursor(page.next_after))
@@ -154,8 +156,8 @@ async def read_file(
 @rated(RouteClass.CHANGE)
 async def update_file(
     file_id: UUID,
-    patch: Patch,
     principal: ChangesFiles,
+    patch: Patch,
     version: IfMatch,
     files: FilesDep,
     account_names: AccountNamesDep,
@@ -193,8 +195,8 @@ async def delete_file(
 @rated(RouteClass.CHANGE)
 async def move_file(
     file_id: UUID,
-    body: MoveBody,
     principal: MovesFiles,
+    body: MoveBody,
     version: IfMatch,
     files: FilesDep,
     account_names: AccountNamesDep,
