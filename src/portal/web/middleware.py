@@ -94,14 +94,14 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, *, hsts: str | None) -> None:
         self._app = app
-        self._headers = security_headers(hsts=hsts)
+        given = security_headers(hsts=hsts).items()
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in given]  # as ASGI has them
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
+                own = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(one for one in self._headers if one[0] not in own)]
             await send(message)
 
         await self._app(scope, receive, guarded)
