@@ -54,6 +54,7 @@ GOALS = (
     Goal("download_256m", "rclone", Bound.LEAST, 3.0, reach=4.0),
     Goal("download_1g", "nginx", Bound.LEAST, 0.75, reach=0.80),
     Goal("download_1g", "rclone", Bound.LEAST, 3.0, reach=4.0),
+    Goal("first_download_256m", "nginx", Bound.LEAST, 0.60, reach=0.75),
     Goal("range_64k", "rclone", Bound.MOST, 6.0, reach=4.0),
     Goal("range_64k", "seaweedfs", Bound.MOST, 1.0, reach=0.7),
     Goal("memory_256m", None, Bound.MOST, 12.0),

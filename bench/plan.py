@@ -83,6 +83,12 @@ ROWS: dict[str, Row] = {
     "cpu_1g": Row("CPU of the server for one upload of {huge}", "s/GiB", ("portal", "seal"), 5),
     "download_256m": Row("one download of {large}", _RATE, ("portal", "nginx", "rclone", "naive"), 7),
     "download_1g": Row("one download of {huge}", _RATE, ("portal", "nginx", "rclone"), 5),
+    "first_download_256m": Row(
+        "one download of {large} right after its upload", _RATE, ("portal", "nginx", "rclone"), 5
+    ),
+    "cold_download_256m": Row(
+        "one download of {large} that memory did not keep", _RATE, ("portal", "nginx", "rclone"), 5
+    ),
     "range_64k": Row("64 KiB at the end of {giant}", "ms", _SERVERS, 5),
     "memory_256m": Row("memory above idle for one upload of {large}", "MiB", ("portal",), 5),
     "memory_4g": Row("memory above idle for one upload of {giant}", "MiB", ("portal",), 3),

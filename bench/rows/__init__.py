@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from bench.rows import crowds, downloads, forms, memory, ranges, requests, uploads
+from bench.rows import cold, crowds, downloads, forms, memory, ranges, requests, uploads
 from bench.rows.base import Job
 
 JOBS = (
@@ -10,6 +10,8 @@ JOBS = (
     Job(("upload_1g", "cpu_1g"), partial(uploads.prepare, which="huge")),
     Job(("download_256m",), partial(downloads.prepare, which="large")),
     Job(("download_1g",), partial(downloads.prepare, which="huge")),
+    Job(("first_download_256m",), cold.prepare_first),
+    Job(("cold_download_256m",), cold.prepare_cold),
     Job(("range_64k",), ranges.prepare),
     Job(("memory_256m",), partial(memory.prepare, which="large")),
     Job(("memory_4g",), partial(memory.prepare, which="giant")),

@@ -1,7 +1,6 @@
-"""The file in whole blocks, past the page cache: any bytes in any pieces, whatever the file system makes of it."""
+"""The file in blocks: any bytes in any pieces, whatever the file system makes of it."""
 
 import errno
-import fcntl
 import os
 import resource
 import signal
@@ -22,7 +21,6 @@ from portal.backends.blobs.base import copy_of as given_bytes
 from portal.backends.blobs.blockfile import BlockFile
 
 PIECE = 2 << 20
-DIRECT: int = getattr(os, "O_DIRECT", 0)
 ROUGH = bytes(range(251)) * 20_000  # 5 MB that fit no page
 
 
@@ -48,11 +46,6 @@ def write(file: BlockFile, data: bytes, piece: int = PIECE) -> None:
 def descriptors(path: Path) -> list[int]:
     """Those of this process that are open on the file."""
     return [int(one.name) for one in Path("/proc/self/fd").iterdir() if one.exists() and one.samefile(path)]
-
-
-def is_direct(path: Path) -> bool:
-    (number,) = descriptors(path)
-    return bool(fcntl.fcntl(number, fcntl.F_GETFL) & DIRECT)
 
 
 def failing(number: int) -> Callable[..., NoReturn]:
@@ -106,47 +99,42 @@ def test_it_tells_what_it_takes_without_a_call_to_the_system(path: Path, monkeyp
     file.close()
 
 
-def test_whole_blocks_go_past_the_page_cache_and_the_end_through_it(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written: list[tuple[int, bool]] = []
-    file, really = BlockFile(path, PIECE), os.write
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """(start, length) of what the kernel was told to begin to write."""
+    told: list[tuple[int, int]] = []
 
-    def seen(descriptor: int, data: memoryview) -> int:
-        written.append((len(data), is_direct(path)))
-        return really(descriptor, data)
+    monkeypatch.setattr(os, "posix_fadvise", lambda _descriptor, start, length, _advice: told.append((start, length)))
+    return told
 
-    monkeypatch.setattr(os, "write", seen)
-    write(file, ROUGH[: PIECE + 5])
-    taken = is_direct(path)  # not every file system knows it
+
+def test_each_block_is_on_its_way_to_the_disk_before_the_next(path: Path, begun: list[tuple[int, int]]) -> None:
+    file = BlockFile(path, PIECE)
+    append(file, ROUGH[:168])
+    append(file, ROUGH[168 : PIECE + 168])
+    assert begun == [(0, PIECE)]
+    append(file, ROUGH[PIECE + 168 : 2 * PIECE])
+    assert begun == [(0, PIECE), (PIECE, PIECE)]
     append(file, b"the end")
     file.finish()
-    assert written == [(PIECE, taken), (12, False)]
-    assert path.read_bytes() == ROUGH[: PIECE + 5] + b"the end"
+    assert len(begun) == 2
+    assert path.read_bytes() == ROUGH[: 2 * PIECE] + b"the end"
 
 
-def test_where_the_flag_is_refused_the_bytes_go_through_the_cache(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    really = fcntl.fcntl
-
-    def refusing(descriptor: int, command: int, flags: int = 0) -> int:
-        if flags & DIRECT:
-            raise OSError(errno.EINVAL, "not here")
-        return really(descriptor, command, flags)
-
-    monkeypatch.setattr(fcntl, "fcntl", refusing)
+def test_advice_that_the_system_refuses_is_no_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "posix_fadvise", failing(errno.EINVAL))
     file = BlockFile(path, PIECE)
     write(file, ROUGH)
-    assert not is_direct(path)
     file.finish()
     assert path.read_bytes() == ROUGH
 
 
-def test_any_other_trouble_with_the_flag_is_trouble(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_system_has_no_such_call_the_file_is_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)
     file = BlockFile(path, PIECE)
-    monkeypatch.setattr(fcntl, "fcntl", failing(errno.EIO))
-    with pytest.raises(OSError, match="Input/output"):
-        append(file, ROUGH[:PIECE])
-    file.close()
+    write(file, ROUGH)
+    file.finish()
+    assert path.read_bytes() == ROUGH
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no file system in memory")  # noqa: S108  # the place itself
@@ -161,53 +149,20 @@ def test_a_file_system_in_memory_will_do() -> None:
         path.unlink()
 
 
-class Writes:
-    """`os.write` that cuts short, or refuses for its alignment, the calls with these numbers."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
-        self.short: dict[int, int] = {}
-        self.refused: set[int] = set()
-        self.calls, self._path, self._really = count(), path, os.write
-        monkeypatch.setattr(os, "write", self._write)
-
-    def _write(self, descriptor: int, data: memoryview) -> int:
-        number = next(self.calls)
-        if number in self.refused and is_direct(self._path):
-            raise OSError(errno.EINVAL, "not aligned")
-        return self._really(descriptor, data[: self.short.get(number, len(data))])
-
-
-@pytest.mark.skipif(not DIRECT, reason="this system knows no O_DIRECT")
-@pytest.mark.parametrize("refused", [{0}, {1}, {2}, {1, 2}])
-def test_where_the_flag_was_taken_and_the_write_is_not_the_cache_takes_it(
-    path: Path, monkeypatch: pytest.MonkeyPatch, refused: set[int]
-) -> None:
-    file = BlockFile(path, PIECE)
-    Writes(monkeypatch, path).refused = refused
-    write(file, ROUGH, 1 << 20)
-    file.finish()
-    assert path.read_bytes() == ROUGH
-
-
 @pytest.mark.parametrize("at", range(4))
 @pytest.mark.parametrize("length", [1, 511, 512, 4095, 4096, 4097, 600_000])
 def test_a_write_that_is_cut_short_loses_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch, at: int, length: int
 ) -> None:
-    file = BlockFile(path, PIECE)
-    Writes(monkeypatch, path).short = {at: length, at + 1: length}
+    file, really, number = BlockFile(path, PIECE), os.write, count()
+
+    def short(descriptor: int, data: memoryview) -> int:
+        return really(descriptor, data[:length] if next(number) in {at, at + 1} else data)
+
+    monkeypatch.setattr(os, "write", short)
     write(file, ROUGH, 1 << 20)
     file.finish()
     assert path.read_bytes() == ROUGH
-
-
-@pytest.mark.usefixtures("small_blocks")
-def test_einval_for_a_write_through_the_cache_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = BlockFile(path, PIECE)
-    append(file, b"held")
-    monkeypatch.setattr(os, "write", failing(errno.EINVAL))
-    with pytest.raises(OSError, match="Invalid argument"):
-        file.finish()
 
 
 @pytest.fixture

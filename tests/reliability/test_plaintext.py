@@ -128,7 +128,7 @@ def test_what_is_cut_off_by_its_client_or_by_kill_leaves_nothing_in_clear(
             half_an_upload(wire, analyst, "killed", writes.filled_with(handed_in["killed"], SENT))
             assert eventually(lambda: bytes_of(portal) >= SEGMENTS)
             calls = stopped(portal, tmp_path / "trace", signal.SIGKILL)
-    assert writes.written(calls, unfinished(portal, "")) >= len(handed_in) * SEGMENTS
+    assert writes.written(calls, unfinished(portal, "")) >= 2 * SEGMENTS  # the kill may have cut the third write off
     assert writes.findings(calls, handed_in.values()) == []
     assert bytes_of(portal) >= SEGMENTS  # of the killed one: what lies there is sealed
     assert writes.lying_in(portal.folder, handed_in.values()) == []

@@ -4,34 +4,34 @@ Comes in: a number of bytes. Leaves: a writable view of so many. A view, or a sl
 it is held: nobody has to say when they are done. Next: `reader` opens segments into these views.
 """
 
+from mmap import mmap
 from threading import Lock
 
 _KEPT = 4  # rooms: one that is sent, one that waits, one that is filled, and one that a frame still holds
 
 
 class Rooms:
-    """The rooms of one reader. Safe for several threads."""
+    """The rooms of one reader. Safe for several threads. Their memory goes back to the system with their last view."""
 
     def __init__(self) -> None:
-        self._rooms: list[bytearray] = []
+        self._rooms: list[mmap] = []
         self._lock = Lock()
 
     def take(self, size: int) -> memoryview:
         """A view of `size` bytes, whatever they hold."""
         with self._lock:
             for room in self._rooms:
-                if len(room) > size and _is_unused(room):
+                if len(room) >= size and _is_unused(room):
                     return memoryview(room)[:size]
-            room = bytearray(size + 1)
+            room = mmap(-1, max(size, 1))
             self._rooms = [room, *self._rooms[: _KEPT - 1]]
             return memoryview(room)[:size]
 
 
-def _is_unused(room: bytearray) -> bool:
+def _is_unused(room: mmap) -> bool:
     """Whether no view of `room` is left: Python refuses to resize memory that anybody sees."""
     try:
-        room.pop()  # the last byte belongs to no view: it is here to be removed and put back
-    except BufferError:
+        room.resize(len(room))
+    except (BufferError, SystemError):  # the latter where the system cannot resize: there each room is used once
         return False
-    room.append(0)
     return True

@@ -1,21 +1,18 @@
-"""A new file that is written in whole blocks, past the page cache (O_DIRECT, open(2)). Blocks: call it in threads.
+"""A new file that is written in blocks, and whose way to the disk begins at once. Blocks: call it in threads.
 
-Comes in: bytes, piece by piece. Leaves: a file that is on the disk once `finish` returns. A blob is written once and
-read much later, if ever. In the page cache it would cost a copy, and evict pages that readers use. The last bytes of
-the file, which fill no block, go through the cache; so does the whole file on file systems without O_DIRECT.
+Comes in: bytes, piece by piece. Leaves: a file that is on the disk once `finish` returns. The bytes go through the page
+cache, because a blob is often read right after it was written. The kernel is told to begin to write each block at once,
+so that `finish` finds little left to wait for, and dirty pages do not pile up.
 """
 
 import contextlib
-import errno
-import fcntl
 import os
 from collections.abc import Callable
-from mmap import PAGESIZE, mmap
+from mmap import mmap
 from pathlib import Path
 from threading import Lock
 
 BLOCK = 1 << 20  # bytes
-_DIRECT: int = getattr(os, "O_DIRECT", 0)  # some systems have none
 
 
 class BlockFile:
@@ -26,11 +23,11 @@ class BlockFile:
 
         Raises FileExistsError, OSError.
         """
-        self._memory = mmap(-1, BLOCK + piece)  # aligned, as O_DIRECT demands; untouched pages use no memory
+        self._memory = mmap(-1, BLOCK + piece)  # untouched pages use no memory
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o600)
         self._filled = 0
-        self._direct: bool | None = None  # not tried yet
+        self._written = 0
         self._open = True
         self._lock = Lock()
 
@@ -49,7 +46,7 @@ class BlockFile:
                 make(room)
             self._filled += size
             if self._filled >= BLOCK:
-                self._write_pages()
+                self._write_blocks()
 
     def finish(self) -> None:
         """Write the remaining bytes, fsync the file and close it.
@@ -59,7 +56,6 @@ class BlockFile:
         with self._lock:
             self._check_open()
             try:
-                self._be_direct(wanted=False)
                 self._write(self._filled)
                 os.fsync(self._descriptor)
             finally:
@@ -81,38 +77,30 @@ class BlockFile:
             with contextlib.suppress(BufferError):  # a failed `make` may still have a view: freed together with it
                 self._memory.close()
 
-    def _write_pages(self) -> None:
-        """Write the whole pages; the bytes after them move to the front of the memory."""
-        if self._direct is None:
-            self._be_direct(wanted=True)
-        whole = self._filled - self._filled % PAGESIZE
+    def _write_blocks(self) -> None:
+        """Write the whole blocks; the bytes behind them move to the front of the memory. Blocks that did not begin with
+        a page would lie in the cache in smaller pieces.
+        """
+        whole = self._filled - self._filled % BLOCK
         self._write(whole)
         self._memory.move(0, whole, self._filled - whole)
         self._filled -= whole
+        _begin_writeback(self._descriptor, self._written, whole)
+        self._written += whole
 
     def _write(self, end: int) -> None:
         with memoryview(self._memory) as memory:
             start = 0
             while start < end:
-                start += self._put(memory[start:end])
+                start += os.write(self._descriptor, memory[start:end])
 
-    def _put(self, data: memoryview) -> int:
-        try:
-            return os.write(self._descriptor, data)
-        except OSError as error:
-            if error.errno != errno.EINVAL or not self._direct:
-                raise
-        self._be_direct(wanted=False)  # O_DIRECT was accepted but not this write, or a short write broke the alignment
-        return os.write(self._descriptor, data)
 
-    def _be_direct(self, *, wanted: bool) -> None:
-        if not wanted and not self._direct:
-            return
-        flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL) & ~_DIRECT
-        try:
-            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, flags | (_DIRECT if wanted else 0))
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            wanted = False
-        self._direct = wanted
+def _begin_writeback(descriptor: int, start: int, length: int) -> None:
+    """Have the kernel begin to write dirty pages to the disk, without waiting for them.
+
+    That is what POSIX_FADV_DONTNEED does with dirty pages; they stay in the cache, because they are not clean yet. It
+    is advice: some systems lack it, and what it could not do, fsync does.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)
