@@ -1,6 +1,9 @@
 """Opening: ranges are slices, and whatever is not exactly what was sealed is refused before a wrong byte leaves."""
 
+import gc
+import weakref
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from hashlib import sha256
 from itertools import accumulate, islice, pairwise
@@ -26,6 +29,7 @@ from portal.keyring.models import DataKeyRow
 from portal.stores.stores import Stores
 from portal.strongbox.model import SealedFile
 from portal.strongbox.reader import Reader
+from portal.strongbox.rooms import Rooms
 from portal.strongbox.strongbox import Strongbox
 
 from .sealing import (
@@ -651,3 +655,28 @@ async def test_a_store_that_goes_away_in_the_middle_is_away_and_not_damaged(
     store.until, store.then = until, StoreAway()
     with pytest.raises(StoreAway):
         await read(box, file)
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+async def test_the_memory_of_a_read_that_ended_needs_no_garbage_collection(
+    memory_box: Strongbox, monkeypatch: pytest.MonkeyPatch, pieces: int
+) -> None:
+    lent: list[weakref.ref[Rooms]] = []
+
+    def lend() -> Rooms:
+        rooms = Rooms()
+        lent.append(weakref.ref(rooms))
+        return rooms
+
+    file = await seal_file(memory_box, WHOLE)
+    monkeypatch.setattr("portal.strongbox.reader.Rooms", lend)
+    gc.disable()
+    try:
+        reader = await memory_box.open(file)
+        async with aclosing(reader.read(0, THREE_SEGMENTS)) as reading:
+            for _ in range(pieces):
+                assert await anext(reading)
+        del reader, reading
+        assert [rooms() for rooms in lent] == [None]
+    finally:
+        gc.enable()

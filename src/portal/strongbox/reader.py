@@ -118,6 +118,27 @@ class _Plan:
         return blob.segment_range(self.layout, index, self.part.plain_length)
 
 
+class _Run:
+    """The plaintext of the segments that one piece completes, side by side in one room.
+
+    It knows nothing of `_Opening`: a cycle of the two would keep the rooms of an ended download until the next garbage
+    collection.
+    """
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms, self._room, self._filled = rooms, _NOTHING, 0
+        self.most = 0  # bytes that the next room must have
+
+    def open(self, opener: blob.BlobOpener, index: int, sealed: Buffer) -> None:
+        self._room = self._room or self._rooms.take(self.most)
+        self._filled += opener.open_into(index, sealed, self._room[self._filled :])
+
+    def taken(self) -> memoryview:
+        plain = self._room[: self._filled]
+        self._room, self._filled = _NOTHING, 0
+        return plain
+
+
 class _Opening:
     """The opening of a plan's segments, from pieces of any size. For one thread at a time.
 
@@ -125,14 +146,14 @@ class _Opening:
     """
 
     def __init__(self, plan: _Plan, file_key: bytes, rooms: Rooms) -> None:
-        self._rooms, self._room, self._filled = rooms, _NOTHING, 0
-        self._steps = plan.steps(file_key, self._open)
-        self._missing, self._held, self._most = next(self._steps), bytearray(), 0
+        self._run = _Run(rooms)
+        self._steps = plan.steps(file_key, self._run.open)
+        self._missing, self._held = next(self._steps), bytearray()
         self.done = False
 
     def feed(self, piece: memoryview) -> memoryview:
         """The plaintext of the segments that `piece` completes. Raises IntegrityError."""
-        self._most = len(self._held) + len(piece)
+        self._run.most = len(self._held) + len(piece)
         while piece:
             front, piece = piece[: self._missing], piece[self._missing :]
             self._missing -= len(front)
@@ -142,11 +163,4 @@ class _Opening:
                 whole, self._held = self._held or front, bytearray()
                 self._missing = self._steps.send(whole)
                 self.done = not self._missing
-        plain = self._room[: self._filled]
-        self._room, self._filled = _NOTHING, 0
-        return plain
-
-    def _open(self, opener: blob.BlobOpener, index: int, sealed: Buffer) -> None:
-        """Open a segment behind those that the same piece completed."""
-        self._room = self._room or self._rooms.take(self._most)
-        self._filled += opener.open_into(index, sealed, self._room[self._filled :])
+        return self._run.taken()
