@@ -1,7 +1,8 @@
 """Many slow connections beside normal traffic: that goes on, they are cut off, and everything comes back.
 
-Two fifths drip a head, two fifths the body of an upload, and the rest ask for a file and never read it. The ratio of
-the normal traffic's slowest hundredth with and without them is printed, not judged: a test does not time.
+Two fifths drip a head, two fifths the body of an upload, and the rest ask for a file and never read it. How the normal
+traffic's slowest requests compare with and without them is printed, not judged: a test does not time. Beside it stands
+the same ratio between the two times without them: what the machine makes of nothing at all.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from statistics import quantiles
+from statistics import median
 from typing import Any
 
 import httpx
@@ -50,7 +51,7 @@ def test_slow_connections_hold_up_nobody_and_come_to_an_end(make_portal: MakePor
             beside = traffic(portal)
             at_worst = memory(portal) - memory_before
             assert eventually(lambda: descriptors(portal) <= descriptors_before + HEADROOM, seconds=60)
-        alone += traffic(portal)
+        after = traffic(portal)
         assert eventually(lambda: memory(portal) <= memory_before + MEMORY_ALLOWED, seconds=90)
         grown = memory(portal) - memory_before
     assert portal.stop() == 0
@@ -60,7 +61,8 @@ def test_slow_connections_hold_up_nobody_and_come_to_an_end(make_portal: MakePor
         slow_connections=count,
         normal_requests=len(beside),
         errors=0,
-        p99_ratio=round(slowest_hundredth(beside) / slowest_hundredth(alone), 2),
+        slowest_ratio=round(slowest(beside) / slowest(alone + after), 2),
+        slowest_ratio_without_them=round(slowest(after) / slowest(alone), 2),
         MiB_at_worst=at_worst >> 20,
         MiB_after=grown >> 20,
     )
@@ -136,5 +138,6 @@ def timed(took: list[float], request: Callable[..., httpx.Response], *what: Any,
     return answer
 
 
-def slowest_hundredth(took: list[float]) -> float:
-    return quantiles(took, n=100)[-1]
+def slowest(took: list[float]) -> float:
+    """The middle of the slowest tenth. A hundredth of so few requests would be one of them, whatever held it up."""
+    return median(sorted(took)[-max(1, len(took) // 10) :])
