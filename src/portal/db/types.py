@@ -6,7 +6,7 @@ naive ones.
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, LargeBinary, Text
+from sqlalchemy import BigInteger, Index, Integer, LargeBinary, Text, text
 from sqlmodel import Field, SQLModel
 
 # Named constraints can be altered by later migrations, on SQLite too. Must be set before the first table is declared.
@@ -18,6 +18,15 @@ SQLModel.metadata.naming_convention = {
 }
 
 BIG_SERIAL = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows only in an INTEGER PRIMARY KEY
+
+
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index of the rows that meet `where`.
+
+    A statement uses it if it states the same condition in the same words, with no bound values in it.
+    """
+    condition = text(where)
+    return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
 def binary(**options: Any) -> Any:

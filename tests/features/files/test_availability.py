@@ -16,7 +16,8 @@ from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.authz.visibility import UNRESTRICTED
 from portal.features.files import availability, repository
-from portal.features.files.listing import FileOrder, Filters, list_page
+from portal.features.files.listing import Filters, list_page
+from portal.features.files.order import FileOrder
 from portal.features.files.views import FileView
 
 from .conftest import CONTENT, ORIGIN, Bytes, House

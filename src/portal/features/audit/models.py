@@ -7,10 +7,10 @@ event was delivered.
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger
+from sqlalchemy import BigInteger, Index
 from sqlmodel import Field, SQLModel
 
-from portal.db.types import BIG_SERIAL, big_integer, long_text
+from portal.db.types import BIG_SERIAL, big_integer, long_text, partial_index
 
 
 class AuditRow(SQLModel, table=True):
@@ -20,12 +20,15 @@ class AuditRow(SQLModel, table=True):
     """
 
     __tablename__ = "audit"
-    __table_args__ = {"sqlite_autoincrement": True}  # a number is never given twice
+    __table_args__ = (
+        Index("ix_audit_event", "event", "at", "id"),
+        {"sqlite_autoincrement": True},  # a number is never given twice
+    )
 
     seq: int | None = Field(default=None, sa_type=BIG_SERIAL, primary_key=True)
     id: UUID = Field(unique=True)
     at: datetime = Field(index=True)
-    event: str = Field(max_length=64, index=True)
+    event: str = Field(max_length=64)
     actor: str = Field(max_length=200, index=True)
     subject: str | None = Field(default=None, max_length=200, index=True)
     body: str = long_text()
@@ -48,6 +51,9 @@ class OutboxRow(SQLModel, table=True):
     """An audit row that a sink has not confirmed yet. `claimed_until` is when its deliverer's lease expires."""
 
     __tablename__ = "audit_outbox"
+    __table_args__ = (
+        partial_index("ix_audit_outbox_claimed", "sink", "claimed_until", where="claimed_until IS NOT NULL"),
+    )
 
     sink: str = Field(max_length=64, primary_key=True)
     seq: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})

@@ -13,7 +13,10 @@ class CaseRow(SQLModel, table=True):
     """A case. `version` counts changes of its metadata: the ETag of PATCH and DELETE."""
 
     __tablename__ = "cases"
-    __table_args__ = (Index("ix_cases_created", "created_at", "id"),)
+    __table_args__ = (
+        Index("ix_cases_created", "created_at", "id"),
+        Index("ix_cases_status", "status", "created_at", "id"),
+    )
 
     id: UUID = Field(primary_key=True)
     number: str = Field(max_length=16, unique=True)
@@ -31,9 +34,10 @@ class MemberRow(SQLModel, table=True):
     """The membership of one account in one case."""
 
     __tablename__ = "case_members"
+    __table_args__ = (Index("ix_case_members_user", "user_id", "role", "case_id"),)
 
     case_id: UUID = Field(foreign_key="cases.id", primary_key=True)
-    user_id: UUID = Field(foreign_key="users.id", primary_key=True, index=True)
+    user_id: UUID = Field(foreign_key="users.id", primary_key=True)
     role: str = Field(max_length=16)
     added_by: UUID = Field(foreign_key="users.id")
     added_at: datetime

@@ -14,17 +14,23 @@ first. A listing shows neither until the first has committed or failed, and then
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, literal_column, select, text, union_all
 
 from portal.core import clock
 from portal.db.connection import Connection
 from portal.db.tables import table
-from portal.features.files.models import FileRow
+from portal.features.files import repository
+from portal.features.files.models import FileRow, Status
 
 _files = table(FileRow)
 _STEP = timedelta(microseconds=1)
-_LATEST = select(func.max(_files.c.available_at))
+_GONE: list[Any] = [literal_column(f"'{status.value}'") for status in (Status.DELETING, Status.DELETED)]
+# Two statements in one, because each has a partial index: files that are gone keep their stamp, which clients remember.
+_OF_LISTED = select(func.max(_files.c.available_at).label("latest")).where(repository.is_listed(_files))
+_OF_GONE = select(func.max(_files.c.available_at)).where(_files.c.status.in_(_GONE))
+_LATEST = select(func.max(union_all(_OF_LISTED, _OF_GONE).subquery().c.latest))
 
 # 1179208773 is "FILE". Seconds are counted from 2020, so that they fit into an int until 2088. The steps run in this
 # order: the second, its lock, the stamp. The latest stamp guards against a clock that was set back.
@@ -34,7 +40,9 @@ _STAMP = text("""
         SELECT second, pg_advisory_xact_lock_shared(1179208773, CAST(second - 1577836800 AS int)) FROM moment
     )
     SELECT greatest(
-        clock_timestamp(), to_timestamp(second), (SELECT max(available_at) FROM files) + interval '1 microsecond'
+        clock_timestamp(), to_timestamp(second),
+        (SELECT max(available_at) FROM files WHERE status IN ('ready', 'quarantined')) + interval '1 microsecond',
+        (SELECT max(available_at) FROM files WHERE status IN ('deleting', 'deleted')) + interval '1 microsecond'
     ) FROM held
 """)
 # The statement's time is taken before it reads the locks: a writer that takes its lock later gets a later stamp.

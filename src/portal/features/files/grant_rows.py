@@ -69,6 +69,16 @@ def granted(files: Any, caller: Any, moment: Any) -> Exists:
     )
 
 
+def with_grants(files: Any) -> Any:
+    """`files`, joined with their grants: for `received`."""
+    return _grants.join(files, files.c.id == _grants.c.file_id)
+
+
+def received(files: Any, caller: Any, moment: Any) -> ColumnElement[bool]:
+    """The condition that a row of `with_grants` is a grant to `caller` that is in force at `moment`."""
+    return and_(_grants.c.user_id == caller, _grants.c.expires_at > moment, _backed(files))
+
+
 async def live(connection: Connection, moment: datetime, file_id: UUID) -> list[Grant]:
     """The grants in force on one file, oldest first."""
     asked = _in_force(moment).where(_grants.c.file_id == file_id)

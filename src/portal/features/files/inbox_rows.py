@@ -19,8 +19,8 @@ async def transfer(connection: Connection, owner: UUID, heir: UUID, available_at
 
     Their idempotency keys are removed, since these belong to the former owner.
     """
-    lie = (_files.c.owner_id == owner, _files.c.case_id.is_(None), _files.c.status.in_(repository.LISTED))
-    some = select(_files.c.id).where(*lie).order_by(_files.c.id).limit(limit)
+    lie = (_files.c.owner_id == owner, _files.c.case_id.is_(None), repository.is_listed(_files))
+    some = select(_files.c.id).where(*lie).order_by(_files.c.created_at, _files.c.id).limit(limit)
     values = {
         "owner_id": heir,
         "available_at": available_at,

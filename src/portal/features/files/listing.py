@@ -1,39 +1,30 @@
-"""The statement of a listing: the files that a caller may see, filtered, newest first or in the order of availability.
+"""A listing: the files that a caller may see, filtered, newest first or in the order of availability.
 
-Comes in: the caller's connection. Leaves: frozen views.
+Comes in: the caller's connection. Leaves: frozen views. `listing_statements` has the statement of each shape; here its
+values are bound (docs/adr/0019-a-listing-reads-a-page.md).
 """
 
-from collections.abc import Callable
+import re
 from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
-
-from sqlalchemy import ColumnElement, Select, or_, select, true, tuple_, union_all
 
 from portal.core import clock
 from portal.core.pagination import After
 from portal.db.connection import Connection
-from portal.db.statements import scanning
-from portal.db.tables import table
-from portal.features.authz.relation import Tlp
 from portal.features.authz.visibility import UNRESTRICTED, Visibility
-from portal.features.cases.models import CaseRow, MemberRow
-from portal.features.files import availability, grant_rows, repository
-from portal.features.files.models import FileKind, FileRow
+from portal.features.files import availability, listing_statements, repository
+from portal.features.files.listing_statements import Shape
+from portal.features.files.models import FileKind
+from portal.features.files.order import FileOrder
 from portal.features.files.views import FileView
 
-_files = table(FileRow)
-_cases = table(CaseRow)
-_members = table(MemberRow)
-
-
-class FileOrder(StrEnum):
-    """The order of a listing."""
-
-    NEWEST = "newest"  # by the time at which the upload began, latest first
-    AVAILABLE = "available"  # by the time at which the file became available, earliest first: for clients that poll
+FEW: Final = 1_000
+"""Files that a filter may leave for all of them to be read and sorted; of more, those are read that come first."""
+_ALL: Final = 1 << 31
+_SKEW: Final = timedelta(days=1)  # a file became available after its upload began, by clocks that differ by less
+_TICK: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,77 +59,72 @@ class Filters:
         return by or file.created_at, file.id
 
 
-_BY = {FileOrder.NEWEST: _files.c.created_at, FileOrder.AVAILABLE: _files.c.available_at}
-
-
 async def list_page(connection: Connection, filters: Filters, after: After | None, limit: int) -> list[FileView]:
     """At most `limit` listed files that match `filters`, in their order, from behind `after`."""
-    wanted = [_files.c.status.in_(repository.LISTED), *_matching(filters)]
-    if filters.by_availability and (settled := await availability.settled_before(connection)) is not None:
-        wanted.append(_files.c.available_at < settled)
-    if after is not None:
-        wanted.append(_behind(after, filters.order))
-    whole, order = select(*repository.COLUMNS), filters.order
-    seen = _seen(filters.seen_by)
-    if len(seen) == 1:
-        return repository.views(
-            await connection.execute(scanning(_first(whole.where(*wanted, *seen), _files, order, limit)))
-        )
-    # Each way to see a file selects the keys of its own first rows, by its own index; then the first rows of their
-    # union are selected. Only for those are all columns read.
-    keys = select(_BY[order], _files.c.id).where(*wanted)
-    every = union_all(*(select(_first(keys.where(way), _files, order, limit).subquery()) for way in seen)).subquery()
-    first = whole.where(_files.c.id.in_(_first(select(every.c.id), every, order, limit)))
-    return repository.views(await connection.execute(scanning(_first(first, _files, order, limit))))
+    sight, name = filters.seen_by, connection.dialect.name
+    if filters.case_id and sight.case_id and filters.case_id != sight.case_id:
+        return []  # the caller is confined to another case
+    settled = await availability.settled_before(connection) if filters.by_availability else None
+    values = _values(filters) | _times(filters, settled, after)
+    shape = Shape(name, filters.order, frozenset(values), sight.user_id is not None, sight.roles, sight.granted)
+    if (rare := shape.selective) and await _few(connection, shape, values):
+        shape = shape.with_rare(rare)
+    bound = {"user": sight.user_id, "moment": clock.now(), "most": limit, "last": limit - 1, "all": _ALL}
+    statement = listing_statements.statement(shape)
+    return repository.views(await connection.execute(statement, values | bound))
 
 
-def _matching(filters: Filters) -> list[ColumnElement[bool]]:
-    conditions: dict[str, Callable[[Any], ColumnElement[bool]]] = {
-        "case_id": lambda value: _files.c.case_id == value,
-        "name": lambda value: _files.c.name_folded.contains(repository.folded(value), autoescape=True),
-        "sha256": lambda value: _files.c.sha256 == value,
-        "kind": lambda value: _files.c.kind == value.value,
-        "created_from": lambda value: _files.c.created_at >= value,
-        "created_to": lambda value: _files.c.created_at < value,
-        "available_from": lambda value: _files.c.available_at >= value,
-        "available_to": lambda value: _files.c.available_at < value,
+def _values(filters: Filters) -> dict[str, Any]:
+    """The values of all filters but times, by name."""
+    values = {
+        "case_id": filters.case_id or filters.seen_by.case_id,
+        "name": filters.name and _pattern(repository.folded(filters.name)),
+        "sha256": filters.sha256,
+        "kind": filters.kind and filters.kind.value,
     }
-    given = {name: getattr(filters, name) for name in conditions}
-    return [conditions[name](value) for name, value in given.items() if value is not None]
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _seen(sight: Visibility) -> list[ColumnElement[bool]]:
-    """The ways in which a file is visible, as conditions. No file meets two of them, and each uses its own index."""
-    within = true() if sight.case_id is None else _files.c.case_id == sight.case_id
-    if sight.user_id is None:
-        return [within]
-    mine = _files.c.owner_id == sight.user_id
-    cases = select(_members.c.case_id).where(_members.c.user_id == sight.user_id)
-    whole = cases.where(_members.c.role.in_([role.value for role in sight.roles]))
-    seen: list[ColumnElement[bool]] = [
-        within & mine & or_(_files.c.case_id.is_(None), _files.c.case_id.in_(cases)),
-        within & ~mine & _files.c.case_id.in_(whole),
-    ]
-    return [*seen, within & ~mine & _granted(sight.user_id, whole)] if sight.granted else seen
+def _times(filters: Filters, settled: datetime | None, after: After | None) -> dict[str, Any]:
+    """The bounds of a listing: `near` where it begins, `far` where it ends, both inclusive, by its own order.
 
-
-def _granted(user_id: UUID, whole: Any) -> ColumnElement[bool]:
-    """The condition that the user sees the file by a grant only.
-
-    It leaves out files of the cases `whole`, which the user sees anyway, and files of RED cases, where grants have no
-    effect.
+    `other_from` and `other_to` are those of the other time. They bound the order too: a file became available after its
+    upload began.
     """
-    red = select(_cases.c.id).where(_cases.c.tlp == Tlp.RED.value)
-    granted = grant_rows.granted(_files, user_id, clock.now())
-    elsewhere = or_(_files.c.case_id.is_(None), _files.c.case_id.not_in(whole) & _files.c.case_id.not_in(red))
-    return elsewhere & granted
+    created = (filters.created_from, filters.created_to)
+    available = (filters.available_from, _least(filters.available_to, settled))
+    newest = filters.order is FileOrder.NEWEST
+    (start, end), (other_start, other_end) = (created, available) if newest else (available, created)
+    if newest:
+        end = _least(end, other_end and _moved(other_end, _SKEW))
+    else:
+        start = max(filter(None, (start, other_start and _moved(other_start, -_SKEW))), default=None)
+    last = end and _moved(end, -_TICK)
+    near, far = (last, start) if newest else (start, last)
+    values: dict[str, Any] = {"near": near, "far": far, "other_from": other_start, "other_to": other_end}
+    if after is not None:  # it lies behind `near`
+        values |= {"near": None, "after_time": after[0], "after_id": after[1]}
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _behind(after: After, order: FileOrder) -> ColumnElement[bool]:
-    place = tuple_(_BY[order], _files.c.id)
-    return place < tuple_(*after) if order is FileOrder.NEWEST else place > tuple_(*after)
+def _moved(moment: datetime, by: timedelta) -> datetime:
+    """The moment moved; at either end of all time as it is."""
+    try:
+        return moment + by
+    except OverflowError:
+        return moment
 
 
-def _first(statement: Select[Any], table: Any, order: FileOrder, limit: int) -> Select[Any]:
-    by = (table.c[_BY[order].name], table.c.id)
-    return statement.order_by(*([column.desc() for column in by] if order is FileOrder.NEWEST else by)).limit(limit)
+def _least(*times: datetime | None) -> datetime | None:
+    return min(filter(None, times), default=None)
+
+
+async def _few(connection: Connection, shape: Shape, values: dict[str, Any]) -> bool:
+    """Whether at most FEW files match the filter `shape.selective`."""
+    counted = listing_statements.counted(shape)
+    return int(await connection.scalar(counted, values | {"most": FEW + 1}) or 0) <= FEW
+
+
+def _pattern(part: str) -> str:
+    """The pattern of LIKE for texts that contain `part`, with `/` before what is no wildcard."""
+    return "%" + re.sub("[/%_]", r"/\g<0>", part) + "%"

@@ -11,7 +11,11 @@ from uuid import UUID
 from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
-from portal.db.types import big_integer, binary, long_text
+from portal.db.types import big_integer, binary, long_text, partial_index
+
+_LISTED = "status IN ('ready', 'quarantined')"
+_INBOX = f"{_LISTED} AND case_id IS NULL"
+_IN_CASE = f"{_LISTED} AND case_id IS NOT NULL"
 
 
 class Status(StrEnum):
@@ -24,6 +28,10 @@ class Status(StrEnum):
     FAILED = "failed"  # the upload failed; nothing is stored
     DELETING = "deleting"  # the keys are destroyed, the bytes not yet
     DELETED = "deleted"
+
+
+UNSETTLED = (Status.PENDING, Status.DELETING, Status.FAILED, Status.REJECTED)
+"""The statuses of files that a sweep may have to settle."""
 
 
 class FileKind(StrEnum):
@@ -58,11 +66,22 @@ class FileRow(SQLModel, table=True):
 
     __tablename__ = "files"
     __table_args__ = (
-        Index("ix_files_created", "created_at", "id"),
-        Index("ix_files_owner_created", "owner_id", "created_at", "id"),
-        Index("ix_files_case_created", "case_id", "created_at", "id"),
-        Index("ix_files_available", "available_at", "id"),
-        Index("ux_files_idempotency", "owner_id", "idempotency_key", unique=True),
+        partial_index("ix_files_created", "created_at", "id", where=_LISTED),
+        partial_index("ix_files_kind", "kind", "created_at", "id", where=_LISTED),
+        partial_index("ix_files_available", "available_at", "id", where=_LISTED),
+        partial_index("ix_files_sha256", "sha256", "created_at", "id", where=_LISTED),
+        partial_index("ix_files_inbox_created", "owner_id", "created_at", "id", where=_INBOX),
+        partial_index("ix_files_inbox_kind", "owner_id", "kind", "created_at", "id", where=_INBOX),
+        partial_index("ix_files_inbox_available", "owner_id", "available_at", "id", where=_INBOX),
+        partial_index("ix_files_case_created", "case_id", "created_at", "id", where="case_id IS NOT NULL"),
+        partial_index("ix_files_case_owner", "case_id", "owner_id", "created_at", "id", where=_IN_CASE),
+        partial_index("ix_files_case_kind", "case_id", "kind", "created_at", "id", where=_IN_CASE),
+        partial_index("ix_files_case_available", "case_id", "available_at", "id", where=_IN_CASE),
+        partial_index("ix_files_unsettled", "id", where="status IN ('pending', 'deleting', 'failed', 'rejected')"),
+        partial_index("ix_files_gone", "available_at", where="status IN ('deleting', 'deleted')"),
+        partial_index(
+            "ux_files_idempotency", "owner_id", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True
+        ),
     )
 
     id: UUID = Field(primary_key=True)
@@ -77,8 +96,8 @@ class FileRow(SQLModel, table=True):
     declared_type: str | None = Field(default=None, max_length=200)
     detected_type: str | None = Field(default=None, max_length=200)
     size: int | None = big_integer(default=None)
-    sha256: str | None = Field(default=None, max_length=64, index=True)
-    status: str = Field(max_length=16, index=True)
+    sha256: str | None = Field(default=None, max_length=64)
+    status: str = Field(max_length=16)
     verdict: str | None = Field(default=None, max_length=16)
     verdict_detail: str | None = Field(default=None, max_length=200)
     data_key_id: UUID | None = None

@@ -15,6 +15,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
+    literal_column,
     or_,
     select,
     update,
@@ -25,12 +26,12 @@ from portal.db.connection import Connection
 from portal.db.lease import expired
 from portal.db.statements import insert_unless_taken, scanning
 from portal.db.tables import table
-from portal.db.views import checked_rows
+from portal.db.views import checked_rows, views_of
 from portal.db.views import view_of as row_view
 from portal.features.authz.relation import Relation
 from portal.features.cases import relations
 from portal.features.files import grant_rows
-from portal.features.files.models import BlobRow, FileKind, FileRow, Status
+from portal.features.files.models import UNSETTLED, BlobRow, FileKind, FileRow, Status
 from portal.features.files.views import FileView
 
 _files = table(FileRow)
@@ -42,7 +43,8 @@ _NEW = {"kind": FileKind.OTHER.value, "description": "", "status": Status.PENDIN
 _STANDING_TYPES = _VIEW_TYPES | dict.fromkeys(("case_status", "case_tlp", "case_role"), str)
 _STANDING_TYPES |= {"in_case_id": UUID, "broke_glass": bool, "granted": bool}
 _PENDING = Status.PENDING.value
-LISTED = (Status.READY.value, Status.QUARANTINED.value)
+_LISTED: list[Any] = [literal_column(f"'{status.value}'") for status in (Status.READY, Status.QUARANTINED)]
+_UNSETTLED: list[Any] = [literal_column(f"'{status.value}'") for status in UNSETTLED]
 
 # The statements of every upload and download are built once; the values are bound in each call.
 _FIND = select(*COLUMNS).where(_files.c.id == bindparam("file"))
@@ -64,6 +66,12 @@ _FINISH = _CHANGE.returning(*COLUMNS)
 async def add(connection: Connection, values: Mapping[str, Any]) -> bool:
     """Insert a file's row, pending by default. False if its id or the owner's idempotency key is taken."""
     return await insert_unless_taken(connection, _files, {**_NEW, **values, "name_folded": folded(values["name"])})
+
+
+def is_listed(files: Any) -> ColumnElement[bool]:
+    """The condition that a file is listed, in the words of the partial indexes: only then do the databases use them."""
+    listed: ColumnElement[bool] = files.c.status.in_(_LISTED)
+    return listed
 
 
 def view_of(values: Mapping[str, Any]) -> FileView:
@@ -116,7 +124,7 @@ async def update_details(connection: Connection, file_id: UUID, version: int, ch
         changes = {**changes, "name_folded": folded(changes["name"])}
     done = await connection.execute(
         update(_files)
-        .where(_files.c.id == file_id, _files.c.version == version, _files.c.status.in_(LISTED))
+        .where(_files.c.id == file_id, _files.c.version == version, is_listed(_files))
         .values(**changes, version=version + 1)
     )
     return done.rowcount == 1
@@ -142,11 +150,12 @@ async def unsettled(connection: Connection, lease_before: datetime, after: UUID 
     has_blobs = select(_blobs.c.id).where(_blobs.c.file_id == _files.c.id).exists()
     over = (Status.FAILED.value, Status.REJECTED.value)
     statement = select(*COLUMNS).where(
+        _files.c.status.in_(_UNSETTLED),
         or_(
             (_files.c.status == Status.PENDING.value) & expired(_files.c.lease_until, lease_before),
             _files.c.status == Status.DELETING.value,
             _files.c.status.in_(over) & has_blobs,
-        )
+        ),
     )
     if after is not None:
         statement = statement.where(_files.c.id > after)
@@ -160,13 +169,12 @@ async def forget_blobs(connection: Connection, file_id: UUID) -> None:
 
 
 async def count_listed(connection: Connection) -> int:
-    counted = select(func.count()).where(_files.c.status.in_(LISTED))
-    return int((await connection.execute(scanning(counted))).scalar_one())
+    return int((await connection.execute(scanning(select(func.count()).where(is_listed(_files))))).scalar_one())
 
 
 async def listed_ids(connection: Connection, after: UUID | None, limit: int, *, only: UUID | None = None) -> list[UUID]:
     """Ids of listed files in order, for a check. Other columns are not read: in an edited row they can be bad."""
-    statement = select(_files.c.id).where(_files.c.status.in_(LISTED))
+    statement = select(_files.c.id).where(is_listed(_files))
     if after is not None:
         statement = statement.where(_files.c.id > after)
     if only is not None:
@@ -198,4 +206,4 @@ def _first(found: Result[Any]) -> FileView | None:
 
 
 def views(found: Result[Any]) -> list[FileView]:
-    return [row_view(FileView, row) for row in checked_rows(found, _VIEW_TYPES)]
+    return views_of(FileView, found, _VIEW_TYPES)

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
-from portal.db.types import big_integer, binary, long_text
+from portal.db.types import big_integer, binary, long_text, partial_index
 
 
 class UserRow(SQLModel, table=True):
@@ -16,7 +16,11 @@ class UserRow(SQLModel, table=True):
     """
 
     __tablename__ = "users"
-    __table_args__ = (Index("ix_users_created", "created_at", "id"),)
+    __table_args__ = (
+        Index("ix_users_created", "created_at", "id"),
+        Index("ix_users_role", "role", "created_at", "id"),
+        partial_index("ix_users_disabled", "created_at", "id", where="disabled_at IS NOT NULL"),
+    )
 
     id: UUID = Field(primary_key=True)
     name: str = Field(max_length=64)
@@ -38,9 +42,14 @@ class SessionRow(SQLModel, table=True):
     """
 
     __tablename__ = "sessions"
+    __table_args__ = (
+        Index("ix_sessions_user_created", "user_id", "created_at", "id"),
+        Index("ix_sessions_expires", "expires_at"),
+        partial_index("ix_sessions_revoked", "revoked_at", where="revoked_at IS NOT NULL"),
+    )
 
     id: UUID = Field(primary_key=True)
-    user_id: UUID = Field(foreign_key="users.id", index=True)
+    user_id: UUID = Field(foreign_key="users.id")
     epoch: int
     refresh_digest: bytes = binary()
     created_at: datetime
@@ -64,9 +73,9 @@ class InvitationRow(SQLModel, table=True):
     digest: bytes = binary(unique=True)
     role: str | None = Field(default=None, max_length=16)
     user_id: UUID | None = Field(default=None, foreign_key="users.id", index=True)
-    created_by: UUID | None = Field(default=None, foreign_key="users.id")
+    created_by: UUID | None = Field(default=None, foreign_key="users.id", index=True)
     created_at: datetime
-    expires_at: datetime
+    expires_at: datetime = Field(index=True)
 
 
 class SecondFactorRow(SQLModel, table=True):

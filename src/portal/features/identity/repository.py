@@ -81,7 +81,8 @@ async def list_users(connection: Connection, filters: UserFilters, after: After 
     if filters.role is not None:
         statement = statement.where(_users.c.role == filters.role.value)
     if filters.disabled is not None:
-        statement = statement.where(_users.c.disabled_at.is_not(None) == filters.disabled)
+        disabled = _users.c.disabled_at.is_not(None) if filters.disabled else _users.c.disabled_at.is_(None)
+        statement = statement.where(disabled)
     if after is not None:
         statement = statement.where(tuple_(_users.c.created_at, _users.c.id) < tuple_(*after))
     ordered = statement.order_by(_users.c.created_at.desc(), _users.c.id.desc()).limit(limit)

@@ -3,12 +3,12 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Index, text
+from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
-from portal.db.types import big_integer, long_text
+from portal.db.types import big_integer, long_text, partial_index
 
-_UNFINISHED = text("status IN ('queued', 'running')")
+_UNFINISHED = "status IN ('queued', 'running')"
 
 
 class JobRow(SQLModel, table=True):
@@ -20,16 +20,12 @@ class JobRow(SQLModel, table=True):
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index("ix_jobs_due", "status", "run_after"),
         Index("ix_jobs_created", "created_at", "id"),
-        Index(
-            "uq_jobs_unfinished",
-            "kind",
-            "unique_key",
-            unique=True,
-            sqlite_where=_UNFINISHED,
-            postgresql_where=_UNFINISHED,
-        ),
+        Index("ix_jobs_kind", "kind", "created_at", "id"),
+        Index("ix_jobs_status", "status", "created_at", "id"),
+        partial_index("ix_jobs_finished", "finished_at", where="status NOT IN ('queued', 'running')"),
+        partial_index("ix_jobs_unfinished", "kind", "run_after", "id", where=_UNFINISHED),
+        partial_index("uq_jobs_unfinished", "unique_key", "kind", where=_UNFINISHED, unique=True),
     )
 
     id: UUID = Field(primary_key=True)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, or_, select, tuple_, update
+from sqlalchemy import bindparam, delete, func, literal_column, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError as ConstraintViolated
 
 from portal.core.pagination import After
@@ -24,19 +24,21 @@ FREE: dict[str, Any] = {"claim_id": None, "worker": None, "lease_until": None}
 
 _jobs = table(JobRow)
 _COLUMNS = list(_jobs.c)
+_STATUSES: list[Any] = [literal_column(f"'{status}'") for status in UNFINISHED]
+_IS_UNFINISHED = _jobs.c.status.in_(_STATUSES)  # in the words of the partial indexes
 _RUNNING = _jobs.c.status == JobStatus.RUNNING.value
 _WAITS = (_jobs.c.status == JobStatus.QUEUED.value) & (_jobs.c.run_after <= bindparam("moment"))
 _DIED = _RUNNING & expired(_jobs.c.lease_until, bindparam("moment"))
 _DUE = or_(_WAITS, _DIED)
 _EARLIEST = (
     select(_jobs.c.kind)
-    .where(_DUE, _jobs.c.kind.in_(bindparam("kinds", expanding=True)))
+    .where(_IS_UNFINISHED, _DUE, _jobs.c.kind.in_(bindparam("kinds", expanding=True)))
     .order_by(_jobs.c.run_after, _jobs.c.id)
     .limit(1)
 )
 _NEXT = (
     select(*_COLUMNS)
-    .where(_DUE, _jobs.c.kind == bindparam("of_kind"))
+    .where(_IS_UNFINISHED, _DUE, _jobs.c.kind == bindparam("of_kind"))
     .order_by(_jobs.c.run_after, _jobs.c.id)
     .limit(1)
     .with_for_update(skip_locked=True)  # SQLite ignores it: there is one writer at a time
@@ -44,7 +46,7 @@ _NEXT = (
 _ALIVE = (
     select(func.count())
     .select_from(_jobs)
-    .where(_RUNNING, _jobs.c.kind == bindparam("of_kind"), _jobs.c.lease_until > bindparam("moment"))
+    .where(_IS_UNFINISHED, _RUNNING, _jobs.c.kind == bindparam("of_kind"), _jobs.c.lease_until > bindparam("moment"))
 )
 _MINE = update(_jobs).where(_jobs.c.id == bindparam("job"), _RUNNING, _jobs.c.claim_id == bindparam("claim"))
 
@@ -87,7 +89,7 @@ async def earliest_due(connection: Connection, kinds: Collection[str], moment: d
 
 async def kinds_with(connection: Connection, unique_key: str) -> set[str]:
     """The kinds that have an unfinished job with this key."""
-    asked = select(_jobs.c.kind).where(_jobs.c.unique_key == unique_key, _jobs.c.status.in_(UNFINISHED))
+    asked = select(_jobs.c.kind).where(_jobs.c.unique_key == unique_key, _IS_UNFINISHED)
     return set((await connection.execute(asked)).scalars())
 
 
@@ -132,5 +134,5 @@ async def requeue(connection: Connection, job_id: UUID, values: dict[str, Any]) 
 
 async def forget_finished(connection: Connection, before: datetime) -> int:
     """Remove jobs that ended before `before`. Returns their number."""
-    over = delete(_jobs).where(_jobs.c.status.not_in(UNFINISHED), _jobs.c.finished_at < before)
+    over = delete(_jobs).where(_jobs.c.status.not_in(_STATUSES), _jobs.c.finished_at < before)
     return (await connection.execute(scanning(over))).rowcount

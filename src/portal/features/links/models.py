@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
-from portal.db.types import big_integer, binary, long_text
+from portal.db.types import big_integer, binary, long_text, partial_index
 
 
 class LinkRow(SQLModel, table=True):
@@ -23,6 +23,8 @@ class LinkRow(SQLModel, table=True):
         Index("ix_links_created", "created_at", "id"),
         Index("ix_links_made_by", "made_by", "created_at", "id"),
         Index("ix_links_case", "case_id", "created_at", "id"),
+        Index("ix_links_expires", "expires_at"),
+        partial_index("ix_links_revoked", "revoked_at", where="revoked_at IS NOT NULL"),
     )
 
     id: UUID = Field(primary_key=True)
@@ -53,7 +55,7 @@ class LinkFileRow(SQLModel, table=True):
     __tablename__ = "link_files"
 
     link_id: UUID = Field(primary_key=True, foreign_key="links.id")
-    file_id: UUID = Field(primary_key=True, foreign_key="files.id")
+    file_id: UUID = Field(primary_key=True, foreign_key="files.id", index=True)
 
 
 class LinkSessionRow(SQLModel, table=True):

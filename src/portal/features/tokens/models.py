@@ -3,9 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
-from portal.db.types import binary, long_text
+from portal.db.types import binary, long_text, partial_index
 
 
 class ApiTokenRow(SQLModel, table=True):
@@ -16,9 +17,14 @@ class ApiTokenRow(SQLModel, table=True):
     """
 
     __tablename__ = "api_tokens"
+    __table_args__ = (
+        Index("ix_api_tokens_user_created", "user_id", "created_at", "id"),
+        Index("ix_api_tokens_expires", "expires_at"),
+        partial_index("ix_api_tokens_revoked", "revoked_at", where="revoked_at IS NOT NULL"),
+    )
 
     id: UUID = Field(primary_key=True)
-    user_id: UUID = Field(foreign_key="users.id", index=True)
+    user_id: UUID = Field(foreign_key="users.id")
     name: str = Field(max_length=100)
     digest: bytes = binary(unique=True)
     permissions: str = long_text()

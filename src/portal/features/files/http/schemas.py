@@ -11,8 +11,9 @@ from pydantic.config import JsonDict
 from portal.backends.scanners.base import ScanOutcome
 from portal.features.files.file_names import MAX_NAME_BYTES, NAME_PATTERN
 from portal.features.files.grant_rows import Grant
-from portal.features.files.listing import FileOrder, Filters
+from portal.features.files.listing import Filters
 from portal.features.files.models import FileKind, Status
+from portal.features.files.order import FileOrder
 from portal.features.files.views import FileView
 from portal.web.fields import GivenMoment, Moment, Readable, Text, Version
 from portal.web.pages import ItemPage, PageQuery, page_example
