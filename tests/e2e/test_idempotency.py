@@ -154,7 +154,7 @@ def test_a_key_whose_file_is_out_of_reach_is_told_so(portal: Served, analyst: ht
     case = analyst.post("/cases", json={"title": "a case"}).json()["id"]
     with portal.client("other") as other:
         me = other.get("/users/me").json()
-        member = {"name": me["name"], "role": "contributor"}
+        member = {"user_name": me["name"], "role": "contributor"}
         assert analyst.post(f"/cases/{case}/members", json=member).status_code == 201
         first = hand_in(other, "raw", under, case_id=case)
         assert first.status_code == 201

@@ -71,7 +71,7 @@ def _fill(portal: Served, clients: dict[str, httpx.Client]) -> dict[str, Any]:
     alice, carol = clients["alice"], clients["carol"]
     case = _made(alice.post("/cases", json={"title": "Phishing of 21 November"}))
     for name, role in {"bob": "reader", "carol": "uploader"}.items():
-        _made(alice.post(f"/cases/{case['id']}/members", json={"name": name, "role": role}))
+        _made(alice.post(f"/cases/{case['id']}/members", json={"user_name": name, "role": role}))
     kept = [
         _upload(alice, "note.txt", 1_000, ("alice", "bob")),
         _upload(alice, "empty.bin", 0, ("alice",)),
@@ -83,7 +83,7 @@ def _fill(portal: Served, clients: dict[str, httpx.Client]) -> dict[str, Any]:
         _upload(carol, "own.txt", 500, ("carol",)),
     ]
     note = kept[0]
-    _made(alice.post(f"/files/{note.id}/grants", json={"name": "bob", "expires_in_hours": 24}))
+    _made(alice.post(f"/files/{note.id}/grants", json={"user_name": "bob", "expires_in_hours": 24}))
     gone = _upload(alice, "gone.txt", 700, ())
     alice.delete(f"/files/{gone.id}", headers={"If-Match": "*"}).raise_for_status()
     download = _made(alice.post("/links/download", json={"file_ids": [note.id], "max_uses": 1_000}))
