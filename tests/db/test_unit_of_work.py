@@ -18,7 +18,7 @@ from portal.core.ids import new_id
 from portal.db import engine as engines
 from portal.db.connection import Connection
 from portal.db.engine import make_engine, parse_url
-from portal.db.sqlite import engine as sqlite_engine
+from portal.db.sqlite import writers
 from portal.db.unit_of_work import Database, DatabaseAway, after_commit
 
 
@@ -290,7 +290,7 @@ async def test_writers_of_an_embedded_database_take_turns_in_the_order_they_came
 async def test_a_writer_whose_turn_does_not_come_is_told_so(
     embedded: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_engine, "_TURN_SECONDS", 0.01)
+    monkeypatch.setattr(writers, "_TURN_SECONDS", 0.01)
     async with embedded.write():
         with pytest.raises(DatabaseAway):
             await embedded.write().__aenter__()
@@ -309,7 +309,7 @@ async def test_who_comes_when_a_turn_is_just_given_to_another_waits_no_longer_ei
 
     first, second = [asyncio.create_task(hold(gate)) for gate in gates]
     await asyncio.sleep(0)
-    monkeypatch.setattr(sqlite_engine, "_TURN_SECONDS", 0.01)
+    monkeypatch.setattr(writers, "_TURN_SECONDS", 0.01)
     gates[0].set()
     await first
     with pytest.raises(DatabaseAway):

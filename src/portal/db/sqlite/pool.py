@@ -4,9 +4,9 @@ Comes in: a SQLAlchemy engine that opens connections. Leaves: connections, each 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import contextlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -31,39 +31,32 @@ class Pool:
         """How many connections are in use."""
         return self._taken
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """A connection for the time of the block: the one that was used last, since its cache has the pages needed.
-
-        It comes back without a transaction; one that was closed meanwhile does not come back. Raises TimeoutError.
-        """
+    async def take(self) -> Connection:
+        """A connection: the one that was used last, since its cache has the pages needed. Raises TimeoutError."""
         async with asyncio.timeout(self._wait_seconds):
             await self._free.acquire()
         self._taken += 1
         try:
-            connection = await self._usable()
-            try:
-                yield connection
-            finally:
-                if not connection.closed:
-                    self._idle.append(connection)
-        finally:
-            self._taken -= 1
-            self._free.release()
+            return await self._usable()
+        except BaseException:
+            self._release()
+            raise
 
-    async def in_thread(self, call: Callable[..., _T], *given: Any) -> _T:
-        """The result of a call that may wait for the disk.
+    def give_back(self, connection: Connection) -> None:
+        """Give back a connection without a transaction. One that was closed meanwhile is replaced when it is needed."""
+        if not connection.closed:
+            self._idle.append(connection)
+        self._release()
 
-        A caller who is cancelled leaves when the call has ended: until then the thread uses the connection.
-        """
+    def start(self, call: Callable[..., _T], *given: Any) -> asyncio.Future[_T]:
+        """Begin a call that may wait for the disk, in a thread."""
         if self._threads is None:  # at first, and after `close`
             self._threads = ThreadPoolExecutor(self._size, thread_name_prefix="sqlite")
-        future = asyncio.get_running_loop().run_in_executor(self._threads, call, *given)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await _ended(future)
-            raise
+        return asyncio.get_running_loop().run_in_executor(self._threads, call, *given)
+
+    async def in_thread(self, call: Callable[..., _T], *given: Any) -> _T:
+        """The result of such a call. A caller who is cancelled leaves when it has ended: it uses the connection."""
+        return await whole(self.start(call, *given))
 
     async def close(self) -> None:
         """Close the idle connections and end the threads. The pool can be used again."""
@@ -72,6 +65,10 @@ class Pool:
         if self._threads is not None:
             self._threads.shutdown(wait=False)
             self._threads = None
+
+    def _release(self) -> None:
+        self._taken -= 1
+        self._free.release()
 
     async def _usable(self) -> Connection:
         while True:
@@ -93,10 +90,13 @@ class Pool:
         self._idle.append(connection)
 
 
-async def _ended(future: asyncio.Future[Any]) -> None:
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError:
-            continue  # it is raised at the end
-    future.exception()
+async def whole(future: asyncio.Future[_T]) -> _T:
+    """The result of a future that goes on if its caller is cancelled: the caller leaves when it has ended."""
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        while not future.done():
+            with contextlib.suppress(asyncio.CancelledError):  # one is raised at the end
+                await asyncio.wait([future])
+        future.exception()
+        raise

@@ -28,7 +28,7 @@ class Unit:
     def __init__(self, connection: Connection, pool: Pool, busy_seconds: float) -> None:
         self._connection, self._pool = connection, pool
         self._busy_seconds = busy_seconds
-        self._lost: DBAPIError | None = None
+        self.lost: DBAPIError | None = None  # ended the transaction
 
     @property
     def dialect(self) -> Dialect:
@@ -60,7 +60,7 @@ class Unit:
         try:
             yield
         except BaseException:
-            if self._lost is None:
+            if self.lost is None:
                 send(self._connection, "ROLLBACK TO nested")
                 send(self._connection, "RELEASE nested")
             raise
@@ -72,8 +72,8 @@ class Unit:
         After a full disk or a failed read SQLite may roll back by itself. A further statement would then be a
         transaction of its own.
         """
-        if self._lost is not None:
-            raise self._lost
+        if self.lost is not None:
+            raise self.lost
 
     async def _patiently(self, call: Callable[[], _T], *, thread: bool = False) -> _T:
         """The result of the call, as soon as no other process holds the lock that it needs.
@@ -95,13 +95,18 @@ class Unit:
             tries += 1
 
     def _note(self, error: DBAPIError) -> None:
-        if self._connection.in_transaction() and not driver(self._connection).in_transaction and not _is_busy(error):
-            self._lost = error
+        if not is_open(self._connection) and not _is_busy(error):
+            self.lost = error
 
 
 def driver(connection: Connection) -> sqlite3.Connection:
     """The connection below SQLAlchemy's."""
     return cast("sqlite3.Connection", connection.connection.dbapi_connection)
+
+
+def is_open(connection: Connection) -> bool:
+    """Whether the transaction is still open."""
+    return driver(connection).in_transaction
 
 
 def send(connection: Connection, command: str) -> None:
