@@ -59,9 +59,21 @@ async def test_statements_see_what_was_committed_whatever_the_database_prefers(c
             text(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'repeatable read'")
         )
     await engine.dispose()
-    async with engine.read() as connection:
+    async with engine.write() as connection:
         assert await connection.scalar(text("SHOW transaction_isolation")) == "read committed"
     await engine.dispose()
+
+
+async def test_a_read_on_postgres_begins_no_transaction(postgres: URL) -> None:
+    engine = make_engine(postgres, "disable")
+    try:
+        async with engine.read() as connection:
+            first, second = [await connection.scalar(text("SELECT now()")) for _ in range(2)]  # of the transaction
+        async with engine.write() as connection:
+            third, fourth = [await connection.scalar(text("SELECT now()")) for _ in range(2)]
+    finally:
+        await engine.dispose()
+    assert first < second < third == fourth
 
 
 async def test_postgres_is_as_durable_as_it_can_be(postgres: URL) -> None:

@@ -67,7 +67,7 @@ class Engine(Protocol):
         """A transaction that commits at the end of the block, and rolls back if the block raises."""
 
     def read(self) -> AbstractAsyncContextManager[OpenConnection]:
-        """A transaction for reading. On SQLite, it takes no write lock."""
+        """A unit that only reads. On SQLite, a transaction without the write lock; on Postgres, none at all."""
 
     async def dispose(self) -> None:
         """Close every connection. The engine can be used again."""

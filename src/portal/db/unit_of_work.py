@@ -35,9 +35,10 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Connection]:
-        """A transaction that commits at the end of the block, and rolls back if the block raises.
+        """A unit that commits at the end of the block, and is undone if the block raises.
 
-        On SQLite, it has the write lock from the beginning on. Raises DatabaseAway, StorageFull.
+        On SQLite, it has the write lock from the beginning on, and may share its COMMIT with others that wait: the
+        block ends, also with an error, when that has succeeded. Raises DatabaseAway, StorageFull.
         """
         async with map_errors():
             calls: list[Callable[[], None]] = []
@@ -49,7 +50,7 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
-        """A transaction for reading. On SQLite, it takes no write lock. Raises DatabaseAway."""
+        """A unit that only reads, and takes no write lock. Raises DatabaseAway."""
         async with map_errors(), self.engine.read() as connection:
             yield connection
 
