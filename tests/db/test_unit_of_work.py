@@ -301,21 +301,22 @@ async def test_a_writer_whose_turn_does_not_come_is_told_so(
 async def test_who_comes_when_a_turn_is_just_given_to_another_waits_no_longer_either(
     embedded: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gates = [asyncio.Event(), asyncio.Event()]
+    turns, gates = [[asyncio.Event(), asyncio.Event()] for _ in range(2)]
 
-    async def hold(gate: asyncio.Event) -> None:
+    async def hold(number: int) -> None:
         async with embedded.write():
-            await gate.wait()
+            turns[number].set()
+            await gates[number].wait()
 
-    first, second = [asyncio.create_task(hold(gate)) for gate in gates]
-    await asyncio.sleep(0)
+    held = asyncio.gather(hold(0), hold(1))
+    await turns[0].wait()
     monkeypatch.setattr(writers, "_TURN_SECONDS", 0.01)
     gates[0].set()
-    await first
+    await turns[1].wait()
     with pytest.raises(DatabaseAway):
         await embedded.write().__aenter__()
     gates[1].set()
-    await second
+    await held
 
 
 async def insert(database: Database, value: int) -> None:
