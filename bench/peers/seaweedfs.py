@@ -10,6 +10,7 @@ import json
 import secrets
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,24 +67,24 @@ def serve(folder: Path, _: int) -> Iterator[Server]:
     data.mkdir()
     (folder / "s3.json").write_text(_accounts(signer))
     ports = {name: (free_port(), free_port()) for name in _PORTS}  # each speaks HTTP and gRPC
-    command, port = _command(folder, ports), ports["s3"][0]
-    with _no_sockets(ports), spawned(command, folder, port, at=folder, patience=_STOP_SECONDS) as pid:
-        server = SeaweedFS("seaweedfs", pid, port, data, signer, secrets.token_bytes(32))
-        _make_bucket(server)
-        yield server
+    with _sockets(ports) as sockets:
+        command, port = _command(folder, sockets, ports), ports["s3"][0]
+        with spawned(command, folder, port, at=folder, patience=_STOP_SECONDS) as pid:
+            yield _with_bucket(SeaweedFS("seaweedfs", pid, port, data, signer, secrets.token_bytes(32)))
 
 
 @contextmanager
-def _no_sockets(ports: dict[str, tuple[int, int]]) -> Iterator[None]:
-    """Each part has a socket in a place that no option moves."""
+def _sockets(ports: dict[str, tuple[int, int]]) -> Iterator[Path]:
+    """A folder whose path is short enough for sockets. Each part has one more in a place that no option moves."""
     try:
-        yield
+        with tempfile.TemporaryDirectory(prefix="portal-bench-") as folder:
+            yield Path(folder)
     finally:
         for name, (_, grpc) in ports.items():
             Path(f"/tmp/seaweedfs-{name}-grpc-{grpc}.sock").unlink(missing_ok=True)  # noqa: S108  # its choice
 
 
-def _command(folder: Path, ports: dict[str, tuple[int, int]]) -> list[str]:
+def _command(folder: Path, sockets: Path, ports: dict[str, tuple[int, int]]) -> list[str]:
     options = {
         "dir": str(folder / "data"),
         "ip": "127.0.0.1",
@@ -91,8 +92,8 @@ def _command(folder: Path, ports: dict[str, tuple[int, int]]) -> list[str]:
         "master.telemetry": "false",
         "master.volumeSizeLimitMB": str(_VOLUME_MIB),
         "volume.max": "0",  # as many as there is room for
-        "filer.localSocket": str(folder / "filer.sock"),
-        "s3.localSocket": str(folder / "s3.sock"),
+        "filer.localSocket": str(sockets / "filer.sock"),
+        "s3.localSocket": str(sockets / "s3.sock"),
         "s3.config": str(folder / "s3.json"),
         "s3.port.iceberg": "0",
         "s3.port.lance": "0",
@@ -108,14 +109,14 @@ def _accounts(signer: Signer) -> str:
     return json.dumps({"identities": [{"name": "bench", "credentials": credentials, "actions": ["Admin"]}]})
 
 
-def _make_bucket(server: SeaweedFS) -> None:
-    """Once its parts have found each other."""
+def _with_bucket(server: SeaweedFS) -> SeaweedFS:
+    """Make the bucket, once the server's parts have found each other."""
     give_up = time.monotonic() + _START_SECONDS
     while True:
         try:
             with client.connect(server.port) as connection:
                 client.exchange(connection, server.request("PUT", _BUCKET, length=0))
-            return
+            return server
         except Failed:
             if time.monotonic() > give_up:
                 raise
