@@ -25,7 +25,8 @@ LOG = "/portal.db-wal>"
 
 
 def started(make_portal: MakePortal) -> Served:
-    portal = make_portal()
+    """A portal whose database nobody writes to but the request: a periodic job's pages would be taken for its own."""
+    portal = make_portal(MAX_JOBS="0")
     portal.prepare(analyst="analyst")
     portal.start()
     return portal
