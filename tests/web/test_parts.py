@@ -124,6 +124,7 @@ HEADS = {
     "one header more": ([b"A%d: b" % number for number in range(MAX_HEADERS + 1)], False),
     "as many bytes": ([b"A: " + b"b" * (MAX_HEAD_BYTES - 7)], True),
     "one byte more": ([b"A: " + b"b" * (MAX_HEAD_BYTES - 6)], False),
+    "blanks before a line break that is none": ([b"A:" + b" " * (MAX_HEAD_BYTES - 8) + b"\rb"], False),
 }
 
 

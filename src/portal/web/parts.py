@@ -18,7 +18,7 @@ _BREAKS = _BREAK * 4  # at most this many line breaks are accepted before and af
 _memmem = ctypes.CDLL(None).memmem  # several times as fast as `find`, and without the GIL
 _memmem.restype = ctypes.c_void_p
 _memmem.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
-_HEADER = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]+): *([^\r]*)")
+_HEADER = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]+):([^\r]*)")
 
 
 class Parts:
@@ -145,7 +145,7 @@ def _headers(head: bytes) -> dict[bytes, bytes]:
             raise _malformed()
         if header[1].lower() in headers:
             raise InvalidInput("A part of the form has a header twice.")
-        headers[header[1].lower()] = header[2]
+        headers[header[1].lower()] = header[2].lstrip(b" ")
     return headers
 
 
