@@ -15,7 +15,7 @@ from portal.core.pagination import After
 from portal.db.connection import Connection
 from portal.features.authz.visibility import UNRESTRICTED, Visibility
 from portal.features.files import availability, listing_statements, repository
-from portal.features.files.listing_statements import Shape
+from portal.features.files.listing_shape import Shape
 from portal.features.files.models import FileKind
 from portal.features.files.order import FileOrder
 from portal.features.files.views import FileView

@@ -8,7 +8,6 @@ of them are the page. Where a filter leaves few files, they are read by its own 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -17,24 +16,29 @@ from sqlalchemy import (
     ColumnElement,
     ScalarSelect,
     Select,
+    String,
+    Subquery,
+    UnaryExpression,
     and_,
     bindparam,
     func,
     literal,
+    literal_column,
     or_,
     select,
     true,
     tuple_,
     union_all,
 )
+from sqlalchemy.sql.operators import custom_op
 
 from portal.db.statements import scanning
 from portal.db.tables import table
 from portal.features.authz.relation import CaseRole, Tlp
 from portal.features.cases.models import CaseRow, MemberRow
 from portal.features.files import grant_rows, repository
+from portal.features.files.listing_shape import Shape
 from portal.features.files.models import FileRow
-from portal.features.files.order import FileOrder
 
 _files = table(FileRow)
 _cases = table(CaseRow)
@@ -43,86 +47,48 @@ _USER = bindparam("user", type_=_files.c.owner_id.type)
 _MOMENT = bindparam("moment", type_=_files.c.created_at.type)
 _MOST = bindparam("most", type_=_files.c.version.type)
 _ALL = bindparam("all", type_=_files.c.size.type)
+_NOTHING: Any = literal_column("''")  # that a kind is not nothing is said where files of all places are read by kind
 _LAST = bindparam("last", type_=_files.c.version.type)
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A listing without its values. `given` names the values; `rare` is the filter that leaves few files.
-
-    `restricted`: to the files that the user sees: as member with one of `roles` or, if `granted`, by a grant.
-    """
-
-    dialect: str
-    order: FileOrder
-    given: frozenset[str]
-    restricted: bool
-    roles: frozenset[CaseRole]
-    granted: bool
-    rare: str | None = None
-
-    @property
-    def selective(self) -> str | None:
-        """The filter that may leave few files although no index of the order holds it; None without one."""
-        if "sha256" in self.given:
-            return "sha256"
-        if {"other_from", "other_to"} & self.given:
-            return "other"
-        held = (
-            self.order is FileOrder.NEWEST and not self.restricted
-        )  # of its own files in a case no index knows the kind
-        return "kind" if "kind" in self.given and not held else None
-
-    def without(self, name: str) -> "Shape":
-        return replace(self, given=self.given - {name})
-
-    def with_rare(self, rare: str) -> "Shape":
-        return replace(self, rare=rare)
-
-    @property
-    def by(self) -> str:
-        """The column that the order is by, before the id."""
-        return "created_at" if self.order is FileOrder.NEWEST else "available_at"
-
-    @property
-    def other(self) -> str:
-        """The other time."""
-        return "available_at" if self.order is FileOrder.NEWEST else "created_at"
-
-
+_JUDGED = [*repository.COLUMNS, _files.c.name_folded]  # the page's columns, and those that conditions look at
 _OF_RARE = {"sha256": ("sha256",), "kind": ("kind",), "other": ("other_from", "other_to")}
 
 
 @cache
 def statement(shape: Shape) -> Select[Any]:
     """The first `most` files of a listing of this shape."""
-    whole = select(*repository.COLUMNS)
     if shape.rare or not shape.restricted:
-        judged = _visible(shape) if shape.restricted else true()
-        few = [_files.c.id.in_(_few(shape))] if shape.rare else []
-        return scanning(_first(whole.where(*few, *_conditions(_files, shape), judged), _files, shape))
+        files = _few(shape) if shape.rare else _files
+        judged = _visible(files, shape) if shape.restricted else true()
+        found = select(*(files.c[column.name] for column in repository.COLUMNS)).where(judged)
+        return scanning(_first(found.where(*_conditions(files, shape)), files, shape))
     # Only the keys of each way's first rows are read; all columns only of the rows that are first in their union.
     every = union_all(*(select(way.subquery()) for way in _ways(shape))).subquery()
     first = _first(select(every.c.id), every, shape)
-    return scanning(_first(whole.where(_files.c.id.in_(first)), _files, shape))
+    return scanning(_first(select(*repository.COLUMNS).where(_files.c.id.in_(first)), _files, shape))
 
 
 @cache
 def counted(shape: Shape) -> Select[Any]:
     """The number of files that match the filter `shape.selective`, counted up to `most`."""
     matching = _matching(shape, shape.selective or "")
-    return scanning(select(func.count()).select_from(matching.limit(_MOST).subquery()))
+    return scanning(select(func.count()).select_from(matching.limit(_MOST).subquery("few")))
 
 
-def _few(shape: Shape) -> Select[Any]:
-    """The files that match the filter `shape.rare`, read by its own index: a limit keeps planners from another way."""
-    return select(_matching(shape, shape.rare or "").limit(_ALL).subquery().c.id)
+def _few(shape: Shape) -> Subquery:
+    """The files that match the filter `shape.rare`, read by its own index."""
+    return _fenced(_matching(shape, shape.rare or "").with_only_columns(*_JUDGED), "few")
 
 
 def _matching(shape: Shape, rare: str) -> Select[Any]:
-    files = _files.alias("few")
-    conditions = (_condition(name, files, shape, alone=True) for name in _OF_RARE[rare] if name in shape.given)
-    return select(files.c.id).where(repository.is_listed(files), *conditions)
+    conditions = (_condition(name, _files, shape, alone=True) for name in _OF_RARE[rare] if name in shape.given)
+    return select(_files.c.id).where(repository.is_listed(_files), *conditions)
+
+
+def _fenced(found: Select[Any], name: str) -> Subquery:
+    """These rows as a table: with a limit, planners do not take conditions around it for another way to the rows."""
+    return found.limit(_ALL).subquery(name)
 
 
 def _ways(shape: Shape) -> list[Select[Any]]:
@@ -144,16 +110,17 @@ def _inbox(shape: Shape) -> Select[Any]:
 
 def _granted(shape: Shape) -> Select[Any]:
     """Files that the user sees by a grant only: not its own, not in a case that it sees anyway, not in a RED case."""
-    received = _keys(_files, shape).select_from(grant_rows.with_grants(_files))
-    received = received.where(grant_rows.received(_files, _USER, _MOMENT), _by_grant_only(_files, shape))
-    return _first(received.where(*_conditions(_files, shape)), _files, shape)
+    received = select(*_JUDGED).select_from(grant_rows.with_grants(_files))
+    files = _fenced(received.where(grant_rows.received(_files, _USER, _MOMENT)), "received")
+    judged = (_by_grant_only(files, shape), *_conditions(files, shape))
+    return _first(_keys(files, shape).where(*judged), files, shape)
 
 
 def _memberships(shape: Shape, *, own: bool) -> Select[Any]:
     """The cases of which the user sees all files or, with `own`, only its own."""
     roles = [role.value for role in CaseRole if (role in shape.roles) != own]
     cases = select(_members.c.case_id).where(_members.c.user_id == _USER, _members.c.role.in_(roles))
-    if "kind" not in shape.given or shape.order is FileOrder.NEWEST:
+    if "kind" not in shape.given or shape.newest:
         return cases
     files = _files.alias("of_kind")  # a case without a file of the kind is not searched for one
     of_kind = and_(files.c.case_id == _members.c.case_id, files.c.kind == bindparam("kind"))
@@ -195,19 +162,19 @@ def _floor(shape: Shape, *, own: bool) -> ScalarSelect[Any]:
     first = select(files.c[shape.by]).where(files.c.case_id == each.c.case_id, *_conditions(files, shape, own=own))
     heads = select(_ordered(first, files, shape).limit(1).correlate(each).scalar_subquery().label("head"))
     head = heads.select_from(each).subquery("heads").c.head
-    ordered = head.desc() if shape.order is FileOrder.NEWEST else head
+    ordered = head.desc() if shape.newest else head
     return select(head).where(head.is_not(None)).order_by(ordered).limit(1).offset(_LAST).scalar_subquery()
 
 
-def _visible(shape: Shape) -> ColumnElement[bool]:
+def _visible(files: Any, shape: Shape) -> ColumnElement[bool]:
     """The condition that the user sees the file in any way."""
     anywhere = select(_members.c.case_id).where(_members.c.user_id == _USER)
-    mine = and_(_files.c.owner_id == _USER, or_(_files.c.case_id.is_(None), _files.c.case_id.in_(anywhere)))
+    mine = and_(files.c.owner_id == _USER, or_(files.c.case_id.is_(None), files.c.case_id.in_(anywhere)))
     ways = [mine]
     if shape.roles:
-        ways.append(_files.c.case_id.in_(_memberships(shape, own=False)))
+        ways.append(files.c.case_id.in_(_memberships(shape, own=False)))
     if shape.granted:
-        ways.append(and_(_by_grant_only(_files, shape), grant_rows.granted(_files, _USER, _MOMENT)))
+        ways.append(and_(_by_grant_only(files, shape), grant_rows.granted(files, _USER, _MOMENT)))
     return or_(*ways)
 
 
@@ -230,16 +197,18 @@ _NAMES = ("case_id", "name", "sha256", "kind", "near", "far", "other_from", "oth
 
 
 def _condition(name: str, files: Any, shape: Shape, *, alone: bool = False) -> ColumnElement[bool]:
-    by, other = files.c[shape.by], files.c[shape.other]
+    """`alone`: files are looked for by this condition; otherwise no index is to be taken that has another order."""
+    by = files.c[shape.by]
     value: Any = bindparam(name)
-    held = alone or shape.order is FileOrder.NEWEST
-    kind = files.c.kind if held else files.c.kind + ""  # keeps planners from an index that has another order
+    kind = _seen(files.c.kind, shape, indexed=alone or shape.newest) == value
+    digest = _seen(files.c.sha256, shape, indexed=alone or (shape.newest and shape.everywhere))
+    other = _seen(files.c[shape.other], shape, indexed=alone)
     ways: dict[str, Callable[[], ColumnElement[bool]]] = {
         "case_id": lambda: files.c.case_id == value,
         "name": lambda: files.c.name_folded.like(value, escape="/"),
-        "sha256": lambda: files.c.sha256 == value,
-        "kind": lambda: kind == value,
-        "near": lambda: by <= value if shape.order is FileOrder.NEWEST else by >= value,
+        "sha256": lambda: digest == value,
+        "kind": lambda: and_(kind, files.c.kind != _NOTHING) if alone or shape.everywhere else kind,
+        "near": lambda: by <= value if shape.newest else by >= value,
         "far": lambda: _reaches(files, shape, value),
         "other_from": lambda: other >= value,
         "other_to": lambda: other < value,
@@ -248,22 +217,31 @@ def _condition(name: str, files: Any, shape: Shape, *, alone: bool = False) -> C
     return ways[name]()
 
 
+def _seen(column: Any, shape: Shape, *, indexed: bool) -> Any:
+    """The column or, unless it may be looked for in an index, an expression of the same value that no index has."""
+    if indexed:
+        return column
+    if shape.dialect == "sqlite":
+        return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
+    return column + "" if isinstance(column.type, String) else column  # Postgres knows how many files times leave
+
+
 def _behind(files: Any, shape: Shape) -> ColumnElement[bool]:
     place: Any = tuple_(files.c[shape.by], files.c.id)
     after = tuple_(bindparam("after_time", type_=files.c.created_at.type), bindparam("after_id", type_=files.c.id.type))
-    behind: ColumnElement[bool] = place < after if shape.order is FileOrder.NEWEST else place > after
+    behind: ColumnElement[bool] = place < after if shape.newest else place > after
     return behind
 
 
 def _reaches(files: Any, shape: Shape, bound: Any) -> ColumnElement[bool]:
     by = files.c[shape.by]
-    reaches: ColumnElement[bool] = by >= bound if shape.order is FileOrder.NEWEST else by <= bound
+    reaches: ColumnElement[bool] = by >= bound if shape.newest else by <= bound
     return reaches
 
 
 def _end(shape: Shape) -> Any:
     """The time at which the listing ends, in its order; without one, a time behind all others."""
-    end = datetime(1, 1, 1, tzinfo=UTC) if shape.order is FileOrder.NEWEST else datetime(9999, 12, 31, tzinfo=UTC)
+    end = datetime(1, 1, 1, tzinfo=UTC) if shape.newest else datetime(9999, 12, 31, tzinfo=UTC)
     return (
         bindparam("far", type_=_files.c.created_at.type)
         if "far" in shape.given
@@ -281,4 +259,4 @@ def _first(found: Select[Any], files: Any, shape: Shape) -> Select[Any]:
 
 def _ordered(found: Select[Any], files: Any, shape: Shape) -> Select[Any]:
     by = (files.c[shape.by], files.c.id)
-    return found.order_by(*(column.desc() for column in by) if shape.order is FileOrder.NEWEST else by)
+    return found.order_by(*(column.desc() for column in by) if shape.newest else by)
