@@ -178,7 +178,7 @@ class _Told(logging.Handler):
     """What the log says at the level of an error: of a task that nobody waited for, of damage."""
 
     def __init__(self) -> None:
-        super().__init__(logging.ERROR)
+        super().__init__()
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -197,7 +197,7 @@ async def _answered(verb: Callable[..., Awaitable[Answer]], arguments: list[str]
 
 
 async def _serve() -> None:
-    log.configure()
+    log.configure(logging.ERROR)
     logging.root.handlers = [told := _Told()]
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=0))

@@ -49,7 +49,7 @@ def configure(level: int = logging.INFO, file: Path | None = None) -> None:
     )
     structlog.configure(
         processors=[*shared, render],
-        logger_factory=lambda *names: _Logger(handler, *names),
+        logger_factory=_Logger,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
@@ -75,11 +75,12 @@ class _Logger:
     logs and render everything again: that took longer than all the rest of a line.
     """
 
-    def __init__(self, handler: logging.Handler, name: str = "portal") -> None:
-        self._handler, self.name = handler, name
+    def __init__(self, name: str = "portal") -> None:
+        self.name = name
 
     def info(self, line: str) -> None:
-        self._handler.handle(_Line(self.name, logging.INFO, "", 0, line, (), None))
+        for handler in logging.root.handlers:
+            handler.handle(_Line(self.name, logging.INFO, "", 0, line, (), None))
 
     debug = warning = error = critical = info  # the rendered line names its own level
 
