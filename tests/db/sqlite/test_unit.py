@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, ResourceClosedError
 
 from portal.db.engine import parse_url
 from portal.db.sqlite.engine import SqliteEngine
@@ -21,6 +21,7 @@ EVERY = text("SELECT x FROM t ORDER BY x")
 AGAIN = text("INSERT OR ROLLBACK INTO t VALUES (1)")  # ends the transaction, as a failing disk may
 THREAD = text("SELECT thread()")
 WAIT = text("SELECT wait()")
+EXHAUST = text("SELECT exhaust() FROM t")
 
 
 @pytest.fixture
@@ -52,7 +53,11 @@ async def engine(path: Path, gate: threading.Event, reached: asyncio.Event) -> A
         loop.call_soon_threadsafe(reached.set)
         return gate.wait()
 
+    def exhaust() -> None:
+        raise MemoryError  # SQLite then rolls back, as where its own memory is exhausted
+
     def equip(connection: Any, _: object) -> None:
+        connection.create_function("exhaust", 0, exhaust)
         connection.create_function("thread", 0, threading.get_ident)
         connection.create_function("wait", 0, wait)
 
@@ -188,9 +193,55 @@ async def test_nothing_is_written_after_sqlite_ended_the_transaction_itself(
     assert await stored(engine) == []
 
 
+async def test_a_transaction_that_ended_for_want_of_memory_is_not_acknowledged(engine: SqliteEngine) -> None:
+    async def go_on() -> None:
+        async with engine.write() as unit:
+            await unit.execute(INSERT, {"x": 1})
+            with pytest.raises(MemoryError):
+                await unit.execute(EXHAUST)
+
+    with pytest.raises(MemoryError):
+        await go_on()
+    assert await stored(engine) == []
+
+
+async def test_a_unit_that_has_ended_executes_nothing(engine: SqliteEngine) -> None:
+    for begin in (engine.read, engine.write):
+        async with begin() as ended:
+            pass
+        for use in (ended.execute(INSERT, {"x": 1}), ended.run_sync(lambda sync: sync.execute(INSERT, {"x": 1}))):
+            with pytest.raises(ResourceClosedError):
+                await use
+        with pytest.raises(ResourceClosedError):
+            await _nested(ended)
+    assert await stored(engine) == []
+
+
 async def _rolled_back(unit: Any) -> None:
     async with unit.begin_nested():
         await unit.execute(AGAIN)
+
+
+async def test_where_no_thread_can_be_started_all_is_executed_once_and_nobody_is_stuck(engine: SqliteEngine) -> None:
+    await insert(engine, 0)
+    await engine.dispose()
+    with no_more_threads():
+        async with engine.write() as unit:
+            await unit.execute(scanning(INSERT), {"x": 1})
+        await asyncio.gather(insert(engine, 2), insert(engine, 3))
+    async with engine.read() as unit:
+        assert await unit.scalar(scanning(THREAD)) != threading.get_ident()
+    assert await stored(engine) == [0, 1, 2, 3]
+
+
+@contextmanager
+def no_more_threads() -> Iterator[None]:
+    """The process cannot start a thread: it would need more memory than there are addresses."""
+    before = threading.stack_size(1 << 62)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
 
 
 async def test_an_engine_that_was_disposed_of_can_be_used_again(engine: SqliteEngine) -> None:

@@ -56,6 +56,7 @@ class SqliteEngine:
             roll_back(connection, error)
             raise
         finally:
+            unit.end()
             self.pool.give_back(connection)
 
     async def dispose(self) -> None:

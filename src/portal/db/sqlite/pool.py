@@ -5,9 +5,11 @@ Comes in: a SQLAlchemy engine that opens connections. Leaves: connections, each 
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
 
@@ -49,10 +51,15 @@ class Pool:
         self._release()
 
     def start(self, call: Callable[..., _T], *given: Any) -> asyncio.Future[_T]:
-        """Begin a call that may wait for the disk, in a thread."""
+        """Begin a call that may wait for the disk, in a thread; make it now where no thread can be started."""
         if self._threads is None:  # at first, and after `close`
             self._threads = ThreadPoolExecutor(self._size, thread_name_prefix="sqlite")
-        return asyncio.get_running_loop().run_in_executor(self._threads, call, *given)
+        once = _Once(partial(call, *given))
+        try:
+            self._threads.submit(once)
+        except RuntimeError:  # the call waits for a thread all the same
+            once()
+        return asyncio.wrap_future(once.result)
 
     async def in_thread(self, call: Callable[..., _T], *given: Any) -> _T:
         """The result of such a call. A caller who is cancelled leaves when it has ended: it uses the connection."""
@@ -88,6 +95,26 @@ class Pool:
             connection.close()
             raise
         self._idle.append(connection)
+
+
+class _Once(Generic[_T]):
+    """A call that the first caller makes, and a later one does not."""
+
+    def __init__(self, call: Callable[[], _T]) -> None:
+        self.result: Future[_T] = Future()
+        self._call, self._made = call, threading.Lock()
+
+    def __call__(self) -> None:
+        if self._made.acquire(blocking=False):
+            _put(self.result, self._call)
+
+
+def _put(result: Future[_T], call: Callable[[], _T]) -> None:
+    try:
+        result.set_result(call())
+    except BaseException as error:  # noqa: BLE001  # it is raised where the result is awaited
+        result.set_exception(error)
+        del result  # else the error holds itself
 
 
 async def whole(future: asyncio.Future[_T]) -> _T:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import Connection, CursorResult, Dialect, Engine, Executable
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ResourceClosedError
 
 from portal.db.sqlite.pool import Pool
 from portal.db.statements import may_scan
@@ -28,7 +28,7 @@ class Unit:
     def __init__(self, connection: Connection, pool: Pool, busy_seconds: float) -> None:
         self._connection, self._pool = connection, pool
         self._busy_seconds = busy_seconds
-        self.lost: DBAPIError | None = None  # ended the transaction
+        self.lost: Exception | None = None  # why no further statement is executed
 
     @property
     def dialect(self) -> Dialect:
@@ -52,28 +52,41 @@ class Unit:
 
     async def run_sync(self, call: Callable[..., _T], /, *given: Any) -> _T:
         """Call a function with SQLAlchemy's own connection, in a thread."""
+        self.require_open()
         return await self._pool.in_thread(call, self._connection, *given)
 
     @asynccontextmanager
     async def begin_nested(self) -> AsyncIterator[None]:
-        send(self._connection, "SAVEPOINT nested")
+        self._send("SAVEPOINT nested")
         try:
             yield
         except BaseException:
             if self.lost is None:
-                send(self._connection, "ROLLBACK TO nested")
-                send(self._connection, "RELEASE nested")
+                self._send("ROLLBACK TO nested")
+                self._send("RELEASE nested")
             raise
-        send(self._connection, "RELEASE nested")
+        self._send("RELEASE nested")
 
     def require_open(self) -> None:
-        """Raises the error that ended the transaction, where one did.
+        """Raises the error that ended the transaction, where one did; and ResourceClosedError after `end`.
 
         After a full disk or a failed read SQLite may roll back by itself. A further statement would then be a
         transaction of its own.
         """
         if self.lost is not None:
             raise self.lost
+
+    def end(self) -> None:
+        """Execute no further statement: it would be part of the next unit on this connection."""
+        self.lost = ResourceClosedError("This unit of work has ended.")
+
+    def _send(self, command: str) -> None:
+        self.require_open()
+        try:
+            send(self._connection, command)
+        except Exception as error:
+            self._note(error)
+            raise
 
     async def _patiently(self, call: Callable[[], _T], *, thread: bool = False) -> _T:
         """The result of the call, as soon as no other process holds the lock that it needs.
@@ -85,7 +98,7 @@ class Unit:
         while True:
             try:
                 return await self._pool.in_thread(call) if thread else call()
-            except DBAPIError as error:
+            except Exception as error:
                 self._note(error)
                 now = asyncio.get_running_loop().time()
                 began = began if tries else now
@@ -94,7 +107,7 @@ class Unit:
             await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
             tries += 1
 
-    def _note(self, error: DBAPIError) -> None:
+    def _note(self, error: Exception) -> None:
         if not is_open(self._connection) and not _is_busy(error):
             self.lost = error
 
@@ -130,7 +143,7 @@ def roll_back(connection: Connection, error: BaseException) -> None:
             driver(connection).rollback()
         if can_only_read(error):
             connection.close()
-    except (DBAPIError, sqlite3.Error):
+    except Exception:  # noqa: BLE001  # whatever it is, the transaction ends with the connection
         connection.close()
 
 

@@ -121,6 +121,8 @@ class Writers:
             except BaseException as fatal:  # noqa: BLE001  # whatever it is, the group has ended
                 self._end(group, fatal)
             raise
+        finally:
+            unit.end()
 
     def _committed(self, group: "_Group", future: asyncio.Future[None]) -> None:
         self._end(group, future.exception())
