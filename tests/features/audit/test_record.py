@@ -336,12 +336,13 @@ async def test_the_journal_is_replayed_once_in_order(
     assert len(await written(flaky)) == 5
 
 
-async def test_a_replay_with_the_database_still_away_keeps_every_line(
-    recorder: Recorder, flaky: FlakyDatabase, journal: Journal
+@pytest.mark.parametrize("failure", [DatabaseAway, StorageFull])
+async def test_a_replay_with_the_database_still_away_or_full_keeps_every_line(
+    recorder: Recorder, flaky: FlakyDatabase, journal: Journal, failure: type[Exception]
 ) -> None:
-    flaky.before, made = True, event()
+    flaky.before, flaky.failure, made = True, failure, event()
     await recorder.outcome(made)
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(failure):
         await recorder.replay()
     assert journal.lines == [made.canonical()]
     assert journal.modes == {0o600}

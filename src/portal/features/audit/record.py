@@ -16,7 +16,7 @@ from typing import BinaryIO
 from uuid import UUID
 
 from portal.core import log
-from portal.core.errors import Unavailable
+from portal.core.errors import StorageFull, Unavailable
 from portal.core.ids import new_id
 from portal.db.connection import Connection
 from portal.db.statements import insert_unless_taken
@@ -78,7 +78,7 @@ class Recorder:
     async def replay(self) -> int:
         """Turn held and journalled events into rows. Returns the number of rows. Several workers may replay at once.
 
-        An event stays in memory or in the journal until its row is committed. Raises Unavailable.
+        An event stays in memory or in the journal until its row is committed. Raises Unavailable, StorageFull.
         """
         try:
             return await self._replay_held() + await self._replay_journal()
@@ -108,12 +108,12 @@ class Recorder:
     async def _written(self, event: Event) -> bool:
         """False if the database refused the event for good. Of two workers that replay it, one writes it.
 
-        Raises DatabaseAway.
+        Raises DatabaseAway, StorageFull.
         """
         try:
             async with self._database.write() as connection:
                 await write(connection, event)
-        except Unavailable:
+        except (Unavailable, StorageFull):
             raise
         except Exception as error:  # noqa: BLE001  # an event that is always refused is logged, not retried for ever
             _log.error("audit_event_refused", audit_id=str(event.id), error=type(error).__name__)
