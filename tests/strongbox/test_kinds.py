@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.strongbox import sniff
-from portal.strongbox.sniff import SNIFFED_BYTES, UNKNOWN, Sniffer
+from portal.strongbox.sniff import LINES, SNIFFED_BYTES, UNKNOWN, Sniffer
 
 from .kinds import BOOT, OURS, PRIMARY, TOLD, iso, zipped
 
@@ -63,3 +63,8 @@ def test_a_kind_is_named_whatever_the_cuts(kind: str, places: list[int]) -> None
 )
 def test_a_file_that_is_two_things_is_what_it_begins_with(sample: bytes, expected: str) -> None:
     assert sniffed(sample) == expected
+
+
+@pytest.mark.parametrize(("before", "expected"), [(LINES - 1, "text/html"), (LINES, "text/plain")])
+def test_a_kind_is_told_by_the_first_lines(before: int, expected: str) -> None:
+    assert sniffed(b"\n" * before + b"<!DOCTYPE html><html>") == expected

@@ -2,7 +2,7 @@
 
 The system's libmagic is used if there is one; otherwise the copy in the `pylibmagic` wheel. Importing `pylibmagic`
 beside a system library would point that library at a database of another version. So it is imported only when needed.
-Its database is searched where the first bytes promise an answer (adr/0017); kinds that it does not know are in
+Its database is searched where the first bytes promise an answer (adr/0022); kinds that it does not know are in
 `signatures`.
 """
 
@@ -18,6 +18,7 @@ from portal.strongbox import signatures
 UNKNOWN = "application/octet-stream"
 SNIFFED_BYTES = 8192  # that libmagic sees
 TEXT_BYTES = 2048  # that its database is searched for in a text: patterns of texts are looked for at every place
+LINES = 256  # that libmagic sees: some patterns are looked for in each, and 8 KiB may be that many lines
 _TEXT = "text/plain"
 _HELD_BYTES = signatures.ISO_OFFSET + 5
 _NO_CHECK_SOFT = 0x4000  # of libmagic: only its own code looks (tar, CSV, JSON, OLE, encodings of text), no database
@@ -77,9 +78,13 @@ def _detected(head: bytes) -> str | None:
 
 def _asked(head: bytes, *, database: bool) -> str | None:
     with contextlib.suppress(Exception):  # a parser of hostile bytes may fail in any way: the type is unknown then
-        told = str(_detector(database=database).from_buffer(head))[:200]
+        told = str(_detector(database=database).from_buffer(_first_lines(head)))[:200]
         return None if told == UNKNOWN else told
     return None
+
+
+def _first_lines(head: bytes) -> bytes:
+    return b"\n".join(head.split(b"\n", LINES)[:LINES])
 
 
 @cache
