@@ -66,5 +66,6 @@ GOALS = (
     Goal("cpu_list", None, Bound.MOST, 2.5),
     Goal("cpu_range", None, Bound.MOST, 2.2),
     Goal("cpu_small", None, Bound.MOST, 2.0),
+    Goal("list_growth", "1,000 files", Bound.MOST, 2.0),
     Goal("multipart_256m", "raw", Bound.LEAST, 0.95, reach=1.0),
 )

@@ -21,6 +21,7 @@ class Sizes:
     warm_up: int
     small_requests: int
     ranges: int
+    many: int  # files of a portal that has many
     workers: int  # of the portal that takes many streams at once
     pause: float  # seconds of rest before memory is called idle
     rounds: int | None = None  # instead of the row's own
@@ -30,7 +31,7 @@ class Sizes:
     def names(self) -> dict[str, str]:
         """How the rows' sentences call them."""
         sizes = {"large": self.large, "huge": self.huge, "giant": self.giant, "parallel": self.parallel}
-        return {name: written(size) for name, size in sizes.items()}
+        return {name: written(size) for name, size in sizes.items()} | {"many": f"{self.many:,}"}
 
 
 FULL = Sizes(
@@ -41,6 +42,7 @@ FULL = Sizes(
     warm_up=16 * MIB,
     small_requests=4000,
     ranges=200,
+    many=300_000,
     workers=os.cpu_count() or 1,
     pause=2,
 )
@@ -52,6 +54,7 @@ QUICK = Sizes(
     warm_up=MIB,
     small_requests=64,
     ranges=8,
+    many=2_000,
     workers=1,
     pause=0,
     rounds=1,
@@ -74,6 +77,7 @@ class Row:
 
 
 _RATE = "MiB/s"
+FEW_FILES = "1,000 files"
 WAYS = ("portal", "over a socket")  # asked in its own process, and as everybody asks it
 _SERVERS = ("portal", "nginx", "copyparty", "rclone", "seaweedfs")
 
@@ -99,6 +103,7 @@ ROWS: dict[str, Row] = {
     "cpu_list": Row("CPU of the server for a list of 50 files", "ms", WAYS, 5),
     "cpu_range": Row("CPU of the server for a range of 64 KiB", "ms", WAYS, 5),
     "cpu_small": Row("CPU of the server for an upload of 4 KiB", "ms", WAYS, 5),
+    "list_growth": Row("CPU of the server for a list of 50 of {many} files", "ms", ("portal", FEW_FILES), 5),
 }
 CALLS = "system_calls"  # counted once, not measured
 CHOICES = (*ROWS, CALLS)

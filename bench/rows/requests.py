@@ -22,8 +22,8 @@ from bench.request import Request
 from bench.rows.base import Operation, Setting
 from bench.sources import Source
 
-_PAGE = 50
-_UNTIMED = 2  # of each kind
+PAGE = 50
+UNTIMED = 2  # of each kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +45,17 @@ def prepare(setting: Setting) -> dict[str, Operation]:
 def kinds_of(setting: Setting, server: Server) -> Callable[[], Iterator[Kind]]:
     """Makes requests of each kind, in the order of the rows, about files that are there from now on."""
     small, source = setting.sources.of(SMALL), setting.source("warm_up")
-    for _ in range(_PAGE):
+    for _ in range(PAGE):
         transfer.put(server, small)
     _, stored = transfer.put(server, source)
     return partial(_kinds, stored.entry, source, small.path.read_bytes(), setting.sizes.ranges)
 
 
 def _kinds(entry: str, source: Source, body: bytes, times: int) -> Iterator[Kind]:
-    times += _UNTIMED
+    times += UNTIMED
     last = {"Range": f"bytes={source.size - RANGE}-{source.size - 1}"}
     yield Kind([Request("GET", entry)] * times)
-    yield Kind([Request("GET", f"{FORM_PATH}?limit={_PAGE}")] * times)
+    yield Kind([Request("GET", f"{FORM_PATH}?limit={PAGE}")] * times)
     yield Kind([Request("GET", f"{entry}/content", last)] * times)
     names = [transfer.new_name() for _ in range(times)]
     yield Kind([Request("PUT", f"{API}/upload/{name}", {}, body) for name in names], at_once=CONNECTIONS)
@@ -87,7 +87,7 @@ def _over_socket(server: Portal, kinds: Callable[[], Iterator[Kind]]) -> tuple[f
 def _asked(server: Portal, kind: Kind) -> float:
     """Milliseconds of the server's processor for one."""
     requests = [_head(server, request) + request.body for request in kind.requests]
-    first, requests = requests[:_UNTIMED], requests[_UNTIMED:]
+    first, requests = requests[:UNTIMED], requests[UNTIMED:]
     _, answers = crowd.take_turns(server.port, first, 1)
     used = processes.cpu_seconds(server.pid)
     answers += crowd.take_turns(server.port, requests, kind.at_once)[1]
