@@ -38,10 +38,10 @@ OLD: list[_Index] = [
     ("ix_audit_event", "audit", ["event"], None),
 ]
 NEW: list[_Index] = [
-    ("ix_files_created", "files", ["created_at", "id"], _LISTED),
+    ("ix_files_created", "files", ["created_at", "id"], _EVERYWHERE),
     ("ix_files_kind", "files", ["kind", "created_at", "id"], _EVERYWHERE),
-    ("ix_files_available", "files", ["available_at", "id"], _LISTED),
-    ("ix_files_sha256", "files", ["sha256", "created_at", "id"], _LISTED),
+    ("ix_files_available", "files", ["available_at", "id"], _EVERYWHERE),
+    ("ix_files_sha256", "files", ["sha256", "created_at", "id"], _EVERYWHERE),
     ("ix_files_inbox_created", "files", ["owner_id", "created_at", "id"], _INBOX),
     ("ix_files_inbox_kind", "files", ["owner_id", "kind", "created_at", "id"], _INBOX),
     ("ix_files_inbox_available", "files", ["owner_id", "available_at", "id"], _INBOX),

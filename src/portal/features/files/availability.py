@@ -28,7 +28,7 @@ _files = table(FileRow)
 _STEP = timedelta(microseconds=1)
 _GONE: list[Any] = [literal_column(f"'{status.value}'") for status in (Status.DELETING, Status.DELETED)]
 # Two statements in one, because each has a partial index: files that are gone keep their stamp, which clients remember.
-_OF_LISTED = select(func.max(_files.c.available_at).label("latest")).where(repository.is_listed(_files))
+_OF_LISTED = select(func.max(_files.c.available_at).label("latest")).where(repository.is_listed_everywhere(_files))
 _OF_GONE = select(func.max(_files.c.available_at)).where(_files.c.status.in_(_GONE))
 _LATEST = select(func.max(union_all(_OF_LISTED, _OF_GONE).subquery().c.latest))
 
@@ -41,7 +41,8 @@ _STAMP = text("""
     )
     SELECT greatest(
         clock_timestamp(), to_timestamp(second),
-        (SELECT max(available_at) FROM files WHERE status IN ('ready', 'quarantined')) + interval '1 microsecond',
+        (SELECT max(available_at) FROM files WHERE status IN ('ready', 'quarantined') AND kind <> '')
+            + interval '1 microsecond',
         (SELECT max(available_at) FROM files WHERE status IN ('deleting', 'deleted')) + interval '1 microsecond'
     ) FROM held
 """)

@@ -23,7 +23,6 @@ from sqlalchemy import (
     bindparam,
     func,
     literal,
-    literal_column,
     or_,
     select,
     true,
@@ -47,7 +46,6 @@ _USER = bindparam("user", type_=_files.c.owner_id.type)
 _MOMENT = bindparam("moment", type_=_files.c.created_at.type)
 _MOST = bindparam("most", type_=_files.c.version.type)
 _ALL = bindparam("all", type_=_files.c.size.type)
-_NOTHING: Any = literal_column("''")  # that a kind is not nothing is said where files of all places are read by kind
 _LAST = bindparam("last", type_=_files.c.version.type)
 
 
@@ -83,7 +81,7 @@ def _few(shape: Shape) -> Subquery:
 
 def _matching(shape: Shape, rare: str) -> Select[Any]:
     conditions = (_condition(name, _files, shape, alone=True) for name in _OF_RARE[rare] if name in shape.given)
-    return select(_files.c.id).where(repository.is_listed(_files), *conditions)
+    return select(_files.c.id).where(repository.is_listed_everywhere(_files), *conditions)
 
 
 def _fenced(found: Select[Any], name: str) -> Subquery:
@@ -186,7 +184,8 @@ def _by_grant_only(files: Any, shape: Shape) -> ColumnElement[bool]:
 
 def _conditions(files: Any, shape: Shape, *, own: bool = False) -> list[ColumnElement[bool]]:
     """What a file on the page must meet; with `own`, also that it is the user's."""
-    conditions = [repository.is_listed(files)]
+    listed = repository.is_listed_everywhere if shape.everywhere else repository.is_listed
+    conditions = [listed(files)]
     conditions += [_condition(name, files, shape) for name in _NAMES if name in shape.given]
     if own:
         conditions.append(files.c.owner_id == _USER)
@@ -200,14 +199,14 @@ def _condition(name: str, files: Any, shape: Shape, *, alone: bool = False) -> C
     """`alone`: files are looked for by this condition; otherwise no index is to be taken that has another order."""
     by = files.c[shape.by]
     value: Any = bindparam(name)
-    kind = _seen(files.c.kind, shape, indexed=alone or shape.newest) == value
+    kind = _seen(files.c.kind, shape, indexed=alone or shape.newest)
     digest = _seen(files.c.sha256, shape, indexed=alone or (shape.newest and shape.everywhere))
     other = _seen(files.c[shape.other], shape, indexed=alone)
     ways: dict[str, Callable[[], ColumnElement[bool]]] = {
         "case_id": lambda: files.c.case_id == value,
         "name": lambda: files.c.name_folded.like(value, escape="/"),
         "sha256": lambda: digest == value,
-        "kind": lambda: and_(kind, files.c.kind != _NOTHING) if alone or shape.everywhere else kind,
+        "kind": lambda: kind == value,
         "near": lambda: by <= value if shape.newest else by >= value,
         "far": lambda: _reaches(files, shape, value),
         "other_from": lambda: other >= value,

@@ -14,7 +14,7 @@ from sqlmodel import Field, SQLModel
 from portal.db.types import big_integer, binary, long_text, partial_index
 
 _LISTED = "status IN ('ready', 'quarantined')"
-_EVERYWHERE = f"{_LISTED} AND kind <> ''"  # always so; who does not say it cannot take the index
+_EVERYWHERE = f"{_LISTED} AND kind <> ''"  # always so; who does not say it cannot take these indexes
 _INBOX = f"{_LISTED} AND case_id IS NULL"
 _IN_CASE = f"{_LISTED} AND case_id IS NOT NULL"
 
@@ -67,10 +67,10 @@ class FileRow(SQLModel, table=True):
 
     __tablename__ = "files"
     __table_args__ = (
-        partial_index("ix_files_created", "created_at", "id", where=_LISTED),
+        partial_index("ix_files_created", "created_at", "id", where=_EVERYWHERE),
         partial_index("ix_files_kind", "kind", "created_at", "id", where=_EVERYWHERE),
-        partial_index("ix_files_available", "available_at", "id", where=_LISTED),
-        partial_index("ix_files_sha256", "sha256", "created_at", "id", where=_LISTED),
+        partial_index("ix_files_available", "available_at", "id", where=_EVERYWHERE),
+        partial_index("ix_files_sha256", "sha256", "created_at", "id", where=_EVERYWHERE),
         partial_index("ix_files_inbox_created", "owner_id", "created_at", "id", where=_INBOX),
         partial_index("ix_files_inbox_kind", "owner_id", "kind", "created_at", "id", where=_INBOX),
         partial_index("ix_files_inbox_available", "owner_id", "available_at", "id", where=_INBOX),

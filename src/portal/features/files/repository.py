@@ -44,6 +44,7 @@ _STANDING_TYPES = _VIEW_TYPES | dict.fromkeys(("case_status", "case_tlp", "case_
 _STANDING_TYPES |= {"in_case_id": UUID, "broke_glass": bool, "granted": bool}
 _PENDING = Status.PENDING.value
 _LISTED: list[Any] = [literal_column(f"'{status.value}'") for status in (Status.READY, Status.QUARANTINED)]
+_NOTHING: Any = literal_column("''")
 _UNSETTLED: list[Any] = [literal_column(f"'{status.value}'") for status in UNSETTLED]
 
 # The statements of every upload and download are built once; the values are bound in each call.
@@ -72,6 +73,12 @@ def is_listed(files: Any) -> ColumnElement[bool]:
     """The condition that a file is listed, in the words of the partial indexes: only then do the databases use them."""
     listed: ColumnElement[bool] = files.c.status.in_(_LISTED)
     return listed
+
+
+def is_listed_everywhere(files: Any) -> ColumnElement[bool]:
+    """The same, in the words of the indexes of all places' files: who sees few places must not say it."""
+    everywhere: ColumnElement[bool] = is_listed(files) & (files.c.kind != _NOTHING)
+    return everywhere
 
 
 def view_of(values: Mapping[str, Any]) -> FileView:
