@@ -108,7 +108,7 @@ async def any_unfinished(connection: Connection, link_id: UUID) -> bool:
     """Whether an unfinished download by the link has enough bytes left to begin again."""
     open_ = (_uses.c.state != UseState.DONE.value, _uses.c.file_id.is_not(None))
     there = exists().where(_uses.c.link_id == link_id, *open_, _uses.c.sent <= (TIMES - 1) * _uses.c.size)
-    return bool((await connection.execute(select(there))).scalar())
+    return bool(await connection.scalar(scanning(select(there))))  # of all uses of a link that is used up
 
 
 async def count(connection: Connection, link_id: UUID, file_id: UUID) -> int:
@@ -127,7 +127,8 @@ async def of_session(connection: Connection, session_id: UUID, link_id: UUID, li
     asked = select(_uses.c.file_id).where(
         _uses.c.link_id == link_id, _uses.c.session_id == session_id, _uses.c.file_id.is_not(None)
     )
-    return list((await connection.execute(asked.order_by(_uses.c.id.desc()).limit(limit))).scalars())
+    newest = scanning(asked.order_by(_uses.c.id.desc()).limit(limit))
+    return list((await connection.execute(newest)).scalars())
 
 
 async def renew(connection: Connection, use_id: UUID, until: datetime) -> bool:
