@@ -103,6 +103,14 @@ def test_our_own_lines_hide_credentials(lines: Lines, leak: str) -> None:
 
 
 @leaks
+def test_objects_hide_credentials(lines: Lines, leak: str) -> None:
+    log.get("x").error("refused", error=ValueError(leak), raw=leak.encode(), several={leak})
+    (line,) = lines()
+    assert CANARY not in line
+    assert line.count("***") >= 3
+
+
+@leaks
 def test_libraries_lines_hide_credentials(lines: Lines, leak: str) -> None:
     logging.getLogger("library").error("heard %s", leak)
     logging.getLogger("library").error(leak)

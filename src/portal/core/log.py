@@ -126,4 +126,4 @@ def _clean(value: Any) -> Any:
         return {key: _clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_clean(item) for item in value]
-    return value
+    return value if value is None or isinstance(value, int | float) else _clean(repr(value))  # as JSON would show it
