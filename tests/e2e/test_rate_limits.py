@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -19,6 +20,7 @@ from .seen import eventually, problem, rows
 WORKERS = 4
 LIMIT = 25
 MANY = 120  # requests at once, each on a connection of its own
+ATTEMPTS = 3
 MOST = 400  # connections, until every worker has taken some
 
 
@@ -98,9 +100,9 @@ def test_a_sign_in_too_many_is_not_looked_at(make_portal: MakePortal) -> None:
     assert [event["event"] for event in portal.audit()].count("auth.sign_in_failed") == 3
 
 
-@pytest.fixture
 def four(make_portal: MakePortal, own_redis: OwnRedis) -> Served:
-    """Four workers on one Redis, with one account."""
+    """Four workers on one Redis that has counted nothing, with one account."""
+    own_redis.ask("FLUSHALL")
     limits = rates(sign_in=f"{LIMIT + 1}/day", read=f"{LIMIT}/day")  # one more, to sign in
     portal = make_portal(RATE_LIMITS=limits, RATE_LIMIT_URL=own_redis.url)
     portal.prepare(analyst="analyst")
@@ -121,11 +123,17 @@ def signed_request(analyst: httpx.Client) -> bytes:
 
 
 @pytest.mark.parametrize(("ask", "allowed"), [(token_request, 415), (signed_request, 200)], ids=["sign_in", "read"])
-def test_four_workers_hold_one_limit_exactly(four: Served, ask: Ask, allowed: int) -> None:
-    with four.client("analyst") as analyst, connections(four) as wires, ThreadPoolExecutor(MANY) as threads:
-        request = ask(analyst)
-        statuses = list(threads.map(lambda wire: asked(wire, request), wires))
-    assert Counter(statuses) == {allowed: LIMIT, 429: len(wires) - LIMIT}, events(four)
+def test_four_workers_hold_one_limit_exactly(
+    make_portal: MakePortal, own_redis: OwnRedis, ask: Ask, allowed: int
+) -> None:
+    portal, statuses = four(make_portal, own_redis), list[int]()
+    for _ in range(ATTEMPTS):
+        with portal.client("analyst") as analyst, connections(portal) as wires, ThreadPoolExecutor(MANY) as threads:
+            statuses = list(threads.map(partial(asked, request=ask(analyst)), wires))
+        if "rate_store_away" not in events(portal):
+            break
+        portal = four(make_portal, own_redis)  # on a busy machine Redis answered too late: each worker counted alone
+    assert Counter(statuses) == {allowed: LIMIT, 429: len(statuses) - LIMIT}, events(portal)
 
 
 @contextmanager

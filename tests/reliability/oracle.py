@@ -9,6 +9,7 @@ import h11
 MARKS = {b"x", b"x-a", b"x-empty", b"x-obs", b"x-t"}
 # Where the portal's parser is lenient, and no body begins or ends elsewhere for it (RFC 9112 §2.2, §3):
 _LINE_BREAKS = b"\r\n"  # in front of a request
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")  # in its target: the front door passes it on as %XX
 _BLANKS = re.compile(rb"\A([A-Z]+) +([^ \r\n]+) +(?=HTTP/)")  # in its first line
 
 
@@ -39,11 +40,11 @@ class Reading:
 
 def read(data: bytes, *, past_refusals: bool = False) -> Reading:
     """Up to the first that is none, is not whole, or ends the connection; as a body that is refused unread does, but
-    `past_refusals`.
+    `past_refusals`, which is how the front door reads.
     """
     seen: list[Seen] = []
     while data := data.lstrip(_LINE_BREAKS):
-        one = _one(data)
+        one = _one(_escaped(data) if past_refusals else data)
         if one is None:
             return Reading(tuple(seen), whole=False)
         request, body, rest = one
@@ -55,6 +56,11 @@ def read(data: bytes, *, past_refusals: bool = False) -> Reading:
             break
         data = rest
     return Reading(tuple(seen), whole=True)
+
+
+def _escaped(data: bytes) -> bytes:
+    line, end, rest = data.partition(b"\n")
+    return _NOT_ASCII.sub(lambda found: b"%%%02X" % found[0][0], line) + end + rest
 
 
 def _one(data: bytes) -> tuple[h11.Request, bytes, bytes] | None:

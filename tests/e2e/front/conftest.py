@@ -104,7 +104,7 @@ def all_said(wire: Wire, *pieces: bytes) -> list[int]:
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
     """A door and a portal as in production, which the tests of one worker share."""
     folder = tmp_path_factory.mktemp("front")
-    settings = {"ENV": "production", "ALLOW_SQLITE": "true", "ALLOWED_HOSTS": f"{HOST},127.0.0.1"}
+    settings = {"ENV": "production", "ALLOW_SQLITE": "true", "ALLOWED_HOSTS": f"{HOST},127.0.0.1,files.example"}
     settings |= {"TRUSTED_PROXIES": "127.0.0.1", "MAX_UPLOAD_BYTES": str(LIMIT)}
     with (
         running(folder / "portal", settings, analyst="analyst") as portal,
