@@ -104,6 +104,17 @@ async def test_a_commit_that_syncs_runs_in_a_thread(engine: SqliteEngine) -> Non
     assert written != threading.get_ident() == read
 
 
+async def test_what_small_files_write_is_written_by_the_commit_in_its_thread(engine: SqliteEngine, path: Path) -> None:
+    await insert(engine, 1)
+    log = path.with_name(f"{path.name}-wal")
+    async with engine.write() as unit:
+        before = log.stat().st_size
+        for _ in range(32):
+            await unit.execute(text("INSERT INTO t VALUES (randomblob(65536))"))
+        assert log.stat().st_size == before
+    assert log.stat().st_size > before + 32 * 65536
+
+
 async def test_the_loop_goes_on_while_a_scan_runs(engine: SqliteEngine, gate: threading.Event) -> None:
     async with engine.read() as unit:
         scan = asyncio.create_task(unit.scalar(scanning(WAIT)))

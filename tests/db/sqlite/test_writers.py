@@ -170,7 +170,8 @@ async def test_a_transaction_that_sqlite_ended_is_lost_to_all(house: House) -> N
 async def test_a_disk_that_fails_in_the_middle_of_a_unit_fails_its_group(house: House) -> None:
     async def spill() -> None:
         async with house.database.write() as connection:
-            await connection.execute(text("PRAGMA cache_size = 1"))
+            for limit in ("cache_size", "cache_spill"):
+                await connection.execute(text(f"PRAGMA {limit} = 1"))
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, FREE[1]))
             await connection.execute(text("CREATE TABLE big AS SELECT zeroblob(1000000)"))
 

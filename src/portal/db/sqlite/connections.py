@@ -20,6 +20,7 @@ _PRAGMAS: Final = (
     "foreign_keys=ON",
     "secure_delete=ON",  # a destroyed key leaves no copy in free pages
     "temp_store=MEMORY",  # what a savepoint or a sort keeps aside is never a file
+    "cache_spill=4000",  # pages that wait for the COMMIT: a group of small files (4096 is OFF: its low byte)
     "busy_timeout=0",
 )
 
