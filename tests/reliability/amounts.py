@@ -6,6 +6,7 @@ what each amount shows.
 
 import os
 
+RELEASE = bool(os.environ.get("PORTAL_TEST_RELEASE"))
 AMOUNTS = {  # name: (for every change, for a release)
     "ABORTED_TRANSFERS": (100, 10_000),
     "CUT_OFF_MIGRATIONS": (12, 1_000),  # there are fewer statements: every one
@@ -27,4 +28,4 @@ AMOUNTS = {  # name: (for every change, for a release)
 def amount(name: str) -> int:
     """How many of `name` this run does."""
     small, large = AMOUNTS[name]
-    return int(os.environ.get(f"PORTAL_TEST_{name}") or (large if os.environ.get("PORTAL_TEST_RELEASE") else small))
+    return int(os.environ.get(f"PORTAL_TEST_{name}") or (large if RELEASE else small))
