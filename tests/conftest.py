@@ -126,7 +126,7 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[URL]:
     package = request.getfixturevalue("postgres_package")
     server = package.get_server(_run_folder(request.config) / "postgres", cleanup_mode="stop")
     url = make_url(server.get_uri()).set(drivername="postgresql+asyncpg", username="postgres")
-    for setting in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"):  # nobody pulls the plug here
+    for setting in ("fsync", "autovacuum"):  # nobody pulls the plug here, and nothing stays for long
         _run(administer(url, f"ALTER SYSTEM SET {setting} = off"))
     _run(administer(url, "SELECT pg_reload_conf()"))
     yield url

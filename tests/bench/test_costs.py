@@ -81,6 +81,14 @@ def meets_its_goal(row: str, found: dict[str, float]) -> bool:
     return goal.met(ratio)
 
 
+def least(traced: list[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+    """Of each kind of call the fewest: a commit of the server's own falls into some traces."""
+    return {
+        size: {name: min(one[size].get(name, 0) for one in traced) for name in calls}
+        for size, calls in traced[0].items()
+    }
+
+
 def told(setting: Setting, server: Portal) -> dict[str, list[dict[str, Any]]]:
     """Of each kind of request, what each round tells."""
     kinds = requests.kinds_of(setting, server)
@@ -107,7 +115,8 @@ def test_the_portal_does_no_more_than_it_has_to(setting: Setting) -> None:
 
     if shutil.which("strace") is None:
         skip("no strace: install it, or let .ci/run do it")
-    assert system_calls.counted(server, setting.folder, setting.sources) == CALLS
+    traced = [system_calls.counted(server, setting.folder, setting.sources) for _ in range(ROUNDS)]
+    assert least(traced) == CALLS
 
 
 def test_every_kind_of_request_has_its_limits() -> None:
