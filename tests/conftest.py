@@ -5,14 +5,12 @@ dependencies carry; so is Redis, which is Debian's. Where one does not start, it
 unless PORTAL_TEST_NO_SKIP is set.
 """
 
-import asyncio
 import functools
 import gc
 import os
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,7 +27,7 @@ from portal.db.connection import Engine
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
 
-from . import own_postgres, scans
+from . import own_loop, own_postgres, own_sqlite, scans
 from . import own_redis as own_redis_server
 from .own_redis import OwnRedis
 
@@ -127,8 +125,8 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[URL]:
     server = package.get_server(_run_folder(request.config) / "postgres", cleanup_mode="stop")
     url = make_url(server.get_uri()).set(drivername="postgresql+asyncpg", username="postgres")
     for setting in ("fsync", "autovacuum"):  # nobody pulls the plug here, and nothing stays for long
-        _run(administer(url, f"ALTER SYSTEM SET {setting} = off"))
-    _run(administer(url, "SELECT pg_reload_conf()"))
+        own_loop.run(administer(url, f"ALTER SYSTEM SET {setting} = off"))
+    own_loop.run(administer(url, "SELECT pg_reload_conf()"))
     yield url
     server.cleanup()
 
@@ -144,31 +142,25 @@ def postgres_template(postgres: URL) -> Iterator[str]:
         await schema.upgrade(engine)
         await engine.dispose()
 
-    _run(make())
+    own_loop.run(make())
     yield name
-    _run(administer(postgres, f'DROP DATABASE "{name}"'))
+    own_loop.run(administer(postgres, f'DROP DATABASE "{name}"'))
 
 
 @pytest.fixture(scope="session")
 def worker_postgres(postgres: URL, postgres_template: str) -> Iterator[URL]:
     """The one migrated database that the tests of a worker take turns in: `emptied` before each."""
     name = f"worker_{uuid.uuid4().hex}"
-    _run(administer(postgres, f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"'))
+    own_loop.run(administer(postgres, f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"'))
     yield postgres.set(database=name)
-    _run(administer(postgres, f'DROP DATABASE "{name}" WITH (FORCE)'))
+    own_loop.run(administer(postgres, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated, empty database file to copy."""
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
-
-    async def make() -> None:
-        engine = make_engine(parse_url(f"sqlite:///{path}"), "disable")
-        await schema.upgrade(engine)
-        await engine.dispose()
-
-    _run(make())
+    path.write_bytes(own_sqlite.migrated())
     return path
 
 
@@ -237,12 +229,6 @@ def own_redis() -> Iterator[OwnRedis]:
         server = OwnRedis(program, Path(folder))
         yield server
         server.end()
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run `work` on a loop of its own, whether or not this thread has one."""
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, work).result()
 
 
 async def administer(server: URL, statement: str) -> None:

@@ -6,8 +6,9 @@ from mmap import mmap
 from pathlib import Path
 
 from bench import transfer
-from bench.peers.base import Server, Stored
+from bench.peers.base import Server
 from bench.plan import MIB
+from bench.rows import downloads
 from bench.rows.base import Operation, Setting
 from bench.sources import Source, prefault
 
@@ -19,13 +20,7 @@ def prepare_first(setting: Setting) -> dict[str, Operation]:
 
 
 def prepare_cold(setting: Setting) -> dict[str, Operation]:
-    source = setting.source("large")
-    room = setting.room(source.size)
-    operations: dict[str, Operation] = {}
-    for server in setting.servers():
-        _, stored = transfer.put(server, source)
-        operations[server.name] = partial(_cold, server, stored, source, room)
-    return operations
+    return downloads.prepare(setting, "large", _forget_all)
 
 
 def _first(server: Server, source: Source, room: mmap) -> tuple[float]:
@@ -34,11 +29,6 @@ def _first(server: Server, source: Source, room: mmap) -> tuple[float]:
     seconds = transfer.get(server, stored, source, room)
     transfer.remove(server, stored)
     return (source.size / MIB / seconds,)
-
-
-def _cold(server: Server, stored: Stored, source: Source, room: mmap) -> tuple[float]:
-    _forget_all(server.folder)
-    return (source.size / MIB / transfer.get(server, stored, source, room),)
 
 
 def _forget_all(folder: Path) -> None:

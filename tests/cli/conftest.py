@@ -1,6 +1,5 @@
 """The program in this process, in a folder of its own: to start Python for every command would take seconds each."""
 
-import asyncio
 import functools
 import io
 import json
@@ -9,7 +8,6 @@ import resource
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,6 +32,8 @@ from portal.features.identity.passwords import PasswordHasher
 from portal.features.identity.repository import User
 from portal.features.identity.session_rows import Session
 from portal.sources import ENV_FILE_VARIABLE
+
+from .. import own_loop
 
 _T = TypeVar("_T")
 
@@ -86,8 +86,7 @@ class Shell:
             async with open_portal(*config.load()) as portal:
                 return await work(portal)
 
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(asyncio.run, opened()).result()
+        return own_loop.run(opened())
 
     def hand_in(self, content: bytes, name: str = "evidence.bin", *, content_length: int | None = None) -> FileView:
         """A file of a new account; in its row where it is announced and small."""

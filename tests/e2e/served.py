@@ -3,9 +3,7 @@
 Comes in: settings and accounts. Leaves: a folder, commands run in it, a server, and clients that are signed in.
 """
 
-import asyncio
 import contextlib
-import functools
 import json
 import os
 import secrets
@@ -13,10 +11,8 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Coroutine, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,10 +25,10 @@ from portal import config, schema
 from portal.bootstrap import open_resources
 from portal.core.principal import Role
 from portal.core.rates import RouteClass
-from portal.db.engine import make_engine, parse_url
 from portal.features.identity import service as identity
 from portal.features.identity.passwords import PasswordHasher
 
+from .. import own_loop, own_sqlite
 from ..prepared import Process, prepared
 
 PASSWORD = "correct horse battery staple"
@@ -126,8 +122,8 @@ class Served:
         is_new = "PORTAL_DATABASE_URL" not in self.environment and not database.exists()
         if is_new:
             database.parent.mkdir(0o700, exist_ok=True)
-            database.write_bytes(_migrated())
-        _run(self._prepare(accounts, migrate=not is_new))
+            database.write_bytes(own_sqlite.migrated())
+        own_loop.run(self._prepare(accounts, migrate=not is_new))
 
     async def _prepare(self, accounts: dict[str, str], *, migrate: bool) -> None:
         settings, variables = config.load(self.environment, self.folder / ".env")
@@ -175,26 +171,6 @@ def _make(folder: Path, settings: dict[str, str]) -> Served:
     keys = {"MASTER_KEY": secrets.token_hex(32), "SECRET_KEY": secrets.token_hex(32)}
     given = {f"PORTAL_{name}": value for name, value in {"RATE_LIMITS": PLENTY, **keys, **settings}.items()}
     return Served(folder, inherited | given | {"PORTAL_DATA_DIR": str(folder / "var")})
-
-
-@functools.cache
-def _migrated() -> bytes:
-    """An empty SQLite database of this release."""
-    with tempfile.TemporaryDirectory() as folder:
-        _run(_migrate(path := Path(folder) / "portal.db"))
-        return path.read_bytes()
-
-
-async def _migrate(path: Path) -> None:
-    engine = make_engine(parse_url(f"sqlite:///{path}"), "disable")
-    await schema.upgrade(engine)
-    await engine.dispose()
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run it on a loop of its own, whether or not this thread has one."""
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, work).result()
 
 
 def _end(portal: Served) -> None:

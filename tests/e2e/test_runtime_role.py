@@ -1,15 +1,14 @@
 """A portal whose database role can neither change tables nor edit the audit record: everything works with it."""
 
-import asyncio
 import secrets
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from sqlalchemy.engine import URL
 
+from .. import own_loop
 from ..conftest import administer
 from .conftest import MakePortal, Served
 
@@ -73,5 +72,4 @@ def _run(server: URL, *statements: str) -> None:
         for statement in statements:
             await administer(server, statement)
 
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, all_of_them()).result()
+    own_loop.run(all_of_them())

@@ -3,9 +3,7 @@
 Comes in: a portal, the name of an account, the plaintext of each part. Leaves: the file's id, as if it was handed in.
 """
 
-import asyncio
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -20,6 +18,7 @@ from portal.features.files import blob_rows, repository
 from portal.features.files.models import Status
 from portal.strongbox.model import SealedFile, SealedPart
 
+from .. import own_loop
 from ..e2e.conftest import Served
 from ..e2e.seen import rows
 from ..strongbox.sealing import seal_part
@@ -27,8 +26,7 @@ from ..strongbox.sealing import seal_part
 
 def hand_in(portal: Served, owner: str, *parts: bytes) -> str:
     ((owner_id,),) = rows(portal, "SELECT id FROM users WHERE name = ?", owner)
-    with ThreadPoolExecutor(1) as thread:
-        return str(thread.submit(asyncio.run, _hand_in(portal, UUID(owner_id), parts)).result())
+    return str(own_loop.run(_hand_in(portal, UUID(owner_id), parts)))
 
 
 async def _hand_in(portal: Served, owner_id: UUID, parts: tuple[bytes, ...]) -> UUID:

@@ -9,9 +9,7 @@ Comes in: a portal that does not serve (or one at rest). Leaves: a `Holdings`, a
 5. no temporary file, blob without a file, file without a blob or stuck row is left.
 """
 
-import asyncio
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -22,6 +20,7 @@ from portal import config
 from portal.bootstrap import open_portal
 from portal.db.connection import Connection
 
+from .. import own_loop
 from ..e2e.conftest import Served
 from . import ledger
 
@@ -42,12 +41,12 @@ class Holdings:
 
 def settled(portal: Served) -> Holdings:
     """What is there after a sweep that takes every unfinished upload: for a portal that does not serve."""
-    return _in_thread(portal, sweep=True)
+    return own_loop.run(_look(portal, sweep=True))
 
 
 def held(portal: Served) -> Holdings:
     """What is there now, unchanged."""
-    return _in_thread(portal, sweep=False)
+    return own_loop.run(_look(portal, sweep=False))
 
 
 def assert_whole(
@@ -66,11 +65,6 @@ def assert_whole(
     assert left == set(), f"in the store or in the rows alone: {left}"
     if "NONCE_LEDGER" in portal.environment:
         assert ledger.repeated(portal) == []
-
-
-def _in_thread(portal: Served, *, sweep: bool) -> Holdings:
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, _look(portal, sweep=sweep)).result()
 
 
 async def _look(portal: Served, *, sweep: bool) -> Holdings:

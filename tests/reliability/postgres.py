@@ -4,17 +4,17 @@ Comes in: the server that the development dependencies carry. Leaves: an `OwnPos
 test. A server that PORTAL_TEST_POSTGRES names is not ours to stop.
 """
 
-import asyncio
 import json
 import tempfile
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+
+from .. import own_loop
 
 _START_SECONDS = 60  # of recovery, on a machine that does other things as well
 
@@ -57,8 +57,7 @@ class OwnPostgres:
                 await connection.close()
             return found
 
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(asyncio.run, ask()).result()
+        return own_loop.run(ask())
 
     def record(self) -> list[dict[str, Any]]:
         """Every event that is on record."""

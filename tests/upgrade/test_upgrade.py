@@ -1,13 +1,11 @@
 """A portal of each earlier release, on both databases: it is upgraded by one command, and everything it had opens."""
 
-import asyncio
 import contextlib
 import hashlib
 import json
 import tarfile
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from sqlalchemy.engine import URL
 
 from portal.db.engine import make_engine, parse_url
 
+from .. import own_loop
 from ..conftest import administer
 from ..e2e.conftest import MakePortal, Served, make_portal  # noqa: F401  # a fixture
 from . import postgres as on_postgres
@@ -52,11 +51,11 @@ def release(
         return
     server, name = request.getfixturevalue("postgres"), f"upgrade_{uuid.uuid4().hex}"
     url = server.set(database=name)
-    _run(_fill(server, url, tmp_path / "portal-0" / "var" / "portal.db", told["revision"]))
+    own_loop.run(_fill(server, url, tmp_path / "portal-0" / "var" / "portal.db", told["revision"]))
     (tmp_path / "portal-0" / "var" / "portal.db").unlink()
     settings = {"DATABASE_URL": url.render_as_string(hide_password=False), "DATABASE_SSL_MODE": "disable"}
     yield Release(make_portal(**told["settings"], **settings), told)
-    _run(administer(server, f'DROP DATABASE "{name}" WITH (FORCE)'))
+    own_loop.run(administer(server, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
 async def _fill(server: URL, url: URL, source: Path, revision: str) -> None:
@@ -64,11 +63,6 @@ async def _fill(server: URL, url: URL, source: Path, revision: str) -> None:
     engine = make_engine(url, "disable")
     await on_postgres.copy(source, revision, engine)
     await engine.dispose()
-
-
-def _run(work: Any) -> None:
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, work).result()
 
 
 @each_release
@@ -157,7 +151,7 @@ def _audit(portal: Served) -> list[dict[str, Any]]:
             found.extend(json.loads(body) for body in rows.scalars())
         await engine.dispose()
 
-    _run(read())
+    own_loop.run(read())
     return found
 
 
