@@ -43,7 +43,8 @@ def test_a_portal_that_is_set_up_is_served(portal: Shell, served: Calls) -> None
     assert (told["ws"], told["log_config"]) == ("none", None)
     assert told["http"].func is HttpConnection
     headers = tuple(security_headers(hsts=None).items())
-    assert told["http"].keywords == {"client_timeouts": ClientTimeouts(15, 60, 1024), "headers": headers}
+    timeouts = ClientTimeouts(15, 60, 1024)
+    assert told["http"].keywords == {"client_timeouts": timeouts, "headers": headers, "grace_seconds": 30}
 
 
 LIMITED = """

@@ -1,5 +1,6 @@
 """How a portal ends: told to, in the middle of transfers, or killed; and that what it left is settled afterwards."""
 
+import re
 import secrets
 import signal
 import socket
@@ -8,8 +9,8 @@ from pathlib import Path
 import httpx
 
 from .conftest import MakePortal, Served
-from .raw import Wire, bearer, head, length
-from .seen import eventually, kept, known, statuses
+from .raw import FORM, Wire, bearer, head, length, part
+from .seen import eventually, kept, known, outcomes, problem, statuses
 
 SENT = 3_000_000
 GRACE = {"GRACE_SECONDS": "1"}
@@ -28,6 +29,13 @@ def half_an_upload(portal: Served, client: httpx.Client, wire: Wire, name: str, 
     assert eventually(lambda: any(path.stat().st_size >= 1 << 20 for path in unfinished(portal)))
 
 
+def half_a_form(portal: Served, client: httpx.Client, wire: Wire, name: str) -> None:
+    begun = len(unfinished(portal))
+    file = part("file", secrets.token_bytes(SENT), filename=name)
+    wire.send(head("POST", "/api/v1/files", bearer(client), FORM, length(len(file) + 1)), file)
+    assert eventually(lambda: len(unfinished(portal)) > begun)
+
+
 def unfinished(portal: Served) -> list[Path]:
     return list((portal.folder / "var" / "store" / "tmp").iterdir())
 
@@ -42,18 +50,24 @@ def is_whole(portal: Served) -> bool:
 def test_told_to_stop_while_transfers_run_it_ends_by_itself(make_portal: MakePortal) -> None:
     portal = started(make_portal, **GRACE)
     content = secrets.token_bytes(32 << 20)
-    with portal.client("analyst") as analyst, Wire(portal.port) as upload:
+    with portal.client("analyst") as analyst, Wire(portal.port) as upload, Wire(portal.port) as form:
         entry = analyst.put("/upload/whole.bin", content=content).json()
         half_an_upload(portal, analyst, upload, "half.bin")
+        half_a_form(portal, analyst, form, "form.bin")
         with Wire(portal.port, receive_buffer=1 << 14) as download:
             download.send(head("GET", f"/api/v1/files/{entry['id']}/content", bearer(analyst)))
             received = download.read(1 << 14)
             assert portal.stop() == 0
             while piece := download.read(1 << 20):
                 received += piece
+        assert [problem(wire.answer()) for wire in (upload, form)] == [(503, "portal_stopped")] * 2
     assert len(received) < len(content)
+    assert outcomes(portal, entry["id"]) == ["portal_stopped"]
+    failed = [event["details"] for event in portal.audit() if event["event"] == "file.upload_failed"]
+    assert failed == [{"reason": "portal_stopped"}] * 2
+    assert not re.search("Traceback|exception", portal.log)
     assert is_whole(portal)
-    assert statuses(portal, "half.bin") == ["failed"]
+    assert statuses(portal, "half.bin") == statuses(portal, "form.bin") == ["failed"]
     assert statuses(portal, "whole.bin") == ["ready"]
 
 

@@ -1,5 +1,6 @@
 """The way in, class by class: whose address is believed, which heads are refused, how bodies and bugs end."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from portal.core import tasks
 from portal.web.middleware import (
     MAX_HEADER_BYTES,
     MAX_HEADERS,
@@ -409,6 +411,37 @@ async def test_a_download_that_broke_off_is_no_bug(monkeypatch: pytest.MonkeyPat
         await exchange.run(context(breaks), scope(state={}))
     assert [line["event"] for line in lines] == ["request"]
     assert len(exchange.sent) == 1
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_request_that_a_stop_cuts_off_is_told_so_or_broken_off(
+    begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def waits(_over: Scope, _receive: Receive, send: Send) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.Event().wait()
+
+    exchange = Exchange()
+    request = asyncio.create_task(exchange.run(context(waits), scope(state={})))
+    await asyncio.sleep(0)
+    monkeypatch.setattr(tasks, "grace_over", asyncio.Event())
+    tasks.grace_over.set()
+    request.cancel()
+    await asyncio.wait([request])
+    if begun:
+        assert isinstance(request.exception(), DownloadAborted)
+        assert len(exchange.sent) == 1
+    else:
+        assert (exchange.status, exchange.problem["code"]) == (503, "portal_stopped")
+
+
+async def test_a_request_that_is_cancelled_for_another_reason_is_a_bug() -> None:
+    async def cancels(_over: Scope, _receive: Receive, _send: Send) -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await Exchange().run(context(cancels), scope(state={}))
 
 
 async def test_the_access_log_says_who_asked_from_where_and_not_for_what(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,7 @@ def serve(
         HttpConnection,
         client_timeouts=settings.client_timeouts,
         headers=tuple(security_headers(hsts=settings.hsts).items()),
+        grace_seconds=settings.grace_seconds,
     )
     uvicorn.run(
         "portal.app:serve_app",

@@ -17,6 +17,7 @@
     ├── IntegrityError          500  stored bytes differ from the sealed ones; the message never says how
     ├── ConfigError             500  the portal refuses to start; has every problem found
     ├── Unavailable             503  a part that the portal needs is unavailable; a later try may succeed
+    │   └── PortalStopped       503  the portal was told to stop, and the grace of its requests is over
     └── StorageFull             507  no space for the bytes
 
 Every layer may raise these. A feature defines its own errors as subclasses; `docs/errors.md` has the whole tree.
@@ -122,6 +123,10 @@ class IntegrityError(PortalError):
 class Unavailable(PortalError):
     status, code, title = 503, "unavailable", "A part of the portal is unavailable; try again."
     retry_after = 5
+
+
+class PortalStopped(Unavailable):
+    code, title = "portal_stopped", "The portal was stopped before the end; try again."
 
 
 class StorageFull(PortalError):

@@ -14,6 +14,8 @@ from portal.core.errors import PortalError
 _T = TypeVar("_T")
 _running: set[asyncio.Task[Any]] = set()
 _cancellable: set[asyncio.Task[Any]] = set()
+grace_over = asyncio.Event()
+"""Set when the process was told to stop and its grace is over: what is cut off from now on, is cut off for that."""
 
 
 async def shielded(work: Coroutine[Any, Any, _T]) -> _T:

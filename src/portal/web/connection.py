@@ -23,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from portal.core import log
 from portal.core.errors import InvalidInput, PortalError
 from portal.core.ids import new_id
+from portal.core.tasks import grace_over
 from portal.core.timeouts import ClientTimeouts
 from portal.web.direct import DirectBody
 from portal.web.direct_writes import DirectWrites
@@ -56,13 +57,21 @@ class HttpConnection(HttpToolsProtocol):
     transport: LingeringTransport
 
     def __init__(
-        self, *, client_timeouts: ClientTimeouts, headers: Iterable[tuple[str, str]] = (), **given: Any
+        self,
+        *,
+        client_timeouts: ClientTimeouts,
+        headers: Iterable[tuple[str, str]] = (),
+        grace_seconds: float = 0,
+        **given: Any,
     ) -> None:
-        """`headers` are added to the error responses that are written here, to bytes that are no HTTP request."""
+        """`headers` are added to the error responses that are written here, to bytes that are no HTTP request. When the
+        server is told to stop, it cancels the requests that still run after `grace_seconds`.
+        """
         super().__init__(**given)
         self.parser = RequestParser(self)
         self._headers = headers
         self._patience = client_timeouts
+        self._grace_seconds = grace_seconds
         self._head_timer: asyncio.TimerHandle | None = None
         self._reader_timer: asyncio.TimerHandle | None = None
         self._unread = 0
@@ -133,6 +142,10 @@ class HttpConnection(HttpToolsProtocol):
         self._await_reader()
         if self._head_timer is not None:
             self._await_head()  # the next head has begun already: its timeout starts now
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self.loop.call_later(self._grace_seconds, grace_over.set)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle

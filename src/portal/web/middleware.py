@@ -5,6 +5,7 @@ Comes in: requests that uvicorn parsed. Leaves: requests whose head is unambiguo
 document. Next: the router.
 """
 
+import asyncio
 import contextlib
 import re
 import time
@@ -17,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.core import log, tasks
-from portal.core.errors import InvalidInput, PortalError
+from portal.core.errors import InvalidInput, PortalError, PortalStopped
 from portal.core.ids import new_id
 from portal.web import errors
 from portal.web.addresses import Addresses
@@ -108,7 +109,9 @@ class SecurityHeaders:
 
 
 class CatchUnhandled:
-    """Turns an unexpected exception into a plain 500. It is inside `SecurityHeaders`, so that the 500 has them too."""
+    """Turns an unexpected exception into a plain 500, and a stop of the portal into a 503. It is inside
+    `SecurityHeaders`, so that they have the headers too.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -128,6 +131,12 @@ class CatchUnhandled:
             await self._app(scope, receive, noticed)
         except DownloadAborted:
             raise
+        except asyncio.CancelledError:  # by the server
+            if not tasks.grace_over.is_set():
+                raise
+            if started:
+                raise DownloadAborted from None
+            await errors.problem(PortalStopped(), scope["state"]["request_id"])(scope, receive, send)
         except Exception:
             _log.exception("request_failed", method=scope["method"], started=started)
             if started:

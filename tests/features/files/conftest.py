@@ -211,7 +211,7 @@ class Bytes:
     declared_type: str | None = "application/x-test"
     said: Details = field(default_factory=Details)
     case_id: UUID | None = None
-    fails: Exception | None = None
+    fails: BaseException | None = None
     meanwhile: Callable[[], Awaitable[None]] = nothing
     piece: int = 300
     content_length: int | None = None

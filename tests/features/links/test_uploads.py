@@ -43,6 +43,8 @@ async def test_what_fails_gives_back_and_what_failed_too_often_ends(
         if content_length is None:
             assert await refusal(desk.send(session)) is StoreAway
     house.store.failing = {}
+    with pytest.raises(asyncio.CancelledError):  # a stop of the portal
+        await desk.send(session, fails=asyncio.CancelledError(), content_length=content_length)
     for _ in range(3):
         assert (
             await refusal(desk.send(session, fails=DigestMismatch(), content_length=content_length)) is DigestMismatch

@@ -4,6 +4,7 @@ Comes in: a link session, the announced length, an Idempotency-Key. Leaves: an `
 upload with the key of one that arrived gets its receipt again, even where the link is used up.
 """
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -69,7 +70,7 @@ async def upload_slot(
     """Hold one use of the link during an upload of at most `most` bytes. Its lease is renewed meanwhile.
 
     On exit, a use that was not counted is given back. An error counts as a failed upload of the link, except for
-    Unavailable and StorageFull. Entering raises NotSignedIn, LinkUsedUp.
+    Unavailable, StorageFull and a stop of the portal. Entering raises NotSignedIn, LinkUsedUp.
     """
     key = None if key is None else _own_key(session.link, key)
     async with database.write() as connection:
@@ -81,7 +82,7 @@ async def upload_slot(
         async with renewed_lease(database, opened.use.id):
             yield opened
     except BaseException as error:
-        ours = isinstance(error, Unavailable | StorageFull)
+        ours = isinstance(error, Unavailable | StorageFull | asyncio.CancelledError)
         await shielded(_give_back(database, opened.use, failed=not ours))
         raise
     if not opened.settled:  # a repetition: the file was stored already

@@ -260,7 +260,12 @@ async def test_a_client_that_leaves_stops_the_reading(house: House, analyst: Pri
     assert (await outcome(house))[0] == "client_gone"
 
 
-async def test_a_cancelled_download_is_on_record(house: House, analyst: Principal) -> None:
+@pytest.mark.parametrize(("stopped", "told"), [(False, "client_gone"), (True, "portal_stopped")])
+async def test_a_cancelled_download_is_on_record_with_who_ended_it(
+    house: House, analyst: Principal, stopped: bool, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = asyncio.Event()
+    monkeypatch.setattr("portal.features.files.downloads.delivery.grace_over", over)
     await house.hand_in(analyst)
     running, reached = await started(house, analyst), asyncio.Event()
 
@@ -271,12 +276,14 @@ async def test_a_cancelled_download_is_on_record(house: House, analyst: Principa
 
     download = asyncio.create_task(slow())
     await reached.wait()
+    if stopped:
+        over.set()
     download.cancel()
     with pytest.raises(asyncio.CancelledError):
         await download
     await running.chunks.aclose()
     await tasks.drain()
-    assert await outcome(house) == ("client_gone", 0)
+    assert await outcome(house) == (told, 0)
 
 
 async def test_a_client_that_leaves_with_everything_has_finished(house: House, analyst: Principal) -> None:

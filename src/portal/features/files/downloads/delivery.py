@@ -14,10 +14,19 @@ from typing import Protocol
 from uuid import UUID
 
 from portal.core import log
-from portal.core.errors import Forbidden, IntegrityError, NotFound, NotSignedIn, PreconditionFailed, RangeNotSatisfiable
+from portal.core.errors import (
+    ClientGone,
+    Forbidden,
+    IntegrityError,
+    NotFound,
+    NotSignedIn,
+    PortalStopped,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+)
 from portal.core.principal import Origin, Principal
 from portal.core.ranges import WHOLE_FILE, ByteRange, NotModified, RangeRequest
-from portal.core.tasks import acquire_or_release, shielded
+from portal.core.tasks import acquire_or_release, grace_over, shielded
 from portal.db.connection import Connection
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.audit import record
@@ -161,9 +170,10 @@ class Deliveries:
     ) -> AsyncGenerator[memoryview, None]:
         """The bytes, and in every case one audit event with the outcome.
 
-        The outcome is finished, revoked, damaged, broken (any other error) or client_gone.
+        The outcome is finished, revoked, damaged or broken (any other error). A download that is closed or cancelled
+        before its end is portal_stopped or client_gone.
         """
-        outcome, sent, handed = "client_gone", 0, 0
+        outcome, sent, handed = "", 0, 0
         try:
             place = self._place(judge.principal, extent, use)
             async with place, aclosing(self._plaintext(sealed, extent)) as plaintext:
@@ -189,7 +199,8 @@ class Deliveries:
             outcome = "broken"
             raise
         finally:
-            details: dict[str, Detail] = {"started": str(started.id), "outcome": outcome, "sent": sent}
+            cut_off = PortalStopped if grace_over.is_set() else ClientGone
+            details: dict[str, Detail] = {"started": str(started.id), "outcome": outcome or cut_off.code, "sent": sent}
             ended = Event(EventKind.FILE_DOWNLOAD_ENDED, started.actor, started.subject, started.origin, details)
             settle = None if use is None else partial(use.ended, handed=handed, finished=outcome == "finished")
             await shielded(self._recorder.outcome(ended, settle))

@@ -4,6 +4,7 @@ Comes in: a principal's `IncomingFile`, and the findings of sealing. Leaves: the
 Next: `intake`.
 """
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from portal.core.errors import Conflict, InvalidInput, PortalError, Unprocessable
+from portal.core.errors import Conflict, InvalidInput, PortalError, PortalStopped, Unprocessable
 from portal.core.ids import text_of
 from portal.core.key_scopes import Scope, scope_of
 from portal.core.principal import CredentialKind, Origin, Principal
@@ -97,6 +98,8 @@ class UploadAttempt:
         """The audit event of an upload that `error` ended: rejected for its content, or failed."""
         if isinstance(error, ContentRejected):
             return self._ended(EventKind.FILE_REJECTED, error.found | {"case_id": text_of(self.arrival.case_id)})
+        if isinstance(error, asyncio.CancelledError):  # only a stop cancels a request: a client that leaves raises
+            error = PortalStopped()
         reason = error.code if isinstance(error, PortalError) else type(error).__name__
         return self._ended(EventKind.FILE_UPLOAD_FAILED, {"reason": reason})
 
