@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -100,25 +101,41 @@ def test_it_tells_what_it_takes_without_a_call_to_the_system(path: Path, monkeyp
 
 
 @pytest.fixture
-def begun(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """(start, length) of what the kernel was told to begin to write."""
+def let_go(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """(start, length) of what the kernel was told to write, or to drop where it is written."""
     told: list[tuple[int, int]] = []
 
     monkeypatch.setattr(os, "posix_fadvise", lambda _descriptor, start, length, _advice: told.append((start, length)))
     return told
 
 
-def test_each_block_is_on_its_way_to_the_disk_before_the_next(path: Path, begun: list[tuple[int, int]]) -> None:
+def test_each_block_is_on_its_way_to_the_disk_before_the_next(path: Path, let_go: list[tuple[int, int]]) -> None:
     file = BlockFile(path, PIECE)
     append(file, ROUGH[:168])
     append(file, ROUGH[168 : PIECE + 168])
-    assert begun == [(0, PIECE)]
+    assert let_go == [(0, PIECE)]
     append(file, ROUGH[PIECE + 168 : 2 * PIECE])
-    assert begun == [(0, PIECE), (PIECE, PIECE)]
+    assert let_go == [(0, PIECE), (PIECE, PIECE)]
     append(file, b"the end")
     file.finish()
-    assert len(begun) == 2
+    assert len(let_go) == 2
     assert path.read_bytes() == ROUGH[: 2 * PIECE] + b"the end"
+
+
+def test_of_a_large_file_the_cache_keeps_the_beginning_and_the_end(
+    path: Path, let_go: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blockfile, "KEPT", 2 * PIECE)
+    monkeypatch.setattr(blockfile, "DRAINED", PIECE)
+    file, times = BlockFile(path, PIECE), Counter[int]()
+    for number in range(8):
+        append(file, ROUGH[number : number + PIECE // 2])
+        append(file, ROUGH[number : number + PIECE // 2])
+    file.finish()
+    for start, length in let_go:
+        times.update(range(start, start + length, blockfile.BLOCK))
+    blocks = [times[at] for at in range(0, 8 * PIECE, blockfile.BLOCK)]
+    assert blocks == [1] * 4 + [2] * 10 + [1] * 2  # the second time it is on the disk
 
 
 def test_advice_that_the_system_refuses_is_no_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

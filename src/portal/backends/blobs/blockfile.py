@@ -2,7 +2,8 @@
 
 Comes in: bytes, piece by piece. Leaves: a file that is on the disk once `finish` returns. The bytes go through the page
 cache, because a blob is often read right after it was written. The kernel is told to begin to write each block at once,
-so that `finish` finds little left to wait for, and dirty pages do not pile up.
+so that `finish` finds little left to wait for, and dirty pages do not pile up. Of a large file only the beginning and
+the end stay in the cache: it would push out what others read, and new pages cost more than those that were just freed.
 """
 
 import contextlib
@@ -13,6 +14,8 @@ from pathlib import Path
 from threading import Lock
 
 BLOCK = 1 << 20  # bytes
+KEPT = 256 << 20  # bytes of the beginning that stay in the page cache
+DRAINED = 16 << 20  # bytes behind a block that have had the time to reach the disk
 
 
 class BlockFile:
@@ -85,7 +88,9 @@ class BlockFile:
         self._write(whole)
         self._memory.move(0, whole, self._filled - whole)
         self._filled -= whole
-        _begin_writeback(self._descriptor, self._written, whole)
+        _let_go(self._descriptor, self._written, whole)
+        if self._written >= KEPT + DRAINED:
+            _let_go(self._descriptor, self._written - DRAINED, whole)
         self._written += whole
 
     def _write(self, end: int) -> None:
@@ -95,11 +100,11 @@ class BlockFile:
                 start += os.write(self._descriptor, memory[start:end])
 
 
-def _begin_writeback(descriptor: int, start: int, length: int) -> None:
-    """Have the kernel begin to write dirty pages to the disk, without waiting for them.
+def _let_go(descriptor: int, start: int, length: int) -> None:
+    """Have the kernel begin to write what is dirty, without waiting for it, and drop what is on the disk already.
 
-    That is what POSIX_FADV_DONTNEED does with dirty pages; they stay in the cache, because they are not clean yet. It
-    is advice: some systems lack it, and what it could not do, fsync does.
+    POSIX_FADV_DONTNEED does either: a page that is not clean yet stays in the cache. It is advice: some systems lack
+    it, and what it could not do, fsync does.
     """
     if hasattr(os, "posix_fadvise"):
         with contextlib.suppress(OSError):
