@@ -6,10 +6,11 @@ at shutdown: `spawn`. Next: the app's lifespan calls `drain` before it closes th
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from portal.core.errors import PortalError
+from portal.core.errors import PortalError, PortalStopped
 
 _T = TypeVar("_T")
 _running: set[asyncio.Task[Any]] = set()
@@ -59,6 +60,17 @@ def spawn(work: Coroutine[Any, Any, None]) -> None:
 def spawn_to_end(work: Coroutine[Any, Any, None]) -> None:
     """Start `work` in the background; no caller awaits it, but it must run to its end: `drain` waits for it."""
     _start(work, _running)
+
+
+@contextmanager
+def told_of_stop() -> Iterator[None]:
+    """Within the block, raise PortalStopped for a cancellation by a server whose grace is over."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        if grace_over.is_set():
+            raise PortalStopped from None
+        raise
 
 
 def track_current_task() -> None:

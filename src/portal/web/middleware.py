@@ -5,7 +5,6 @@ Comes in: requests that uvicorn parsed. Leaves: requests whose head is unambiguo
 document. Next: the router.
 """
 
-import asyncio
 import contextlib
 import re
 import time
@@ -128,15 +127,14 @@ class CatchUnhandled:
             await send(message)
 
         try:
-            await self._app(scope, receive, noticed)
+            with tasks.told_of_stop():
+                await self._app(scope, receive, noticed)
         except DownloadAborted:
             raise
-        except asyncio.CancelledError:  # by the server
-            if not tasks.grace_over.is_set():
-                raise
+        except PortalStopped as stopped:
             if started:
                 raise DownloadAborted from None
-            await errors.problem(PortalStopped(), scope["state"]["request_id"])(scope, receive, send)
+            await errors.problem(stopped, scope["state"]["request_id"])(scope, receive, send)
         except Exception:
             _log.exception("request_failed", method=scope["method"], started=started)
             if started:
