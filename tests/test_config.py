@@ -421,6 +421,36 @@ def test_a_master_key_is_asked_for_only_where_a_key_url_names_it() -> None:
     assert load({"SECRET_KEY": SECRET, "KEY_URLS": "memory:"}).key_urls == ("memory:",)
 
 
+FILES = {
+    "a known default": ("changeme", "must be one random"),
+    "a key of zeros": ("0" * 64, "must be one random"),
+    "a key that signs": (SECRET, "must not be a PORTAL_SECRET_KEY"),
+    "nothing": ("", "must be one random"),
+}
+
+
+@pytest.mark.parametrize(("text", "told"), FILES.values(), ids=FILES)
+def test_a_weak_key_in_a_file_stops_the_start_by_its_path(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "master"
+    path.touch(0o600)
+    path.write_text(text)
+    given = {"SECRET_KEY": SECRET, "KEY_URLS": f"{path.as_uri()},env:PORTAL_OLD_KEY"}
+    in_variable, in_file = refused(given)
+    assert in_file.startswith(f"{path.as_uri()} {told}")
+    assert in_variable.startswith("PORTAL_OLD_KEY is not set")
+    path.write_text(MASTER)
+    assert load({**given, "OLD_KEY": OLDER}).key_urls[0] == path.as_uri()
+
+
+def test_a_key_file_that_others_can_read_stops_the_start_with_every_other_problem(tmp_path: Path) -> None:
+    path = tmp_path / "master"
+    path.write_text(MASTER)
+    path.chmod(0o640)
+    problems = refused({"SECRET_KEY": SECRET, "KEY_URLS": f"file:{path}", "GRACE_SECONDS": "-1"})
+    assert any("has mode 0640" in problem for problem in problems)
+    assert any(problem.startswith("PORTAL_GRACE_SECONDS") for problem in problems)
+
+
 CANARY = "c4n4ry"
 LEAKS: dict[str, dict[str, str]] = {
     "a secret key that is none": {"SECRET_KEY": CANARY},

@@ -24,6 +24,7 @@ from portal.backends.blobs import registry as blob_stores
 from portal.backends.keys import registry as key_providers
 from portal.backends.scanners import registry as scanners
 from portal.core.errors import ConfigError
+from portal.core.key_files import key_file_urls, read_key_file
 from portal.core.rates import parse_rates
 from portal.core.secrets import Secret, parse_key
 from portal.db.engine import LOCAL_HOSTS, is_local
@@ -115,6 +116,8 @@ def _key_problems(settings: Settings, variables: Mapping[str, str], dotenv: Path
         problems.append("PORTAL_SECRET_KEY must be one or more random 32-byte keys (64 hex digits or base64)")
     for name in sources.key_variables(",".join(settings.key_urls)):
         problems += _master_key_problems(name, variables.get(name, ""), settings.secret_keys, dotenv)
+    for url in key_file_urls(settings.key_urls):
+        problems += _key_file_problems(url, settings.secret_keys)
     return problems
 
 
@@ -173,11 +176,20 @@ def _is_network(text: str) -> bool:
 def _master_key_problems(name: str, text: str, secret_keys: tuple[Secret, ...], dotenv: Path) -> list[str]:
     if not _VARIABLE.fullmatch(name):
         return ["PORTAL_KEY_URLS: env: wants the name of a variable"]
-    if not text:
-        return [_missing(name, dotenv)]
+    return _key_text_problems(name, text, secret_keys) if text else [_missing(name, dotenv)]
+
+
+def _key_file_problems(url: str, secret_keys: tuple[Secret, ...]) -> list[str]:
+    try:
+        return _key_text_problems(url, read_key_file(url), secret_keys)
+    except ConfigError as error:
+        return list(error.problems)
+
+
+def _key_text_problems(source: str, text: str, secret_keys: tuple[Secret, ...]) -> list[str]:
     if _weak(text):
-        return [f"{name} must be one random 32-byte key (64 hex digits or base64)"]
-    return [f"{name} must not be a PORTAL_SECRET_KEY"] if parse_key(text) in secret_keys else []
+        return [f"{source} must be one random 32-byte key (64 hex digits or base64)"]
+    return [f"{source} must not be a PORTAL_SECRET_KEY"] if parse_key(text) in secret_keys else []
 
 
 def _missing(name: str, dotenv: Path) -> str:

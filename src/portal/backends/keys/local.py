@@ -1,7 +1,8 @@
-"""`env:NAME`: a master key in this process, from a variable that the operator set (`docs/format.md` 1).
+"""`env:NAME` and `file:/path`: a master key in this process, from a variable or a file (`docs/format.md` 1).
 
-Comes in: the 32 bytes. Leaves: wrapped data keys that name their master key by `kid`. `memory:` is the same with a
-random key: everything sealed under it is lost when the process ends, so it is for tests only.
+Comes in: the 32 bytes. Leaves: wrapped data keys that name their master key by `kid`, so a key may move from a variable
+to a file. `memory:` is the same with a random key: everything sealed under it is lost when the process ends, so it is
+for tests only.
 """
 
 import os
@@ -10,6 +11,7 @@ from typing import Self
 
 from portal.backends.keys.base import Binding, KeyProviderError
 from portal.core.errors import ConfigError, IntegrityError
+from portal.core.key_files import read_key_file
 from portal.core.secrets import KEY_BYTES, Secret, parse_key
 from portal.crypto import derive, wrap
 
@@ -24,10 +26,12 @@ class LocalKeyProvider:
     @classmethod
     def from_environment(cls, name: str, environ: Mapping[str, str]) -> Self:
         """The provider with the key in variable `name`. Raises ConfigError, which names the variable, not its value."""
-        key = parse_key(environ.get(name, ""))
-        if key is None:
-            raise ConfigError(f"{name} must hold {KEY_BYTES} bytes as 64 hex digits or as base64")
-        return cls(key)
+        return cls(_parsed(name, environ.get(name, "")))
+
+    @classmethod
+    def from_file(cls, url: str) -> Self:
+        """The provider with the key in the file of a `file:` URL. Raises ConfigError, which names the file alone."""
+        return cls(_parsed(url, read_key_file(url)))
 
     @classmethod
     def random(cls) -> Self:
@@ -54,3 +58,10 @@ class LocalKeyProvider:
 
     def _context(self, binding: Binding) -> bytes:
         return wrap.data_key_context(self._kid, binding.data_key_id, binding.scope)
+
+
+def _parsed(source: str, text: str) -> Secret:
+    key = parse_key(text)
+    if key is None:
+        raise ConfigError(f"{source} must hold {KEY_BYTES} bytes as 64 hex digits or as base64")
+    return key
