@@ -197,5 +197,5 @@ def _checks(app: FastAPI) -> health.Checks:
     return {
         "database": resources.database.check,
         "blob store": resources.stores.check,
-        "key provider": resources.keyring.check,
+        "key provider": resources.keyring.check_providers,
     }

@@ -185,7 +185,7 @@ async def check_parts(resources: Resources, settings: Settings) -> tuple[str, ..
             raise
         raise ConfigError(
             f"the data keys of this portal are wrapped under the master key {error.missing}, which PORTAL_KEY_URLS "
-            "does not give: set PORTAL_MASTER_KEY to the key that the portal was set up with"
+            "does not give: name the provider that the portal was set up with, or set PORTAL_MASTER_KEY to its key"
         ) from error
     except StoreAway as error:
         text = f"the blob stores {', '.join(settings.blobs)}: {reason(error)}"

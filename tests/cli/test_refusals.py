@@ -32,7 +32,7 @@ def test_another_master_key_is_told_by_the_setting_and_both_ids(portal: Shell, m
         assert (ran.code, ran.out) == (78, "")
         assert ran.err == (
             f"portal: the data keys of this portal are wrapped under the master key {wraps}, which PORTAL_KEY_URLS "
-            "does not give: set PORTAL_MASTER_KEY to the key that the portal was set up with\n"
+            "does not give: name the provider that the portal was set up with, or set PORTAL_MASTER_KEY to its key\n"
         )
 
 

@@ -188,43 +188,6 @@ async def test_a_failure_is_not_remembered(keyring: Keyring, provider: CountingP
     assert provider.calls["unwrap"] == 4
 
 
-async def test_a_provider_that_hangs_is_away_and_asked_again(
-    keyring: Keyring, provider: CountingProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def hang(key: bytes) -> bytes:
-        await asyncio.Event().wait()
-        return key
-
-    key, other = await keyring.active(CASE), await keyring.active(OTHER_CASE)
-    keyring._cache.clear()
-    await keyring.get(other.id, OTHER_CASE)
-    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.01)
-    provider.answer, truth = hang, provider.answer
-    waiters = [keyring.get(key.id, CASE) for _ in range(20)] + [keyring.active(CASE)]
-    for answer in await asyncio.gather(*waiters, return_exceptions=True):
-        assert isinstance(answer, KeyProviderError)
-    assert await keyring.get(other.id, OTHER_CASE) == other  # whose key is known waits for nobody
-    provider.answer = truth
-    monkeypatch.undo()
-    assert await keyring.get(key.id, CASE) == key
-
-
-@pytest.mark.parametrize("verb", ["wrap", "check"])
-async def test_a_provider_that_hangs_keeps_nobody_waiting_for_good(
-    database: Database, provider: CountingProvider, monkeypatch: pytest.MonkeyPatch, verb: str
-) -> None:
-    async def hang(*_: object) -> bytes:
-        await asyncio.Event().wait()
-        return b""
-
-    monkeypatch.setattr(provider, verb, hang)
-    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.01)
-    keyring = Keyring(database, [provider])
-    with pytest.raises(KeyProviderError):
-        await (keyring.check() if verb == "check" else keyring.active(CASE))
-    assert await count(database) == 0
-
-
 WRONG = {
     "another key": bytes(32),
     "31 bytes": bytes(31),

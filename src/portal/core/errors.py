@@ -42,6 +42,8 @@ class PortalError(Exception):
     action: str | None = None
     subject: str | None = None
     """`action` and `subject`: the refused action and its object, for the audit log. The caller sees neither."""
+    reason: str | None = None
+    """A few words without secrets, for operators: `db.reasons` shows them in the log and on the command line."""
 
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail or self.title)

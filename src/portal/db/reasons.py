@@ -106,4 +106,8 @@ def _of_system(error: OSError) -> tuple[str, bool]:
 
 def _of_sqlite(error: BaseException) -> tuple[str, bool]:
     found = next((told for words, told in _SQLITE.items() if words in str(error)), None)
-    return found or (str(error) if isinstance(error, PortalError) else type(error).__name__, False)
+    return found or (_own_words(error), False)
+
+
+def _own_words(error: BaseException) -> str:
+    return (error.reason or str(error)) if isinstance(error, PortalError) else type(error).__name__

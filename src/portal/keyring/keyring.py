@@ -8,11 +8,10 @@ only this process knows.
 import asyncio
 import hmac
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from hashlib import sha256
-from typing import TypeVar
 from uuid import UUID
 
 from portal.backends.keys.base import Binding, KeyProvider, KeyProviderError
@@ -20,7 +19,6 @@ from portal.core import clock
 from portal.core.errors import IntegrityError
 from portal.core.ids import new_id
 from portal.core.key_scopes import NO_CASE
-from portal.core.tasks import in_time
 from portal.crypto import derive, wrap
 from portal.db.unit_of_work import Database
 from portal.keyring import repository
@@ -29,7 +27,6 @@ from portal.keyring.repository import WrappedDataKey
 CACHE_SECONDS = 300
 ROW_SECONDS = 1.0  # how long a key's row is cached: at most one query a second for each key
 CACHE_ENTRIES = 1_000
-ANSWER_SECONDS = 30  # a provider that does not answer within this time counts as unavailable
 MAX_AGE = timedelta(days=365)  # an older key still opens files, but seals no new ones
 
 
@@ -42,7 +39,6 @@ class DataKey:
     key: bytes = field(repr=False)
 
 
-_T = TypeVar("_T")
 _CacheKey = tuple[str, str, UUID, bytes]
 
 
@@ -117,18 +113,22 @@ class Keyring:
         key. Raises KeyProviderError, also if the new wrap does not unwrap again.
         """
         data_key, provider = await self._unwrap(row, row.scope), self._sealing_provider
-        wrapped = await _in_time(provider.wrap(data_key.key, Binding(row.id, row.scope)))
+        wrapped = await provider.wrap(data_key.key, Binding(row.id, row.scope))
         retired_at = row.retired_at or clock.now()
         rewrapped = replace(row, provider_key_id=provider.key_id, wrapped=wrapped, retired_at=retired_at)
         await self._unwrap(rewrapped, row.scope)  # the new wrap must open, or the caller keeps the old one
         return rewrapped
 
-    async def check(self) -> None:
-        """Raises KeyProviderError unless every provider answers, and the data key for files without a case, if there
-        is one, can be unwrapped. Raises DatabaseAway.
-        """
+    async def check_providers(self) -> None:
+        """Raises KeyProviderError unless every provider is well, as far as is known: it costs no call after `check`."""
         for provider in self._providers.values():
-            await _in_time(provider.check())
+            await provider.check()
+
+    async def check(self) -> None:
+        """Raises KeyProviderError unless every provider is well, and the data key for files without a case, if there
+        is one, can be unwrapped. Raises ConfigError, DatabaseAway.
+        """
+        await self.check_providers()
         async with self._database.read() as connection:
             row = await repository.find_active(connection, NO_CASE)
         if row is not None:
@@ -157,7 +157,7 @@ class Keyring:
             id=data_key_id,
             scope=scope,
             provider_key_id=provider.key_id,
-            wrapped=await _in_time(provider.wrap(data_key, Binding(data_key_id, scope))),
+            wrapped=await provider.wrap(data_key, Binding(data_key_id, scope)),
             check_value=derive.data_key_check(data_key, data_key_id),
             created_at=clock.now(),
         )
@@ -204,12 +204,7 @@ class Keyring:
         if provider is None:
             text = "The master key that wraps this data key is not configured."
             raise KeyProviderError(text, missing=row.provider_key_id)
-        key = await _in_time(provider.unwrap(row.wrapped, Binding(row.id, scope)))
+        key = await provider.unwrap(row.wrapped, Binding(row.id, scope))
         if len(key) != derive.KEY_SIZE or not hmac.compare_digest(derive.data_key_check(key, row.id), row.check_value):
             raise KeyProviderError
         return DataKey(row.id, scope, key)
-
-
-async def _in_time(answer: Awaitable[_T]) -> _T:
-    """The result of a provider's call. Raises KeyProviderError if it fails, or takes over `ANSWER_SECONDS`."""
-    return await in_time(answer, ANSWER_SECONDS, KeyProviderError)

@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from portal.backends.blobs.base import BlobStat, BlobWriter, ByteSpan, FillBuffer, StoreAway, T
 from portal.backends.blobs.memory import MemoryStore
+from portal.backends.keys.guarded import GuardedKeyProvider
 from portal.backends.keys.local import LocalKeyProvider
 from portal.backends.scanners.base import Scan, Verdict
 from portal.backends.scanners.memory import MemoryScanner
@@ -426,7 +427,7 @@ def _drop(_logger: Any, _method: str, _event: Any) -> Any:
 @pytest.fixture
 def house(engine: Engine, tmp_path: Path) -> House:
     database, store, scanner = ShakyDatabase(engine), ShakyStore(), ShakyScanner()
-    keyring = Keyring(database, [LocalKeyProvider.random()])
+    keyring = Keyring(database, [GuardedKeyProvider(LocalKeyProvider.random())])
     strongbox = Strongbox(Stores([store]), keyring, [scanner], LAYOUT)
     resources = Resources(
         database=database,

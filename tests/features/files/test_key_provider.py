@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from portal.backends.keys import guarded
 from portal.backends.keys.base import KeyProviderError
 from portal.backends.keys.local import LocalKeyProvider
 from portal.core.principal import Principal
-from portal.keyring import keyring
 
 from .conftest import CONTENT, House
 
@@ -36,8 +36,9 @@ faults = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who says nothing has said nothing at once."""
-    monkeypatch.setattr(keyring, "ANSWER_SECONDS", 0.01)
+    """A provider that says nothing is away at once, and asked again at once."""
+    for name, value in {"CALL_SECONDS": 0.01, "PAUSE_SECONDS": 0, "OPEN_AFTER": 1000}.items():
+        monkeypatch.setattr(guarded, name, value)
 
 
 def forget_keys(house: House) -> None:

@@ -1,4 +1,6 @@
-"""The port of key providers. Next: `keyring` calls it, at most once in five minutes per data key and process."""
+"""The port of key providers. Next: `guarded` bounds each call; `keyring` makes them, at most one in five minutes per
+data key and process.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,15 +12,23 @@ from portal.core.errors import Unavailable
 class KeyProviderError(Unavailable):
     """The provider is unavailable, refused, or returned something that cannot be the key.
 
-    It is never reported as damage to files. `missing` is the id of a master key that no provider has; it is shown to
-    operators only.
+    It is never reported as damage to files. A `transient` error may pass by itself: the guard tries again, and counts
+    it against the provider. Any other is the provider's answer to this very call. `reason` and `missing`, the id of a
+    master key that no provider has, are shown to operators only.
     """
 
     code, title = "key_provider_away", "The key provider did not return the key; try again."
 
-    def __init__(self, detail: str | None = None, *, missing: str | None = None) -> None:
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        reason: str | None = None,
+        missing: str | None = None,
+        transient: bool = False,
+    ) -> None:
         super().__init__(detail)
-        self.missing = missing
+        self.reason, self.missing, self.transient = reason, missing, transient
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +42,8 @@ class Binding:
 class KeyProvider(Protocol):
     """One master key, in this process or in a service. Implementations are safe for concurrent use.
 
-    Every method raises KeyProviderError and nothing else. A cancelled call leaves nothing behind.
+    Every method raises KeyProviderError and nothing else; `check` also ConfigError, for what only an operator can mend.
+    A method that waits has no time limit of its own: the guard cancels it. A cancelled call leaves nothing behind.
     """
 
     @property
