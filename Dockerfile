@@ -7,7 +7,7 @@ COPY pyproject.toml uv.lock README.md LICENSE .env.example ./
 COPY alembic alembic
 COPY src src
 ENV UV_PROJECT_ENVIRONMENT=/opt/portal UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy
-RUN uv sync --locked --no-dev --no-editable
+RUN uv sync --locked --no-dev --all-extras --no-editable
 
 FROM python:3.13-slim-bookworm
 # libmagic parses hostile bytes: Debian's has security updates, the one that a wheel carries has none.

@@ -63,7 +63,7 @@ audit: uv ## ask osv.dev for known flaws of what the lock ships; an error where 
 SBOM ?= dist/portal.cdx.json
 sbom: uv ## list what the lock ships, as CycloneDX 1.5
 	@mkdir -p $(dir $(SBOM))
-	$(UV) export --locked --no-dev --format cyclonedx1.5 --preview-features sbom-export --quiet -o $(SBOM)
+	$(UV) export --locked --no-dev --all-extras --format cyclonedx1.5 --preview-features sbom-export --quiet -o $(SBOM)
 
 bench: install ## measure beside nginx, rclone and others, and write README's table (docs/benchmark.md): half an hour
 	$(BIN)/python -m bench --save

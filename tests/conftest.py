@@ -1,8 +1,8 @@
 """What every suite shares: a migrated database of either kind, and a strongbox over memory twins.
 
 Postgres is real: the server named by PORTAL_TEST_POSTGRES (a URL of a superuser), else the one that the development
-dependencies carry; so is Redis, which is Debian's. Where one does not start, its tests are skipped and the run says so,
-unless PORTAL_TEST_NO_SKIP is set.
+dependencies carry; so are OpenBao, which they carry too, and Redis, which is Debian's. Where one does not start, its
+tests are skipped and the run says so, unless PORTAL_TEST_NO_SKIP is set.
 """
 
 import functools
@@ -27,8 +27,9 @@ from portal.db.connection import Engine
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
 
-from . import own_loop, own_postgres, own_sqlite, scans
+from . import own_loop, own_openbao, own_postgres, own_sqlite, scans
 from . import own_redis as own_redis_server
+from .own_openbao import OwnOpenBao
 from .own_redis import OwnRedis
 
 # Tests never time. A claim that hundreds of examples are to hold has a suite of its own (tests/reliability/fuzzing.py).
@@ -227,6 +228,18 @@ def own_redis() -> Iterator[OwnRedis]:
         skip("no redis-server: install it, or let .ci/run do it")
     with tempfile.TemporaryDirectory(prefix="portal-redis-") as folder:
         server = OwnRedis(program, Path(folder))
+        yield server
+        server.end()
+
+
+@pytest.fixture(scope="session")
+def openbao() -> Iterator[OwnOpenBao]:
+    """An OpenBao server that the tests of a worker share. A test that seals or kills it has it start again."""
+    program = own_openbao.program()
+    if program is None:
+        skip("no OpenBao: install the development dependencies")
+    with tempfile.TemporaryDirectory(prefix="portal-openbao-") as folder:
+        server = OwnOpenBao(program, Path(folder))
         yield server
         server.end()
 

@@ -1,21 +1,32 @@
 """What every key provider promises. A new provider is one line in PROVIDERS."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 
 from portal.backends.keys.base import Binding, KeyProvider, KeyProviderError
+from portal.backends.keys.guarded import GuardedKeyProvider
 from portal.backends.keys.local import LocalKeyProvider
 from portal.backends.keys.registry import open_key_providers
+from portal.backends.keys.vault import VaultTransit
+from portal.backends.keys.vault_settings import VaultAddress, VaultSettings
 from portal.core.errors import ConfigError, IntegrityError
+
+from ..own_openbao import OwnOpenBao
 
 MASTER = "5c" * 32
 PROVIDERS: dict[str, Callable[[], KeyProvider]] = {
     "env": lambda: LocalKeyProvider.from_environment("MASTER", {"MASTER": MASTER}),
+    "file": lambda: opened_file(MASTER),
     "memory": LocalKeyProvider.random,
+    "guarded": lambda: GuardedKeyProvider(LocalKeyProvider.random()),
 }
 KEY = bytes(range(32))
 BINDING = Binding(UUID(int=0xDA7A), "case:" + "0a" * 16)
@@ -27,9 +38,28 @@ OTHER_BINDINGS = {
 }
 
 
-@pytest.fixture(params=PROVIDERS.values(), ids=list(PROVIDERS))
+def key_file(folder: Path, key: str) -> str:
+    """The URL of a new file with this key."""
+    path = folder / key[:8]
+    path.touch(0o600)
+    path.write_text(f"{key}\n")
+    return path.as_uri()
+
+
+def opened_file(key: str) -> KeyProvider:
+    with TemporaryDirectory() as folder:  # a provider reads its file once
+        return LocalKeyProvider.from_file(key_file(Path(folder), key))
+
+
+def vault(request: pytest.FixtureRequest) -> KeyProvider:
+    server: OwnOpenBao = request.getfixturevalue("openbao")
+    settings = VaultSettings(vault_token=SecretStr(server.token()))
+    return VaultTransit(VaultAddress.parse(server.url.removeprefix("vault-transit:")), settings)
+
+
+@pytest.fixture(params=[*PROVIDERS, "vault-transit"])
 async def provider(request: pytest.FixtureRequest) -> AsyncIterator[KeyProvider]:
-    made: KeyProvider = request.param()
+    made = vault(request) if request.param == "vault-transit" else PROVIDERS[request.param]()
     await made.check()
     yield made
     await made.aclose()
@@ -69,7 +99,7 @@ async def refuses(provider: KeyProvider, wrapped: bytes) -> bool:
 
 async def test_every_changed_bit_is_refused(provider: KeyProvider) -> None:
     wrapped = await provider.wrap(KEY, BINDING)
-    for bit in range(len(wrapped) * 8):
+    for bit in range(0, len(wrapped) * 8, 7 if isinstance(provider, VaultTransit) else 1):  # each is a request there
         changed = (int.from_bytes(wrapped, "big") ^ 1 << bit).to_bytes(len(wrapped), "big")
         assert await refuses(provider, changed), bit
     assert not await refuses(provider, wrapped)
@@ -123,24 +153,29 @@ async def test_closing_twice_is_fine(provider: KeyProvider) -> None:
     await provider.aclose()
 
 
-async def test_the_same_variable_is_the_same_key_after_a_restart() -> None:
-    before, after = PROVIDERS["env"](), PROVIDERS["env"]()
+@pytest.mark.parametrize("later", ["env", "file"])
+async def test_the_same_key_opens_what_it_wrapped_after_a_restart_and_in_a_file(later: str) -> None:
+    before, after = PROVIDERS["env"](), PROVIDERS[later]()
     assert before.key_id == after.key_id == "16d51bbb4b86ad7a"
     assert await after.unwrap(await before.wrap(KEY, BINDING), BINDING) == KEY
 
 
-def test_a_provider_shows_no_master_key() -> None:
-    provider = PROVIDERS["env"]()
+@pytest.mark.parametrize("kind", ["env", "file"])
+def test_a_provider_shows_no_master_key(kind: str) -> None:
+    provider = PROVIDERS[kind]()
     assert MASTER not in repr(provider) + str(vars(provider)) + provider.key_id
     assert MASTER[:8] not in provider.key_id
 
 
-def test_the_registry_opens_providers_in_order() -> None:
+def test_the_registry_opens_providers_in_order(tmp_path: Path) -> None:
     environ = {"ONE": "01" * 32, "TWO": "02" * 32}
-    one, two, three = open_key_providers(["env:TWO", "memory:", "env:ONE"], environ)
-    assert one.key_id == LocalKeyProvider.from_environment("TWO", environ).key_id
-    assert three.key_id == LocalKeyProvider.from_environment("ONE", environ).key_id
-    assert two.key_id not in {one.key_id, three.key_id}
+    files = [key_file(tmp_path, "03" * 32), key_file(tmp_path, "04" * 32)]
+    opened = open_key_providers(["env:TWO", "memory:", files[0], "env:ONE", files[1]], environ)
+    two, random, three, one, four = (provider.key_id for provider in opened)
+    assert two == LocalKeyProvider.from_environment("TWO", environ).key_id
+    assert one == LocalKeyProvider.from_environment("ONE", environ).key_id
+    assert [three, four] == [LocalKeyProvider.from_file(url).key_id for url in files]
+    assert len({one, two, three, four, random}) == 5
 
 
 @pytest.mark.parametrize("value", [None, "", "changeme", "5c" * 31, "5c" * 33, "canary-" * 9])
@@ -154,13 +189,21 @@ def test_a_variable_without_a_key_is_named_and_its_value_is_not(value: str | Non
 
 @pytest.mark.parametrize("url", ["kms:alias/portal", "vault://x", "ENV:ONE", ":ONE", " env:ONE"])
 def test_an_unknown_scheme_is_refused_with_what_is_known(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"PORTAL_KEY_URLS.*env, memory"):
+    with pytest.raises(ConfigError, match=r"PORTAL_KEY_URLS.*env, file, memory, vault-transit"):
         open_key_providers(["env:ONE", url], {"ONE": MASTER})
 
 
-def test_the_same_master_key_twice_is_refused() -> None:
-    with pytest.raises(ConfigError, match="twice"):
-        open_key_providers(["env:ONE", "env:TWO"], {"ONE": MASTER, "TWO": MASTER.upper()})
+def test_the_same_master_key_twice_is_refused(tmp_path: Path) -> None:
+    for again in ("env:TWO", key_file(tmp_path, MASTER)):
+        with pytest.raises(ConfigError, match="twice"):
+            open_key_providers(["env:ONE", again], {"ONE": MASTER, "TWO": MASTER.upper()})
+
+
+def test_a_file_without_a_key_is_named_and_its_text_is_not(tmp_path: Path) -> None:
+    url = key_file(tmp_path, "canary-" * 9)
+    with pytest.raises(ConfigError, match=f"^{re.escape(url)} must hold") as caught:
+        open_key_providers([url], {})
+    assert "canary-" * 9 not in str(caught.value)
 
 
 def test_no_provider_at_all_is_refused() -> None:

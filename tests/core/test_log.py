@@ -21,7 +21,7 @@ from portal.features.identity.refresh import RefreshTokens
 Lines = Callable[[], list[str]]
 CANARY = "c4n4ry-c4n4ry"
 JWT = f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.{CANARY}"
-CHATTY = ("alembic", "asyncio", "sqlalchemy")
+CHATTY = ("alembic", "asyncio", "httpcore", "httpx", "sqlalchemy")
 LEAKS = {
     "a token": JWT,
     "a token in a sentence": f"refused {JWT}, try again",
@@ -31,6 +31,8 @@ LEAKS = {
     "a link's token": TokenKind(LINK_SESSION).new() + CANARY,
     "a refresh token, in a path": f"/auth/{RefreshTokens([Secret(bytes(32))]).issue(new_id())[0]}{CANARY}",
     "what an authenticator scans": f"otpauth://totp/portal:ada?secret={CANARY}&issuer=portal",
+    "a token of Vault": f"X-Vault-Token: hvs.CAESI{CANARY}{CANARY}",
+    "a token of OpenBao": f"token s.{CANARY}{CANARY}",
     "a bearer": f"Bearer {CANARY}",
     "a header": f"Authorization: bearer   {CANARY}",
     "a header as JSON": json.dumps({"authorization": f"Bearer {CANARY}"}),

@@ -56,7 +56,7 @@ def test_the_defaults_that_are_written_down_are_the_ones_in_force(name: str) -> 
 @pytest.mark.parametrize("registry", ["keys", "blobs", "scanners"])
 def test_every_uri_scheme_is_explained(registry: str) -> None:
     source = (ROOT / "src/portal/backends" / registry / "registry.py").read_text()
-    schemes = re.findall(r'^    "(\w+)": ', source, re.MULTILINE)
+    schemes = re.findall(r'^    "([\w-]+)": ', source, re.MULTILINE)
     assert schemes
     for scheme in schemes:
         assert re.search(rf"^- `{scheme}:", page("configuration.md"), re.MULTILINE), scheme

@@ -147,7 +147,8 @@ def test_the_sbom_names_every_package_that_is_shipped(tmp_path: Path) -> None:
     sbom = json.loads(made.read_text())
     assert (sbom["bomFormat"], sbom["specVersion"]) == ("CycloneDX", "1.5")
     named = {(part["name"], part["version"]) for part in sbom["components"]}
-    names = set(shipped()) - {"portal"}
+    names = set(shipped(extras=tuple(PROJECT["project"]["optional-dependencies"]))) - {"portal"}
+    assert "httpx" in names  # the image has the extras
     assert named == {(package["name"], package["version"]) for package in PACKAGES if package["name"] in names}
     assert ("cryptography", LOCKED["cryptography"]["version"]) in named
     assert "pytest" not in {name for name, _ in named}

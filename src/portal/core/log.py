@@ -21,7 +21,8 @@ _MAX_BYTES = 64 << 20
 _KEPT = 10
 _REFRESH = r"[0-9a-f]{32}\.[\w-]{16,}(?:\.[\w-]*)?"  # a session, random letters, a code
 _OWN = rf"(?:{'|'.join(PREFIXES)})[\w-]{{16,}}|{_REFRESH}"
-_TOKEN = re.compile(rf"eyJ[\w-]{{5,}}\.[\w-]+\.[\w-]*|{_OWN}|otpauth://\S+")
+_VAULT = r"\b(?:hv[sbr]|s)\.[\w-]{20,}"
+_TOKEN = re.compile(rf"{_VAULT}|eyJ[\w-]{{5,}}\.[\w-]+\.[\w-]*|{_OWN}|otpauth://\S+")
 _CREDENTIAL = re.compile(r"(?i)\b(bearer|basic)\s+[^\s\"']+|://[^/\s:@]*:[^@\s/]+@")
 
 
@@ -55,8 +56,8 @@ def configure(level: int = logging.INFO, file: Path | None = None) -> None:
     )
     logging.root.handlers = [handler]
     logging.root.setLevel(level)
-    for chatty in ("alembic", "asyncio", "sqlalchemy"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)  # their debug lines contain statements
+    for chatty in ("alembic", "asyncio", "httpcore", "httpx", "sqlalchemy"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)  # their debug lines contain statements, headers, URLs
 
 
 class _Line(logging.LogRecord):

@@ -4,20 +4,35 @@ import re
 from collections.abc import Mapping, Sequence
 
 from portal.backends.keys.base import KeyProvider
+from portal.backends.keys.guarded import GuardedKeyProvider
 from portal.backends.keys.local import LocalKeyProvider
+from portal.backends.keys.vault_settings import VaultAddress, VaultSettings
 from portal.backends.scheme import Scheme
 from portal.core.errors import ConfigError
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,15}", re.ASCII)
+
+
+def _vault(rest: str, variables: Mapping[str, str]) -> KeyProvider:
+    address, settings = VaultAddress.parse(rest), VaultSettings.read(variables)
+    try:
+        from portal.backends.keys.vault import VaultTransit  # noqa: PLC0415  # its HTTP client is an extra
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"PORTAL_KEY_URLS: vault-transit: needs {error.name}: install portal[vault]") from None
+    return VaultTransit(address, settings)
+
+
 SCHEMES: dict[str, Scheme[KeyProvider]] = {
     "env": Scheme(LocalKeyProvider.from_environment),
+    "file": Scheme(lambda rest, _variables: LocalKeyProvider.from_file(f"file:{rest}")),
+    "vault-transit": Scheme(_vault, VaultSettings),
     "memory": Scheme(lambda _rest, _variables: LocalKeyProvider.random()),
 }
 
 
 def open_key_providers(urls: Sequence[str], variables: Mapping[str, str]) -> tuple[KeyProvider, ...]:
-    """One provider per URL, in order: the first wraps new data keys, all unwrap. Raises ConfigError."""
-    providers = tuple(_open(url, variables) for url in urls)
+    """One guarded provider per URL, in order: the first wraps new data keys, all unwrap. Raises ConfigError."""
+    providers = tuple(GuardedKeyProvider(_open(url, variables)) for url in urls)
     if not providers:
         raise ConfigError("PORTAL_KEY_URLS names no key provider")
     if len({provider.key_id for provider in providers}) < len(providers):
