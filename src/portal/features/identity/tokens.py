@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from jose import jwt
+from jose import jwk, jwt
 from jose.exceptions import JOSEError
 
 from portal.core.errors import NotSignedIn
@@ -44,7 +44,7 @@ class AccessTokens:
         if not keys:
             raise RuntimeError("access tokens need a key")
         self._signing = keys[0]
-        self._by_header = {_header_of(key): key for key in keys}
+        self._by_header = {_header_of(key): jwk.construct(key.key.reveal(), _ALGORITHM) for key in keys}
 
     def issue(self, claims: AccessClaims, now: datetime, serial: UUID | None = None) -> str:
         """A token that expires LIFETIME after `now`.
@@ -70,7 +70,7 @@ class AccessTokens:
         try:
             body = jwt.decode(
                 token,
-                key.key.reveal(),
+                key,
                 algorithms=[_ALGORITHM],
                 audience=_AUDIENCE,
                 issuer=_ISSUER,
