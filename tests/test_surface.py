@@ -324,6 +324,19 @@ async def test_assets_are_the_three_that_are_named(app: FastAPI, asset: str) -> 
         assert (await client.get("/docs/favicon.png")).headers["content-type"] == "image/png"
 
 
+async def test_nobody_is_told_of_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FastAPI tells OpenTelemetry of each request and error, wherever the process or its environment sets that up."""
+
+    def told() -> None:
+        raise AssertionError("a provider was asked for")
+
+    for provider in ("trace.get_tracer_provider", "metrics.get_meter_provider", "_logs.get_logger_provider"):
+        monkeypatch.setattr(f"opentelemetry.{provider}", told)
+    made = create_app(*settings())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(made), base_url="http://localhost") as client:
+        assert (await client.get("/healthz")).status_code == 200
+
+
 def test_an_app_is_made_without_opening_anything(tmp_path: Path) -> None:
     nowhere = tmp_path / "var"
     made = create_app(*settings(DATA_DIR=str(nowhere), DATABASE_URL="postgresql://u:p@nowhere.invalid/d"))

@@ -128,6 +128,7 @@ def create_app(settings: Settings, variables: Mapping[str, str]) -> FastAPI:
         docs_url=None,
         redirect_slashes=False,
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         lifespan=_lifespan(settings, variables),
         middleware=_middleware(settings),
     )
