@@ -4,11 +4,11 @@ A statement is built once and cached, and its values come with each call: buildi
 execute it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Executable, RowMapping, text
+from sqlalchemy import ColumnElement, Executable, RowMapping, literal_column, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from portal.db.connection import Connection
@@ -30,6 +30,16 @@ def scanning(statement: _T) -> _T:
 def may_scan(statement: Executable) -> bool:
     """Whether the statement is marked as `scanning`."""
     return _SCANS in statement.get_execution_options()
+
+
+def one_of(column: Any, words: Iterable[str]) -> ColumnElement[bool]:
+    """The condition that the column has one of these words, which are names in the code, such as statuses.
+
+    They stand in the statement's text: a partial index is used only by a condition in its own words, and bound values
+    would be written into the text anew with each execution.
+    """
+    condition: ColumnElement[bool] = column.in_([literal_column(f"'{word}'") for word in words])
+    return condition
 
 
 async def insert_unless_taken(

@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, insert, select, update
 from portal.core.errors import IntegrityError
 from portal.core.principal import Role
 from portal.db.connection import Connection
-from portal.db.statements import insert_unless_taken
+from portal.db.statements import insert_unless_taken, one_of
 from portal.db.tables import table
 from portal.features.authz import policy
 from portal.features.authz.relation import CaseRole
@@ -19,7 +19,7 @@ from portal.features.identity.models import UserRow
 _members = table(MemberRow)
 _glass = table(GlassRow)
 _users = table(UserRow)
-_ABLE = [role.value for role in Role if policy.may_be(role, CaseRole.LEAD)]
+_ABLE = one_of(_users.c.role, (role for role in Role if policy.may_be(role, CaseRole.LEAD)))
 _LIST = (
     select(
         *(_members.c[name] for name in ("user_id", "role", "added_by", "added_at")),
@@ -55,7 +55,7 @@ async def other_leads(connection: Connection, case_id: UUID, user_id: UUID) -> i
     The number stays true only while the case is locked exclusively.
     """
     leads = (_members.c.case_id == case_id, _members.c.role == CaseRole.LEAD.value, _members.c.user_id != user_id)
-    able = (_users.c.disabled_at.is_(None), _users.c.role.in_(_ABLE))
+    able = (_users.c.disabled_at.is_(None), _ABLE)
     counted = select(func.count()).select_from(_members.join(_users, _users.c.id == _members.c.user_id))
     return int((await connection.execute(counted.where(*leads, *able))).scalar_one())
 

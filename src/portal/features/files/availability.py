@@ -14,22 +14,21 @@ first. A listing shows neither until the first has committed or failed, and then
 """
 
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import func, literal_column, select, text, union_all
+from sqlalchemy import func, select, text, union_all
 
 from portal.core import clock
 from portal.db.connection import Connection
+from portal.db.statements import one_of
 from portal.db.tables import table
 from portal.features.files import repository
 from portal.features.files.models import FileRow, Status
 
 _files = table(FileRow)
 _STEP = timedelta(microseconds=1)
-_GONE: list[Any] = [literal_column(f"'{status.value}'") for status in (Status.DELETING, Status.DELETED)]
 # Two statements in one, because each has a partial index: files that are gone keep their stamp, which clients remember.
 _OF_LISTED = select(func.max(_files.c.available_at).label("latest")).where(repository.is_listed_everywhere(_files))
-_OF_GONE = select(func.max(_files.c.available_at)).where(_files.c.status.in_(_GONE))
+_OF_GONE = select(func.max(_files.c.available_at)).where(one_of(_files.c.status, (Status.DELETING, Status.DELETED)))
 _LATEST = select(func.max(union_all(_OF_LISTED, _OF_GONE).subquery().c.latest))
 
 # 1179208773 is "FILE". Seconds are counted from 2020, so that they fit into an int until 2088. The steps run in this

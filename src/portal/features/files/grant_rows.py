@@ -18,7 +18,7 @@ from portal.core.pagination import After
 from portal.core.principal import Role
 from portal.db import statements
 from portal.db.connection import Connection
-from portal.db.statements import scanning
+from portal.db.statements import one_of, scanning
 from portal.db.tables import table
 from portal.features.authz import policy
 from portal.features.authz.relation import CaseRole, Tlp
@@ -32,8 +32,9 @@ _files = table(FileRow)
 _users = table(UserRow)
 _givers: Any = _users.alias("grant_givers")  # aliases: the statements around this condition use both tables too
 _places: Any = MemberRow.__table__.alias("grant_giver_places")  # type: ignore[attr-defined]
-_OWNERS = [role.value for role in Role if policy.may_grant_own(role)]
-_MEMBERS = [(r.value, c.value) for r in Role for c in CaseRole if policy.may_grant_in_case(r, c)]
+_PAIRS = [(role, place) for role in Role for place in CaseRole if policy.may_grant_in_case(role, place)]
+_GRANTS_OWN = one_of(_givers.c.role, (role for role in Role if policy.may_grant_own(role)))
+_GRANTS_IN_CASE = or_(*(one_of(_givers.c.role, [role]) & one_of(_places.c.role, [place]) for role, place in _PAIRS))
 _LISTED = (
     *(_grants.c[name] for name in ("id", "file_id", "user_id", "granted_by", "created_at", "expires_at")),
     _users.c.name.label("name"),
@@ -159,10 +160,10 @@ def _backed(files: Any) -> ColumnElement[bool]:
 
     The creator is enabled, and either owns the file in an inbox or is a member of its case with the right to grant.
     """
-    own = and_(files.c.case_id.is_(None), files.c.owner_id == _givers.c.id, _givers.c.role.in_(_OWNERS))
+    own = and_(files.c.case_id.is_(None), files.c.owner_id == _givers.c.id, _GRANTS_OWN)
     place = and_(_places.c.case_id == files.c.case_id, _places.c.user_id == _givers.c.id)
-    able = tuple_(_givers.c.role, _places.c.role).in_(_MEMBERS)
-    member = exists().where(place, able).correlate_except(_places)  # by default SQLAlchemy correlates one level up only
+    # By default SQLAlchemy correlates one level up only.
+    member = exists().where(place, _GRANTS_IN_CASE).correlate_except(_places)
     enabled = and_(_givers.c.id == _grants.c.granted_by, _givers.c.disabled_at.is_(None))
     return exists().where(enabled, or_(own, member)).correlate_except(_givers)
 

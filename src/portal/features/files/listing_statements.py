@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.operators import custom_op
 
-from portal.db.statements import scanning
+from portal.db.statements import one_of, scanning
 from portal.db.tables import table
 from portal.features.authz.relation import CaseRole, Tlp
 from portal.features.cases.models import CaseRow, MemberRow
@@ -116,8 +116,8 @@ def _granted(shape: Shape) -> Select[Any]:
 
 def _memberships(shape: Shape, *, own: bool) -> Select[Any]:
     """The cases of which the user sees all files or, with `own`, only its own."""
-    roles = [role.value for role in CaseRole if (role in shape.roles) != own]
-    cases = select(_members.c.case_id).where(_members.c.user_id == _USER, _members.c.role.in_(roles))
+    roles = one_of(_members.c.role, (role for role in CaseRole if (role in shape.roles) != own))
+    cases = select(_members.c.case_id).where(_members.c.user_id == _USER, roles)
     if "kind" not in shape.given or shape.newest:
         return cases
     files = _files.alias("of_kind")  # a case without a file of the kind is not searched for one

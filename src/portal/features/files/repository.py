@@ -24,7 +24,7 @@ from sqlalchemy import (
 from portal.core import clock
 from portal.db.connection import Connection
 from portal.db.lease import expired
-from portal.db.statements import insert_unless_taken, scanning
+from portal.db.statements import insert_unless_taken, one_of, scanning
 from portal.db.tables import table
 from portal.db.views import checked_rows, views_of
 from portal.db.views import view_of as row_view
@@ -43,9 +43,7 @@ _NEW = {"kind": FileKind.OTHER.value, "description": "", "status": Status.PENDIN
 _STANDING_TYPES = _VIEW_TYPES | dict.fromkeys(("case_status", "case_tlp", "case_role"), str)
 _STANDING_TYPES |= {"in_case_id": UUID, "broke_glass": bool, "granted": bool}
 _PENDING = Status.PENDING.value
-_LISTED: list[Any] = [literal_column(f"'{status.value}'") for status in (Status.READY, Status.QUARANTINED)]
 _NOTHING: Any = literal_column("''")
-_UNSETTLED: list[Any] = [literal_column(f"'{status.value}'") for status in UNSETTLED]
 
 # The statements of every upload and download are built once; the values are bound in each call.
 _FIND = select(*COLUMNS).where(_files.c.id == bindparam("file"))
@@ -71,8 +69,7 @@ async def add(connection: Connection, values: Mapping[str, Any]) -> bool:
 
 def is_listed(files: Any) -> ColumnElement[bool]:
     """The condition that a file is listed, in the words of the partial indexes: only then do the databases use them."""
-    listed: ColumnElement[bool] = files.c.status.in_(_LISTED)
-    return listed
+    return one_of(files.c.status, (Status.READY, Status.QUARANTINED))
 
 
 def is_listed_everywhere(files: Any) -> ColumnElement[bool]:
@@ -155,13 +152,13 @@ async def begin_delete(connection: Connection, file_id: UUID, version: int) -> b
 async def unsettled(connection: Connection, lease_before: datetime, after: UUID | None, limit: int) -> list[FileView]:
     """Files that a crash left: pending with an expired lease, half deleted, or failed with blob rows left."""
     has_blobs = select(_blobs.c.id).where(_blobs.c.file_id == _files.c.id).exists()
-    over = (Status.FAILED.value, Status.REJECTED.value)
+    over = one_of(_files.c.status, (Status.FAILED, Status.REJECTED))
     statement = select(*COLUMNS).where(
-        _files.c.status.in_(_UNSETTLED),
+        one_of(_files.c.status, UNSETTLED),
         or_(
             (_files.c.status == Status.PENDING.value) & expired(_files.c.lease_until, lease_before),
             _files.c.status == Status.DELETING.value,
-            _files.c.status.in_(over) & has_blobs,
+            over & has_blobs,
         ),
     )
     if after is not None:

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, literal_column, or_, select, tuple_, update
+from sqlalchemy import bindparam, delete, func, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError as ConstraintViolated
 
 from portal.core.pagination import After
 from portal.db.connection import Connection
 from portal.db.lease import expired
-from portal.db.statements import hold_alone, insert_unless_taken, scanning
+from portal.db.statements import hold_alone, insert_unless_taken, one_of, scanning
 from portal.db.tables import table
 from portal.features.jobs.models import JobRow
 from portal.features.jobs.views import UNFINISHED, Job, JobFilters, JobStatus, job_of
@@ -24,8 +24,7 @@ FREE: dict[str, Any] = {"claim_id": None, "worker": None, "lease_until": None}
 
 _jobs = table(JobRow)
 _COLUMNS = list(_jobs.c)
-_STATUSES: list[Any] = [literal_column(f"'{status}'") for status in UNFINISHED]
-_IS_UNFINISHED = _jobs.c.status.in_(_STATUSES)  # in the words of the partial indexes
+_IS_UNFINISHED = one_of(_jobs.c.status, UNFINISHED)  # in the words of the partial indexes
 _RUNNING = _jobs.c.status == JobStatus.RUNNING.value
 _WAITS = (_jobs.c.status == JobStatus.QUEUED.value) & (_jobs.c.run_after <= bindparam("moment"))
 _DIED = _RUNNING & expired(_jobs.c.lease_until, bindparam("moment"))
@@ -134,5 +133,5 @@ async def requeue(connection: Connection, job_id: UUID, values: dict[str, Any]) 
 
 async def forget_finished(connection: Connection, before: datetime) -> int:
     """Remove jobs that ended before `before`. Returns their number."""
-    over = delete(_jobs).where(_jobs.c.status.not_in(_STATUSES), _jobs.c.finished_at < before)
+    over = delete(_jobs).where(~_IS_UNFINISHED, _jobs.c.finished_at < before)
     return (await connection.execute(scanning(over))).rowcount
