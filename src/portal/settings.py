@@ -14,6 +14,7 @@ from portal.core.errors import ConfigError
 from portal.core.rates import Rates, parse_rates
 from portal.core.secrets import Secret, parse_key
 from portal.core.timeouts import ClientTimeouts
+from portal.crypto.layout import MAX_INLINE_PLAIN
 from portal.db.engine import SslMode, is_local, parse_url
 
 
@@ -49,7 +50,7 @@ class Settings(BaseModel):
     trusted_proxies: Words = Field((), description="addresses or networks whose X-Forwarded-For is believed")
     max_upload_bytes: int = Field(64 << 30, gt=0, le=1 << 44, description="largest file, in bytes")
     inline_max_bytes: int = Field(
-        1 << 16, ge=0, le=1 << 20, description="up to this size a file lies sealed in the database"
+        1 << 16, ge=0, le=MAX_INLINE_PLAIN, description="up to this size a file lies sealed in the database"
     )
     max_transfers: int = Field(128, ge=1, le=1 << 20, description="transfers at once of one worker, about 8 MiB each")
     max_transfers_per_caller: int = Field(64, ge=1, le=1 << 20, description="transfers at once of one account or link")

@@ -13,6 +13,7 @@ SALT_SIZE = 32
 PREFIX_SIZE = 7
 STREAM_HEADER_SIZE = 1 + SALT_SIZE + PREFIX_SIZE
 MAX_PLAIN = 1 << 44  # 16 TiB per file
+MAX_INLINE_PLAIN = 1 << 20  # 1 MiB per file that lies in its row, whatever the setting is
 _MAX_SEGMENTS = 1 << 32
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from portal.core.errors import Unavailable
 from portal.crypto.format import BlobContext
+from portal.crypto.layout import MAX_INLINE_PLAIN
 from portal.db.connection import Connection
 from portal.db.statements import scanning
 from portal.db.tables import table
@@ -23,12 +24,13 @@ _blobs = table(BlobRow)
 _PART_TYPES = {column.name: column.type.python_type for column in _blobs.c} | {"file_record": bytes}
 _KNOWN = ("data_key_id", "wrapped_key", "commitment", "plain_length", "stored_length")  # of a blob that was sealed
 _COMPLETE = [_blobs.c[name].is_not(None) for name in _KNOWN]
-_PARTS = scanning(  # a row may hold the file's bytes
+_PARTS = (
     select(_blobs, _files.c.record.label("file_record"))
     .join(_files, _files.c.id == _blobs.c.file_id)
     .where(_blobs.c.file_id == bindparam("file"), *_COMPLETE)
     .order_by(_blobs.c.part)
 )
+_PARTS_WITH_BYTES = scanning(_PARTS)
 _ADD_BLOB = insert(_blobs)
 _STORE_PART = update(_blobs).where(_blobs.c.id == bindparam("blob"))
 
@@ -53,7 +55,8 @@ async def parts(connection: Connection, file: FileView) -> tuple[SealedPart, ...
 
     Raises IntegrityError for an edited row; FileMoved if the file was moved since `file` was read.
     """
-    rows = checked_rows(await connection.execute(_PARTS, {"file": file.id}), _PART_TYPES)
+    asked = _PARTS if (file.size or 0) > MAX_INLINE_PLAIN else _PARTS_WITH_BYTES
+    rows = checked_rows(await connection.execute(asked, {"file": file.id}), _PART_TYPES)
     if any(row["file_record"] != file.record for row in rows):
         raise FileMoved
     return tuple(
