@@ -4,8 +4,8 @@ Comes in: an engine. Leaves: connections for repositories; `Unavailable` while t
 that opens a unit of work owns it. Repositories receive its connection and never commit.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import text
@@ -40,7 +40,7 @@ class Database:
         On SQLite, it has the write lock from the beginning on, and may share its COMMIT with others that wait: the
         block ends, also with an error, when that has succeeded. Raises DatabaseAway, StorageFull.
         """
-        async with map_errors():
+        with map_errors():
             calls: list[Callable[[], None]] = []
             async with self.engine.write() as connection:
                 _after_commit[connection] = calls
@@ -51,8 +51,9 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
         """A unit that only reads, and takes no write lock. Raises DatabaseAway."""
-        async with map_errors(), self.engine.read() as connection:
-            yield connection
+        with map_errors():
+            async with self.engine.read() as connection:
+                yield connection
 
     async def check(self) -> None:
         """Raises DatabaseAway unless the database answers."""
@@ -70,8 +71,8 @@ def after_commit(connection: Connection, call: Callable[[], None]) -> None:
         _after_commit[connection].append(call)
 
 
-@asynccontextmanager
-async def map_errors() -> AsyncIterator[None]:
+@contextmanager
+def map_errors() -> Iterator[None]:
     """Within the block, raise DatabaseAway for a database that is unreachable, restarting or too busy, and StorageFull
     for one that is full. An error in a statement is raised as it is.
     """

@@ -15,23 +15,20 @@ from sqlalchemy import Result, Row, RowMapping
 from portal.core.errors import IntegrityError
 
 _T = TypeVar("_T")
+_Words = Sequence[tuple[int, Mapping[str, StrEnum]]]
+"""The places of the fields that are enums, and the members of each by their words: a call of an enum takes longer."""
 
 
 def view_of(kind: type[_T], row: RowMapping | Mapping[str, Any]) -> _T:
     """The row as a `kind`. Raises IntegrityError for a word that its enum does not have: such a row was edited."""
     names, words = _fields(cast("Hashable", kind))
-    values = {name: row[name] for name in names}
-    try:
-        return kind(**values | {name: word(values[name]) for name, word in words.items()})
-    except ValueError:
-        raise IntegrityError from None
+    return kind(*_worded([row[name] for name in names], words))
 
 
 def views_of(kind: type[_T], found: Result[Any], types: Mapping[str, type]) -> list[_T]:
     """The rows as `kind`, whose fields are the columns of the result, in their order; checked as in `checked_rows`."""
-    names, words = _fields(cast("Hashable", kind))
-    places = [(names.index(name), word) for name, word in words.items()]
-    return [kind(*_worded(row, places)) for row in _checked(found, types)]
+    _, words = _fields(cast("Hashable", kind))
+    return [kind(*_worded(list(row), words)) for row in _checked(found, types)]
 
 
 def checked_rows(found: Result[Any], types: Mapping[str, type]) -> Sequence[RowMapping]:
@@ -54,18 +51,22 @@ def _checked(found: Result[Any], types: Mapping[str, type]) -> Sequence[Row[Any]
     return rows
 
 
-def _worded(row: Row[Any], places: Sequence[tuple[int, type[StrEnum]]]) -> list[Any]:
-    values = list(row)
+def _worded(values: list[Any], words: _Words) -> list[Any]:
+    """The values, with a member of its enum in place of each word."""
     try:
-        for place, word in places:
-            values[place] = word(values[place])
-    except ValueError:
+        for place, members in words:
+            values[place] = members[values[place]]
+    except KeyError:
         raise IntegrityError from None
     return values
 
 
 @cache
-def _fields(kind: Hashable) -> tuple[tuple[str, ...], dict[str, type[StrEnum]]]:
+def _fields(kind: Hashable) -> tuple[tuple[str, ...], _Words]:
     hints = get_type_hints(kind)
-    words = {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, StrEnum)}
-    return tuple(hints), words
+    enums = [(place, hint) for place, hint in enumerate(hints.values()) if _is_enum(hint)]
+    return tuple(hints), [(place, {member.value: member for member in hint}) for place, hint in enums]
+
+
+def _is_enum(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, StrEnum)

@@ -35,7 +35,8 @@ class Pool:
 
     async def take(self) -> Connection:
         """A connection: the one that was used last, since its cache has the pages needed. Raises TimeoutError."""
-        async with asyncio.timeout(self._wait_seconds):
+        waits = self._free.locked()
+        async with asyncio.timeout(self._wait_seconds) if waits else contextlib.nullcontext():
             await self._free.acquire()
         self._taken += 1
         try:

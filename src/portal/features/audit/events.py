@@ -14,6 +14,7 @@ from portal.core.ids import new_id
 from portal.core.principal import NOWHERE, Origin
 
 Detail = str | int | bool | None
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 class EventKind(StrEnum):
@@ -94,7 +95,7 @@ class Event:
             "request_id": self.origin.request_id,
             "subject": self.subject,
         }
-        return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        return _CANONICAL.encode(body)
 
     @classmethod
     def from_canonical(cls, text: str) -> "Event":
