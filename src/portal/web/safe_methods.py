@@ -14,6 +14,7 @@ from portal.web import errors
 from portal.web.conditional_requests import preconditions
 
 _OF_A_BODY = ("content-length", "content-type")
+_CONDITIONS = (b"if-match", b"if-none-match")
 
 
 class SafeMethods:
@@ -27,6 +28,9 @@ class SafeMethods:
             await self._app(scope, receive, send)
             return
         bodiless = scope["method"] == "HEAD"
+        if not bodiless and not any(name in _CONDITIONS for name, _ in scope["headers"]):
+            await self._app(scope, receive, send)
+            return
         if bodiless and "HEAD" not in errors.methods_of(scope):
             scope = {**scope, "method": "GET"}
         answer = _Answer(scope, receive, send, bodiless=bodiless)

@@ -46,14 +46,15 @@ class AccountNames:
 
     async def all_named(self, principal: Principal, items: list[_T]) -> list[_T]:
         """Fill in the names of the items and return them. One statement reads all names that are not cached."""
-        wanted = [(item, name, _id(getattr(item, field))) for item in items for name, field in item.NAMED.items()]
-        told = {id_ for _, _, id_ in wanted if id_ is not None and policy.may_know_name(principal, id_)}
+        wanted = [(item, name, getattr(item, field)) for item in items for name, field in item.NAMED.items()]
+        ids = {value: _id(value) for value in {value for _, _, value in wanted}}  # the items of a page share a few
+        told = {id_ for id_ in ids.values() if id_ is not None and policy.may_know_name(principal, id_)}
         names = await self._names(told)
-        for item, name, id_ in wanted:
-            setattr(item, name, None if id_ is None else names.get(id_))
+        for item, name, value in wanted:
+            setattr(item, name, names.get(ids[value]))
         return items
 
-    async def _names(self, ids: set[UUID]) -> Mapping[UUID, str]:
+    async def _names(self, ids: set[UUID]) -> Mapping[UUID | None, str]:
         names = {id_: self._known[id_] for id_ in ids & self._known.keys()}  # before a concurrent call clears the cache
         with contextlib.suppress(Unavailable):
             names |= await self._asked(ids - names.keys())
