@@ -16,6 +16,7 @@ from portal.bootstrap import open_portal, open_resources
 from portal.core.errors import ConfigError
 from portal.core.package_data import env_example
 from portal.core.rates import DEFAULTS, Rate, RouteClass
+from portal.keyring.keyring import KeyLimits
 from portal.settings import Settings
 
 from .conftest import NO_DOTENV
@@ -559,6 +560,14 @@ def test_a_data_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> No
     )
     with pytest.raises(ConfigError, match=r"PORTAL_DATA_DIR: .*cannot be made"):
         open_resources(settings, variables)
+
+
+async def test_the_age_of_data_keys_is_a_setting(tmp_path: Path) -> None:
+    given = {**KEYS, "DATA_DIR": str(tmp_path), "DATA_KEY_DAYS": "7", "DATA_KEY_FILES": "5000"}
+    async with aclosing(
+        open_resources(*config.load({f"PORTAL_{k}": v for k, v in given.items()}, NO_DOTENV))
+    ) as opened:
+        assert opened.keyring._limits == KeyLimits(days=7, files=5000)
 
 
 async def test_resources_do_not_show_the_keys(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ from portal.features.links.endings import end_links_of
 from portal.features.links.service import Links
 from portal.features.tokens.service import ApiTokens, end_tokens_of
 from portal.job_kinds import job_kinds
-from portal.keyring.keyring import Keyring
+from portal.keyring.keyring import KeyLimits, Keyring
 from portal.resources import Resources
 from portal.settings import Settings
 from portal.stores.stores import Stores
@@ -79,7 +79,7 @@ def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resource
     keys = open_key_providers(settings.key_urls, variables)
     scanners = open_scanners(settings.scanner_urls, variables)
     stores, database = open_stores(settings, variables), open_database(settings)
-    keyring = Keyring(database, keys)
+    keyring = Keyring(database, keys, KeyLimits(settings.data_key_days, settings.data_key_files))
     return Resources(
         database=database,
         stores=stores,

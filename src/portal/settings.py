@@ -41,6 +41,8 @@ class Settings(BaseModel):
     key_urls: Words = Field(("env:PORTAL_MASTER_KEY",), description="key providers; the first wraps, all unwrap")
     master_key: SecretStr = Field(SecretStr(""), description="32 bytes, hex or base64, for env:PORTAL_MASTER_KEY")
     secret_key: SecretStr = Field(SecretStr(""), description="32-byte signing keys, comma-separated, newest first")
+    data_key_days: int = Field(30, ge=1, le=3650, description="an older data key seals no new files")
+    data_key_files: int = Field(1_000_000, ge=1000, le=1 << 40, description="nor does one that sealed about so many")
     scanner_urls: Words = Field(("none:",), description="malware scanners; the worst verdict stands")
     scanner_away: Literal["refuse", "quarantine"] = Field(
         "refuse", description="what becomes of an upload while a scanner is away"

@@ -47,7 +47,9 @@ def test_every_setting_has_its_line_and_no_other() -> None:
     assert written == {f"PORTAL_{name.upper()}" for name in Settings.model_fields} | set(backend_settings())
 
 
-@pytest.mark.parametrize("name", ["env", "registration", "max_upload_bytes", "grace_seconds"])
+@pytest.mark.parametrize(
+    "name", ["env", "registration", "max_upload_bytes", "grace_seconds", "data_key_days", "data_key_files"]
+)
 def test_the_defaults_that_are_written_down_are_the_ones_in_force(name: str) -> None:
     (written,) = [row[1].strip("`") for row in rows(page("configuration.md")) if row[0] == f"`PORTAL_{name.upper()}`"]
     assert written == str(Settings.model_fields[name].default)

@@ -8,7 +8,7 @@ from sqlmodel import SQLModel
 import portal.tables  # noqa: F401  # every table is known once this is imported
 from portal.core import log
 from portal.db import engine
-from portal.keyring import keyring
+from portal.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/inventory.md").read_text()
@@ -33,7 +33,7 @@ def test_every_derived_key_is_in_the_list_of_cryptography() -> None:
 
 def test_the_bounds_of_a_log_file_and_the_age_of_a_key_are_the_ones_in_force() -> None:
     assert f"rotated at {log._MAX_BYTES >> 20} MiB, {log._KEPT} kept" in PAGE
-    assert (keyring.MAX_AGE.days, "data key: a year" in PAGE) == (365, True)
+    assert f"data key: {Settings.model_fields['data_key_days'].default} days" in PAGE
 
 
 def test_the_bounds_of_a_connection_are_the_ones_in_force() -> None:

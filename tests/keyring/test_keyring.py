@@ -18,7 +18,7 @@ from portal.crypto import derive, wrap
 from portal.db.unit_of_work import Database
 from portal.keyring import keyring as module
 from portal.keyring import repository
-from portal.keyring.keyring import CACHE_ENTRIES, MAX_AGE, DataKey, Keyring
+from portal.keyring.keyring import CACHE_ENTRIES, USES_PER_WRITE, DataKey, KeyLimits, Keyring
 from portal.keyring.models import DataKeyRow
 from portal.keyring.repository import WrappedDataKey
 
@@ -173,6 +173,34 @@ async def test_many_waiters_are_one_call(database: Database, provider: CountingP
     assert provider.calls == {"unwrap": 1}
 
 
+async def test_many_first_uses_are_one_call_of_each_kind(keyring: Keyring, provider: CountingProvider) -> None:
+    assert len(set(await asyncio.gather(*(keyring.active(CASE) for _ in range(50))))) == 1
+    assert provider.calls == {"wrap": 1, "unwrap": 1}
+
+
+async def test_a_first_use_that_failed_is_tried_again_though_its_caller_left(
+    keyring: Keyring, provider: CountingProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, gate = asyncio.Event(), asyncio.Event()
+
+    async def fail_late(*_: object) -> bytes:
+        asked.set()
+        await gate.wait()
+        raise KeyProviderError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(provider, "wrap", fail_late)
+        leaver, waiter = (asyncio.create_task(keyring.active(CASE)) for _ in range(2))
+        await asked.wait()
+        leaver.cancel()
+        await asyncio.wait([leaver])
+        gate.set()
+        with pytest.raises(KeyProviderError):
+            await waiter
+    assert keyring._making == {}
+    assert (await keyring.active(CASE)).scope == CASE
+
+
 async def test_a_failure_is_not_remembered(keyring: Keyring, provider: CountingProvider) -> None:
     async def fail(_: bytes) -> bytes:
         raise KeyProviderError
@@ -300,7 +328,7 @@ async def test_the_wrapped_keys_of_two_rows_swapped_open_neither(database: Datab
 
 async def test_an_old_key_is_retired_and_still_opens(database: Database, keyring: Keyring, hands: Clock) -> None:
     old = await keyring.active(CASE)
-    hands.forward(days=MAX_AGE.days)
+    hands.forward(days=KeyLimits().days)
     assert await keyring.active(CASE) == old
     hands.forward(seconds=1)
     new = await keyring.active(CASE)
@@ -312,11 +340,69 @@ async def test_an_old_key_is_retired_and_still_opens(database: Database, keyring
     assert await count(database, rows.retired_at.is_(None)) == 1
 
 
+async def test_a_key_that_sealed_enough_files_is_retired_and_still_opens(
+    database: Database, provider: CountingProvider
+) -> None:
+    keyring = Keyring(database, [provider], KeyLimits(files=3))
+    used = [await keyring.active(CASE) for _ in range(7)]
+    assert [used.index(key) for key in used] == [0, 0, 0, 3, 3, 3, 6]
+    assert provider.calls == {"wrap": 3, "unwrap": 3}
+    assert await keyring.get(used[0].id, CASE) == used[0]
+    assert await count(database, rows.retired_at.is_(None)) == 1
+
+
+async def test_opening_is_no_use(database: Database, provider: CountingProvider) -> None:
+    keyring = Keyring(database, [provider], KeyLimits(files=3))
+    key = await keyring.active(CASE)
+    for _ in range(10):
+        await keyring.get(key.id, CASE)
+    assert await keyring.active(CASE) == key
+
+
+async def test_uses_are_written_in_hundreds_and_forgotten_below(
+    database: Database, keyring: Keyring, hands: Clock
+) -> None:
+    key = await keyring.active(CASE)
+    for _ in range(USES_PER_WRITE - 2):
+        await keyring.active(CASE)
+    hands.forward(seconds=2)
+    await keyring.active(CASE)  # the hundredth, and the row was read before it
+    assert (await row_of(database, key)).uses == 0
+    hands.forward(seconds=2)
+    await keyring.active(CASE)
+    assert (await row_of(database, key)).uses == USES_PER_WRITE
+    hands.forward(seconds=2)
+    await keyring.active(CASE)
+    assert (await row_of(database, key)).uses == USES_PER_WRITE
+
+
+async def test_uses_of_other_processes_count_when_they_are_written(
+    database: Database, provider: CountingProvider, hands: Clock
+) -> None:
+    one, other = (Keyring(database, [provider], KeyLimits(files=251)) for _ in range(2))
+    key = await one.active(CASE)
+    for ring in (one, other):
+        for _ in range(USES_PER_WRITE):
+            assert await ring.active(CASE) == key
+        hands.forward(seconds=2)
+        assert await ring.active(CASE) == key
+    for _ in range(49):
+        assert await other.active(CASE) == key
+    assert await other.active(CASE) != key
+
+
+async def test_of_very_many_keys_the_uses_of_the_oldest_are_forgotten(keyring: Keyring) -> None:
+    ids = [new_id() for _ in range(CACHE_ENTRIES + 1)]
+    for one in ids:
+        keyring._uses.add(one)
+    assert (keyring._uses.of(ids[0]), keyring._uses.of(ids[1]), keyring._uses.of(ids[-1])) == (0, 1, 1)
+
+
 async def test_an_old_key_is_replaced_once_by_many_at_a_time(
     database: Database, provider: CountingProvider, hands: Clock
 ) -> None:
     old = await Keyring(database, [provider]).active(CASE)
-    hands.forward(days=MAX_AGE.days + 1)
+    hands.forward(days=KeyLimits().days + 1)
     keyrings = [Keyring(database, [provider]) for _ in range(10)]
     keys = set(await asyncio.gather(*(ring.active(CASE) for ring in keyrings)))
     assert len(keys) == 1

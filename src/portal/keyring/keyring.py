@@ -27,7 +27,18 @@ from portal.keyring.repository import WrappedDataKey
 CACHE_SECONDS = 300
 ROW_SECONDS = 1.0  # how long a key's row is cached: at most one query a second for each key
 CACHE_ENTRIES = 1_000
-MAX_AGE = timedelta(days=365)  # an older key still opens files, but seals no new ones
+USES_PER_WRITE = 100  # uses are added to a key's row in hundreds, so that an upload costs no write of its own
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """How long a data key seals new files: for so many days, or for about so many files. It opens them for ever."""
+
+    days: int = 30
+    files: int = 1_000_000
+
+
+_DEFAULTS = KeyLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +64,30 @@ class _Rows:
         return row if time.monotonic() < until else None
 
     def keep(self, name: str | UUID, row: WrappedDataKey) -> None:
-        if self.get(name) is None:
+        kept = self.get(name)
+        if kept is None or kept.id != row.id:
             now = time.monotonic()
             self._kept = {kept: entry for kept, entry in self._kept.items() if entry[0] > now}
             self._kept[name] = (now + ROW_SECONDS, row)
+
+
+class _Uses:
+    """The uses of keys that their rows do not count yet. Those of the oldest keys are forgotten if there are many."""
+
+    def __init__(self) -> None:
+        self._counts: dict[UUID, int] = {}
+
+    def of(self, key_id: UUID) -> int:
+        return self._counts.get(key_id, 0)
+
+    def add(self, key_id: UUID) -> None:
+        self._counts[key_id] = self.of(key_id) + 1
+        if len(self._counts) > CACHE_ENTRIES:
+            del self._counts[next(iter(self._counts))]
+
+    def take(self, key_id: UUID) -> int:
+        """The uses to write now: none while there are few."""
+        return self._counts.pop(key_id) if self.of(key_id) >= USES_PER_WRITE else 0
 
 
 class Keyring:
@@ -65,26 +96,25 @@ class Keyring:
     The first of `providers` wraps new keys; the others unwrap keys that they wrapped earlier.
     """
 
-    def __init__(self, database: Database, providers: Sequence[KeyProvider]) -> None:
-        self._database = database
+    def __init__(self, database: Database, providers: Sequence[KeyProvider], limits: KeyLimits = _DEFAULTS) -> None:
+        self._database, self._limits = database, limits
         self._providers = {provider.key_id: provider for provider in providers}
         self._sealing_provider = providers[0]
         self._cache: dict[_CacheKey, tuple[float, asyncio.Task[DataKey]]] = {}
-        self._rows = _Rows()
+        self._making: dict[str, asyncio.Task[WrappedDataKey]] = {}
+        self._rows, self._uses = _Rows(), _Uses()
         self._opened_at = clock.now()
 
     async def active(self, scope: str) -> DataKey:
-        """The key that seals new files of `scope`. It is created on first use, and replaced when it is too old.
+        """The key for one new file of `scope`. It is created on first use, and replaced when it is worn.
 
         Raises KeyProviderError, DatabaseAway.
         """
-        row = self._rows.get(scope)
-        if row is None:
-            async with self._database.read() as connection:
-                row = await repository.find_active(connection, scope)
+        row = self._rows.get(scope) or await self._read_active(scope)
         if row is None or self._is_worn(row):
-            row = await self._make(scope, replacing=row)
+            row = await self._made(scope, replacing=row)
         self._rows.keep(scope, row)
+        self._uses.add(row.id)
         return await self._unwrapped(row, scope)
 
     async def get(self, data_key_id: UUID, scope: str) -> DataKey:
@@ -135,21 +165,50 @@ class Keyring:
             await self._unwrapped(row, NO_CASE)
 
     async def aclose(self) -> None:
-        """Forget every key and close the providers."""
+        """Forget every key and close the providers, after the keys that are being made were stored."""
+        if self._making:
+            await asyncio.wait(self._making.values())
         self._cache.clear()
         self._rows = _Rows()
         for provider in self._providers.values():
             await provider.aclose()
 
+    async def _read_active(self, scope: str) -> WrappedDataKey | None:
+        """The row of the active key, which now counts the uses in this process if they are many."""
+        async with self._database.read() as connection:
+            row = await repository.find_active(connection, scope)
+        uses = 0 if row is None else self._uses.take(row.id)
+        if row is None or uses == 0:
+            return row
+        async with self._database.write() as connection:
+            await repository.add_uses(connection, row.id, uses)
+        return replace(row, uses=row.uses + uses)
+
     def _is_worn(self, row: WrappedDataKey) -> bool:
-        """Whether a key must be replaced: it is too old, or its master key is configured but no longer the first.
+        """Whether a key must be replaced: it is too old, it sealed too many files, or its master key is configured but
+        no longer the first.
 
         A key younger than this keyring is not replaced for its master key: a process with another order of master keys
         created it, and the two processes would replace each other's keys for ever.
         """
         first = self._sealing_provider.key_id
         moved = row.provider_key_id in self._providers and row.provider_key_id != first
-        return row.created_at < clock.now() - MAX_AGE or (moved and row.created_at < self._opened_at)
+        too_old = row.created_at < clock.now() - timedelta(days=self._limits.days)
+        too_many = row.uses + self._uses.of(row.id) >= self._limits.files
+        return too_old or too_many or (moved and row.created_at < self._opened_at)
+
+    async def _made(self, scope: str, *, replacing: WrappedDataKey | None) -> WrappedDataKey:
+        """The row of a new active key. Concurrent callers share one: each would cost a call to the provider."""
+        task = self._making.get(scope)
+        if task is None:
+            task = self._making[scope] = asyncio.create_task(self._make(scope, replacing=replacing))
+            task.add_done_callback(lambda done: self._forget_made(scope, done))
+        return await asyncio.shield(task)
+
+    def _forget_made(self, scope: str, task: asyncio.Task[WrappedDataKey]) -> None:
+        del self._making[scope]
+        if not task.cancelled():
+            task.exception()  # marked as retrieved: the callers that still wait get it
 
     async def _make(self, scope: str, *, replacing: WrappedDataKey | None) -> WrappedDataKey:
         data_key, data_key_id, provider = wrap.new_key(), new_id(), self._sealing_provider

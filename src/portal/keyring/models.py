@@ -6,13 +6,16 @@ from uuid import UUID
 from sqlalchemy import Index, text
 from sqlmodel import Field, SQLModel
 
-from portal.db.types import binary
+from portal.db.types import big_integer, binary
 
 _ACTIVE = text("retired_at IS NULL")
 
 
 class DataKeyRow(SQLModel, table=True):
-    """A wrapped data key. `check_value` distinguishes a wrong key from the provider from damaged files."""
+    """A wrapped data key. `check_value` distinguishes a wrong key from the provider from damaged files.
+
+    `uses` is about the number of files that it sealed: see `Keyring`.
+    """
 
     __tablename__ = "data_keys"
     __table_args__ = (
@@ -26,3 +29,4 @@ class DataKeyRow(SQLModel, table=True):
     check_value: bytes = binary()
     created_at: datetime
     retired_at: datetime | None = None
+    uses: int = big_integer(default=0)

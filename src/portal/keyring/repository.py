@@ -15,7 +15,9 @@ from portal.keyring.models import DataKeyRow
 
 @dataclass(frozen=True, slots=True)
 class WrappedDataKey:
-    """A row of `data_keys`: a data key as it is stored. `retired_at` is None for a key that seals new files."""
+    """A row of `data_keys`: a data key as it is stored. `retired_at` is None for a key that seals new files; `uses` is
+    about how many it sealed.
+    """
 
     id: UUID
     scope: str
@@ -24,6 +26,7 @@ class WrappedDataKey:
     check_value: bytes = field(repr=False)
     created_at: datetime
     retired_at: datetime | None = None
+    uses: int = 0
 
 
 _keys = table(DataKeyRow)
@@ -52,6 +55,11 @@ async def retire(connection: Connection, data_key_id: UUID, moment: datetime) ->
     await connection.execute(
         update(_keys).where(_keys.c.id == data_key_id, _keys.c.retired_at.is_(None)).values(retired_at=moment)
     )
+
+
+async def add_uses(connection: Connection, data_key_id: UUID, count: int) -> None:
+    """Count more uses of a key."""
+    await connection.execute(update(_keys).where(_keys.c.id == data_key_id).values(uses=_keys.c.uses + count))
 
 
 async def wrapped_by_others(
