@@ -3,12 +3,13 @@
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from hashlib import sha256
 
 import httpx
 import pytest
 
-from .conftest import Served, running
+from .conftest import MakePortal, Served, running
 from .raw import FORM, Wire, bearer, chunk, head, length, part
 from .seen import eventually, kept, known, outcomes, problem, statuses
 
@@ -18,6 +19,7 @@ BIG = secrets.token_bytes(24 << 20)  # more than the kernel takes for a reader t
 TOKEN_IN_CHUNKS = head(
     "POST", "/api/v1/auth/token", "Content-Type: application/x-www-form-urlencoded", "Transfer-Encoding: chunked"
 ) + chunk(b"a")
+IN_FEW_PIECES = {"one piece": (2 << 20) - 1024, "a last piece that is short": 2 << 20}  # bytes
 HALVES = {
     "nothing": b"",
     "a part of a request line": b"GET /heal",
@@ -156,6 +158,25 @@ def test_a_reader_that_does_not_read_is_cut_off(portal: Served, download: tuple[
     wire, file_id = download
     assert eventually(lambda: outcomes(portal, file_id) == ["client_gone"])
     assert len(wire.rest()) < len(BIG)
+
+
+@pytest.mark.parametrize("size", IN_FEW_PIECES.values(), ids=IN_FEW_PIECES)
+def test_a_reader_has_its_place_until_it_took_the_last_piece(make_portal: MakePortal, size: int) -> None:
+    """What the connection holds for it is the memory of a running download, and was not delivered."""
+    portal = make_portal(MAX_TRANSFERS_PER_CALLER="2")
+    portal.prepare(analyst="analyst")
+    portal.start()
+    with portal.client("analyst") as analyst, ExitStack() as readers:
+        file_id = analyst.put("/upload/few.bin", content=BIG[:size]).json()["id"]
+        wires = [readers.enter_context(Wire(portal.port, receive_buffer=1)) for _ in range(3)]
+        for wire, status in zip(wires, (b"200", b"200", b"429"), strict=True):
+            wire.send(head("GET", f"/api/v1/files/{file_id}/content", bearer(analyst)))
+            assert wire.read(12) == b"HTTP/1.1 " + status
+            time.sleep(0.1)  # longer than a thread has patience with a reader: the connection has the rest
+        for wire in wires:
+            wire.vanish()
+        assert eventually(lambda: outcomes(portal, file_id) == ["client_gone"] * 2)
+    assert '"level": "error"' not in portal.log
 
 
 def test_a_reader_that_reads_slowly_is_not(portal: Served, download: tuple[Wire, str]) -> None:

@@ -1,6 +1,7 @@
 """`DirectWrites` over a TCP connection: each byte once and in order, and no thread for a slow client."""
 
 import asyncio
+import os
 import secrets
 import socket
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from starlette.types import Message
 
+from portal.core.errors import ClientGone
 from portal.web import direct_writes
 from portal.web.direct_writes import WORTH, DirectWrites
 
@@ -20,25 +22,38 @@ ENDLESS = 1 << 40
 
 @dataclass
 class FakeLine:
-    """A connection. `told` is what is left to it and what the server sends itself; `sent` is the latter alone."""
+    """A connection. `told` is what is left to it and what the server sends itself; `sent` is the latter alone. `left`
+    are the bytes that it has to write once a client that is behind has caught up; None where it is closed.
+    """
 
     server: socket.socket
     told: list[bytes] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
-    free: bool = True
+    left: int | None = 0
+    leaves: bool = False  # the client, in the middle of the next piece
+    caught_up: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.caught_up.set()
 
     def descriptor(self) -> int:
         return self.server.fileno()
 
-    async def drained(self) -> bool:
-        return self.free
+    def is_open(self) -> bool:
+        return self.left is not None
 
-    def put(self, rest: memoryview) -> None:
+    async def drained(self) -> bool:
+        await self.caught_up.wait()
+        return self.left == 0
+
+    def put(self, rest: memoryview | bytes) -> None:
         self.told.append(bytes(rest))
+        if self.leaves:
+            self.left = None
 
     async def send(self, message: Message) -> None:
-        self.told.append(bytes(message["body"]))
         self.sent.append(bytes(message["body"]))
+        self.put(message["body"])
 
 
 @dataclass
@@ -87,7 +102,7 @@ async def test_every_byte_is_written_once_and_in_order(
     reading = asyncio.ensure_future(received(pair[1], len(whole)))
     for body in pieces:
         await writes.send(piece(body))
-        line.free = not line.told  # a reader that was late: from here on the server writes
+        line.left = len(line.told)  # a reader that was late: from here on the server writes
     left = b"".join(line.told)
     assert owed.expected_content_length == len(left) - len(line.told[0] if line.told else b"")
     pair[0].setblocking(True)
@@ -121,7 +136,7 @@ async def test_other_pieces_are_the_servers(line: FakeLine, message: Message, ow
 
 
 async def test_behind_bytes_that_wait_a_piece_is_the_servers(line: FakeLine) -> None:
-    line.free = False
+    line.left = 1
     await DirectWrites(line, Owed(ENDLESS), line.send).send(piece())
     assert line.told == [PIECE]
 
@@ -140,6 +155,53 @@ async def test_the_last_piece_is_written_when_it_has_been_sent(
     body = PIECE[:WORTH]
     await DirectWrites(line, Owed(len(body)), line.send).send(piece(body))
     assert await received(pair[1], len(body) - len(b"".join(line.told))) + b"".join(line.told) == body
+
+
+async def test_behind_the_last_piece_the_client_is_waited_for(line: FakeLine) -> None:
+    line.caught_up.clear()
+    sending = asyncio.ensure_future(DirectWrites(line, Owed(0), line.send).send(piece(b"the end")))
+    for _ in range(9):
+        await asyncio.sleep(0)
+    assert (line.told, sending.done()) == ([b"the end"], False)
+    line.caught_up.set()
+    await sending
+
+
+@pytest.mark.parametrize("size", [7, 32 << 20], ids=["by the server", "by a thread in part"])
+async def test_a_client_that_leaves_before_it_took_the_last_piece_is_gone(line: FakeLine, size: int) -> None:
+    owed = Owed(size if size > WORTH else 0)  # the server counts down what it sends itself
+    line.leaves = True
+    with pytest.raises(ClientGone):
+        await DirectWrites(line, owed, line.send).send(piece(bytes(size)))
+
+
+async def test_a_client_that_left_is_gone_at_the_next_piece(line: FakeLine) -> None:
+    line.left = None
+    with pytest.raises(ClientGone):
+        await DirectWrites(line, Owed(ENDLESS), line.send).send(piece())
+
+
+async def test_one_that_leaves_when_the_kernel_has_it_all_is_not(line: FakeLine) -> None:
+    line.leaves = True
+    await DirectWrites(line, Owed(WORTH), line.send).send(piece(PIECE[:WORTH]))
+
+
+def fails(descriptor: int, _: memoryview) -> memoryview:
+    os.close(descriptor)
+    direct_writes._threads.release()
+    raise MemoryError
+
+
+async def test_a_piece_that_was_written_in_part_breaks_the_response(
+    line: FakeLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows how much of it was: the next piece must not follow it."""
+    monkeypatch.setattr(direct_writes, "_write", fails)
+    writes = DirectWrites(line, Owed(ENDLESS), line.send)
+    await writes.send(piece())
+    with pytest.raises(MemoryError):
+        await writes.send(piece())
+    assert line.told == []
 
 
 async def test_of_a_client_that_left_nothing_is_raised_and_nothing_stays(

@@ -219,9 +219,12 @@ class HttpConnection(HttpToolsProtocol):
     def descriptor(self) -> int:
         return int(self.transport.get_extra_info("socket").fileno())
 
+    def is_open(self) -> bool:
+        return not self.transport.is_closing()
+
     async def drained(self) -> bool:
         await self.flow.drain()
-        return not self.transport.is_closing() and self.transport.get_write_buffer_size() == 0
+        return self.is_open() and self.transport.get_write_buffer_size() == 0
 
     def put(self, rest: memoryview) -> None:
         if rest:

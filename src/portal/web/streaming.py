@@ -12,7 +12,7 @@ from urllib.parse import quote
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from portal.core.errors import PortalError
+from portal.core.errors import ClientGone, PortalError
 
 OCTET_STREAM = "application/octet-stream"
 _MAX_NAME, _MAX_SUFFIX = 255, 32  # bytes: the longest name on common file systems, and the longest suffix in `names`
@@ -57,6 +57,8 @@ class DownloadResponse(StreamingResponse):
         async with aclosing(self._chunks):
             try:
                 await super().__call__(scope, receive, send)
+            except ClientGone:
+                await self.listen_for_disconnect(receive)  # in a moment: a response that just ends would be a bug
             except PortalError:
                 raise DownloadAborted from None
 
