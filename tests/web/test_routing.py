@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.security import HTTPBearer
 
 from portal.core.principal import Principal
-from portal.core.rates import RouteClass
+from portal.core.rates import BY_ADDRESS, RouteClass
 from portal.web import routing
 from portal.web.limits import rated
 from portal.web.routing import Asked, AtHand, Route, RouteTable, asks_for
@@ -90,6 +90,18 @@ def test_a_route_that_reads_something_before_it_knows_its_caller_stops_the_start
 
     with pytest.raises(RuntimeError, match="the caller must be the first dependency"):
         routing.router().get("/late")(endpoint)
+
+
+def test_a_route_without_a_caller_that_nothing_would_count_stops_the_start() -> None:
+    async def endpoint() -> None: ...
+
+    refused = set()
+    for route_class in (None, *RouteClass):
+        try:
+            routing.router().get("/public")(rated(route_class)(endpoint))
+        except RuntimeError:
+            refused.add(route_class)
+    assert refused == set(RouteClass) - BY_ADDRESS
 
 
 async def test_what_is_at_hand_is_read_from_the_request_whether_or_not_the_endpoint_takes_it() -> None:

@@ -90,6 +90,12 @@ def counts_by_address(endpoint: Callable[..., Any]) -> Callable[[Request], Await
     return count
 
 
+def counts_by_caller(endpoint: Callable[..., Any]) -> bool:
+    """Whether a request to the endpoint is counted where its caller is authenticated, and nowhere else."""
+    route_class: RouteClass | None = getattr(endpoint, _MARK, None)
+    return route_class is not None and route_class not in BY_ADDRESS
+
+
 class Limits:
     """The limits of one app."""
 

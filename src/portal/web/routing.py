@@ -23,7 +23,7 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.web import API
-from portal.web.limits import counts_by_address
+from portal.web.limits import counts_by_address, counts_by_caller
 
 _ASKS = "__asks_for__"
 _Callable = TypeVar("_Callable", bound=Callable[..., Any])
@@ -68,11 +68,14 @@ def asked_by(dependant: Dependant) -> Asked | None:
 
 
 class Route(APIRoute):
-    """A route of the portal. Raises RuntimeError for an endpoint that names its caller too late."""
+    """A route of the portal. Raises RuntimeError for an endpoint that names its caller too late, or that nothing would
+    count: it has neither a caller nor a class that is counted by address.
+    """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, _without_at_hand(endpoint), **options)
-        asked_by(self.dependant)
+        if asked_by(self.dependant) is None and counts_by_caller(self.endpoint):
+            raise RuntimeError(f"{path}: a class in BY_ADDRESS must count it, since it has no caller")
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
