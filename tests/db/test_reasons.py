@@ -3,9 +3,11 @@
 import asyncio
 import re
 import socket
+import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +186,14 @@ async def test_a_database_that_leaves_in_service_has_its_reason(tmp_path: Path) 
         await database.check()
     assert reasons.reason(caught.value) == "No such file or directory"
     await database.aclose()
+
+
+async def test_a_file_system_without_a_write_ahead_log_is_the_operators(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+    without_shared_memory = partial(connect, f"file:{tmp_path}/portal.db?vfs=unix-none", uri=True)
+    monkeypatch.setattr(sqlite3, "connect", lambda _, **given: without_shared_memory(**given))
+    error = await told(f"sqlite:///{tmp_path}/portal.db")
+    assert isinstance(error, ConfigError)
+    assert str(error) == f"the database {tmp_path}/portal.db: its file system cannot have SQLite's write-ahead log"

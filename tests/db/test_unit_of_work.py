@@ -9,7 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -482,3 +482,19 @@ async def test_a_call_is_made_after_the_commit_and_never_without_it(database: Da
     async with database.write():
         assert calls == ["committed"]
     assert calls == ["committed"]
+
+
+async def test_a_call_is_made_after_a_commit_whose_caller_left_meanwhile(counter: Database) -> None:
+    calls: list[str] = []
+    loop = asyncio.get_running_loop()
+
+    async def write() -> None:
+        async with counter.write() as connection:
+            after_commit(connection, lambda: calls.append("committed"))
+            await put(connection, 7)
+            event.listen(connection.sync_engine, "commit", lambda _: loop.call_soon_threadsafe(leaving.cancel))
+
+    leaving = asyncio.create_task(write())
+    await asyncio.wait([leaving])
+    assert (leaving.cancelled(), calls) == (True, ["committed"])
+    assert await number(counter) == 7

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from portal.core.errors import PortalError, PortalStopped
 
 _T = TypeVar("_T")
+_GIVE_UP_SECONDS = 0.05
 _running: set[asyncio.Task[Any]] = set()
 _cancellable: set[asyncio.Task[Any]] = set()
 grace_over = asyncio.Event()
@@ -22,6 +23,24 @@ grace_over = asyncio.Event()
 async def shielded(work: Coroutine[Any, Any, _T]) -> _T:
     """The result of `work`. If the caller is cancelled, `work` runs on in the background, and `drain` waits for it."""
     return await asyncio.shield(_start(work, _running))
+
+
+async def whole(future: asyncio.Future[_T], give_up: Callable[[], None] | None = None) -> _T:
+    """The result of a future that goes on if its caller is cancelled: the caller leaves when it has ended.
+
+    `give_up`, where given, asks the future's work to end sooner. It is called again until the work has ended, for it
+    may not have begun.
+    """
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        while not future.done():
+            if give_up is not None:
+                give_up()
+            with contextlib.suppress(asyncio.CancelledError):  # one is raised at the end
+                await asyncio.wait([future], timeout=None if give_up is None else _GIVE_UP_SECONDS)
+        future.exception()
+        raise
 
 
 async def acquire_or_release(work: Coroutine[Any, Any, _T], let_go: Callable[[_T], Awaitable[None]]) -> _T:

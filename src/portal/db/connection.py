@@ -5,7 +5,7 @@ a `Connection`. It comes from `unit_of_work`, which alone begins, commits and ro
 an `Engine` each.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
@@ -14,6 +14,8 @@ from sqlalchemy import CursorResult, Dialect, Executable
 from sqlalchemy.engine import URL
 
 _T = TypeVar("_T")
+AfterCommit = Sequence[Callable[[], None]]
+"""Calls that are made when a transaction has committed. Its block may still add to them."""
 
 
 class Connection(Protocol):
@@ -63,8 +65,10 @@ class Engine(Protocol):
     def pool(self) -> Any:
         """Its `checkedout()` is the number of connections in use."""
 
-    def write(self) -> AbstractAsyncContextManager[OpenConnection]:
-        """A transaction that commits at the end of the block, and rolls back if the block raises."""
+    def write(self, calls: AfterCommit = ()) -> AbstractAsyncContextManager[OpenConnection]:
+        """A transaction that commits at the end of the block, and rolls back if the block raises. `calls` are made when
+        it has committed, also if its caller was cancelled meanwhile.
+        """
 
     def read(self) -> AbstractAsyncContextManager[OpenConnection]:
         """A unit that only reads. On SQLite, a transaction without the write lock; on Postgres, none at all."""

@@ -3,6 +3,7 @@
 Comes in: an `AsyncEngine`. Leaves: transactions. Next: `unit_of_work`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from sqlalchemy import Dialect, Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from portal.core.tasks import whole
+from portal.db.connection import AfterCommit
 
 
 class PostgresEngine:
@@ -40,10 +44,13 @@ class PostgresEngine:
         return self._engine.pool
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that commits at the end of the block unless the block raises."""
+    async def write(self, calls: AfterCommit = ()) -> AsyncIterator[AsyncConnection]:
+        """A transaction that commits at the end of the block unless the block raises. A caller who is cancelled during
+        the COMMIT leaves when it has ended.
+        """
         async with self._engine.begin() as connection:
             yield connection
+            await whole(asyncio.ensure_future(_commit(connection, calls)))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -57,3 +64,9 @@ class PostgresEngine:
     async def dispose(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+
+
+async def _commit(connection: AsyncConnection, calls: AfterCommit) -> None:
+    await connection.commit()
+    for call in calls:
+        call()

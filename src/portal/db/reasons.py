@@ -32,6 +32,7 @@ _SQLITE: Final = {
     "unable to open database file": ("the file cannot be opened", True),
     "file is not a database": ("the file is no SQLite database", True),
     "attempt to write a readonly database": ("the file cannot be written", True),
+    "no write-ahead log": ("its file system cannot have SQLite's write-ahead log", True),
     "database is locked": ("another process holds it", False),
     "disk image is malformed": ("the file is damaged, or its disk is", False),
     "disk I/O error": ("its disk does not answer as it should", False),

@@ -42,11 +42,9 @@ class Database:
         """
         with map_errors():
             calls: list[Callable[[], None]] = []
-            async with self.engine.write() as connection:
+            async with self.engine.write(calls) as connection:
                 _after_commit[connection] = calls
                 yield connection
-            for call in calls:
-                call()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
@@ -66,7 +64,9 @@ class Database:
 
 
 def after_commit(connection: Connection, call: Callable[[], None]) -> None:
-    """Have `call` made when the caller's unit of work has committed; never where it rolls back."""
+    """Have `call` made when the caller's unit of work has committed, also if the caller was cancelled during the
+    COMMIT; never where it rolls back.
+    """
     if connection in _after_commit:
         _after_commit[connection].append(call)
 

@@ -13,6 +13,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError, OperationalError, ResourceClosedError
 
 from portal.db.engine import parse_url
+from portal.db.sqlite import writers
 from portal.db.sqlite.engine import SqliteEngine
 from portal.db.statements import scanning
 
@@ -21,6 +22,10 @@ EVERY = text("SELECT x FROM t ORDER BY x")
 AGAIN = text("INSERT OR ROLLBACK INTO t VALUES (1)")  # ends the transaction, as a failing disk may
 THREAD = text("SELECT thread()")
 WAIT = text("SELECT wait()")
+MOST_INLINE = 1 << 20  # bytes: the most that PORTAL_INLINE_MAX_BYTES may be
+LONG = scanning(
+    text("WITH RECURSIVE r (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r WHERE x < :most) SELECT max(x) FROM r")
+)
 EXHAUST = text("SELECT exhaust() FROM t")
 
 
@@ -105,14 +110,15 @@ async def test_a_commit_that_syncs_runs_in_a_thread(engine: SqliteEngine) -> Non
 
 
 async def test_what_small_files_write_is_written_by_the_commit_in_its_thread(engine: SqliteEngine, path: Path) -> None:
-    await insert(engine, 1)
+    async with engine.write() as unit:
+        await unit.execute(text("CREATE TABLE small (content BLOB)"))
     log = path.with_name(f"{path.name}-wal")
     async with engine.write() as unit:
         before = log.stat().st_size
-        for _ in range(32):
-            await unit.execute(text("INSERT INTO t VALUES (randomblob(65536))"))
+        for _ in range(writers._MOST_UNITS):
+            await unit.execute(text("INSERT INTO small VALUES (zeroblob(:size))"), {"size": MOST_INLINE})
         assert log.stat().st_size == before
-    assert log.stat().st_size > before + 32 * 65536
+    assert log.stat().st_size > before + writers._MOST_UNITS * MOST_INLINE
 
 
 async def test_the_loop_goes_on_while_a_scan_runs(engine: SqliteEngine, gate: threading.Event) -> None:
@@ -143,6 +149,38 @@ async def test_a_caller_who_leaves_a_scan_gives_the_connection_back_when_it_has_
     assert leaving.cancelled()
     await insert(engine, 2)
     assert await stored(engine) == [2]
+
+
+async def test_a_scan_that_only_reads_ends_when_its_caller_leaves_also_before_it_began(
+    engine: SqliteEngine, gate: threading.Event, reached: asyncio.Event
+) -> None:
+    """It is a long one: whoever is not interrupted waits for it."""
+    loop, errors, used = asyncio.get_running_loop(), [], set()
+
+    def hold(*_: object) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            loop.call_soon_threadsafe(reached.set)
+            gate.wait()
+
+    async def scan() -> None:
+        async with engine.read() as unit:
+            used.add(unit._connection)
+            await unit.execute(LONG, {"most": 5_000_000})
+
+    event.listen(engine.sync_engine, "before_cursor_execute", hold)
+    event.listen(engine.sync_engine, "handle_error", lambda context: errors.append(str(context.original_exception)))
+    leaving = asyncio.create_task(scan())
+    await reached.wait()
+    leaving.cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.wait([leaving])
+    assert (leaving.cancelled(), errors) == (True, ["interrupted"])
+    async with engine.write() as unit:
+        used.add(unit._connection)
+        await unit.execute(INSERT, {"x": 1})
+        assert await unit.scalar(LONG, {"most": 1000}) == 1000
+    assert (len(used), await stored(engine)) == (1, [1])
 
 
 async def test_a_writer_waits_for_another_process_and_the_loop_does_not(engine: SqliteEngine, path: Path) -> None:
@@ -260,3 +298,10 @@ async def test_an_engine_that_was_disposed_of_can_be_used_again(engine: SqliteEn
         await insert(engine, x)
         await engine.dispose()
     assert await stored(engine) == [0, 1, 2]
+
+
+async def test_a_connection_that_comes_back_when_all_are_closed_is_closed(engine: SqliteEngine) -> None:
+    async with engine.read() as unit:
+        await engine.dispose()
+    assert unit._connection.closed
+    assert await stored(engine) == []

@@ -15,12 +15,11 @@ from sqlalchemy import Connection
 
 _OPENING_SECONDS: Final = 10.0
 _PRAGMAS: Final = (
-    "journal_mode=WAL",
     "synchronous=FULL",  # an acknowledged commit survives a power cut
     "foreign_keys=ON",
     "secure_delete=ON",  # a destroyed key leaves no copy in free pages
     "temp_store=MEMORY",  # what a savepoint or a sort keeps aside is never a file
-    "cache_spill=4000",  # pages that wait for the COMMIT: a group of small files (4096 is OFF: its low byte)
+    "cache_spill=9000",  # pages that wait for the COMMIT: 32 small files of 1 MiB (4096 is OFF: its low byte)
     "busy_timeout=0",
 )
 
@@ -51,6 +50,7 @@ class SameFileGuard:
             factory=_Connection,
         )
         try:
+            _require_log(connection)
             for pragma in _PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
         except BaseException:
@@ -69,6 +69,13 @@ class SameFileGuard:
             return os.path.samestat(os.stat(self._path), connection.info["file"])  # noqa: PTH116  # for every unit
         except OSError:
             return False
+
+
+def _require_log(connection: sqlite3.Connection) -> None:
+    """Without a write-ahead log a COMMIT would fail while another connection reads. Raises OperationalError."""
+    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":
+        raise sqlite3.OperationalError("no write-ahead log")
 
 
 class _Cursor(sqlite3.Cursor):

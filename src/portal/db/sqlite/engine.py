@@ -13,6 +13,7 @@ from sqlalchemy import Engine as SyncEngine
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
+from portal.db.connection import AfterCommit
 from portal.db.sqlite.connections import SameFileGuard
 from portal.db.sqlite.pool import Pool
 from portal.db.sqlite.unit import Unit, roll_back
@@ -39,15 +40,15 @@ class SqliteEngine:
         """SQLAlchemy's dialect: its name is `sqlite`."""
         return self.sync_engine.dialect
 
-    def write(self) -> AbstractAsyncContextManager[Unit]:
+    def write(self, calls: AfterCommit = ()) -> AbstractAsyncContextManager[Unit]:
         """A transaction that has the write lock, and commits at the end of the block unless the block raises."""
-        return self._writers.unit()
+        return self._writers.unit(calls)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Unit]:
         """A transaction for reading. It waits for no writer, and no writer for it."""
         connection = await self.pool.take()
-        unit = Unit(connection, self.pool, self._busy_seconds)
+        unit = Unit(connection, self.pool, self._busy_seconds, reads=True)
         try:
             await unit.begin("BEGIN")
             yield unit

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from portal.core.tasks import whole
 from portal.db.sqlite.connections import SameFileGuard
 
 _T = TypeVar("_T")
@@ -47,6 +48,8 @@ class Pool:
 
     def give_back(self, connection: Connection) -> None:
         """Give back a connection without a transaction. One that was closed meanwhile is replaced when it is needed."""
+        if self._threads is None:  # the pool was closed, and not used since
+            connection.close()
         if not connection.closed:
             self._idle.append(connection)
         self._release()
@@ -116,15 +119,3 @@ def _put(result: Future[_T], call: Callable[[], _T]) -> None:
     except BaseException as error:  # noqa: BLE001  # it is raised where the result is awaited
         result.set_exception(error)
         del result  # else the error holds itself
-
-
-async def whole(future: asyncio.Future[_T]) -> _T:
-    """The result of a future that goes on if its caller is cancelled: the caller leaves when it has ended."""
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        while not future.done():
-            with contextlib.suppress(asyncio.CancelledError):  # one is raised at the end
-                await asyncio.wait([future])
-        future.exception()
-        raise

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, cast
 from sqlalchemy import Connection, CursorResult, Dialect, Engine, Executable
 from sqlalchemy.exc import DBAPIError, ResourceClosedError
 
+from portal.core.tasks import whole
 from portal.db.sqlite.pool import Pool
 from portal.db.statements import may_scan
 
@@ -23,11 +24,11 @@ _PAUSES: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 
 
 class Unit:
-    """One open transaction. It has its connection alone."""
+    """One open transaction. It has its connection alone. If it only reads, a scan ends when its caller leaves."""
 
-    def __init__(self, connection: Connection, pool: Pool, busy_seconds: float) -> None:
+    def __init__(self, connection: Connection, pool: Pool, busy_seconds: float, *, reads: bool = False) -> None:
         self._connection, self._pool = connection, pool
-        self._busy_seconds = busy_seconds
+        self._busy_seconds, self._reads = busy_seconds, reads
         self.lost: Exception | None = None  # why no further statement is executed
 
     @property
@@ -97,7 +98,7 @@ class Unit:
         tries, began = 0, 0.0
         while True:
             try:
-                return await self._pool.in_thread(call) if thread else call()
+                return await self._in_thread(call) if thread else call()
             except Exception as error:
                 self._note(error)
                 now = asyncio.get_running_loop().time()
@@ -106,6 +107,15 @@ class Unit:
                     raise
             await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
             tries += 1
+
+    async def _in_thread(self, call: Callable[[], _T]) -> _T:
+        """The result of a scan. Where its caller leaves, it is interrupted, but not in a unit that writes: SQLite would
+        then undo the whole transaction, with the other units in it.
+        """
+        return await whole(self._pool.start(call), self._interrupt if self._reads else None)
+
+    def _interrupt(self) -> None:
+        driver(self._connection).interrupt()
 
     def _note(self, error: Exception) -> None:
         if not is_open(self._connection) and not _is_busy(error):

@@ -10,7 +10,7 @@ that took the name. If that COMMIT fails, all three are told that the database i
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -18,7 +18,9 @@ from typing import Final
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from portal.db.sqlite.pool import Pool, whole
+from portal.core.tasks import whole
+from portal.db.connection import AfterCommit
+from portal.db.sqlite.pool import Pool
 from portal.db.sqlite.unit import Unit, can_only_read, is_open, roll_back, send
 
 _TURN_SECONDS = 10
@@ -41,8 +43,9 @@ class Writers:
         self._group: _Group | None = None
 
     @asynccontextmanager
-    async def unit(self) -> AsyncIterator[Unit]:
-        """A unit that commits at the end of the block, and is undone if the block raises.
+    async def unit(self, calls: AfterCommit) -> AsyncIterator[Unit]:
+        """A unit that commits at the end of the block, and is undone if the block raises. `calls` are made when its
+        COMMIT has succeeded, also if its caller has left.
 
         The end waits for the COMMIT of the group, also if the block raises: others may have written what it refuses by.
         Only a caller who is cancelled learns nothing, and leaves at once. Raises TimeoutError for a unit whose turn
@@ -52,7 +55,7 @@ class Writers:
         group = None
         try:
             group = self._group or await self._begun()
-            async with self._member(group) as unit:
+            async with self._member(group, calls) as unit:
                 yield unit
         except BaseException as error:
             self._next()
@@ -107,14 +110,14 @@ class Writers:
         return self._group
 
     @asynccontextmanager
-    async def _member(self, group: "_Group") -> AsyncIterator[Unit]:
+    async def _member(self, group: "_Group", calls: AfterCommit) -> AsyncIterator[Unit]:
         """The block's part of the transaction. Where SQLite has ended the transaction, the whole group is undone."""
         unit = Unit(group.connection, self._pool, self._busy_seconds)
         try:
             group.begin_unit()
             yield unit
             unit.require_open()
-            group.end_unit()
+            group.end_unit(calls)
         except BaseException as error:
             try:
                 group.undo_unit(unit.lost or error)
@@ -146,6 +149,7 @@ class _Group:
         self._began = self._loop.time()
         self._done: asyncio.Future[None] = self._loop.create_future()
         self._error: BaseException | None = None
+        self._calls: list[Callable[[], None]] = []
 
     def may_grow(self) -> bool:
         """Whether another unit may join, so that the first one does not wait for its COMMIT for long."""
@@ -156,11 +160,12 @@ class _Group:
         if self._units:
             send(self.connection, "SAVEPOINT unit")
 
-    def end_unit(self) -> None:
+    def end_unit(self, calls: AfterCommit) -> None:
         """Keep what the unit did, for the COMMIT."""
         if self._units:
             send(self.connection, "RELEASE unit")
         self._units += 1
+        self._calls += calls
 
     def undo_unit(self, error: BaseException) -> None:
         """Undo what the unit did. Raises the error that undoes the group.
@@ -176,6 +181,8 @@ class _Group:
         """The COMMIT has succeeded, or `error` has undone what all units did."""
         self._error = error
         self._done.set_result(None)
+        for call in () if error else self._calls:
+            self._loop.call_soon(call)  # before a unit that waits goes on
 
     async def ended(self, own: Exception | None = None) -> None:
         """Wait for the COMMIT. `own` is the error of a unit that was undone.
