@@ -50,11 +50,12 @@ class AccountNames:
         ids = {value: _id(value) for value in {value for _, _, value in wanted}}  # the items of a page share a few
         told = {id_ for id_ in ids.values() if id_ is not None and policy.may_know_name(principal, id_)}
         names = await self._names(told)
+        shown = {value: None if id_ is None else names.get(id_) for value, id_ in ids.items()}
         for item, name, value in wanted:
-            setattr(item, name, names.get(ids[value]))
+            setattr(item, name, shown[value])
         return items
 
-    async def _names(self, ids: set[UUID]) -> Mapping[UUID | None, str]:
+    async def _names(self, ids: set[UUID]) -> Mapping[UUID, str]:
         names = {id_: self._known[id_] for id_ in ids & self._known.keys()}  # before a concurrent call clears the cache
         with contextlib.suppress(Unavailable):
             names |= await self._asked(ids - names.keys())
