@@ -429,19 +429,15 @@ def test_a_token_at_the_limit_of_length_is_read_and_one_byte_more_is_not() -> No
     assert refused(padded(longest + 1))
 
 
-def test_every_changed_character_is_refused_or_means_the_same() -> None:
+def test_every_changed_character_is_refused() -> None:
     for at, character in enumerate(GOOD):
         for other in "A_9.=":
-            if other != character:
-                changed = GOOD[:at] + other + GOOD[at + 1 :]
-                assert refused(changed) or (at == len(GOOD) - 1 and TOKENS.read(changed, NOW) == CLAIMS)
+            assert other == character or refused(GOOD[:at] + other + GOOD[at + 1 :])
 
 
 @pytest.mark.parametrize("tail", ["=", "==", "\n\n", "!!"])
-def test_another_spelling_of_a_signature_gains_nothing(tail: str) -> None:
-    """Sessions are ended by id, never by a token's text: it does not matter how one is spelled."""
-    token = GOOD + tail
-    assert refused(token) or TOKENS.read(token, NOW) == CLAIMS
+def test_a_signature_has_one_spelling(tail: str) -> None:
+    assert refused(GOOD + tail)
 
 
 def test_a_token_of_the_same_library_made_plainly() -> None:
