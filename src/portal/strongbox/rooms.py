@@ -4,17 +4,19 @@ Comes in: a number of bytes. Leaves: a writable view of so many. A view, or a sl
 it is held: nobody has to say when they are done. Next: `reader` opens segments into these views.
 """
 
-from mmap import mmap
 from threading import Lock
 
 _KEPT = 4  # rooms: one that is sent, one that waits, one that is filled, and one that a frame still holds
 
 
 class Rooms:
-    """The rooms of one reader. Safe for several threads. Their memory goes back to the system with their last view."""
+    """The rooms of one reader. Safe for several threads. Their memory is freed with their last view.
+
+    It is the allocator's: new pages of the system's would cost more than all else of a short range.
+    """
 
     def __init__(self) -> None:
-        self._rooms: list[mmap] = []
+        self._rooms: list[bytearray] = []
         self._lock = Lock()
 
     def take(self, size: int) -> memoryview:
@@ -23,15 +25,15 @@ class Rooms:
             for room in self._rooms:
                 if len(room) >= size and _is_unused(room):
                     return memoryview(room)[:size]
-            room = mmap(-1, max(size, 1))
+            room = bytearray(max(size, 1))
             self._rooms = [room, *self._rooms[: _KEPT - 1]]
             return memoryview(room)[:size]
 
 
-def _is_unused(room: mmap) -> bool:
+def _is_unused(room: bytearray) -> bool:
     """Whether no view of `room` is left: Python refuses to resize memory that anybody sees."""
     try:
-        room.resize(len(room))
-    except (BufferError, SystemError):  # the latter where the system cannot resize: there each room is used once
+        room.append(room.pop())
+    except BufferError:
         return False
     return True

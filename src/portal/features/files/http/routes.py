@@ -5,7 +5,6 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Path, Request, Response
-from fastapi.responses import JSONResponse
 
 from portal.core import errors
 from portal.core.rates import RouteClass
@@ -251,4 +250,4 @@ async def head_file(file_id: UUID, principal: Downloads, files: FilesDep) -> Res
 
 def _created(entry: FileOut) -> Response:
     headers = {"Location": f"{API}/files/{entry.id}", "ETag": conditional_requests.version_tag(entry.version)}
-    return JSONResponse(entry.model_dump(mode="json"), status_code=201, headers=headers)
+    return Response(entry.model_dump_json(), status_code=201, headers=headers, media_type="application/json")
