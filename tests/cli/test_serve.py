@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import uvicorn
 
+from portal.cli import serve
+from portal.cli.serve import Supervisor
 from portal.core.timeouts import ClientTimeouts
 from portal.web.connection import HttpConnection
 from portal.web.middleware import security_headers
@@ -75,12 +77,27 @@ def test_a_portal_that_serves_may_open_as_much_as_it_may_and_leaves_no_core(
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"{hard} {hard} 0 0\n", "")
 
 
-def test_where_and_how_often_can_be_said(portal: Shell, served: Calls) -> None:
+def test_where_and_how_often_can_be_said(portal: Shell, served: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:  # one that any user may take: 443 is root's
         port = taken.getsockname()[1]
+    monkeypatch.setattr(serve, "_supervise", uvicorn.run)
     portal("serve", "--host", "0.0.0.0", "--port", str(port), "--workers", "3")  # noqa: S104  # the claim
     (told,) = served
     assert (told["host"], told["port"], told["workers"]) == ("0.0.0.0", port, 3)  # noqa: S104
+
+
+def test_that_a_worker_was_killed_is_told_by_the_pipe_on_which_its_answer_is_awaited() -> None:
+    supervisor = Supervisor(uvicorn.Config("no:app", log_config=None), sockets=[])
+    supervisor.init_processes()
+    for _ in range(2):  # the first one, and the one in its place
+        (worker,) = supervisor.processes
+        worker.process.kill()
+        worker.process.join()
+        assert worker.parent_conn.poll(10)
+        supervisor.should_exit.clear()
+        supervisor.keep_subprocess_alive()
+    supervisor.terminate_all()
+    supervisor.join_all()
 
 
 @pytest.mark.parametrize("arguments", [("--port", "65536"), ("--port", "-1"), ("--workers", "0"), ("--port", "http")])

@@ -11,10 +11,11 @@ import sys
 from contextlib import aclosing
 from functools import partial
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
 from portal import config
 from portal.bootstrap import open_counters, open_portal
@@ -54,7 +55,8 @@ def serve(
         headers=tuple(security_headers(hsts=settings.hsts).items()),
         grace_seconds=settings.grace_seconds,
     )
-    uvicorn.run(
+    run = uvicorn.run if workers == 1 else _supervise
+    run(
         "portal.app:serve_app",
         factory=True,
         host=host,
@@ -71,6 +73,31 @@ def serve(
         timeout_graceful_shutdown=settings.grace_seconds,
         timeout_worker_healthcheck=_WORKER_SECONDS,
     )
+
+
+class Supervisor(Multiprocess):
+    """uvicorn's parent of several workers, which notices at once that a worker ended before it answered.
+
+    uvicorn asks each worker whether it lives, and waits for `_WORKER_SECONDS`. It keeps the worker's end of that pipe
+    open itself, and so would wait as long for one that was killed: nothing is replaced meanwhile, and no SIGTERM heard.
+    """
+
+    def init_processes(self) -> None:
+        super().init_processes()
+        self._close_workers_ends()
+
+    def keep_subprocess_alive(self) -> None:
+        super().keep_subprocess_alive()
+        self._close_workers_ends()
+
+    def _close_workers_ends(self) -> None:
+        for process in self.processes:
+            process.child_conn.close()
+
+
+def _supervise(app: str, **options: Any) -> None:
+    config = uvicorn.Config(app, **options)
+    Supervisor(config, sockets=[config.bind_socket()]).run()
 
 
 def _require_port(host: str, port: int) -> None:
