@@ -42,7 +42,7 @@ _LISTED = (
 )
 
 
-_ANEW = ("id", "granted_by", "created_at", "expires_at")
+_ANEW = ("id", "granted_by", "case_id", "created_at", "expires_at")
 """The columns that a repeated grant to the same account overwrites."""
 
 
@@ -108,12 +108,13 @@ def given_to(user_id: UUID) -> ColumnElement[bool]:
 
     A RED case is for its members only; a grant on its files has no effect while the case is RED.
     """
-    red = select(_cases.c.id).where(_cases.c.tlp == Tlp.RED.value)
-    return and_(_grants.c.user_id == user_id, or_(_files.c.case_id.is_(None), _files.c.case_id.not_in(red)))
+    red = exists().where(_cases.c.id == _files.c.case_id, _cases.c.tlp == Tlp.RED.value)
+    return and_(_grants.c.user_id == user_id, ~red)
 
 
 def in_case(case_id: UUID) -> ColumnElement[bool]:
-    return _files.c.case_id == case_id
+    """The condition that the grant is on a file of the case. A file that was deleted has left its case."""
+    return and_(_grants.c.case_id == case_id, _files.c.case_id.is_not(None))
 
 
 async def put(connection: Connection, grant: Grant) -> None:

@@ -76,6 +76,7 @@ class FileRow(SQLModel, table=True):
         partial_index("ix_files_inbox_available", "owner_id", "available_at", "id", where=_INBOX),
         partial_index("ix_files_case_created", "case_id", "created_at", "id", where="case_id IS NOT NULL"),
         partial_index("ix_files_case_owner", "case_id", "owner_id", "created_at", "id", where=_IN_CASE),
+        partial_index("ix_files_case_owner_available", "case_id", "owner_id", "available_at", "id", where=_IN_CASE),
         partial_index("ix_files_case_kind", "case_id", "kind", "created_at", "id", where=_IN_CASE),
         partial_index("ix_files_case_available", "case_id", "available_at", "id", where=_IN_CASE),
         partial_index("ix_files_unsettled", "id", where="status IN ('pending', 'deleting', 'failed', 'rejected')"),
@@ -114,19 +115,23 @@ class FileRow(SQLModel, table=True):
 class GrantRow(SQLModel, table=True):
     """An account's right to read one file until `expires_at`.
 
-    The grant also ends when the file is moved, or when its creator loses the right to create it.
+    The grant also ends when the file is moved, or when its creator loses the right to create it. `case_id` is the case
+    of the file, by which grants are listed: it never changes, since a move ends the grant.
     """
 
     __tablename__ = "file_grants"
     __table_args__ = (
         Index("ix_file_grants_user_created", "user_id", "created_at", "id"),
         Index("ix_file_grants_granted_by_created", "granted_by", "created_at", "id"),
+        partial_index("ix_file_grants_case_created", "case_id", "created_at", "id", where="case_id IS NOT NULL"),
+        Index("ix_file_grants_expires", "expires_at"),
     )
 
     id: UUID = Field(unique=True)
     file_id: UUID = Field(foreign_key="files.id", primary_key=True)
     user_id: UUID = Field(foreign_key="users.id", primary_key=True)
     granted_by: UUID = Field(foreign_key="users.id")
+    case_id: UUID | None = None
     created_at: datetime
     expires_at: datetime
 
