@@ -27,7 +27,7 @@ from portal.db.connection import Engine
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
 
-from . import own_loop, own_openbao, own_postgres, own_sqlite, scans
+from . import large_postgres, own_loop, own_openbao, own_postgres, own_sqlite, plans, scans
 from . import own_redis as own_redis_server
 from .own_openbao import OwnOpenBao
 from .own_redis import OwnRedis
@@ -158,6 +158,18 @@ def worker_postgres(postgres: URL, postgres_template: str) -> Iterator[URL]:
 
 
 @pytest.fixture(scope="session")
+def planner(postgres: URL, postgres_template: str) -> Iterator[plans.Planner]:
+    """What a large Postgres would do for a statement."""
+    name = f"large_{uuid.uuid4().hex}"
+    own_loop.run(administer(postgres, f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"'))
+    own_loop.run(large_postgres.fill(postgres.set(database=name)))
+    made = plans.Planner(postgres.set(database=name))
+    yield made
+    made.close()
+    own_loop.run(administer(postgres, f'DROP DATABASE "{name}"'))
+
+
+@pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated, empty database file to copy."""
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
@@ -197,12 +209,16 @@ async def changeable_url(request: pytest.FixtureRequest) -> AsyncIterator[URL]:
 
 
 @pytest.fixture
-async def engine(database_url: URL, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
+async def engine(
+    request: pytest.FixtureRequest, database_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Engine]:
     monkeypatch.setattr("portal.db.engine._POOL_WAIT_SECONDS", 60)  # tests never time: a busy machine takes longer
     made = make_engine(database_url, "disable")
     if made.dialect.name == "sqlite":  # nobody pulls the plug here
         event.listen(made.sync_engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
         scans.refuse(made)
+    else:
+        plans.refuse(made, request.getfixturevalue("planner"))
     yield made
     await let_go(made)
 

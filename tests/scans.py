@@ -4,11 +4,7 @@ Comes in: an engine of SQLite. Leaves: an AssertionError in the statement that r
 `scanning`. Statements that a test makes itself may do so.
 """
 
-import sys
 import threading
-from collections.abc import Iterator
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from sqlalchemy import event
@@ -16,7 +12,8 @@ from sqlalchemy import event
 from portal.db.connection import Engine
 from portal.tables import metadata
 
-_PORTAL = str(Path(sys.modules["portal"].__path__[0]))
+from . import authors
+
 _SMALL = {"stores"}  # an operator adds a handful
 _sound: set[str] = set()
 
@@ -33,19 +30,7 @@ def _look(connection: Any, _cursor: Any, statement: str, parameters: Any, _conte
         values = parameters[0] if many else parameters
         plan = connection.connection.dbapi_connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
         scanned = {step.split()[1] for *_, step in plan if step.startswith("SCAN ")}
-        assert not scanned & (set(metadata.tables) - _SMALL) or not _is_the_portals(), f"not marked: {statement}"
+        assert not scanned & (set(metadata.tables) - _SMALL) or not authors.of_statement().startswith("portal."), (
+            f"not marked: {statement}"
+        )
     _sound.add(statement)
-
-
-def _is_the_portals() -> bool:
-    """Whether the statement's author, the nearest frame outside `db` and the libraries, is the portal."""
-    files = (frame.f_code.co_filename for frame in _frames())
-    ours = (file for file in files if file.startswith(_PORTAL) or "/tests/" in file)
-    return next(file for file in ours if "/portal/db/" not in file and file != __file__).startswith(_PORTAL)
-
-
-def _frames() -> Iterator[FrameType]:
-    frame: FrameType | None = sys._getframe()
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
