@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -18,10 +18,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
-from portal import config
-from portal.bootstrap import Portal, open_portal
-from portal.core import log
 from portal.core.errors import NotFound
+
+if TYPE_CHECKING:  # imported where a portal is opened: `rescue` and every help text open none
+    from portal.bootstrap import Portal
 
 _T = TypeVar("_T")
 _WIDE = 400
@@ -36,8 +36,12 @@ def run_async(work: Coroutine[Any, Any, _T]) -> _T:
 
 
 @asynccontextmanager
-async def portal() -> AsyncIterator[Portal]:
+async def portal() -> "AsyncIterator[Portal]":
     """The portal that the environment and `.env` describe. Raises ConfigError, Unavailable."""
+    from portal import config  # noqa: PLC0415  # see above
+    from portal.bootstrap import open_portal  # noqa: PLC0415
+    from portal.core import log  # noqa: PLC0415
+
     settings, variables = config.load()
     log.configure(logging.WARNING)
     async with open_portal(settings, variables) as opened:
