@@ -18,8 +18,9 @@ import asyncpg
 import httpx
 import pytest
 from hypothesis import settings as hypothesis_settings
-from sqlalchemy import event
+from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from portal import schema
 from portal.core import tasks
@@ -27,7 +28,7 @@ from portal.db.connection import Engine
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
 
-from . import large_postgres, own_loop, own_openbao, own_postgres, own_sqlite, plans, scans
+from . import compiled, large_postgres, own_loop, own_openbao, own_postgres, own_sqlite, plans, scans
 from . import own_redis as own_redis_server
 from .own_openbao import OwnOpenBao
 from .own_redis import OwnRedis
@@ -39,7 +40,8 @@ hypothesis_settings.load_profile("portal")
 
 NO_DOTENV = Path(__file__).with_name("no-dotenv")  # a name in a folder of our own: nothing lies there on any machine
 _FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
-_SLOW = {"reliability", "sdk"}
+_SLOW = "reliability"
+_SHARED = "sdk"  # these have a session's fixture that takes longer than they do
 NO_SKIP = bool(os.environ.get("PORTAL_TEST_NO_SKIP"))
 
 
@@ -75,12 +77,16 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(trylast=True)  # behind what shuffles them
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each worker begins with its share of the slowest suites, so that none of them is the last to end."""
+    """Each worker begins with its share of the slowest suites, so that none of them is the last to end. The first
+    worker has all tests of what it makes once in a session.
+    """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    slow = [item for item in items if _SLOW & set(item.path.parts)]
-    quick = [item for item in items if not _SLOW & set(item.path.parts)]
+    shared = [item for item in items if _SHARED in item.path.parts]
+    slow = [item for item in items if _SLOW in item.path.parts]
+    quick = [item for item in items if not {_SHARED, _SLOW} & set(item.path.parts)]
     share = -(-len(quick) // workers)
-    items[:] = [item for worker in range(workers) for item in slow[worker::workers] + quick[worker * share :][:share]]
+    shares = [slow[worker::workers] + quick[worker * share :][:share] for worker in range(workers)]
+    items[:] = [*shared, *(item for one in shares for item in one)]
 
 
 def pytest_collection_finish() -> None:
@@ -213,12 +219,16 @@ async def engine(
     request: pytest.FixtureRequest, database_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Engine]:
     monkeypatch.setattr("portal.db.engine._POOL_WAIT_SECONDS", 60)  # tests never time: a busy machine takes longer
+    monkeypatch.setattr("portal.db.engine.create_async_engine", compiled.sharing(create_async_engine))
+    monkeypatch.setattr("portal.db.sqlite.engine.create_engine", compiled.sharing(create_engine))
     made = make_engine(database_url, "disable")
     if made.dialect.name == "sqlite":  # nobody pulls the plug here
         event.listen(made.sync_engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
         scans.refuse(made)
     else:
         plans.refuse(made, request.getfixturevalue("planner"))
+    async with made.read():
+        compiled.keep(made.dialect)
     yield made
     await let_go(made)
 
