@@ -32,7 +32,7 @@ class Upload:
 
 
 class Unanswered(Exception):
-    """The portal went away, or was cut off (500). `whole`: the kernel had every byte, so it may have been taken in."""
+    """The portal went away, or cut the upload off (503). `whole`: the kernel had every byte, so it may have been taken in."""
 
     def __init__(self, *, whole: bool) -> None:
         self.whole = whole
@@ -57,7 +57,7 @@ def hand_in(client: httpx.Client, upload: Upload, half_way: Callable[[], object]
             answer = client.put(f"/upload/{upload.seed}", content=body, headers=headers)
     except httpx.TransportError as error:
         raise Unanswered(whole=body.whole) from error
-    if answer.status_code == 500:
+    if answer.status_code == 503 and answer.json()["code"] == "portal_stopped":
         raise Unanswered(whole=body.whole)
     assert answer.status_code == 201, (upload, answer.text)
     assert answer.json()["sha256"] == upload.sha256
