@@ -5,6 +5,7 @@ import io
 import json
 import os
 import resource
+import signal
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -132,7 +133,9 @@ async def sign_up(portal: Portal) -> Principal:
 
 @pytest.fixture(autouse=True)
 def outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a command changes of its process is put back: environment, umask, limits, logging. Passwords cost little."""
+    """What a command changes of its process is put back: environment, umask, limits, signals, logging. Passwords cost
+    little.
+    """
     for name in [name for name in os.environ if name.startswith("PORTAL_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv(ENV_FILE_VARIABLE, "")  # so that what --env-file sets is put back
@@ -147,9 +150,10 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         really(kind, (wanted[0], resource.getrlimit(kind)[1]))
 
     monkeypatch.setattr(resource, "setrlimit", softly)
-    umask = os.umask(0o022)
+    umask, on_stop = os.umask(0o022), signal.getsignal(signal.SIGTERM)
     yield
     os.umask(umask)
+    signal.signal(signal.SIGTERM, on_stop)
     for kind, limit in limits.items():
         really(kind, limit)
     structlog.reset_defaults()

@@ -176,3 +176,26 @@ def test_a_bar_is_for_people_at_a_terminal(
     with console.progress("checking", 3, as_json=as_json, in_bytes=in_bytes) as advance:
         advance(1)
     assert ("checking" in screen.getvalue()) is shown
+
+
+TOLD_TO_STOP = """
+import asyncio, os, signal, typer
+from portal.cli.console import run_async
+from portal.cli.program import run
+
+async def work():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(60)
+    finally:
+        print("cleaned up")
+
+app = typer.Typer()
+app.command()(lambda: run_async(work()))
+run(app)
+"""
+
+
+def test_a_command_that_is_told_to_stop_cleans_up() -> None:
+    done = subprocess.run([sys.executable, "-c", TOLD_TO_STOP], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "cleaned up\n", "")

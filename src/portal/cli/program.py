@@ -5,6 +5,7 @@ Comes in: arguments. Leaves: an exit code (`Exit`), and one line on standard err
 
 import os
 import resource
+import signal
 import sys
 from collections.abc import Callable
 from enum import IntEnum
@@ -72,9 +73,12 @@ def load(name: str) -> Any:
 
 
 def run(app: typer.Typer) -> None:
-    """Run the program. Every expected failure is one line on standard error for each problem, and an exit code."""
+    """Run the program. Every expected failure is one line on standard error for each problem, and an exit code. SIGTERM
+    ends a command as Ctrl-C does, so that no half of a file in clear is left.
+    """
     os.umask(0o077)  # only the owner may read the files that the program writes
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no core dumps: the memory contains keys
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         code = app(standalone_mode=False)
     except ConfigError as error:
