@@ -26,7 +26,7 @@ def view_of(kind: type[_T], row: RowMapping | Mapping[str, Any]) -> _T:
 
 
 def views_of(kind: type[_T], found: Result[Any], types: Mapping[str, type]) -> list[_T]:
-    """The rows as `kind`, whose fields are the columns of the result, in their order; checked as in `checked_rows`."""
+    """The rows as `kind`; checked as in `checked_rows`. The columns are its fields, or the first of them, in order."""
     _, words = _fields(cast("Hashable", kind))
     return [kind(*_worded(list(row), words)) for row in _checked(found, types)]
 

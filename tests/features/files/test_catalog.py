@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -102,6 +103,13 @@ async def test_a_listing_shows_ones_own_or_everybodys(house: House, analyst: Pri
     for role in (Role.ADMIN, Role.AUDITOR):
         assert await seen(await house.principal(role)) == ["mine", "theirs"]
     assert await seen(await house.principal(Role.UPLOADER)) == []
+
+
+async def test_a_listing_shows_a_file_but_nothing_that_opens_it(house: House, analyst: Principal) -> None:
+    file = await house.hand_in(analyst)
+    (shown,) = (await house.catalog.list(analyst, Filters(), None, 1)).items
+    read = await house.catalog.get(analyst, file.id)
+    assert shown == replace(read, data_key_id=None, record=None, request_digest=None)
 
 
 async def test_a_page_tells_where_the_next_begins(house: House, analyst: Principal) -> None:

@@ -49,7 +49,7 @@ _ALL = bindparam("all", type_=_files.c.size.type)
 _LAST = bindparam("last", type_=_files.c.version.type)
 
 
-_JUDGED = [*repository.COLUMNS, _files.c.name_folded]  # the page's columns, and those that conditions look at
+_JUDGED = [*repository.SHOWN, _files.c.name_folded]  # the page's columns, and those that conditions look at
 _OF_RARE = {"sha256": ("sha256",), "kind": ("kind",), "other": ("other_from", "other_to")}
 
 
@@ -59,12 +59,12 @@ def statement(shape: Shape) -> Select[Any]:
     if shape.rare or not shape.restricted:
         files = _few(shape) if shape.rare else _files
         judged = _visible(files, shape) if shape.restricted else true()
-        found = select(*(files.c[column.name] for column in repository.COLUMNS)).where(judged)
+        found = select(*(files.c[column.name] for column in repository.SHOWN)).where(judged)
         return scanning(_first(found.where(*_conditions(files, shape)), files, shape))
     # Only the keys of each way's first rows are read; all columns only of the rows that are first in their union.
     every = union_all(*(select(way.subquery()) for way in _ways(shape))).subquery()
     first = _first(select(every.c.id), every, shape)
-    return scanning(_first(select(*repository.COLUMNS).where(_files.c.id.in_(first)), _files, shape))
+    return scanning(_first(select(*repository.SHOWN).where(_files.c.id.in_(first)), _files, shape))
 
 
 @cache

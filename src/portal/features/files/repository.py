@@ -37,6 +37,8 @@ from portal.features.files.views import FileView
 _files = table(FileRow)
 _blobs = table(BlobRow)
 COLUMNS = [_files.c[name] for name in FileView.__slots__]
+SHOWN = COLUMNS[: FileView.__slots__.index("data_key_id")]
+"""The columns of a listing, which opens no file and repeats no upload: the last fields of its views stay empty."""
 _VIEW_TYPES = {column.name: column.type.python_type for column in COLUMNS}
 GIVEN_UP = {"lease_until": None, "idempotency_key": None, "case_id": None}
 _NEW = {"kind": FileKind.OTHER.value, "description": "", "status": Status.PENDING.value, "version": 1}
