@@ -47,13 +47,13 @@ class Most:
 
 REQUESTS = {
     # The session; the file with the right to it.
-    "cpu_entry": Most(statements=2, transactions=2, hops=0, nodes=2, sealed=1.4),
+    "cpu_entry": Most(statements=2, transactions=2, hops=0, nodes=2, sealed=1),
     # The session; the page.
-    "cpu_list": Most(statements=2, transactions=2, hops=1, nodes=2, sealed=7),
+    "cpu_list": Most(statements=2, transactions=2, hops=1, nodes=2, sealed=4),
     # The session; the file, the right to it and the event that a download begins; the event that it ended.
-    "cpu_range": Most(statements=5, transactions=3, hops=4, nodes=2, sealed=6),
+    "cpu_range": Most(statements=5, transactions=3, hops=3, nodes=2, sealed=4.5),
     # The session; the session once more, blob, file and event. What is hashed, typed and sealed hops too.
-    "cpu_small": Most(statements=6, transactions=2, hops=2, nodes=2, sealed=4.5),
+    "cpu_small": Most(statements=6, transactions=2, hops=2, nodes=2, sealed=3.5),
 }
 CALLS = {"4 KiB": {"fdatasync": 1}, "8 MiB": {"fsync": 3, "fdatasync": 2, "rename": 1}}
 """What makes an upload durable: its blob, two folders and two commits; of a small file one commit."""
