@@ -171,6 +171,7 @@ def test_the_registry_opens_providers_in_order(tmp_path: Path) -> None:
     environ = {"ONE": "01" * 32, "TWO": "02" * 32}
     files = [key_file(tmp_path, "03" * 32), key_file(tmp_path, "04" * 32)]
     opened = open_key_providers(["env:TWO", "memory:", files[0], "env:ONE", files[1]], environ)
+    assert all(isinstance(provider, GuardedKeyProvider) for provider in opened)
     two, random, three, one, four = (provider.key_id for provider in opened)
     assert two == LocalKeyProvider.from_environment("TWO", environ).key_id
     assert one == LocalKeyProvider.from_environment("ONE", environ).key_id

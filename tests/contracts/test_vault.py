@@ -333,9 +333,10 @@ def data(**fields: Any) -> bytes:
     return answer(body=json.dumps({"data": fields, "auth": {"client_token": CANARY, "lease_duration": 60}}).encode())
 
 
-SEALED_BY_VAULT = "vault:v1:" + "A" * 80
+RIGHT = {"ciphertext": "vault:v1:" + "A" * 80, "plaintext": "A" * 43 + "="}
 NONSENSE: dict[str, bytes] = {
     "a proxy's page": answer(body=b"<html>", kind="text/html"),
+    "the right words of another type": answer(body=json.dumps({"data": RIGHT}).encode(), kind="text/html"),
     "a page that says it is JSON": answer(body=b"<html>"),
     "a redirect": answer("307 Temporary Redirect", b"", "Location: http://127.0.0.1:1/"),
     "a failure of its own": answer("500 Internal Server Error"),
@@ -343,7 +344,7 @@ NONSENSE: dict[str, bytes] = {
     "a gateway without a server": answer("502 Bad Gateway", b"<html>", kind="text/html"),
     "too many requests": answer("429 Too Many Requests"),
     "no content": answer("204 No Content", b""),
-    "a huge body": answer(body=b" " * (1 << 20) + b"{}"),
+    "a huge body": answer(body=json.dumps({"data": RIGHT, "more": "x" * (1 << 20)}).encode()),
     "a packed body": answer("200 OK", b"\x1f\x8b", "Content-Encoding: gzip"),
     "deep JSON": answer(body=b"[" * 10_000),
     "another JSON": answer(body=b'["data"]'),
@@ -424,7 +425,7 @@ async def test_a_server_is_asked_without_a_proxy_and_without_unpacking(monkeypat
 
     def respond(head: bytes) -> bytes:
         heads.append(head.lower())
-        return data(ciphertext=SEALED_BY_VAULT)
+        return data(**RIGHT)
 
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")

@@ -13,6 +13,7 @@ import yaml
 from compose_spec.models import ComposeSpecification
 
 from portal import config
+from portal.backends.keys.registry import open_key_providers
 from portal.cli import serve
 from portal.settings import Settings
 
@@ -154,6 +155,20 @@ def test_the_portal_takes_the_settings_that_compose_gives(name: str, tmp_path: P
     assert settings.database == f"postgresql://{user}:{password}@/portal?host=/run/postgresql"
     assert settings.production
     assert "files.example.org" in settings.allowed_hosts
+
+
+def test_what_the_page_on_keys_adds_to_compose_is_taken_too(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/keys.md").read_text(), re.DOTALL)
+    added = yaml.safe_load(block)
+    ComposeSpecification.model_validate(added)
+    assert set(added["services"]["portal"]["networks"]) == set(added["networks"])
+    assert set(added["services"]["portal"]["secrets"]) == set(added["secrets"])
+    secret = tmp_path / "secret"
+    secret.write_text("a secret id")
+    given = added["services"]["portal"]["environment"] | {"PORTAL_SECRET_KEY": bytes(range(32)).hex()}
+    given |= {"PORTAL_VAULT_SECRET_ID_FILE": str(secret)}
+    settings, variables = config.load(given, tmp_path / ".env")
+    assert open_key_providers(settings.key_urls, variables)[0].key_id == "vault-transit:transit/portal"
 
 
 def test_secrets_are_made_once(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The keyring on both databases: which key, made when, asked for how often, and whose fault a wrong one is."""
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -10,7 +11,9 @@ import pytest
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError as ConstraintBroken
 
+from portal.app import _checks
 from portal.backends.keys.base import Binding, KeyProviderError
+from portal.backends.keys.guarded import GuardedKeyProvider
 from portal.core import clock
 from portal.core.errors import IntegrityError
 from portal.core.ids import new_id
@@ -580,3 +583,16 @@ async def test_check_asks_every_provider_and_closing_forgets_every_key(database:
     await ring.aclose()
     assert (one.calls["aclose"], two.calls["aclose"]) == (1, 1)
     assert not ring._cache
+
+
+async def test_readiness_is_read_and_costs_no_call(database: Database, provider: CountingProvider) -> None:
+    async with aclosing(Keyring(database, [GuardedKeyProvider(provider)])) as ring:
+        await ring.active("none")
+        await ring.check()
+        ring._cache.clear()
+        provider.calls.clear()
+        resources = SimpleNamespace(database=database, stores=SimpleNamespace(check=None), keyring=ring)
+        app: Any = SimpleNamespace(state=SimpleNamespace(portal=SimpleNamespace(resources=resources)))
+        for _ in range(10):
+            await _checks(app)["key provider"]()
+        assert provider.calls == {}
