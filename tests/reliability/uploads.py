@@ -32,7 +32,7 @@ class Upload:
 
 
 class Unanswered(Exception):
-    """The portal went away, or cut the upload off (503). `whole`: the kernel had every byte, so it may have been taken in."""
+    """The portal went away, or cut it off (503). `whole`: the kernel had every byte, so it may have been taken in."""
 
     def __init__(self, *, whole: bool) -> None:
         self.whole = whole
