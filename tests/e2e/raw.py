@@ -85,9 +85,11 @@ class Wire:
         return httpx.Response(code, headers=headers, content=body, extensions={"head": head})
 
     def read(self, size: int) -> bytes:
-        """Whatever comes next, up to `size` bytes."""
+        """Whatever comes next, up to `size` bytes; none where the portal closed the connection, or reset it."""
         if not self._held:
-            return self._socket.recv(size)
+            with contextlib.suppress(ConnectionResetError):
+                return self._socket.recv(size)
+            return b""
         taken, self._held = self._held[:size], self._held[size:]
         return taken
 

@@ -95,6 +95,18 @@ def test_a_token_that_was_revoked_is_over_and_takes_its_download_with_it(portal:
     assert "token" not in token
 
 
+def test_it_takes_the_download_of_a_reader_that_reads_nothing_too(portal: Served, analyst: httpx.Client) -> None:
+    """Nothing waits for such a reader: neither the next judgement, nor what the portal and the kernel hold for it."""
+    big = analyst.put("/upload/big.bin", content=secrets.token_bytes(SIZE)).json()["id"]
+    made = make(analyst)
+    with Wire(portal.port, receive_buffer=1 << 14) as wire:
+        wire.send(head("GET", f"/api/v1/files/{big}/content", f"X-API-Token: {made['token']}"))
+        assert wire.gather(1)
+        assert analyst.delete(f"/tokens/{made['id']}").status_code == 204
+        assert eventually(lambda: outcomes(portal, big) == ["revoked"])
+        assert len(wire.rest()) < 1 << 20
+
+
 def test_a_token_is_bound_to_its_networks(portal: Served, analyst: httpx.Client) -> None:
     with script(portal, make(analyst, networks=["192.0.2.0/24"])["token"]) as client:
         assert problem(client.get("/files")) == (401, "not_signed_in")

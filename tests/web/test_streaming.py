@@ -1,7 +1,7 @@
 """The download response: a name that every reader reads alike, and a source that is closed however the answer ends."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from email.message import Message as EmailMessage
 from email.policy import HTTP
 from typing import Any
@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from portal.core.errors import IntegrityError
+from portal.core.errors import IntegrityError, NotSignedIn
+from portal.web import streaming
 from portal.web.streaming import OCTET_STREAM, DownloadAborted, DownloadResponse, attachment, prefetch_first
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
@@ -128,8 +129,13 @@ class Client:
         return bool(self.messages) and self.messages[-1].get("more_body") is False
 
 
-async def answer(source: Source, status: int = 200) -> DownloadResponse:
-    return DownloadResponse(await prefetch_first(source.read()), status=status, headers={"Content-Length": "6"})
+async def allowed() -> None:
+    """The right has not ended."""
+
+
+async def answer(source: Source, status: int = 200, judge: Callable[[], Awaitable[None]] = allowed) -> DownloadResponse:
+    chunks = await prefetch_first(source.read())
+    return DownloadResponse(chunks, judge, status=status, headers={"Content-Length": "6"})
 
 
 SPECS = pytest.mark.parametrize("spec", ["2.3", "2.4"])
@@ -179,6 +185,28 @@ async def test_a_source_that_fails_in_the_middle_never_ends_the_answer(spec: str
         await download(scope(spec), client.receive, client.send)
     assert client.body == b"abc"
     assert not client.ended
+    assert source.closed
+
+
+async def test_a_right_that_ends_while_the_client_takes_nothing_ends_the_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streaming, "_JUDGED_SECONDS", 0.0)
+    judgements = iter([None, None, NotSignedIn()])
+
+    async def judge() -> None:
+        if error := next(judgements):
+            raise error
+
+    async def stuck(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    source, client = Source(b"abc", b"def"), Client()
+    download = await answer(source, judge=judge)
+    with pytest.raises(DownloadAborted) as aborted:
+        await asyncio.wait_for(download(scope("2.3"), client.receive, stuck), 20)
+    assert aborted.value.right_ended
     assert source.closed
 
 

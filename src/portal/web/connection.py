@@ -30,6 +30,7 @@ from portal.web.direct_writes import DirectWrites
 from portal.web.errors import problem
 from portal.web.lingering import LingeringTransport
 from portal.web.parser import RequestParser
+from portal.web.streaming import DownloadAborted
 
 _MAX_PIPELINE = 100  # requests received and waiting for their turn; one read may contain thousands
 _log = log.get("portal.access")
@@ -214,7 +215,12 @@ class HttpConnection(HttpToolsProtocol):
 
         writes = DirectWrites(self, cycle, send)
         direct = scope["scheme"] == "http" and scope["method"] != "HEAD"
-        await self._app(scope, received, writes.send if direct else send)
+        try:
+            await self._app(scope, received, writes.send if direct else send)
+        except DownloadAborted as aborted:
+            if aborted.right_ended:
+                self._cut()  # what waits for a slow reader is not its any more
+            raise
 
     def descriptor(self) -> int:
         return int(self.transport.get_extra_info("socket").fileno())

@@ -4,17 +4,19 @@ Comes in: an async generator of verified plaintext, and its exact length. Leaves
 client only if it is complete.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from typing import Self
 from urllib.parse import quote
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from portal.core.errors import ClientGone, PortalError
+from portal.core.errors import ClientGone, Forbidden, NotFound, NotSignedIn, PortalError
 
 OCTET_STREAM = "application/octet-stream"
+_JUDGED_SECONDS = 1.0
 _MAX_NAME, _MAX_SUFFIX = 255, 32  # bytes: the longest name on common file systems, and the longest suffix in `names`
 
 
@@ -43,24 +45,42 @@ async def prefetch_first(chunks: AsyncGenerator[bytes | memoryview, None]) -> Pr
 
 
 class DownloadAborted(Exception):
-    """A download broke off in the middle. Its outcome is recorded already; the server breaks the connection."""
+    """A download broke off in the middle. Its outcome is recorded already; the server breaks the connection, and drops
+    what it still holds if the right to the download has ended.
+    """
+
+    def __init__(self, *, right_ended: bool = False) -> None:
+        super().__init__()
+        self.right_ended = right_ended
 
 
 class DownloadResponse(StreamingResponse):
-    """Streams `chunks`, and closes them however the response ends. Raises DownloadAborted for a PortalError in them."""
+    """Streams `chunks`, and closes them however the response ends. Raises DownloadAborted for a PortalError in them, or
+    of `judge`, which is asked until the client took everything: a slow one takes the next chunk after minutes.
+    """
 
-    def __init__(self, chunks: Prefetched, *, status: int, headers: dict[str, str]) -> None:
+    def __init__(
+        self, chunks: Prefetched, judge: Callable[[], Awaitable[None]], *, status: int, headers: dict[str, str]
+    ) -> None:
         super().__init__(chunks, status_code=status, headers=headers, media_type=OCTET_STREAM)
-        self._chunks = chunks
+        self._chunks, self._judge = chunks, judge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._chunks):
             try:
                 await super().__call__(scope, receive, send)
             except ClientGone:
-                await self.listen_for_disconnect(receive)  # in a moment: a response that just ends would be a bug
-            except PortalError:
-                raise DownloadAborted from None
+                await super().listen_for_disconnect(receive)  # in a moment: a response that just ends would be a bug
+            except PortalError as error:
+                raise DownloadAborted(right_ended=isinstance(error, NotSignedIn | NotFound | Forbidden)) from None
+
+    async def listen_for_disconnect(self, receive: Receive) -> None:
+        """Runs beside the stream, and ends it."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_JUDGED_SECONDS):
+                    return await super().listen_for_disconnect(receive)
+            await self._judge()
 
 
 def attachment(name: str, mark: str) -> str:

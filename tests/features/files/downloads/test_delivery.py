@@ -457,6 +457,21 @@ async def test_what_ends_meanwhile_takes_the_running_download_with_it(
     assert await outcome(house) == ("revoked", len(got))
 
 
+async def test_a_right_is_judged_while_nobody_takes_the_next_chunk(
+    house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "_JUDGED_SECONDS", 0.0)
+    file = await house.hand_in(analyst)
+    running = await started(house, analyst)
+    await anext(running.chunks)
+    await running.judge()
+    await delete(house, analyst, file.id)
+    with pytest.raises(NotFound):
+        await running.judge()
+    await running.chunks.aclose()
+    assert await outcome(house) == ("revoked", 0)
+
+
 async def test_a_database_that_is_away_ends_no_running_download(
     house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,11 +64,15 @@ OnDownloadStarted = Callable[[Connection, FileView, ByteRange], Awaitable[Downlo
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A download that was allowed and whose start is in the audit log. Read `chunks` once, and close it."""
+    """A download that was allowed and whose start is in the audit log. Read `chunks` once, and close it.
+
+    `judge` raises when the right to it has ended. `chunks` asks it too, but not while their reader is busy.
+    """
 
     file: FileView
     extent: ByteRange
     chunks: AsyncGenerator[memoryview, None]
+    judge: Callable[[], Awaitable[None]]
 
 
 class Deliveries:
@@ -141,7 +145,7 @@ class Deliveries:
                 await self._verify(sealed)  # these errors reveal the file's digest or size; slow, so no transaction
                 raise
         judge = _Reauthorizer(self._database, self._authenticators, principal, file_id)
-        return Delivery(file, extent, self._recorded(file, sealed, extent, started, judge, use))
+        return Delivery(file, extent, self._recorded(file, sealed, extent, started, judge, use), judge.check)
 
     async def _verify(self, sealed: SealedFile | None) -> None:
         if sealed is None:
@@ -185,9 +189,6 @@ class Deliveries:
                     if sent == extent.length:
                         outcome = "finished"  # the client has all bytes and may disconnect before this loop ends
             outcome = "finished"
-        except (NotSignedIn, NotFound, Forbidden):
-            outcome = "revoked"
-            raise
         except IntegrityError:
             if await self._is_gone(file):  # deleted during the download: no damage
                 outcome = "revoked"
@@ -196,11 +197,11 @@ class Deliveries:
             _log.error("file_damaged", file_id=str(file.id), sent=sent, exc_info=True)
             raise
         except Exception:
-            outcome = "broken"
+            outcome = judge.outcome or "broken"
             raise
         finally:
-            cut_off = PortalStopped if grace_over.is_set() else ClientGone
-            details: dict[str, Detail] = {"started": str(started.id), "outcome": outcome or cut_off.code, "sent": sent}
+            outcome = outcome or judge.outcome or (PortalStopped if grace_over.is_set() else ClientGone).code
+            details: dict[str, Detail] = {"started": str(started.id), "outcome": outcome, "sent": sent}
             ended = Event(EventKind.FILE_DOWNLOAD_ENDED, started.actor, started.subject, started.origin, details)
             settle = None if use is None else partial(use.ended, handed=handed, finished=outcome == "finished")
             await shielded(self._recorder.outcome(ended, settle))
@@ -241,6 +242,7 @@ class _Reauthorizer:
         self._database, self._authenticators = database, authenticators
         self.principal, self._file_id = principal, file_id
         self._last, self._away_since = time.monotonic(), 0.0
+        self.outcome = ""  # of the download, once its right has ended
 
     async def check(self) -> None:
         """Check the rights, unless the last check is less than a second ago.
@@ -256,7 +258,11 @@ class _Reauthorizer:
         except DatabaseAway:
             self._away_since = self._away_since or now
             if now - self._away_since >= _UNJUDGED_SECONDS:
+                self.outcome = "broken"
                 raise
+        except (NotSignedIn, NotFound, Forbidden):
+            self.outcome = "revoked"
+            raise
         else:
             self._away_since = 0.0
 

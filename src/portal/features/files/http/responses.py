@@ -40,7 +40,7 @@ async def download_response(
     headers = _content_headers(delivery.file) | {"Content-Length": str(extent.length)}
     if extent.partial:
         headers["Content-Range"] = f"bytes {extent.start}-{extent.start + extent.length - 1}/{delivery.file.size}"
-    return DownloadResponse(chunks, status=206 if extent.partial else 200, headers=headers)
+    return DownloadResponse(chunks, delivery.judge, status=206 if extent.partial else 200, headers=headers)
 
 
 def head_response(view: FileView) -> Response:
