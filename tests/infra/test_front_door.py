@@ -164,7 +164,7 @@ def test_what_the_page_on_keys_adds_to_compose_is_taken_too(tmp_path: Path) -> N
     assert set(added["services"]["portal"]["networks"]) == set(added["networks"])
     assert set(added["services"]["portal"]["secrets"]) == set(added["secrets"])
     secret = tmp_path / "secret"
-    secret.write_text("a secret id")
+    secret.write_text("secret")
     given = added["services"]["portal"]["environment"] | {"PORTAL_SECRET_KEY": bytes(range(32)).hex()}
     given |= {"PORTAL_VAULT_SECRET_ID_FILE": str(secret)}
     settings, variables = config.load(given, tmp_path / ".env")

@@ -168,6 +168,22 @@ async def test_the_provider_is_asked_once_in_five_minutes(
     assert provider.calls["unwrap"] == 2
 
 
+async def test_a_key_that_is_known_is_used_for_five_minutes_without_its_provider_and_no_longer(
+    keyring: Keyring, provider: CountingProvider, hands: Clock
+) -> None:
+    async def away(_: bytes) -> bytes:
+        raise KeyProviderError(transient=True)
+
+    key = await keyring.active(CASE)
+    provider.answer = away
+    hands.forward(seconds=299)
+    assert await keyring.get(key.id, CASE) == await keyring.active(CASE) == key
+    hands.forward(seconds=2)
+    for use in (keyring.get(key.id, CASE), keyring.active(CASE)):
+        with pytest.raises(KeyProviderError):
+            await use
+
+
 async def test_many_waiters_are_one_call(database: Database, provider: CountingProvider) -> None:
     key = await Keyring(database, [provider]).active(CASE)
     provider.calls.clear()

@@ -6,13 +6,14 @@ signs in.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr
 
 from portal.backends.scheme import BackendSettings
 from portal.core.errors import ConfigError
@@ -20,6 +21,7 @@ from portal.core.errors import ConfigError
 SCHEME = "vault-transit"
 _FORM = f"PORTAL_KEY_URLS: {SCHEME}: is written {SCHEME}://host:port/mount/key, with ?namespace= where there is one"
 _DEFAULT_PORT = 8200
+_WORD = re.compile(r"[!-~]+", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9.:-]+", re.ASCII)
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
 _JWT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
@@ -37,8 +39,18 @@ class VaultSettings(BackendSettings):
     vault_auth_mount: str = Field("", description="where the method is mounted, if not under its own name")
     vault_ca: Path | None = Field(None, description="PEM of the only authorities for the server's certificate")
 
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> Self:
+        """See `BackendSettings`; also refuses what the method of signing in needs and does not have."""
+        settings = super().read(variables)
+        problem = settings.problem
+        if problem:
+            raise ConfigError(problem)
+        return settings
+
+    @property
+    def problem(self) -> str | None:
+        """What is missing or malformed; None if nothing is."""
         needed = {
             "token": {"PORTAL_VAULT_TOKEN": self.vault_token.get_secret_value()},
             "approle": {
@@ -47,14 +59,14 @@ class VaultSettings(BackendSettings):
             },
             "kubernetes": {"PORTAL_VAULT_ROLE": self.vault_role},
         }[self.vault_auth]
-        missing = [name for name, value in needed.items() if not value]
-        if missing:
-            raise ValueError(f"PORTAL_VAULT_AUTH={self.vault_auth} needs {' and '.join(missing)}")
-        if not all(value.isascii() and value.isprintable() and " " not in value for value in needed.values()):
-            raise ValueError(f"{' and '.join(needed)} must be plain text in one line")
+        for name, value in needed.items():
+            if not value:
+                return f"PORTAL_VAULT_AUTH={self.vault_auth} needs {name}"
+            if not _WORD.fullmatch(value):
+                return f"{name} must be one word"
         if self.vault_auth_mount and not _PATH.fullmatch(self.vault_auth_mount):
-            raise ValueError("PORTAL_VAULT_AUTH_MOUNT must be a path like approle or team/approle")
-        return self
+            return "PORTAL_VAULT_AUTH_MOUNT must be a path, as team/approle"
+        return None
 
     @property
     def login_path(self) -> str:
