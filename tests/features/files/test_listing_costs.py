@@ -27,7 +27,8 @@ from ...large_postgres import SHARED
 from ...plans import Planner, nodes
 
 NOBODY, NOW, LONG_AGO = UUID(int=1), datetime.now(UTC), datetime.now(UTC) - timedelta(days=3_000)
-PAGE, JUDGED = 100, 20_000  # costs: of some pages; of files that are judged one by one, a part of 5,000 of all
+PAGE = 100  # the cost of some pages
+JUDGED = 40_000  # twice that of judging as many files one by one as Postgres believes there are of any time
 CALLERS = {
     "admin": UNRESTRICTED,
     "analyst": Visibility(NOBODY, frozenset(CaseRole) - {CaseRole.UPLOADER}, granted=True),
