@@ -35,7 +35,9 @@ _PAST: Final = timedelta(days=2)
 READERS: Final = {
     "portal.features.audit.numbers.seal_numbers": "of a log of which nothing is sealed yet it reads all",
     "portal.features.files.grant_rows.end_given": "the sweep judges the creator of every grant",
+    "portal.features.files.listing._is_short": "it counts up to a bound; test_listing_costs looks at it",
     "portal.features.files.listing.list_page": "test_listing_costs has the values that its statements are for",
+    "portal.features.files.name_lookup.find": "it counts up to a bound; test_listing_costs looks at it",
     "portal.features.files.repository.count_listed": "fsck counts all files",
     "portal.features.identity.repository.any_user": "it stops at the first row",
     "portal.features.identity.invitation_rows.list_good": "administrators list all invitations, which are few",

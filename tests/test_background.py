@@ -45,7 +45,15 @@ async def jobs_of(portal: Portal) -> list[Job]:
 
 async def test_each_periodic_kind_runs_once_and_waits(portal: Portal) -> None:
     names = {kind.name for kind in portal.jobs.kinds if kind.every is not None}
-    assert {"files.sweep", "links.sweep", "accounts.sweep", "sessions.sweep", "tokens.sweep", "jobs.sweep"} <= names
+    assert {
+        "files.sweep",
+        "files.index_names",
+        "links.sweep",
+        "accounts.sweep",
+        "sessions.sweep",
+        "tokens.sweep",
+        "jobs.sweep",
+    } <= names
     with wakeup.listening() as ended:
         async with background(portal, jobs_at_once=2):
             while {job.kind for job in await jobs_of(portal) if job.finished_at is not None} < names:

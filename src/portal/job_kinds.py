@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 
 from portal.db.unit_of_work import Database
+from portal.features.files import name_index
 from portal.features.files.service import Files
 from portal.features.identity.service import Identity
 from portal.features.jobs.kinds import JobHandler, JobKind
@@ -17,6 +18,7 @@ from portal.features.links.service import Links
 from portal.features.tokens.service import ApiTokens
 
 _MINUTE = timedelta(minutes=1)
+_DAY = timedelta(days=1)
 _NOW_AND_THEN = timedelta(minutes=10)
 
 
@@ -26,6 +28,9 @@ def job_kinds(
     """Every kind that this release knows."""
     return (
         JobKind("files.sweep", _plain(files.maintenance.sweep), every=_MINUTE, time_limit=timedelta(hours=1)),
+        JobKind(
+            "files.index_names", _plain(partial(name_index.bring_up_to_date, database)), every=_MINUTE, time_limit=_DAY
+        ),
         JobKind("links.sweep", _plain(links.sessions.sweep), every=_MINUTE),
         JobKind("accounts.sweep", _plain(identity.accounts.sweep), every=_NOW_AND_THEN),
         JobKind("sessions.sweep", _plain(identity.sessions.sweep), every=_NOW_AND_THEN),

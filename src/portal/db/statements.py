@@ -4,12 +4,28 @@ A statement is built once and cached, and its values come with each call: buildi
 execute it.
 """
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, Executable, RowMapping, literal_column, text
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Executable,
+    RowMapping,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import TypeDecorator
 
 from portal.db.connection import Connection
 
@@ -53,6 +69,12 @@ async def insert_unless_taken(
     return (await connection.execute(statement, values)).rowcount == 1
 
 
+async def insert_missing(connection: Connection, table: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert the rows whose key the table does not have yet."""
+    if rows:
+        await connection.execute(scanning(_insert(connection.dialect.name, table, ())), rows)
+
+
 async def insert_or_lock(
     connection: Connection, table: Any, values: dict[str, Any], *, unique: Sequence[str]
 ) -> RowMapping:
@@ -71,6 +93,26 @@ async def hold_alone(connection: Connection, name: str) -> None:
     """
     if connection.dialect.name == "postgresql":
         await connection.execute(_HOLD, {"name": name})
+
+
+class _Ids(TypeDecorator[list[UUID]]):
+    """Ids as one JSON text: SQLite has no arrays."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: list[UUID] | None, _dialect: Any) -> str:
+        return json.dumps([each.hex for each in value or ()])
+
+
+def among(column: Any, ids: str, dialect: str) -> ColumnElement[bool]:
+    """The condition that `column` is one of a list of ids. The list is the bound value `ids`, however long it is."""
+    if dialect == "postgresql":
+        found: ColumnElement[bool] = column == any_(bindparam(ids, type_=ARRAY(Uuid)))
+        return found
+    each = func.json_each(bindparam(ids, type_=_Ids)).table_valued("value")
+    one: ColumnElement[bool] = column.in_(select(each.c.value))
+    return one
 
 
 def upsert(name: str, table: Any, unique: Sequence[str], changes: Callable[[Any], dict[str, Any]]) -> Any:

@@ -54,16 +54,20 @@ class World:
         self.uploader, self.admin = await self.house.principal(Role.UPLOADER), await self.house.principal(Role.ADMIN)
         self.callers = (self.ana, self.bob, self.uploader, self.admin)
         self.places: list[UUID | None] = [None, *[await self._case(number) for number in range(8)]]
+        await self.add(80)
         async with self.house.database.write() as connection:
-            for file in [self._file() for _ in range(80)]:
-                assert await repository.add(connection, file)
-                self.files.append(file)
             for file in self.chance.sample(self.files, 25):
                 if file["case_id"] is not None or file["owner_id"] == self.bob.user_id:
                     end = clock.now() + timedelta(1)
                     given = Grant(new_id(), file["id"], self.ana.user_id, "", self.bob.user_id, START, end)
                     await grant_rows.put(connection, given)
                     self.granted.add(file["id"])
+
+    async def add(self, files: int) -> None:
+        async with self.house.database.write() as connection:
+            for file in [self._file() for _ in range(files)]:
+                assert await repository.add(connection, file)
+                self.files.append(file)
 
     async def _case(self, number: int) -> UUID:
         case = await self.house.open_case(self.bob)

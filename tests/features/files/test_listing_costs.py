@@ -92,3 +92,15 @@ async def test_no_listing_costs_more_than_some_pages(
             assert caller == "admin" or "AS few" in statement or not foreign, (
                 f"{caller}, {name}: {foreign}\n{statement}"
             )
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+async def test_a_part_of_a_name_is_looked_for_in_no_whole_table(
+    worker_postgres: URL, planner: Planner, monkeypatch: pytest.MonkeyPatch, caller: str
+) -> None:
+    monkeypatch.setattr(listing, "SHORT", -1)
+    asked = await statements(worker_postgres, Filters(CALLERS[caller], name="a part of a name"), None)
+    assert sum("name_trigrams" in statement for statement, _ in asked) == 2
+    for statement, values in asked:
+        wrong = planner.wrong(statement, values, JUDGED)
+        assert wrong is None, f"{caller}: {wrong}\n{statement}"

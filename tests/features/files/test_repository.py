@@ -66,6 +66,7 @@ async def listed(
         "size": 3,
         "record": b"r",
         "verdict": "clean",
+        "available_at": NOON,
     }
     async with house.database.write() as connection:
         assert await repository.finish(connection, file_id, values)

@@ -14,7 +14,7 @@ from portal.core import clock
 from portal.core.pagination import After
 from portal.db.connection import Connection
 from portal.features.authz.visibility import UNRESTRICTED, Visibility
-from portal.features.files import availability, listing_statements, repository
+from portal.features.files import availability, listing_statements, name_lookup, repository
 from portal.features.files.listing_shape import Shape
 from portal.features.files.models import FileKind
 from portal.features.files.order import FileOrder
@@ -22,6 +22,8 @@ from portal.features.files.views import FileView
 
 FEW: Final = 1_000
 """Files that a filter may leave for all of them to be read and sorted; of more, those are read that come first."""
+SHORT: Final = 2_000
+"""Files of a listing up to which it is walked for a part of a name."""
 _ALL: Final = 1 << 31
 _SKEW: Final = timedelta(days=1)  # a file became available after its upload began, by clocks that differ by less
 _TICK: Final = timedelta(microseconds=1)
@@ -69,9 +71,15 @@ async def list_page(connection: Connection, filters: Filters, after: After | Non
     shape = Shape(name, filters.order, frozenset(values), sight.user_id is not None, sight.roles, sight.granted)
     if (rare := shape.selective) and await _few(connection, shape, values):
         shape = shape.with_rare(rare)
-    bound = {"user": sight.user_id, "moment": clock.now(), "most": limit, "last": limit - 1, "all": _ALL}
+    elif (ids := await _named(connection, shape, filters, values)) is not None:
+        shape, values = shape.with_rare("name"), values | {"ids": ids}
     statement = listing_statements.statement(shape)
-    return repository.views(await connection.execute(statement, values | bound))
+    return repository.views(await connection.execute(statement, values | _bound(sight, limit)))
+
+
+def _bound(sight: Visibility, limit: int) -> dict[str, Any]:
+    """The values of every listing: the caller, and how much of it."""
+    return {"user": sight.user_id, "moment": clock.now(), "most": limit, "last": limit - 1, "all": _ALL}
 
 
 def _values(filters: Filters) -> dict[str, Any]:
@@ -123,6 +131,29 @@ async def _few(connection: Connection, shape: Shape, values: dict[str, Any]) -> 
     """Whether at most FEW files match the filter `shape.selective`."""
     counted = listing_statements.counted(shape)
     return int(await connection.scalar(counted, values | {"most": FEW + 1}) or 0) <= FEW
+
+
+async def _named(connection: Connection, shape: Shape, filters: Filters, values: dict[str, Any]) -> list[UUID] | None:
+    """The ids of at most FEW files; those of them that have the part of a name are all that have it.
+
+    None for a listing that is to be walked: the index of names finds too many files, or none is needed.
+    """
+    part = repository.folded(filters.name or "")
+    if len(part) < name_lookup.SHORTEST or await _is_short(connection, shape.without("name"), filters.seen_by, values):
+        return None
+    return await name_lookup.find(connection, part, values["name"], FEW)
+
+
+async def _is_short(connection: Connection, shape: Shape, sight: Visibility, values: dict[str, Any]) -> bool:
+    """Whether the listing has at most SHORT files.
+
+    To read them takes less than to look in the index of all names. And how long it takes tells a caller who sees few
+    files nothing of the names of others.
+    """
+    if shape.everywhere:
+        return False
+    count = await connection.scalar(listing_statements.seen(shape), values | _bound(sight, SHORT + 1))
+    return int(count or 0) <= SHORT
 
 
 def _pattern(part: str) -> str:

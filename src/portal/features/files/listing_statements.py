@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.operators import custom_op
 
-from portal.db.statements import one_of, scanning
+from portal.db.statements import among, one_of, scanning
 from portal.db.tables import table
 from portal.features.authz.relation import CaseRole, Tlp
 from portal.features.cases.models import CaseRow, MemberRow
@@ -62,9 +62,23 @@ def statement(shape: Shape) -> Select[Any]:
         found = select(*(files.c[column.name] for column in repository.SHOWN)).where(judged)
         return scanning(_first(found.where(*_conditions(files, shape)), files, shape))
     # Only the keys of each way's first rows are read; all columns only of the rows that are first in their union.
-    every = union_all(*(select(way.subquery()) for way in _ways(shape))).subquery()
+    every = _every(shape)
     first = _first(select(every.c.id), every, shape)
     return scanning(_first(select(*repository.SHOWN).where(_files.c.id.in_(first)), _files, shape))
+
+
+def _every(shape: Shape) -> Subquery:
+    """The keys of the first rows of all ways in which the user sees files."""
+    return union_all(*(select(way.subquery()) for way in _ways(shape))).subquery()
+
+
+@cache
+def seen(shape: Shape) -> Select[Any]:
+    """How many files a listing of this shape has, counted up to `most` in each way."""
+    if shape.restricted:
+        return scanning(select(func.count()).select_from(_every(shape)))
+    every = _first(_keys(_files, shape).where(*_conditions(_files, shape)), _files, shape)
+    return scanning(select(func.count()).select_from(every.subquery()))
 
 
 @cache
@@ -77,7 +91,10 @@ def counted(shape: Shape) -> Select[Any]:
 
 
 def _few(shape: Shape) -> Subquery:
-    """The files that match the filter `shape.rare`, read by its own index."""
+    """The files that match the filter `shape.rare`, by its own index; of a name those that were found."""
+    if shape.rare == "name":
+        listed = (repository.is_listed_everywhere(_files), among(_files.c.id, "ids", shape.dialect))
+        return _fenced(select(*_JUDGED).where(*listed), "few")
     return _fenced(_matching(shape, shape.rare or "").with_only_columns(*_JUDGED), "few")
 
 

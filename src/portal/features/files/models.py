@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
-from portal.db.types import big_integer, binary, long_text, partial_index
+from portal.db.types import BIG_SERIAL, big_integer, binary, long_text, partial_index
 
 _LISTED = "status IN ('ready', 'quarantined')"
 _EVERYWHERE = f"{_LISTED} AND kind <> ''"  # always so; who does not say it cannot take these indexes
@@ -110,6 +110,44 @@ class FileRow(SQLModel, table=True):
     lease_until: datetime | None = None
     idempotency_key: str | None = Field(default=None, max_length=200)
     request_digest: str | None = Field(default=None, max_length=64)
+
+
+class IndexedFileRow(SQLModel, table=True):
+    """The number of a file in the index of names: 0, 1, 2 in the order in which files came into it, for good."""
+
+    __tablename__ = "indexed_files"
+
+    number: int = Field(primary_key=True, sa_type=BIG_SERIAL, sa_column_kwargs={"autoincrement": False})
+    file_id: UUID = Field(unique=True)
+
+
+class NameTrigramRow(SQLModel, table=True):
+    """A file, by its number, whose name has a trigram: three characters in a row (`name_trigrams`).
+
+    A listed file up to the place in `NameIndexRow` has a row for each trigram of its present name; no file has one of
+    another name. There is no foreign key: it would cost as much as the row.
+    """
+
+    __tablename__ = "name_trigrams"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    block: int = Field(primary_key=True)
+    trigram: int = Field(primary_key=True)
+    number: int = big_integer(primary_key=True)
+
+
+class NameIndexRow(SQLModel, table=True):
+    """How far the index of names is: the place of the last file in it, in the order of `available_at`; how many it has.
+
+    There is one row, whose id is 1, or none. The file itself may have been moved or deleted since.
+    """
+
+    __tablename__ = "name_index"
+
+    id: int = Field(primary_key=True)
+    available_at: datetime
+    file_id: UUID
+    files: int = big_integer()
 
 
 class GrantRow(SQLModel, table=True):

@@ -30,7 +30,7 @@ from portal.db.views import checked_rows, views_of
 from portal.db.views import view_of as row_view
 from portal.features.authz.relation import Relation
 from portal.features.cases import relations
-from portal.features.files import grant_rows
+from portal.features.files import grant_rows, name_trigrams
 from portal.features.files.models import UNSETTLED, BlobRow, FileKind, FileRow, Status
 from portal.features.files.views import FileView
 
@@ -62,6 +62,7 @@ _FIND_FOR = (
 _FORGOTTEN = {"name": "", "description": "", "sha256": None, "declared_type": None, "detected_type": None}
 _CHANGE = update(_files).where(_files.c.id == bindparam("file"), _files.c.status == bindparam("expected"))
 _FINISH = _CHANGE.returning(*COLUMNS)
+_NAME = select(_files.c.name_folded).where(_files.c.id == bindparam("file"))
 
 
 async def add(connection: Connection, values: Mapping[str, Any]) -> bool:
@@ -127,13 +128,8 @@ async def fail(
 async def update_details(connection: Connection, file_id: UUID, version: int, changes: dict[str, Any]) -> bool:
     """Change columns of a listed file, and count its version up. False if `version` is not the current one."""
     if "name" in changes:
-        changes = {**changes, "name_folded": folded(changes["name"])}
-    done = await connection.execute(
-        update(_files)
-        .where(_files.c.id == file_id, _files.c.version == version, is_listed(_files))
-        .values(**changes, version=version + 1)
-    )
-    return done.rowcount == 1
+        return await _rename(connection, file_id, version, changes)
+    return await _change_version(connection, file_id, version, changes)
 
 
 async def begin_delete(connection: Connection, file_id: UUID, version: int) -> bool:
@@ -196,6 +192,21 @@ async def expire_idempotency_keys(connection: Connection, before: datetime) -> N
 
 def folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+async def _rename(connection: Connection, file_id: UUID, version: int, changes: dict[str, Any]) -> bool:
+    """The same, with the name as searches compare it, and the file's rows in the index of names."""
+    before, after = await connection.scalar(_NAME, {"file": file_id}), folded(changes["name"])
+    if not await _change_version(connection, file_id, version, {**changes, "name_folded": after}):
+        return False
+    await name_trigrams.replace(connection, file_id, before, after)
+    return True
+
+
+async def _change_version(connection: Connection, file_id: UUID, version: int, changes: dict[str, Any]) -> bool:
+    of_version = (_files.c.id == file_id, _files.c.version == version, is_listed(_files))
+    done = await connection.execute(update(_files).where(*of_version).values(**changes, version=version + 1))
+    return done.rowcount == 1
 
 
 async def _change(
