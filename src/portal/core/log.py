@@ -24,6 +24,7 @@ _OWN = rf"(?:{'|'.join(PREFIXES)})[\w-]{{16,}}|{_REFRESH}"
 _VAULT = r"\b(?:hv[sbr]|s)\.[\w-]{20,}"
 _TOKEN = re.compile(rf"{_VAULT}|eyJ[\w-]{{5,}}\.[\w-]+\.[\w-]*|{_OWN}|otpauth://\S+")
 _CREDENTIAL = re.compile(r"(?i)\b(bearer|basic)\s+[^\s\"']+|://[^/\s:@]*:[^@\s/]+@")
+_MARK = re.compile(r"[._:\s]")  # each of these forms has one; most of what is logged has none
 
 
 def configure(level: int = logging.INFO, file: Path | None = None) -> None:
@@ -122,6 +123,8 @@ def _redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Muta
 
 def _clean(value: Any) -> Any:
     if isinstance(value, str):
+        if _MARK.search(value) is None:
+            return value
         return _CREDENTIAL.sub("***", _TOKEN.sub("***", value))
     if isinstance(value, dict):
         return {key: _clean(item) for key, item in value.items()}
