@@ -9,7 +9,7 @@ the end stay in the cache: it would push out what others read, and new pages cos
 import contextlib
 import os
 from collections.abc import Callable
-from mmap import mmap
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from pathlib import Path
 from threading import Lock
 
@@ -26,7 +26,8 @@ class BlockFile:
 
         Raises FileExistsError, OSError.
         """
-        self._memory = mmap(-1, BLOCK + piece)  # untouched pages use no memory
+        # Untouched pages use no memory, and private ones take less to be touched than those that could be shared.
+        self._memory = mmap(-1, BLOCK + piece, flags=MAP_PRIVATE | MAP_ANONYMOUS)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o600)
         self._filled = 0
