@@ -17,7 +17,7 @@ from portal.backends.keys.vault_settings import VaultSettings
 from portal.core.secrets import Secret
 
 _AGAIN_SECONDS = 60  # after a sign-in that failed while the token is still good; for a token that is not renewed
-_MAX_SECONDS = 365 * 86_400
+_MAX_SECONDS = 100 * 365 * 86_400  # a token may be made for many years
 
 
 @dataclass(frozen=True, slots=True)
