@@ -179,6 +179,17 @@ def test_a_reader_has_its_place_until_it_took_the_last_piece(make_portal: MakePo
     assert '"level": "error"' not in portal.log
 
 
+def test_a_reader_that_leaves_with_a_request_behind_its_download_leaves_nothing(
+    portal: Served, download: tuple[Wire, str]
+) -> None:
+    """The server tells the last request alone that the client is gone."""
+    wire, file_id = download
+    wire.send(head("GET", "/healthz"))
+    assert wire.gather(1)
+    wire.vanish()
+    assert eventually(lambda: outcomes(portal, file_id) == ["client_gone"])
+
+
 def test_a_reader_that_reads_slowly_is_not(portal: Served, download: tuple[Wire, str]) -> None:
     wire, file_id = download
     take_slowly(wire)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from portal.core.errors import ClientGone, Forbidden, NotFound, NotSignedIn, PortalError
+from portal.core.errors import Forbidden, NotFound, NotSignedIn, PortalError
 
 OCTET_STREAM = "application/octet-stream"
 _JUDGED_SECONDS = 1.0
@@ -55,8 +55,9 @@ class DownloadAborted(Exception):
 
 
 class DownloadResponse(StreamingResponse):
-    """Streams `chunks`, and closes them however the response ends. Raises DownloadAborted for a PortalError in them, or
-    of `judge`, which is asked until the client took everything: a slow one takes the next chunk after minutes.
+    """Streams `chunks`, and closes them however the response ends. Raises DownloadAborted for a PortalError in them, of
+    `send`, or of `judge`: this is asked until the client took everything, for a slow one takes the next chunk after
+    minutes.
     """
 
     def __init__(
@@ -69,8 +70,6 @@ class DownloadResponse(StreamingResponse):
         async with aclosing(self._chunks):
             try:
                 await super().__call__(scope, receive, send)
-            except ClientGone:
-                await super().listen_for_disconnect(receive)  # in a moment: a response that just ends would be a bug
             except PortalError as error:
                 raise DownloadAborted(right_ended=isinstance(error, NotSignedIn | NotFound | Forbidden)) from None
 
