@@ -1,6 +1,7 @@
 """The download response: a name that every reader reads alike, and a source that is closed however the answer ends."""
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from email.message import Message as EmailMessage
 from email.policy import HTTP
@@ -12,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from portal.core.errors import IntegrityError, NotSignedIn
+from portal.core.errors import ClientGone, IntegrityError, NotSignedIn
 from portal.web import streaming
 from portal.web.streaming import OCTET_STREAM, DownloadAborted, DownloadResponse, attachment, prefetch_first
 
@@ -84,11 +85,11 @@ def test_a_plain_name_stays_as_it_is() -> None:
 class Source:
     """Chunks that know whether they were closed."""
 
-    def __init__(self, *chunks: bytes | Exception) -> None:
+    def __init__(self, *chunks: bytes | memoryview | Exception) -> None:
         self._chunks = chunks
         self.given, self.closed = 0, False
 
-    async def read(self) -> AsyncGenerator[bytes, None]:
+    async def read(self) -> AsyncGenerator[bytes | memoryview, None]:
         try:
             for chunk in self._chunks:
                 if isinstance(chunk, Exception):
@@ -208,6 +209,21 @@ async def test_a_right_that_ends_while_the_client_takes_nothing_ends_the_answer(
         await asyncio.wait_for(download(scope("2.3"), client.receive, stuck), 20)
     assert aborted.value.right_ended
     assert source.closed
+
+
+async def test_of_a_client_that_is_gone_no_chunk_stays_in_memory() -> None:
+    async def gone(message: Message) -> None:
+        if message.get("body"):
+            raise ClientGone
+
+    room = bytearray(b"abc")
+    gc.disable()
+    try:
+        with pytest.raises(DownloadAborted):
+            await (await answer(Source(memoryview(room))))(scope("2.3"), Client().receive, gone)
+        room.append(0)  # Python refuses that while anybody sees it
+    finally:
+        gc.enable()
 
 
 async def test_a_cancelled_answer_closes_the_source() -> None:

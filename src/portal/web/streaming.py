@@ -71,6 +71,7 @@ class DownloadResponse(StreamingResponse):
             try:
                 await super().__call__(scope, receive, send)
             except PortalError as error:
+                error.__traceback__ = None  # its frames hold chunks, in a cycle: until the next garbage collection
                 raise DownloadAborted(right_ended=isinstance(error, NotSignedIn | NotFound | Forbidden)) from None
 
     async def listen_for_disconnect(self, receive: Receive) -> None:
