@@ -33,6 +33,7 @@ _SETTINGS: Final = {
 }
 _PAST: Final = timedelta(days=2)
 READERS: Final = {
+    "portal.features.admin.key_rows.count_files": "administrators count all files",
     "portal.features.audit.numbers.seal_numbers": "of a log of which nothing is sealed yet it reads all",
     "portal.features.files.grant_rows.end_given": "the sweep judges the creator of every grant",
     "portal.features.files.listing._is_short": "it counts up to a bound; test_listing_costs looks at it",
@@ -41,7 +42,7 @@ READERS: Final = {
     "portal.features.files.repository.count_listed": "fsck counts all files",
     "portal.features.identity.repository.any_user": "it stops at the first row",
     "portal.features.identity.invitation_rows.list_good": "administrators list all invitations, which are few",
-    "portal.keyring.repository.count_by_provider": "administrators count all keys",
+    "portal.keyring.repository.count_wraps": "administrators count all keys",
     "portal.stores.repository.adopt": "an upgrade looks for blobs of before stores had ids",
     "portal.stores.repository.counts": "administrators count all blobs",
 }

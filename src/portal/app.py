@@ -22,7 +22,7 @@ from portal.core import log
 from portal.core.errors import PortalError
 from portal.core.parent_process import tied_to_parent
 from portal.core.principal import Origin
-from portal.features.admin import jobs_routes
+from portal.features.admin import jobs_routes, keys_routes
 from portal.features.audit.service import Audit
 from portal.features.cases import routes as cases_routes
 from portal.features.files.http import inbox_routes, rights_routes
@@ -56,6 +56,7 @@ FEATURES: tuple[APIRouter, ...] = (  # the OpenAPI document has them in this ord
     inbox_routes.router,
     links_routes.router,
     jobs_routes.router,
+    keys_routes.router,
 )
 
 _EXPOSED = (
@@ -104,7 +105,7 @@ _TAGS = {
     "shared": "What the holder of a link does with it.",
     "tokens": "API tokens, for scripts and services.",
     "account": "Your own account: password and authenticator.",
-    "administration": "Accounts and invitations, for administrators.",
+    "administration": "Accounts, invitations, jobs and keys, for administrators.",
     "health": "For load balancers and monitors.",
 }
 """The tags of the OpenAPI document, in the order in which they are shown."""

@@ -19,14 +19,14 @@ def configure(shell: Shell, urls: str) -> None:
 
 def test_an_old_master_key_can_be_taken_away_and_every_file_opens(portal: Shell) -> None:
     portal.hand_in(CONTENT)
-    (old,) = portal("keys", "list", "--json").json["master_keys"]
+    (old,) = portal("keys", "status", "--json").json["master_keys"]
     assert (old["data_keys"], old["wraps"]) == (1, True)
     configure(portal, "env:PORTAL_NEW_KEY,env:PORTAL_MASTER_KEY")
     portal.hand_in(CONTENT)
     active = portal.query("SELECT provider_key_id FROM data_keys WHERE retired_at IS NULL")
     assert active != [(old["key_id"],)]
     assert portal("keys", "rewrap", "--json").json == {"rewrapped": 1, "left": 0, "resealed": 0}
-    assert [use["data_keys"] for use in portal("keys", "list", "--json").json["master_keys"]] == [2, 0]
+    assert [use["data_keys"] for use in portal("keys", "status", "--json").json["master_keys"]] == [2, 0]
     configure(portal, "env:PORTAL_NEW_KEY")
     assert portal("fsck", "--full", "--json").json["files"] == 2
     assert len(portal.record("key.rewrapped")) == 1
@@ -35,10 +35,14 @@ def test_an_old_master_key_can_be_taken_away_and_every_file_opens(portal: Shell)
 def test_people_are_told_which_key_wraps_what(portal: Shell) -> None:
     portal.hand_in(CONTENT)
     configure(portal, "env:PORTAL_NEW_KEY,env:PORTAL_MASTER_KEY")
-    ran = portal("keys", "list")
-    first, second, last = ran.out.splitlines()
-    assert first.endswith("0 data key(s), wraps new data keys")
-    assert second.endswith("1 data key(s), unwraps")
+    ran = portal("keys", "status")
+    new, old, last = ran.out.splitlines()[:3], ran.out.splitlines()[3:7], ran.out.splitlines()[-1]
+    assert new[0].endswith("  wraps new data keys")
+    assert new[2] == "  if it is lost: No file is under it. Uploads are refused until another provider is the first."
+    assert old[0].endswith("  unwraps")
+    assert old[1] == f"  1 data key(s), 1 file(s), {len(CONTENT)} bytes"
+    assert old[2].startswith("  data keys that seal new files were made from 20")
+    assert old[3].startswith("  if it is lost: 1 file(s) become unreadable")
     assert last.startswith("0 authenticator(s)")
     assert NEW not in ran.out
 
@@ -52,4 +56,4 @@ def test_a_data_key_whose_master_key_is_not_configured_is_told_and_left(portal: 
     ran = portal("keys", "rewrap")
     assert ran.code == 1
     assert ran.out.endswith("1 data key(s) left: their master key is not configured\n")
-    assert "lost  1 data key(s), NOT CONFIGURED" in portal("keys", "list").out
+    assert "lost  NOT CONFIGURED\n  1 data key(s), 0 file(s)" in portal("keys", "status").out

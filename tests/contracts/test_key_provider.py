@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
-from portal.backends.keys.base import Binding, KeyProvider, KeyProviderError
+from portal.backends.keys.base import HEAD_BYTES, Binding, KeyProvider, KeyProviderError
 from portal.backends.keys.guarded import GuardedKeyProvider
 from portal.backends.keys.local import LocalKeyProvider
 from portal.backends.keys.registry import open_key_providers
@@ -146,6 +146,13 @@ async def test_a_key_id_is_stable_short_and_plain(provider: KeyProvider) -> None
 async def test_no_two_master_keys_share_a_key_id(provider: KeyProvider) -> None:
     others = [LocalKeyProvider.random() for _ in range(50)]
     assert len({other.key_id for other in others} | {provider.key_id}) == 51
+
+
+async def test_the_head_of_a_wrap_tells_the_version_of_its_master_key(provider: KeyProvider) -> None:
+    heads = {(await provider.wrap(KEY, replace(BINDING, data_key_id=UUID(int=n))))[:HEAD_BYTES] for n in range(3)}
+    (head,) = heads
+    assert provider.version_of(head) == (1 if isinstance(provider, VaultTransit) else None)
+    assert provider.version_of(b"") is None
 
 
 async def test_closing_twice_is_fine(provider: KeyProvider) -> None:

@@ -66,6 +66,8 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  cancel_job job
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  retry_job job
 
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  read_keys
+
 401  201  201  201  201  201  201  201  201  201  201  less less less less less  create_api_token
 401  none seen none none none none none none none none less less less less less  list_api_tokens
 401  404  seen 404  404  404  404  404  seen seen 404  less less less less less  list_api_tokens of owner
@@ -179,7 +181,7 @@ PERMISSIONS = {
     "admin": (
         "create_break_glass create_invitation create_user list_break_glass list_invitations list_users "
         "logout_user read_user reset_password reset_totp revoke_all_of_user revoke_invitation "
-        "transfer_inbox update_user cancel_job list_jobs read_job retry_job"
+        "transfer_inbox update_user cancel_job list_jobs read_job retry_job read_keys"
     ),
     "shared:download": "download_shared_file head_shared_file",
     "shared:upload": "upload_shared_file upload_shared_raw",

@@ -33,6 +33,9 @@ class CountingProvider:
         self.calls["unwrap"] += 1
         return await self.answer(await self._inner.unwrap(wrapped, binding))
 
+    def version_of(self, head: bytes) -> int | None:
+        return self._inner.version_of(head)
+
     async def check(self) -> None:
         self.calls["check"] += 1
 

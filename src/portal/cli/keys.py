@@ -3,6 +3,7 @@
 Comes in: settings that name the new keys first. Leaves: counts, which tell an operator when an old key can be removed.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +11,9 @@ import typer
 
 from portal.cli.console import Json, actor, portal, print_result, progress, run_async
 from portal.cli.program import Exit
+from portal.core.clock import rfc3339
+from portal.features.admin.keys import KeysStatus
+from portal.features.admin.master_keys import KeyStatus, MasterKey
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
@@ -19,13 +23,13 @@ def keys() -> None:
     """The keys of this portal."""
 
 
-@app.command("list")
-def list_keys(*, as_json: Json = False) -> None:
-    """Show each master key by its id, and how many data keys it wraps; authenticators under old secret keys."""
-    found = run_async(_list())
-    lines = [_line(use) for use in found["master_keys"]]
-    lines.append(f"{found['authenticators_under_old_secret_keys']} authenticator(s) under an old PORTAL_SECRET_KEY")
-    print_result("\n".join(lines), found, as_json=as_json)
+@app.command("status")
+def status(*, as_json: Json = False) -> None:
+    """Show each master key: how it is, what it protects, and what is lost with it; authenticators under old keys."""
+    found = run_async(_status())
+    lines = [line for key in found.master_keys for line in _lines(key)]
+    lines.append(f"{found.outdated_authenticators} authenticator(s) under an old PORTAL_SECRET_KEY")
+    print_result("\n".join(lines), _told(found), as_json=as_json)
 
 
 @app.command("rewrap")
@@ -43,16 +47,16 @@ def rewrap(*, as_json: Json = False) -> None:
         raise typer.Exit(Exit.FOUND)
 
 
-async def _list() -> dict[str, Any]:
+async def _status() -> KeysStatus:
     async with portal() as opened:
-        uses = [asdict(use) for use in await opened.keys.uses()]
-        return {"master_keys": uses, "authenticators_under_old_secret_keys": await opened.keys.under_old_secret_keys()}
+        return await opened.keys.status(actor())
 
 
 async def _rewrap(*, as_json: bool) -> dict[str, int]:
     done = {"rewrapped": 0, "left": 0}
     async with portal() as opened:
-        total = sum(use.data_keys for use in await opened.keys.uses() if not use.wraps)
+        found = await opened.keys.status(actor())
+        total = sum(key.data_keys for key in found.master_keys if not key.wraps)
         with progress("wrapping data keys", total, as_json=as_json, in_bytes=False) as advance:
             async for rewrapped in opened.keys.rewrap(actor()):
                 done["rewrapped" if rewrapped else "left"] += 1
@@ -60,6 +64,25 @@ async def _rewrap(*, as_json: bool) -> dict[str, int]:
         return {**done, "resealed": await opened.keys.reseal()}
 
 
-def _line(use: dict[str, Any]) -> str:
-    state = "wraps new data keys" if use["wraps"] else "unwraps" if use["configured"] else "NOT CONFIGURED"
-    return f"{use['key_id']}  {use['data_keys']} data key(s), {state}"
+def _told(found: KeysStatus) -> dict[str, Any]:
+    told = asdict(found)
+    for key in told["master_keys"]:
+        key |= {name: moment and rfc3339(moment) for name, moment in key.items() if name.endswith("_active_at")}
+    return told
+
+
+def _lines(key: MasterKey) -> Iterator[str]:
+    yield f"{key.key_id}  {_state(key)}"
+    versions = ", ".join(f"{use.data_keys} under version {use.version}" for use in key.versions)
+    yield f"  {key.data_keys} data key(s){f' ({versions})' if versions else ''}, {key.files} file(s), {key.bytes} bytes"
+    if key.oldest_active_at is not None and key.newest_active_at is not None:
+        oldest, newest = rfc3339(key.oldest_active_at), rfc3339(key.newest_active_at)
+        yield f"  data keys that seal new files were made from {oldest} to {newest}"
+    yield f"  {'without it' if key.status is KeyStatus.NOT_CONFIGURED else 'if it is lost'}: {key.loss}"
+
+
+def _state(key: MasterKey) -> str:
+    if key.status is KeyStatus.NOT_CONFIGURED:
+        return "NOT CONFIGURED"
+    does = "wraps new data keys" if key.wraps else "unwraps"
+    return does if key.reason is None else f"{does}, AWAY: {key.reason}"

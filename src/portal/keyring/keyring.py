@@ -16,10 +16,11 @@ from uuid import UUID
 
 from portal.backends.keys.base import Binding, KeyProvider, KeyProviderError
 from portal.core import clock
-from portal.core.errors import IntegrityError
+from portal.core.errors import IntegrityError, PortalError
 from portal.core.ids import new_id
 from portal.core.key_scopes import NO_CASE
 from portal.crypto import derive, wrap
+from portal.db.reasons import reason
 from portal.db.unit_of_work import Database
 from portal.keyring import repository
 from portal.keyring.repository import WrappedDataKey
@@ -135,6 +136,15 @@ class Keyring:
     def provider_key_ids(self) -> tuple[str, ...]:
         """The ids of the configured master keys; the first one wraps new keys."""
         return tuple(self._providers)
+
+    def version_of(self, provider_key_id: str, head: bytes) -> int | None:
+        """The version of a master key that made wraps with this head; None where it has no versions, or is unknown."""
+        provider = self._providers.get(provider_key_id)
+        return None if provider is None else provider.version_of(head)
+
+    async def health(self) -> dict[str, str | None]:
+        """Why each provider is away, by the id of its master key; None for one that is well. It costs no call."""
+        return {key_id: await _why_away(provider) for key_id, provider in self._providers.items()}
 
     async def rewrap(self, row: WrappedDataKey) -> WrappedDataKey:
         """The same data key, wrapped by the first provider. Nothing is stored.
@@ -267,3 +277,11 @@ class Keyring:
         if len(key) != derive.KEY_SIZE or not hmac.compare_digest(derive.data_key_check(key, row.id), row.check_value):
             raise KeyProviderError
         return DataKey(row.id, scope, key)
+
+
+async def _why_away(provider: KeyProvider) -> str | None:
+    try:
+        await provider.check()
+    except PortalError as error:
+        return reason(error)
+    return None

@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Result, bindparam, func, select, update
+from sqlalchemy import LargeBinary, Result, bindparam, case, func, literal_column, select, update
 
+from portal.backends.keys.base import HEAD_BYTES
 from portal.db.connection import Connection
 from portal.db.statements import insert_unless_taken, scanning
 from portal.db.tables import table
@@ -29,7 +30,27 @@ class WrappedDataKey:
     uses: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class WrapCount:
+    """The data keys that one version of a master key wraps, which their `head` tells; and when the oldest and the
+    newest of those that seal new files were made.
+    """
+
+    provider_key_id: str
+    head: bytes
+    data_keys: int
+    oldest_active_at: datetime | None
+    newest_active_at: datetime | None
+
+
 _keys = table(DataKeyRow)
+_HEAD = func.substr(_keys.c.wrapped, literal_column("1"), literal_column(str(HEAD_BYTES)), type_=LargeBinary)
+_MADE_ACTIVE = case((_keys.c.retired_at.is_(None), _keys.c.created_at))
+_COUNT = scanning(
+    select(_keys.c.provider_key_id, _HEAD, func.count(), func.min(_MADE_ACTIVE), func.max(_MADE_ACTIVE))
+    .group_by(_keys.c.provider_key_id, _HEAD)
+    .order_by(_keys.c.provider_key_id, _HEAD)
+)
 _ACTIVE = select(_keys).where(_keys.c.scope == bindparam("scope_"), _keys.c.retired_at.is_(None))
 _FIND = select(_keys).where(_keys.c.id == bindparam("key"))
 
@@ -74,10 +95,9 @@ async def wrapped_by_others(
     return [WrappedDataKey(**row._mapping) for row in found]  # noqa: SLF001  # SQLAlchemy's public name for it
 
 
-async def count_by_provider(connection: Connection) -> dict[str, int]:
-    """The number of data keys per master key."""
-    counted = select(_keys.c.provider_key_id, func.count()).group_by(_keys.c.provider_key_id)
-    return {str(name): int(count) for name, count in await connection.execute(scanning(counted))}
+async def count_wraps(connection: Connection) -> list[WrapCount]:
+    """All data keys, counted by the version of the master key that wraps them."""
+    return [WrapCount(*row) for row in await connection.execute(_COUNT)]
 
 
 async def replace_wrap(connection: Connection, old: WrappedDataKey, new: WrappedDataKey) -> bool:

@@ -8,6 +8,11 @@ from uuid import UUID
 
 from portal.core.errors import Unavailable
 
+HEAD_BYTES = 5
+"""The head of a wrapped data key. It is the same for all that one version of a master key wraps, and differs between
+the versions of one master key.
+"""
+
 
 class KeyProviderError(Unavailable):
     """The provider is unavailable, refused, or returned something that cannot be the key.
@@ -55,6 +60,9 @@ class KeyProvider(Protocol):
 
     async def unwrap(self, wrapped: bytes, binding: Binding) -> bytes:
         """The 32 bytes of the data key. Raises KeyProviderError for another binding or a changed bit."""
+
+    def version_of(self, head: bytes) -> int | None:
+        """The version of the master key that made wraps with this head; None where it has no versions, or none so."""
 
     async def check(self) -> None:
         """Raises KeyProviderError unless the provider could wrap and unwrap now."""

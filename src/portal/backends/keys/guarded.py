@@ -50,6 +50,9 @@ class GuardedKeyProvider:
     async def unwrap(self, wrapped: bytes, binding: Binding) -> bytes:
         return await self._call(lambda: self._provider.unwrap(wrapped, binding))
 
+    def version_of(self, head: bytes) -> int | None:
+        return self._provider.version_of(head)
+
     async def check(self) -> None:
         """Raises KeyProviderError if the last thing that is known of the provider is a failure.
 
@@ -73,7 +76,7 @@ class GuardedKeyProvider:
     async def _call(self, call: _Call[_T]) -> _T:
         for attempt in itertools.count(1):
             if self._is_open:
-                raise KeyProviderError(reason=self._reason)
+                raise KeyProviderError(reason=self._reason, transient=True)
             try:
                 return await self._attempt(call)
             except KeyProviderError as error:

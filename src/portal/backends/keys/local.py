@@ -50,6 +50,9 @@ class LocalKeyProvider:
         except IntegrityError:
             raise KeyProviderError from None
 
+    def version_of(self, _head: bytes) -> None:
+        """None: a key in memory has no versions."""
+
     async def check(self) -> None:
         """No-op: a key in memory is always available."""
 

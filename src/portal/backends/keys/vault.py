@@ -59,6 +59,10 @@ class VaultTransit:
             raise nonsense()
         return data_key
 
+    def version_of(self, head: bytes) -> int | None:
+        form, version = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, 0)
+        return version if form == _FORM else None
+
     async def check(self) -> None:
         """Wrap and unwrap a key that is thrown away; the first time also see that another context does not open it."""
         probe = os.urandom(KEY_BYTES)

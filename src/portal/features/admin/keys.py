@@ -1,17 +1,23 @@
-"""Key rotation: the use of each key, and rewrapping of everything under the newest keys.
+"""Keys for administrators and the command line: their status, and moving everything under the newest ones.
 
-Comes in: a command of the operator. Leaves: counts, and one audit row for each rewrapped data key. An interrupted
-rotation continues where it stopped, because a rewrapped data key is no longer found under an old key. Next: `keyring`,
-`identity`.
+Comes in: a principal, or the actor of the command line. Leaves: a `KeysStatus`; counts, and one audit row for each
+rewrapped data key. An interrupted rotation continues where it stopped, because a rewrapped data key is no longer found
+under an old key. Next: `keyring`, `identity`.
 """
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from uuid import UUID
 
+from portal.core.principal import Principal
 from portal.db.unit_of_work import Database
+from portal.features.admin import key_rows
+from portal.features.admin.master_keys import MasterKey, master_keys
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
+from portal.features.authz import policy
+from portal.features.authz.actions import Action
+from portal.features.identity.accounts import Actor
 from portal.features.identity.factors import Factors
 from portal.keyring import repository
 from portal.keyring.keyring import Keyring
@@ -22,16 +28,11 @@ _PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
-class MasterKeyUse:
-    """The use of one master key. `key_id` is not a secret. `wraps`: it wraps new data keys.
+class KeysStatus:
+    """Every master key, and how many authenticators' secrets are not sealed under the newest SECRET_KEY."""
 
-    Unless it is `configured`, no file under its data keys can be opened.
-    """
-
-    key_id: str
-    configured: bool
-    wraps: bool
-    data_keys: int
+    master_keys: tuple[MasterKey, ...]
+    outdated_authenticators: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +43,14 @@ class Keys:
     keyring: Keyring
     factors: Factors
 
-    async def uses(self) -> list[MasterKeyUse]:
-        """Every master key that is configured or wraps a data key. The one that wraps new data keys comes first."""
+    async def status(self, by: Actor) -> KeysStatus:
+        """How each master key is and what it protects. Reads all files, and calls no provider. Raises Forbidden."""
+        _require(by)
         async with self.database.read() as connection:
-            counted = await repository.count_by_provider(connection)
-        configured = self.keyring.provider_key_ids
-        names = [*configured, *sorted(set(counted) - set(configured))]
-        return [MasterKeyUse(name, name in configured, name == names[0], counted.get(name, 0)) for name in names]
-
-    async def under_old_secret_keys(self) -> int:
-        """The number of authenticators whose secret is not sealed under the newest SECRET_KEY."""
-        async with self.database.read() as connection:
-            return await self.factors.count_outdated(connection)
+            wraps = await repository.count_wraps(connection)
+            files = await key_rows.count_files(connection)
+            outdated = await self.factors.count_outdated(connection)
+        return KeysStatus(await master_keys(self.keyring, wraps, files), outdated)
 
     async def rewrap(self, actor: str) -> AsyncGenerator[bool, None]:
         """Rewrap each data key under the first master key. Yields True for each that was rewrapped, and False for each
@@ -98,3 +95,8 @@ class Keys:
 def build(resources: Resources) -> Keys:
     """Build the service on one set of resources."""
     return Keys(resources.database, resources.keyring, Factors(resources.secret_keys))
+
+
+def _require(by: Actor) -> None:
+    if isinstance(by, Principal):
+        policy.require(by, Action.KEY_MANAGE)

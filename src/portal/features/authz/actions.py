@@ -120,6 +120,7 @@ class Action(StrEnum):
 
     USER_MANAGE = "users.manage", Rule(roles=OPERATORS)
     JOB_MANAGE = "jobs.manage", Rule(roles=OPERATORS)
+    KEY_MANAGE = "keys.manage", Rule(roles=OPERATORS)
     SESSION_LIST = "sessions.list", Rule(on_others=OVERSEERS)
     SESSION_END = "sessions.revoke", Rule(on_others=OPERATORS)
     TOKEN_LIST = "tokens.list", Rule(on_others=OVERSEERS)

@@ -1,0 +1,66 @@
+"""The JSON of the routes for keys."""
+
+from dataclasses import asdict
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from portal.features.admin.keys import KeysStatus
+from portal.features.admin.master_keys import KeyStatus
+from portal.web.fields import Moment
+
+_VERSION: JsonDict = {"version": 2, "data_keys": 12}
+_KEY: JsonDict = {
+    "key_id": "vault-transit:transit/portal",
+    "status": "ready",
+    "reason": None,
+    "wraps": True,
+    "versions": [_VERSION],
+    "data_keys": 12,
+    "files": 3400,
+    "bytes": 91268055040,
+    "oldest_active_at": "2026-11-02T08:00:00.000000Z",
+    "newest_active_at": "2026-11-21T12:00:00.000000Z",
+    "loss": "3400 file(s) become unreadable, 91268055040 bytes: 3000 in 11 case(s), 400 in inboxes. "
+    "Uploads are refused until another provider is the first.",
+}
+
+
+class KeyVersionOut(BaseModel):
+    """One version of a master key."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _VERSION})
+
+    version: int
+    data_keys: int = Field(description="How many data keys it wraps.")
+
+
+class MasterKeyOut(BaseModel):
+    """A master key: how it is, and what it protects."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _KEY})
+
+    key_id: str = Field(description="As its provider gives it; no UUID, and no secret.")
+    status: KeyStatus = Field(description="As it is known, some seconds old at most.")
+    reason: str | None = Field(description="Why it is away.")
+    wraps: bool = Field(description="It wraps new data keys.")
+    versions: list[KeyVersionOut] = Field(description="Those in use, where its provider has versions.")
+    data_keys: int = Field(description="How many data keys it wraps.")
+    files: int
+    bytes: int
+    oldest_active_at: Moment | None = Field(description="When the oldest data key that seals new files was made.")
+    newest_active_at: Moment | None
+    loss: str = Field(description="What is lost with this master key, in plain words.")
+
+
+class KeysOut(BaseModel):
+    """Every master key that is configured or wraps a data key."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"master_keys": [_KEY], "outdated_authenticators": 0}})
+
+    master_keys: list[MasterKeyOut] = Field(description="The one that wraps new data keys comes first.")
+    outdated_authenticators: int = Field(description="How many are not sealed under the newest secret key.")
+
+    @classmethod
+    def of(cls, status: KeysStatus) -> "KeysOut":
+        return cls.model_validate(asdict(status))

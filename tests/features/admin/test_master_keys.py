@@ -1,0 +1,138 @@
+"""The status of keys, on both databases: what each master key protects, how its provider is, what a loss would mean."""
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import insert
+
+from portal.backends.keys.base import KeyProviderError
+from portal.backends.keys.local import LocalKeyProvider
+from portal.core import clock
+from portal.core.errors import Forbidden
+from portal.core.ids import new_id
+from portal.core.key_scopes import NO_CASE, scope_of
+from portal.core.principal import Principal, Role
+from portal.core.secrets import Secret
+from portal.db.connection import Connection
+from portal.db.unit_of_work import Database
+from portal.features.admin.keys import Keys
+from portal.features.admin.master_keys import KeyStatus, MasterKey, VersionUse
+from portal.features.authz.relation import CaseStatus, Tlp
+from portal.features.cases import repository as cases
+from portal.features.cases.views import CaseView, Severity
+from portal.features.files.models import FileRow
+from portal.features.identity import repository as accounts
+from portal.features.identity.factors import Factors
+from portal.features.identity.repository import User
+from portal.keyring.keyring import DataKey, Keyring
+
+from ...keyring.counting import CountingProvider
+
+ADMIN = Principal("user:admin", Role.ADMIN, new_id(), new_id())
+
+
+class Versioned(CountingProvider):
+    """A provider whose master key has versions, and which may be away. The head of a wrap is the version."""
+
+    newest = 1
+    away = False
+
+    async def wrap(self, *asked: Any) -> bytes:
+        return self.newest.to_bytes(5, "big") + await super().wrap(*asked)
+
+    async def unwrap(self, wrapped: bytes, *asked: Any) -> bytes:
+        return await super().unwrap(wrapped[5:], *asked)
+
+    def version_of(self, head: bytes) -> int | None:
+        return int.from_bytes(head, "big")
+
+    async def check(self) -> None:
+        if self.away:
+            raise KeyProviderError(reason="no answer in time")
+
+
+def keys(database: Database, *providers: Any) -> Keys:
+    return Keys(database, Keyring(database, providers), Factors((Secret(b"s" * 32),)))
+
+
+async def add_user(connection: Connection) -> UUID:
+    user = User(new_id(), name := new_id().hex, name, "no password", Role.ANALYST, 1, clock.now())
+    await accounts.add_user(connection, user)
+    return user.id
+
+
+async def add_case(database: Database) -> UUID:
+    now, fields = clock.now(), (CaseStatus.OPEN, Severity.LOW, Tlp.AMBER, 1)
+    async with database.write() as connection:
+        case = CaseView(new_id(), "2026-0001", "A case", "", *fields, await add_user(connection), now)
+        await cases.add(connection, case)
+    return case.id
+
+
+async def add_file(database: Database, key: DataKey, *, size: int, case_id: UUID | None, status: str) -> None:
+    file = {"id": new_id(), "scope": key.scope, "name": "a", "name_folded": "a", "kind": "other", "description": ""}
+    file |= {"created_at": clock.now(), "case_id": case_id, "data_key_id": key.id, "size": size, "status": status}
+    async with database.write() as connection:
+        owner_id = await add_user(connection)
+        await connection.execute(insert(FileRow).values(**file, owner_id=owner_id, version=1))
+
+
+async def found(of: Keys) -> tuple[MasterKey, ...]:
+    return (await of.status(ADMIN)).master_keys
+
+
+async def test_every_master_key_says_what_it_protects(database: Database) -> None:
+    old, first = LocalKeyProvider.random(), LocalKeyProvider.random()
+    inbox = await Keyring(database, [old]).active(NO_CASE)
+    await add_file(database, inbox, size=10, case_id=None, status="ready")
+    await add_file(database, inbox, size=5, case_id=None, status="quarantined")
+    await add_file(database, inbox, size=7, case_id=None, status="deleting")
+    fresh, before = await found(keys(database, first, old))
+    assert (fresh.key_id, fresh.wraps, fresh.data_keys, fresh.files, fresh.bytes) == (first.key_id, True, 0, 0, 0)
+    assert fresh.loss == "No file is under it. Uploads are refused until another provider is the first."
+    assert (fresh.oldest_active_at, fresh.newest_active_at) == (None, None)
+    assert (before.key_id, before.wraps, before.data_keys, before.files, before.bytes) == (old.key_id, False, 1, 2, 15)
+    assert before.loss == "2 file(s) become unreadable, 15 bytes: 0 in 0 case(s), 2 in inboxes."
+    assert before.oldest_active_at == before.newest_active_at is not None
+    (_, lost) = await found(keys(database, first))
+    assert (lost.status, lost.files) == (KeyStatus.NOT_CONFIGURED, 2)
+    assert lost.loss.startswith("2 file(s) are unreadable, ")
+
+
+async def test_files_of_cases_are_told_apart(database: Database) -> None:
+    provider = LocalKeyProvider.random()
+    case_id = await add_case(database)
+    key = await Keyring(database, [provider]).active(scope_of(case_id))
+    for size in (1, 2):
+        await add_file(database, key, size=size, case_id=case_id, status="ready")
+    (told,) = await found(keys(database, provider))
+    assert told.loss.startswith("2 file(s) become unreadable, 3 bytes: 2 in 1 case(s), 0 in inboxes.")
+
+
+async def test_versions_and_health_are_told_without_a_call(database: Database) -> None:
+    provider = Versioned()
+    await Keyring(database, [provider]).active("case:" + "0a" * 16)
+    provider.newest = 3
+    for digit in "bc":
+        await Keyring(database, [provider]).active(f"case:{digit * 32}")
+    calls = provider.calls.copy()
+    of = keys(database, provider)
+    (told,) = await found(of)
+    assert (told.status, told.reason) == (KeyStatus.READY, None)
+    assert told.versions == (VersionUse(1, 1), VersionUse(3, 2))
+    assert told.oldest_active_at is not None
+    assert told.newest_active_at is not None
+    assert told.oldest_active_at < told.newest_active_at
+    provider.away = True
+    (told,) = await found(of)
+    assert (told.status, told.reason) == (KeyStatus.AWAY, "no answer in time")
+    assert provider.calls == calls
+
+
+@pytest.mark.parametrize("role", set(Role) - {Role.ADMIN})
+async def test_keys_are_for_administrators_alone(role: Role) -> None:
+    nothing: Any = None  # it is refused before anything is asked for
+    with pytest.raises(Forbidden):
+        await Keys(nothing, nothing, nothing).status(replace(ADMIN, role=role))
