@@ -42,7 +42,10 @@ READERS: Final = {
     "portal.features.files.repository.count_listed": "fsck counts all files",
     "portal.features.identity.repository.any_user": "it stops at the first row",
     "portal.features.identity.invitation_rows.list_good": "administrators list all invitations, which are few",
+    "portal.keyring.repository.count_active": "administrators count all keys",
+    "portal.keyring.repository.count_wrapped_otherwise": "administrators count all keys",
     "portal.keyring.repository.count_wraps": "administrators count all keys",
+    "portal.keyring.repository.retire_active": "administrators change the keys of all scopes",
     "portal.stores.repository.adopt": "an upgrade looks for blobs of before stores had ids",
     "portal.stores.repository.counts": "administrators count all blobs",
 }

@@ -149,7 +149,8 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         links = links_service.build(resources, identity, files, frozenset(map(Role, settings.link_roles)))
         identity.authenticators.add(CredentialKind.LINK, links.sessions)
         identity.revocations.add("api_tokens", end_tokens_of)
-        jobs = Jobs(resources.database, job_kinds(resources.database, identity, tokens, files, links))
+        keys = keys_service.build(resources, identity.authenticators)
+        jobs = Jobs(resources.database, job_kinds(resources.database, identity, tokens, files, links, keys))
         yield Portal(
             resources=resources,
             warnings=warnings,
@@ -160,7 +161,7 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
             cases=cases,
             files=files,
             links=links,
-            keys=keys_service.build(resources),
+            keys=keys,
             jobs=jobs,
             job_control=job_control.build(resources, jobs, identity.authenticators),
         )

@@ -8,6 +8,8 @@ from datetime import timedelta
 from functools import partial
 
 from portal.db.unit_of_work import Database
+from portal.features.admin.key_jobs import REWRAP, VERIFY
+from portal.features.admin.keys import Keys
 from portal.features.files import name_index
 from portal.features.files.service import Files
 from portal.features.identity.service import Identity
@@ -19,11 +21,12 @@ from portal.features.tokens.service import ApiTokens
 
 _MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
+_HOURS = timedelta(hours=6)
 _NOW_AND_THEN = timedelta(minutes=10)
 
 
 def job_kinds(
-    database: Database, identity: Identity, tokens: ApiTokens, files: Files, links: Links
+    database: Database, identity: Identity, tokens: ApiTokens, files: Files, links: Links, keys: Keys
 ) -> tuple[JobKind, ...]:
     """Every kind that this release knows."""
     return (
@@ -35,6 +38,8 @@ def job_kinds(
         JobKind("accounts.sweep", _plain(identity.accounts.sweep), every=_NOW_AND_THEN),
         JobKind("sessions.sweep", _plain(identity.sessions.sweep), every=_NOW_AND_THEN),
         JobKind("tokens.sweep", _plain(tokens.sweep), every=_NOW_AND_THEN),
+        JobKind(REWRAP, keys.handlers.rewrap, time_limit=_HOURS, at_once=1),
+        JobKind(VERIFY, keys.handlers.verify, time_limit=_HOURS, at_once=1),
         JobKind("jobs.sweep", _plain(partial(forget_finished, database)), every=_NOW_AND_THEN),
     )
 

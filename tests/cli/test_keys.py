@@ -3,8 +3,13 @@
 import sqlite3
 from contextlib import closing
 from hashlib import sha256
+from uuid import UUID
 
+import pytest
+
+from portal.backends.keys.base import KeyProviderError
 from portal.core.ids import new_id
+from portal.keyring.keyring import Keyring
 
 from .conftest import Shell
 
@@ -25,8 +30,14 @@ def test_an_old_master_key_can_be_taken_away_and_every_file_opens(portal: Shell)
     portal.hand_in(CONTENT)
     active = portal.query("SELECT provider_key_id FROM data_keys WHERE retired_at IS NULL")
     assert active != [(old["key_id"],)]
-    assert portal("keys", "rewrap", "--json").json == {"rewrapped": 1, "left": 0, "resealed": 0}
+    assert portal("keys", "rewrap", "--dry-run", "--json").json == {"data_keys": 1, "scopes": 1}
+    assert portal("keys", "retire", old["key_id"]).err.startswith(
+        "portal: It wraps 1 data key(s), which protect 1 file(s)"
+    )
+    done = portal("keys", "rewrap", "--json").json
+    assert (done["status"], done["rewrapped"], done["left"], done["resealed"]) == ("done", 1, 0, 0)
     assert [use["data_keys"] for use in portal("keys", "status", "--json").json["master_keys"]] == [2, 0]
+    assert portal("keys", "retire", old["key_id"]).out.startswith(f"nothing needs {old['key_id']}: take it out")
     configure(portal, "env:PORTAL_NEW_KEY")
     assert portal("fsck", "--full", "--json").json["files"] == 2
     assert len(portal.record("key.rewrapped")) == 1
@@ -55,5 +66,33 @@ def test_a_data_key_whose_master_key_is_not_configured_is_told_and_left(portal: 
         database.execute(f"INSERT INTO data_keys ({names}) VALUES (?, ?, ?, ?, ?, ?)", values)  # noqa: S608  # ours
     ran = portal("keys", "rewrap")
     assert ran.code == 1
-    assert ran.out.endswith("1 data key(s) left: their master key is not configured\n")
+    assert ran.out.startswith("rewrapped 0 data key(s), resealed 0 authenticator(s)\nleft: ")
+    assert "is failed: job_failed: 1 data key(s) left" in ran.out
+    ran = portal("keys", "verify", "--json")
+    assert (ran.code, ran.json["data_keys"], ran.json["named"]) == (1, 2, [str(UUID(values[0]))])
+    assert len(portal.record("key.unopened")) == 2
     assert "lost  NOT CONFIGURED\n  1 data key(s), 0 file(s)" in portal("keys", "status").out
+
+
+def test_new_data_keys_are_made_on_demand(portal: Shell) -> None:
+    portal.hand_in(CONTENT)
+    assert portal("keys", "rotate", "--dry-run").out == "1 data key(s) would be retired\n"
+    assert portal("keys", "rotate", "--json").json == {"data_keys": 1}
+    portal.hand_in(CONTENT)
+    assert portal.query("SELECT count(*) FROM data_keys") == [(2,)]
+    assert portal("fsck", "--full", "--json").json["problems"] == []
+    ran = portal("keys", "rotate", "--case", unknown := str(new_id()))
+    assert (ran.code, ran.err) == (3, f"portal: there is no case {unknown}\n")
+    assert portal("keys", "verify").out == "2 data key(s) open\n"
+
+
+def test_a_provider_that_goes_away_leaves_the_job_for_later(portal: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    portal.hand_in(CONTENT)
+
+    async def away(*_: object) -> None:
+        raise KeyProviderError(reason="no answer in time", transient=True)
+
+    monkeypatch.setattr(Keyring, "verify", away)
+    ran = portal("keys", "verify")
+    assert ran.code == 69
+    assert "is queued: key_provider_away: no answer in time" in ran.out

@@ -1,21 +1,25 @@
-"""`portal keys`: the keys in use, and rewrapping of everything under the newest ones.
+"""`portal keys`: how the keys are, new data keys, and moving everything under the newest ones.
 
 Comes in: settings that name the new keys first. Leaves: counts, which tell an operator when an old key can be removed.
 """
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
-from portal.cli.console import Json, actor, portal, print_result, progress, run_async
-from portal.cli.program import Exit
+from portal.cli.console import Json, actor, named, portal, print_result, run_async
+from portal.cli.working import exit_as, told, worked
 from portal.core.clock import rfc3339
+from portal.core.principal import NOWHERE
 from portal.features.admin.keys import KeysStatus
 from portal.features.admin.master_keys import KeyStatus, MasterKey
+from portal.features.jobs.views import Job, JobStatus
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count: change nothing.")]
 
 
 @app.callback()
@@ -33,18 +37,58 @@ def status(*, as_json: Json = False) -> None:
 
 
 @app.command("rewrap")
-def rewrap(*, as_json: Json = False) -> None:
-    """Bring everything under the newest keys: the first of PORTAL_KEY_URLS, the first of PORTAL_SECRET_KEY.
+def rewrap(*, dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Bring everything under the newest keys: the first of PORTAL_KEY_URLS and its newest version, the first of
+    PORTAL_SECRET_KEY.
 
     Touches rows, no file. Restart every portal with the new key first, then run this; repeat it after an interruption.
     """
-    done = run_async(_rewrap(as_json=as_json))
-    told = f"rewrapped {done['rewrapped']} data key(s), resealed {done['resealed']} authenticator(s)"
-    if done["left"]:
-        told += f"; {done['left']} data key(s) left: their master key is not configured"
-    print_result(told, done, as_json=as_json)
-    if done["left"]:
-        raise typer.Exit(Exit.FOUND)
+    data_keys, scopes, job = run_async(_rewrap(dry_run=dry_run, as_json=as_json))
+    if job is None:
+        text = f"{data_keys} data key(s) of {scopes} scope(s) would be wrapped anew"
+        print_result(text, {"data_keys": data_keys, "scopes": scopes}, as_json=as_json)
+        return
+    done = told(job)
+    done |= {"rewrapped": done["data_keys"] - done["left"], "resealed": (job.checkpoint or {}).get("resealed", 0)}
+    text = f"rewrapped {done['rewrapped']} data key(s), resealed {done['resealed']} authenticator(s)"
+    _answer(job, text, done, as_json=as_json)
+
+
+@app.command("rotate")
+def rotate(
+    *,
+    case_id: Annotated[UUID | None, typer.Option("--case", help="Only the data key of this case.")] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Retire the data keys that seal new files, so that the next upload of each case makes a new one.
+
+    Old ones open their files as before.
+    """
+    rotated = run_async(_rotate(case_id, dry_run=dry_run))
+    text = f"{rotated} data key(s) {'would be' if dry_run else 'were'} retired"
+    print_result(text, {"data_keys": rotated}, as_json=as_json)
+
+
+@app.command("verify")
+def verify(*, as_json: Json = False) -> None:
+    """Have every data key opened by its provider, a few at a time, and name those that do not open."""
+    job = run_async(_verify(as_json=as_json))
+    done = told(job)
+    _answer(job, f"{done['data_keys'] - done['left']} data key(s) open", done, as_json=as_json)
+
+
+@app.command("retire")
+def retire(
+    key_id: Annotated[str, typer.Argument(help="The master key's id, as `portal keys status` shows it.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Say whether a master key can be taken away; refuse, and say why, while anything needs it."""
+    with named(f"there is no master key {key_id}"):
+        run_async(_retire(key_id))
+    text = f"nothing needs {key_id}: take it out of PORTAL_KEY_URLS and restart every portal"
+    print_result(text, {"key_id": key_id}, as_json=as_json)
 
 
 async def _status() -> KeysStatus:
@@ -52,23 +96,42 @@ async def _status() -> KeysStatus:
         return await opened.keys.status(actor())
 
 
-async def _rewrap(*, as_json: bool) -> dict[str, int]:
-    done = {"rewrapped": 0, "left": 0}
+async def _rewrap(*, dry_run: bool, as_json: bool) -> tuple[int, int, Job | None]:
     async with portal() as opened:
-        found = await opened.keys.status(actor())
-        total = sum(key.data_keys for key in found.master_keys if not key.wraps)
-        with progress("wrapping data keys", total, as_json=as_json, in_bytes=False) as advance:
-            async for rewrapped in opened.keys.rewrap(actor()):
-                done["rewrapped" if rewrapped else "left"] += 1
-                advance(1)
-        return {**done, "resealed": await opened.keys.reseal()}
+        found = await opened.keys.rewrap(actor(), NOWHERE, dry_run=dry_run)
+        job = found.job and await worked(opened, found.job, "wrapping data keys", as_json=as_json)
+        return found.data_keys, found.scopes, job
+
+
+async def _rotate(case_id: UUID | None, *, dry_run: bool) -> int:
+    with named(f"there is no case {case_id}"):
+        async with portal() as opened:
+            return await opened.keys.rotate(actor(), case_id, NOWHERE, dry_run=dry_run)
+
+
+async def _verify(*, as_json: bool) -> Job:
+    async with portal() as opened:
+        return await worked(opened, await opened.keys.verify(actor(), NOWHERE), "opening data keys", as_json=as_json)
+
+
+async def _retire(key_id: str) -> None:
+    async with portal() as opened:
+        await opened.keys.retire(actor(), key_id, NOWHERE)
+
+
+def _answer(job: Job, text: str, done: dict[str, Any], *, as_json: bool) -> None:
+    lines = [text, *(f"left: {data_key_id}" for data_key_id in done["named"])]
+    if job.status is not JobStatus.DONE:
+        lines.append(f"job {job.id} is {job.status.value}: {job.last_error or 'see `portal jobs show`'}")
+    print_result("\n".join(lines), done, as_json=as_json)
+    exit_as(job)
 
 
 def _told(found: KeysStatus) -> dict[str, Any]:
-    told = asdict(found)
-    for key in told["master_keys"]:
+    as_told = asdict(found)
+    for key in as_told["master_keys"]:
         key |= {name: moment and rfc3339(moment) for name, moment in key.items() if name.endswith("_active_at")}
-    return told
+    return as_told
 
 
 def _lines(key: MasterKey) -> Iterator[str]:

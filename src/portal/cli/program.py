@@ -25,7 +25,7 @@ COMMANDS = {  # name: (module, attribute of the module, one line of help)
     "doctor": ("doctor", "doctor", "Show every setting with its source, and how each part is."),
     "db": ("setup", "db", "Bring the database up to this release, or say whether it is."),
     "users": ("users", "app", "Make, list and change accounts."),
-    "keys": ("keys", "app", "Show the keys in use, or move everything under the newest."),
+    "keys": ("keys", "app", "Show, rotate, rewrap, verify or retire keys."),
     "stores": ("stores", "app", "List the blob stores, or make a new one known."),
     "jobs": ("jobs", "app", "List, show, cancel or retry jobs."),
     "sweep": ("maintenance", "sweep", "Settle uploads and deletes that a crash left."),

@@ -14,7 +14,7 @@ from datetime import timedelta
 from hashlib import sha256
 from uuid import UUID
 
-from portal.backends.keys.base import Binding, KeyProvider, KeyProviderError
+from portal.backends.keys.base import HEAD_BYTES, Binding, KeyProvider, KeyProviderError
 from portal.core import clock
 from portal.core.errors import IntegrityError, PortalError
 from portal.core.ids import new_id
@@ -23,7 +23,7 @@ from portal.crypto import derive, wrap
 from portal.db.reasons import reason
 from portal.db.unit_of_work import Database
 from portal.keyring import repository
-from portal.keyring.repository import WrappedDataKey
+from portal.keyring.repository import NewestKey, WrappedDataKey
 
 CACHE_SECONDS = 300
 ROW_SECONDS = 1.0  # how long a key's row is cached: at most one query a second for each key
@@ -145,6 +145,16 @@ class Keyring:
     async def health(self) -> dict[str, str | None]:
         """Why each provider is away, by the id of its master key; None for one that is well. It costs no call."""
         return {key_id: await _why_away(provider) for key_id, provider in self._providers.items()}
+
+    async def newest(self) -> NewestKey:
+        """The version of the first master key that wraps now. It wraps a key that is thrown away."""
+        provider = self._sealing_provider
+        wrapped = await provider.wrap(wrap.new_key(), Binding(new_id(), NO_CASE))
+        return NewestKey(provider.key_id, wrapped[:HEAD_BYTES])
+
+    async def verify(self, row: WrappedDataKey) -> None:
+        """Raises KeyProviderError unless the provider opens this data key now: the cache is not asked."""
+        await self._unwrap(row, row.scope)
 
     async def rewrap(self, row: WrappedDataKey) -> WrappedDataKey:
         """The same data key, wrapped by the first provider. Nothing is stored.

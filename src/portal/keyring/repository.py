@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import LargeBinary, Result, bindparam, case, func, literal_column, select, update
+from sqlalchemy import ColumnElement, LargeBinary, Result, bindparam, case, func, literal_column, select, update
 
 from portal.backends.keys.base import HEAD_BYTES
 from portal.db.connection import Connection
@@ -29,6 +29,10 @@ class WrappedDataKey:
     retired_at: datetime | None = None
     uses: int = 0
 
+    @property
+    def head(self) -> bytes:
+        return self.wrapped[:HEAD_BYTES]
+
 
 @dataclass(frozen=True, slots=True)
 class WrapCount:
@@ -43,13 +47,21 @@ class WrapCount:
     newest_active_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class NewestKey:
+    """The version of the first master key that wraps now: its wraps have this `head`."""
+
+    provider_key_id: str
+    head: bytes
+
+
 _keys = table(DataKeyRow)
-_HEAD = func.substr(_keys.c.wrapped, literal_column("1"), literal_column(str(HEAD_BYTES)), type_=LargeBinary)
+_head = func.substr(_keys.c.wrapped, literal_column("1"), literal_column(str(HEAD_BYTES)), type_=LargeBinary)
 _MADE_ACTIVE = case((_keys.c.retired_at.is_(None), _keys.c.created_at))
 _COUNT = scanning(
-    select(_keys.c.provider_key_id, _HEAD, func.count(), func.min(_MADE_ACTIVE), func.max(_MADE_ACTIVE))
-    .group_by(_keys.c.provider_key_id, _HEAD)
-    .order_by(_keys.c.provider_key_id, _HEAD)
+    select(_keys.c.provider_key_id, _head, func.count(), func.min(_MADE_ACTIVE), func.max(_MADE_ACTIVE))
+    .group_by(_keys.c.provider_key_id, _head)
+    .order_by(_keys.c.provider_key_id, _head)
 )
 _ACTIVE = select(_keys).where(_keys.c.scope == bindparam("scope_"), _keys.c.retired_at.is_(None))
 _FIND = select(_keys).where(_keys.c.id == bindparam("key"))
@@ -78,21 +90,40 @@ async def retire(connection: Connection, data_key_id: UUID, moment: datetime) ->
     )
 
 
+async def count_active(connection: Connection, scope: str | None) -> int:
+    """The number of active keys: of a scope, or of all."""
+    counted = select(func.count()).select_from(_keys).where(_is_active(scope))
+    return int((await connection.execute(scanning(counted))).scalar_one())
+
+
+async def retire_active(connection: Connection, scope: str | None, moment: datetime) -> int:
+    """Mark the active key of a scope as retired, or those of all. Returns their number."""
+    retiring = update(_keys).where(_is_active(scope)).values(retired_at=moment)
+    return (await connection.execute(scanning(retiring))).rowcount
+
+
 async def add_uses(connection: Connection, data_key_id: UUID, count: int) -> None:
     """Count more uses of a key."""
     await connection.execute(update(_keys).where(_keys.c.id == data_key_id).values(uses=_keys.c.uses + count))
 
 
-async def wrapped_by_others(
-    connection: Connection, provider_key_id: str, *, after: UUID | None, limit: int
-) -> list[WrappedDataKey]:
-    """Keys, also retired ones, that a provider other than `provider_key_id` wrapped: at most `limit`, ordered by id.
+async def page(connection: Connection, *, after: UUID | None, limit: int) -> list[WrappedDataKey]:
+    """Data keys, also retired ones: at most `limit`, ordered by id. `after` is the last id of the page before."""
+    return await _page(connection, select(_keys), after, limit)
 
-    `after` is the last id of the batch before; None for the first batch.
-    """
-    wanted = select(_keys).where(_keys.c.provider_key_id != provider_key_id).order_by(_keys.c.id).limit(limit)
-    found = await connection.execute(scanning(wanted if after is None else wanted.where(_keys.c.id > after)))
-    return [WrappedDataKey(**row._mapping) for row in found]  # noqa: SLF001  # SQLAlchemy's public name for it
+
+async def wrapped_otherwise(
+    connection: Connection, newest: NewestKey, *, after: UUID | None, limit: int
+) -> list[WrappedDataKey]:
+    """The same, of the data keys that anything but the newest version of the first master key wraps."""
+    return await _page(connection, select(_keys).where(_otherwise(newest)), after, limit)
+
+
+async def count_wrapped_otherwise(connection: Connection, newest: NewestKey) -> tuple[int, int]:
+    """The number of these data keys, and of their scopes."""
+    counted = select(func.count(), func.count(_keys.c.scope.distinct())).where(_otherwise(newest))
+    data_keys, scopes = (await connection.execute(scanning(counted))).one()
+    return int(data_keys), int(scopes)
 
 
 async def count_wraps(connection: Connection) -> list[WrapCount]:
@@ -108,6 +139,22 @@ async def replace_wrap(connection: Connection, old: WrappedDataKey, new: Wrapped
         .values(provider_key_id=new.provider_key_id, wrapped=new.wrapped, retired_at=new.retired_at)
     )
     return done.rowcount == 1
+
+
+def _otherwise(newest: NewestKey) -> ColumnElement[bool]:
+    same: ColumnElement[bool] = (_keys.c.provider_key_id == newest.provider_key_id) & (_head == newest.head)
+    return ~same
+
+
+def _is_active(scope: str | None) -> ColumnElement[bool]:
+    active: ColumnElement[bool] = _keys.c.retired_at.is_(None)
+    return active if scope is None else active & (_keys.c.scope == scope)
+
+
+async def _page(connection: Connection, keys: Any, after: UUID | None, limit: int) -> list[WrappedDataKey]:
+    wanted = keys if after is None else keys.where(_keys.c.id > after)
+    found = await connection.execute(scanning(wanted.order_by(_keys.c.id).limit(limit)))
+    return [WrappedDataKey(**row._mapping) for row in found]  # noqa: SLF001  # SQLAlchemy's public name for it
 
 
 def _one(found: Result[Any]) -> WrappedDataKey | None:

@@ -7,7 +7,6 @@ from uuid import UUID
 import pytest
 from sqlalchemy import insert
 
-from portal.backends.keys.base import KeyProviderError
 from portal.backends.keys.local import LocalKeyProvider
 from portal.core import clock
 from portal.core.errors import Forbidden
@@ -24,37 +23,18 @@ from portal.features.cases import repository as cases
 from portal.features.cases.views import CaseView, Severity
 from portal.features.files.models import FileRow
 from portal.features.identity import repository as accounts
+from portal.features.identity.authenticators import Authenticators
 from portal.features.identity.factors import Factors
 from portal.features.identity.repository import User
 from portal.keyring.keyring import DataKey, Keyring
 
-from ...keyring.counting import CountingProvider
+from .versioned import Versioned
 
 ADMIN = Principal("user:admin", Role.ADMIN, new_id(), new_id())
 
 
-class Versioned(CountingProvider):
-    """A provider whose master key has versions, and which may be away. The head of a wrap is the version."""
-
-    newest = 1
-    away = False
-
-    async def wrap(self, *asked: Any) -> bytes:
-        return self.newest.to_bytes(5, "big") + await super().wrap(*asked)
-
-    async def unwrap(self, wrapped: bytes, *asked: Any) -> bytes:
-        return await super().unwrap(wrapped[5:], *asked)
-
-    def version_of(self, head: bytes) -> int | None:
-        return int.from_bytes(head, "big")
-
-    async def check(self) -> None:
-        if self.away:
-            raise KeyProviderError(reason="no answer in time")
-
-
 def keys(database: Database, *providers: Any) -> Keys:
-    return Keys(database, Keyring(database, providers), Factors((Secret(b"s" * 32),)))
+    return Keys(database, Keyring(database, providers), Factors((Secret(b"s" * 32),)), Authenticators())
 
 
 async def add_user(connection: Connection) -> UUID:
@@ -135,4 +115,4 @@ async def test_versions_and_health_are_told_without_a_call(database: Database) -
 async def test_keys_are_for_administrators_alone(role: Role) -> None:
     nothing: Any = None  # it is refused before anything is asked for
     with pytest.raises(Forbidden):
-        await Keys(nothing, nothing, nothing).status(replace(ADMIN, role=role))
+        await Keys(nothing, nothing, nothing, nothing).status(replace(ADMIN, role=role))

@@ -14,7 +14,7 @@ from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database, DatabaseAway
 from portal.features.jobs import execution, queue
 from portal.features.jobs.kinds import JobKind, RetryDelay
-from portal.features.jobs.running import JobLost, RunningJob
+from portal.features.jobs.running import JobFailed, JobLost, RunningJob
 from portal.features.jobs.views import JobStatus
 
 from .conftest import Later, Plant, Worked, hangs, kind_of, nothing
@@ -37,6 +37,15 @@ async def test_a_job_is_done_once(plant: Plant) -> None:
     assert worked.seen == [{"file": "x"}]
     assert (job.status, job.attempts, job.last_error, job.claim_id) == (JobStatus.DONE, 1, None, None)
     assert job.started_at is not None
+    assert job.finished_at is not None
+
+
+async def test_a_job_that_found_what_does_not_pass_has_failed_at_once(plant: Plant) -> None:
+    kind = kind_of(Worked(fails=[JobFailed("two are left")]), max_attempts=3)
+    job_id = await plant.add()
+    await plant.work_off(kind)
+    job = await plant.get(job_id)
+    assert (job.status, job.attempts, job.last_error) == (JobStatus.FAILED, 1, "job_failed: two are left")
     assert job.finished_at is not None
 
 

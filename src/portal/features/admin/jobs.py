@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from portal.core.pagination import After, Page
-from portal.core.principal import Origin, Principal
+from portal.core.principal import Origin
 from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
+from portal.features.admin.acting import actor_of, require
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
-from portal.features.authz import policy
 from portal.features.authz.actions import Action
 from portal.features.identity.accounts import Actor
 from portal.features.identity.authenticators import Authenticators
@@ -34,12 +34,12 @@ class JobControl:
 
     async def page(self, by: Actor, filters: JobFilters, after: After | None, limit: int) -> Page[Job]:
         """One page of jobs, newest first. Raises Forbidden."""
-        _require(by)
+        require(by, Action.JOB_MANAGE)
         return await self.jobs.page(filters, after, limit)
 
     async def get(self, by: Actor, job_id: UUID) -> Job:
         """Raises Forbidden, NotFound."""
-        _require(by)
+        require(by, Action.JOB_MANAGE)
         return await self.jobs.get(job_id)
 
     async def cancel(self, by: Actor, job_id: UUID, origin: Origin) -> Job:
@@ -51,12 +51,10 @@ class JobControl:
         return await self._change(by, job_id, origin, self.jobs.retry, EventKind.JOB_RETRIED)
 
     async def _change(self, by: Actor, job_id: UUID, origin: Origin, change: _Change, kind: EventKind) -> Job:
-        _require(by)
+        require(by, Action.JOB_MANAGE)
         async with self.database.write() as connection:
-            if isinstance(by, Principal):
-                _require(by := await self.authenticators.reauthenticate(connection, by))
+            actor = await actor_of(connection, self.authenticators, by, Action.JOB_MANAGE)
             job = await change(connection, job_id)
-            actor = by if isinstance(by, str) else by.actor
             await record.write(connection, Event(kind, actor, str(job_id), origin, {"kind": job.kind}))
         return job
 
@@ -64,8 +62,3 @@ class JobControl:
 def build(resources: Resources, jobs: Jobs, authenticators: Authenticators) -> JobControl:
     """Build the service on one set of resources."""
     return JobControl(resources.database, jobs, authenticators)
-
-
-def _require(by: Actor) -> None:
-    if isinstance(by, Principal):
-        policy.require(by, Action.JOB_MANAGE)

@@ -10,7 +10,7 @@ from portal.features.jobs.views import Job, JobStatus
 from portal.web.fields import Moment
 from portal.web.pages import ItemPage, PageQuery, page_example
 
-_JOB: JsonDict = {
+JOB_EXAMPLE: JsonDict = {
     "id": "0190f3a2-9d10-7e2b-b7aa-6b1d2f3b4c5d",
     "kind": "files.sweep",
     "status": "running",
@@ -34,7 +34,7 @@ _JOB: JsonDict = {
 class JobOut(BaseModel):
     """A job: work that outlives a request."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _JOB})
+    model_config = ConfigDict(json_schema_extra={"example": JOB_EXAMPLE})
 
     id: UUID
     kind: str
@@ -63,7 +63,7 @@ class JobOut(BaseModel):
 class JobPage(ItemPage[JobOut]):
     """One page of jobs, newest first."""
 
-    model_config = page_example(_JOB)
+    model_config = page_example(JOB_EXAMPLE)
 
 
 class JobQuery(PageQuery):

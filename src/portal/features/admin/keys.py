@@ -1,30 +1,40 @@
-"""Keys for administrators and the command line: their status, and moving everything under the newest ones.
+"""Keys for administrators and the command line: their status, new data keys, and the jobs on all of them.
 
-Comes in: a principal, or the actor of the command line. Leaves: a `KeysStatus`; counts, and one audit row for each
-rewrapped data key. An interrupted rotation continues where it stopped, because a rewrapped data key is no longer found
-under an old key. Next: `keyring`, `identity`.
+Comes in: a principal, or the actor of the command line. Leaves: a `KeysStatus`, counts or a job, and an audit row for
+each change. Next: `key_jobs` does the jobs, `keyring`.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from portal.core.principal import Principal
+from portal.core import clock
+from portal.core.errors import Conflict, NotFound
+from portal.core.key_scopes import scope_of
+from portal.core.principal import Origin
 from portal.db.unit_of_work import Database
 from portal.features.admin import key_rows
-from portal.features.admin.master_keys import MasterKey, master_keys
+from portal.features.admin.acting import actor_of, require
+from portal.features.admin.key_jobs import REWRAP, VERIFY, KeyJobs
+from portal.features.admin.master_keys import KeyStatus, MasterKey, master_keys
 from portal.features.audit import record
-from portal.features.audit.events import Event, EventKind
-from portal.features.authz import policy
+from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz.actions import Action
+from portal.features.cases import repository as cases
 from portal.features.identity.accounts import Actor
+from portal.features.identity.authenticators import Authenticators
 from portal.features.identity.factors import Factors
+from portal.features.jobs import queue
+from portal.features.jobs import repository as jobs
+from portal.features.jobs.views import Job
 from portal.keyring import repository
 from portal.keyring.keyring import Keyring
-from portal.keyring.repository import WrappedDataKey
 from portal.resources import Resources
 
-_PAGE = 100
+
+class KeyNeeded(Conflict):
+    code, title = "key_needed", "Something still needs this master key."
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,67 +46,112 @@ class KeysStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewrapping:
+    """How many data keys, of how many scopes, are to be wrapped anew; and the job that does it, unless it was asked
+    only.
+    """
+
+    data_keys: int
+    scopes: int
+    job: Job | None
+
+
+@dataclass(frozen=True, slots=True)
 class Keys:
     """The keys of one portal."""
 
     database: Database
     keyring: Keyring
     factors: Factors
+    authenticators: Authenticators
+
+    @property
+    def handlers(self) -> KeyJobs:
+        """The handlers of the jobs that `rewrap` and `verify` enqueue."""
+        return KeyJobs(self.database, self.keyring, self.factors)
 
     async def status(self, by: Actor) -> KeysStatus:
         """How each master key is and what it protects. Reads all files, and calls no provider. Raises Forbidden."""
-        _require(by)
+        require(by, Action.KEY_MANAGE)
         async with self.database.read() as connection:
             wraps = await repository.count_wraps(connection)
             files = await key_rows.count_files(connection)
             outdated = await self.factors.count_outdated(connection)
         return KeysStatus(await master_keys(self.keyring, wraps, files), outdated)
 
-    async def rewrap(self, actor: str) -> AsyncGenerator[bool, None]:
-        """Rewrap each data key under the first master key. Yields True for each that was rewrapped, and False for each
-        whose master key is not configured.
+    async def rewrap(self, by: Actor, origin: Origin, *, dry_run: bool = False) -> Rewrapping:
+        """Have everything brought under the newest keys by a job; if one waits or runs already, by that.
 
-        A rewrapped data key is retired: it seals no new files, which get a new data key. Raises KeyProviderError,
-        DatabaseAway.
+        Raises Forbidden, NotSignedIn, KeyProviderError.
         """
-        first, after = self.keyring.provider_key_ids[0], None
-        while page := await self._page(first, after):
-            for row in page:
-                yield row.provider_key_id in self.keyring.provider_key_ids and await self._rewrap(row, actor)
-            after = page[-1].id
-
-    async def reseal(self) -> int:
-        """Seal authenticators' secrets under the newest SECRET_KEY. Returns their number.
-
-        A secret that no configured key opens stays as it is.
-        """
-        resealed, after = 0, None
-        while True:
-            async with self.database.write() as connection:
-                done, after = await self.factors.reseal_page(connection, after, _PAGE)
-            resealed += done
-            if after is None:
-                return resealed
-
-    async def _page(self, first: str, after: UUID | None) -> list[WrappedDataKey]:
+        require(by, Action.KEY_MANAGE)
+        newest = await self.keyring.newest()
         async with self.database.read() as connection:
-            return await repository.wrapped_by_others(connection, first, after=after, limit=_PAGE)
+            data_keys, scopes = await repository.count_wrapped_otherwise(connection, newest)
+        if dry_run:
+            return Rewrapping(data_keys, scopes, None)
+        payload = {"key_id": newest.provider_key_id, "data_keys": data_keys}
+        return Rewrapping(data_keys, scopes, await self._enqueue(by, origin, REWRAP, payload))
 
-    async def _rewrap(self, row: WrappedDataKey, actor: str) -> bool:
-        rewrapped = await self.keyring.rewrap(row)
-        details = {"scope": row.scope, "key_before": row.provider_key_id, "key_after": rewrapped.provider_key_id}
+    async def verify(self, by: Actor, origin: Origin) -> Job:
+        """Have a job see whether every data key opens at its provider. Raises Forbidden, NotSignedIn."""
+        require(by, Action.KEY_MANAGE)
+        async with self.database.read() as connection:
+            wraps = await repository.count_wraps(connection)
+        return await self._enqueue(by, origin, VERIFY, {"data_keys": sum(wrap.data_keys for wrap in wraps)})
+
+    async def rotate(self, by: Actor, case_id: UUID | None, origin: Origin, *, dry_run: bool = False) -> int:
+        """Retire the active data key of a case, or of every scope: the next upload makes a new one. Returns how many.
+
+        A process that read a key a moment ago uses it for new files for up to `ROW_SECONDS` more. Raises NotFound for
+        an unknown case; Forbidden, NotSignedIn.
+        """
+        require(by, Action.KEY_MANAGE)
+        scope = None if case_id is None else scope_of(case_id)
         async with self.database.write() as connection:
-            if await repository.replace_wrap(connection, row, rewrapped):  # else another process was faster
-                event = Event(EventKind.DATA_KEY_REWRAPPED, actor, str(row.id), details=dict(details))
+            actor = await actor_of(connection, self.authenticators, by, Action.KEY_MANAGE)
+            if case_id is not None and await cases.find(connection, case_id) is None:
+                raise NotFound
+            if dry_run:
+                return await repository.count_active(connection, scope)
+            retired = await repository.retire_active(connection, scope, clock.now())
+            details: dict[str, Detail] = {"case_id": None if case_id is None else str(case_id), "data_keys": retired}
+            await record.write(connection, Event(EventKind.DATA_KEYS_ROTATED, actor, None, origin, details))
+        return retired
+
+    async def retire(self, by: Actor, key_id: str, origin: Origin) -> None:
+        """Say on record that nothing needs a master key any more. Raises KeyNeeded, which says what does; NotFound."""
+        found = {key.key_id: key for key in (await self.status(by)).master_keys}
+        if key_id not in found:
+            raise NotFound
+        _require_unneeded(found[key_id])
+        async with self.database.write() as connection:
+            actor = await actor_of(connection, self.authenticators, by, Action.KEY_MANAGE)
+            await record.write(connection, Event(EventKind.MASTER_KEY_RETIRED, actor, key_id, origin))
+
+    async def _enqueue(self, by: Actor, origin: Origin, kind: str, payload: Mapping[str, Any]) -> Job:
+        """A new job of the kind, on record; or the one that waits or runs already."""
+        key = payload.get("key_id", kind)
+        async with self.database.write() as connection:
+            actor = await actor_of(connection, self.authenticators, by, Action.KEY_MANAGE)
+            job_id = await queue.enqueue(connection, kind, payload, created_by=actor, unique_key=key)
+            if job_id is not None:
+                event = Event(EventKind.KEY_JOB_REQUESTED, actor, str(job_id), origin, {"kind": kind, **payload})
                 await record.write(connection, event)
-        return True
+            job = await jobs.find_unfinished(connection, kind, key)
+        if job is None:
+            raise Conflict("The job has just ended; try again.")
+        return job
 
 
-def build(resources: Resources) -> Keys:
+def build(resources: Resources, authenticators: Authenticators) -> Keys:
     """Build the service on one set of resources."""
-    return Keys(resources.database, resources.keyring, Factors(resources.secret_keys))
+    return Keys(resources.database, resources.keyring, Factors(resources.secret_keys), authenticators)
 
 
-def _require(by: Actor) -> None:
-    if isinstance(by, Principal):
-        policy.require(by, Action.KEY_MANAGE)
+def _require_unneeded(key: MasterKey) -> None:
+    if key.wraps and key.status is not KeyStatus.NOT_CONFIGURED:
+        raise KeyNeeded("It wraps new data keys: put another provider in front of it and restart every portal first.")
+    if key.data_keys:
+        text = f"It wraps {key.data_keys} data key(s), which protect {key.files} file(s), {key.bytes} bytes"
+        raise KeyNeeded(f"{text}: run `portal keys rewrap` first.")

@@ -1,10 +1,12 @@
 """The JSON of the routes for keys."""
 
 from dataclasses import asdict
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from portal.features.admin.jobs_schemas import JOB_EXAMPLE, JobOut
 from portal.features.admin.keys import KeysStatus
 from portal.features.admin.master_keys import KeyStatus
 from portal.web.fields import Moment
@@ -12,8 +14,8 @@ from portal.web.fields import Moment
 _VERSION: JsonDict = {"version": 2, "data_keys": 12}
 _KEY: JsonDict = {
     "key_id": "vault-transit:transit/portal",
-    "status": "ready",
-    "reason": None,
+    "status": "away",
+    "reason": "no answer in time",
     "wraps": True,
     "versions": [_VERSION],
     "data_keys": 12,
@@ -24,6 +26,45 @@ _KEY: JsonDict = {
     "loss": "3400 file(s) become unreadable, 91268055040 bytes: 3000 in 11 case(s), 400 in inboxes. "
     "Uploads are refused until another provider is the first.",
 }
+
+
+_JOB: JsonDict = {**JOB_EXAMPLE, "kind": "keys.rewrap", "payload": {"key_id": "vault-transit:transit/portal"}}
+_ROTATION: JsonDict = {"case_id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d", "dry_run": False}
+
+
+class KeyRewrapRequest(BaseModel):
+    """Bring everything under the newest keys, or tell how much that is."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"dry_run": True}})
+
+    dry_run: bool = Field(False, description="Only count: nothing is changed.")
+
+
+class KeyRewrapOut(BaseModel):
+    """How many data keys are wrapped anew, and the job that does it."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"data_keys": 12, "scopes": 11, "job": _JOB}})
+
+    data_keys: int
+    scopes: int = Field(description="Cases with such a data key; all inboxes together are one more.")
+    job: JobOut | None = Field(description="None if nothing was to be changed.")
+
+
+class KeyRotateRequest(BaseModel):
+    """Retire data keys, or tell how many that are."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": _ROTATION})
+
+    case_id: UUID | None = Field(None, description="Only that of this case; without it, all.")
+    dry_run: bool = Field(False, description="Only count: nothing is changed.")
+
+
+class KeyRotateOut(BaseModel):
+    """How many data keys were retired, or would be."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"data_keys": 12}})
+
+    data_keys: int
 
 
 class KeyVersionOut(BaseModel):

@@ -67,6 +67,10 @@ class EventKind(StrEnum):
     MEMBER_CHANGED = "case.member_changed"
     MEMBER_REMOVED = "case.member_removed"
     DATA_KEY_REWRAPPED = "key.rewrapped"
+    DATA_KEY_UNOPENED = "key.unopened"
+    DATA_KEYS_ROTATED = "key.rotated"
+    MASTER_KEY_RETIRED = "key.retired"
+    KEY_JOB_REQUESTED = "key.job_requested"
     JOB_CANCELLED = "job.cancelled"
     JOB_RETRIED = "job.retried"
 

@@ -18,7 +18,7 @@ from portal.db.unit_of_work import Database
 from portal.features.jobs.kinds import JobKind
 from portal.features.jobs.queue import ended
 from portal.features.jobs.repository import FREE
-from portal.features.jobs.running import JobLost, RunningJob
+from portal.features.jobs.running import JobFailed, JobLost, RunningJob
 from portal.features.jobs.views import JobStatus
 
 FINISH_SECONDS: Final = 3
@@ -35,11 +35,14 @@ _log = log.get(__name__)
 class _End(Enum):
     DONE = auto()
     FAILED = auto()
+    GIVEN_UP = auto()  # failed, and no later attempt would change that
     LOST = auto()  # cancelled, or taken over
     RELEASED = auto()  # the process stops
 
 
-_CANCELLED: Final = {_End.DONE: None, _End.FAILED: False, _End.LOST: True, _End.RELEASED: False}
+_CANCELLED: Final = {_End.DONE: None, _End.LOST: True} | dict.fromkeys(
+    (_End.FAILED, _End.GIVEN_UP, _End.RELEASED), False
+)
 """The row's `cancel_requested` with which an outcome is written as it is; None: with either."""
 
 
@@ -97,7 +100,8 @@ def _of_ended(work: asyncio.Future[Any]) -> _Outcome:
     if isinstance(error, JobLost):
         return _Outcome(_End.LOST)
     if isinstance(error, PortalError):
-        return _Outcome(_End.FAILED, f"{error.code}: {reason(error)}"[:_LONGEST_ERROR])
+        end = _End.GIVEN_UP if isinstance(error, JobFailed) else _End.FAILED
+        return _Outcome(end, f"{error.code}: {reason(error)}"[:_LONGEST_ERROR])
     _log.error("job_raised", exc_info=error)
     return _Outcome(_End.FAILED, f"internal_error: {type(error).__name__}"[:_LONGEST_ERROR])
 
@@ -128,7 +132,7 @@ async def _write(database: Database, kind: JobKind, running: RunningJob, outcome
     async with database.write() as connection:
         mine = await running.settle(connection, FREE | values, cancelled=_CANCELLED[outcome.end])
         known = mine or await running.settle(connection, FREE | cancelled, cancelled=True)
-    if mine and outcome.end is _End.FAILED:
+    if mine and outcome.end in {_End.FAILED, _End.GIVEN_UP}:
         given_up = values["status"] == JobStatus.FAILED.value
         tell = _log.error if given_up else _log.warning
         tell("job_given_up" if given_up else "job_failed", error=outcome.error, attempts=running.job.attempts)
@@ -145,7 +149,9 @@ def _values(kind: JobKind, running: RunningJob, outcome: _Outcome, now: datetime
             return ended(kind, now, JobStatus.CANCELLED)
         case _End.RELEASED:
             return queued | {"run_after": now, "attempts": attempts - 1}
-        case _End.FAILED if kind.every is None and attempts >= kind.max_attempts:
+        case _End.FAILED | _End.GIVEN_UP if kind.every is None and (
+            outcome.end is _End.GIVEN_UP or attempts >= kind.max_attempts
+        ):
             return ended(kind, now, JobStatus.FAILED) | {"last_error": outcome.error}
         case _:
             delay = kind.retry_delay.delay(attempts)

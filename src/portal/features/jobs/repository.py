@@ -60,6 +60,13 @@ async def find(connection: Connection, job_id: UUID) -> Job | None:
     return None if row is None else job_of(row)
 
 
+async def find_unfinished(connection: Connection, kind: str, unique_key: str) -> Job | None:
+    """The unfinished job of the kind with this key."""
+    asked = select(*_COLUMNS).where(_jobs.c.kind == kind, _jobs.c.unique_key == unique_key, _IS_UNFINISHED)
+    row = (await connection.execute(asked)).mappings().one_or_none()
+    return None if row is None else job_of(row)
+
+
 async def find_to_change(connection: Connection, job_id: UUID) -> Job | None:
     """The job, locked: no other transaction changes it before this one ends."""
     asked = select(*_COLUMNS).where(_jobs.c.id == job_id).with_for_update()

@@ -19,6 +19,10 @@ class JobLost(Conflict):
     code, title = "job_lost", "The job was cancelled, or another process has taken it over."
 
 
+class JobFailed(Conflict):
+    code, title = "job_failed", "The job found what no later attempt would change."
+
+
 class RunningJob:
     """One run of a job."""
 

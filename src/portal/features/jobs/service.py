@@ -3,7 +3,7 @@
 Comes in: ids and filters. Leaves: `Job`s. The caller checks permissions and writes the audit log: `features/admin`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -35,9 +35,10 @@ class Jobs:
     database: Database
     kinds: Sequence[JobKind]
 
-    def runner(self, at_once: int) -> JobRunner:
-        """A runner that runs at most `at_once` jobs at the same time, of any kinds."""
-        return JobRunner(self.database, self.kinds, at_once=at_once)
+    def runner(self, at_once: int, only: Collection[str] | None = None) -> JobRunner:
+        """A runner that runs at most `at_once` jobs at the same time, of any kinds or of those named."""
+        kinds = [kind for kind in self.kinds if only is None or kind.name in only]
+        return JobRunner(self.database, kinds, at_once=at_once)
 
     async def page(self, filters: JobFilters, after: After | None, limit: int) -> Page[Job]:
         """One page, newest first."""
