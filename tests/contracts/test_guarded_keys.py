@@ -109,7 +109,7 @@ async def test_a_fault_that_passes_is_noticed_by_nobody(guard: GuardedKeyProvide
     assert guard.key_id == provider.key_id
 
 
-async def test_a_refusal_is_an_answer_and_opens_nothing(guard: GuardedKeyProvider, provider: Provider) -> None:
+async def test_a_refusal_opens_nothing(guard: GuardedKeyProvider, provider: Provider) -> None:
     provider.does = refusal
     for _ in range(2 * OPEN_AFTER):
         assert reason(await refused(guard.wrap(KEY, BINDING))) == "no such binding"
@@ -118,14 +118,26 @@ async def test_a_refusal_is_an_answer_and_opens_nothing(guard: GuardedKeyProvide
     await guard.wrap(KEY, BINDING)
 
 
-async def test_refusals_between_failures_are_answers_too(
+async def test_refusals_do_not_hide_that_the_provider_is_away(
     guard: GuardedKeyProvider, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guarded, "ATTEMPTS", 1)
+    await guard.check()
     for fault in (away, refusal) * OPEN_AFTER:
         provider.does = fault
         await refused(guard.wrap(KEY, BINDING))
-    assert provider.calls["asked"] == 2 * OPEN_AFTER
+    assert provider.calls["asked"] == 2 * OPEN_AFTER - 1
+    assert reason(await refused(guard.check())) == "the server is sealed"
+
+
+async def test_a_provider_that_only_refuses_is_checked_as_one_that_nobody_called(
+    guard: GuardedKeyProvider, provider: Provider
+) -> None:
+    provider.does = refusal
+    await refused(guard.wrap(KEY, BINDING))
+    await guard._recheck()
+    assert provider.calls["check"] == 1
+    assert reason(await refused(guard.check())) == "no such binding"
 
 
 async def test_an_open_circuit_refuses_every_call_at_once_and_says_why(

@@ -6,6 +6,8 @@ That it is a key provider at all is in `test_key_provider.py`.
 import asyncio
 import json
 import logging
+import os
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,7 +23,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from jose import jwt
 
-from portal.backends.keys import registry
+from portal.backends.keys import registry, vault_tokens
 from portal.backends.keys.base import Binding, KeyProviderError
 from portal.backends.keys.registry import open_key_providers
 from portal.backends.keys.vault import VaultTransit
@@ -123,6 +125,13 @@ REFUSED: list[tuple[dict[str, str], str]] = [
     ({"token": f"{CANARY}\nX-Other: x"}, "PORTAL_VAULT_TOKEN must be one word$"),
     ({"token": CANARY, "auth_mount": "../x"}, "PORTAL_VAULT_AUTH_MOUNT must be a path"),
 ]
+
+
+def test_a_key_whose_id_has_no_room_in_a_row_is_refused() -> None:
+    room = 200 - len("vault-transit:transit/")
+    assert len(VaultAddress.parse(f"//host/transit/{'k' * room}").key_id) == 200
+    with pytest.raises(ConfigError, match="too long"):
+        VaultAddress.parse(f"//host/transit/{'k' * (room + 1)}")
 
 
 @pytest.mark.parametrize(("values", "named"), REFUSED)
@@ -303,6 +312,23 @@ async def test_a_token_that_is_still_good_outlives_a_sign_in_that_fails(
     assert str(gone) in reason(await error_of(provider.wrap(KEY, BINDING)))
 
 
+async def test_a_token_that_is_still_good_outlives_a_sign_in_that_hangs(
+    opened: Opened, approle: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang() -> Any:
+        await asyncio.Future()
+
+    monkeypatch.setattr(vault_tokens, "_PATIENCE_SECONDS", 0.01)
+    provider = opened(**approle)
+    assert await works(provider)
+    tokens = provider._tokens
+    assert tokens._lease is not None
+    tokens._lease = replace(tokens._lease, renew_at=0.0)
+    monkeypatch.setattr(tokens, "_signed_in", hang)
+    async with asyncio.timeout(10):
+        assert await works(provider)
+
+
 async def test_tls_is_verified_by_the_authorities_that_are_named(
     openbao: OwnOpenBao, opened: Opened, tmp_path: Path
 ) -> None:
@@ -317,6 +343,19 @@ async def test_tls_is_verified_by_the_authorities_that_are_named(
     for refused in (error, other_name):
         assert refused.transient
         assert reason(refused).startswith("its certificate is not trusted")
+
+
+async def test_tls_that_breaks_in_the_middle_is_a_provider_that_is_away(opened: Opened, tmp_path: Path) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        os.write(writer.get_extra_info("socket").fileno(), b"\x17\x03\x03\0\x20" + bytes(32))  # no one's record
+
+    ours, tls = Authority(tmp_path), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(ours.issue("localhost"))
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls) as server:
+        port = server.sockets[0].getsockname()[1]
+        error = await error_of(opened(f"//localhost:{port}/t/k", token=CANARY, ca=str(ours.pem)).wrap(KEY, BINDING))
+    assert (error.transient, reason(error)) == (True, "no TLS connection came about")
 
 
 def test_a_file_of_authorities_that_is_none_stops_the_start(tmp_path: Path) -> None:
@@ -420,12 +459,14 @@ async def test_a_sign_in_that_gives_no_token_is_a_provider_that_is_away(auth: di
         await provider.aclose()
 
 
-async def test_a_server_is_asked_without_a_proxy_and_without_unpacking(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_is_asked_without_proxy_unpacking_or_cookies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     heads: list[bytes] = []
 
     def respond(head: bytes) -> bytes:
         heads.append(head.lower())
-        return data(**RIGHT)
+        return data(**RIGHT).replace(b"\r\n", b"\r\nSet-Cookie: a=b; Path=/\r\n", 1)
 
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
@@ -438,6 +479,7 @@ async def test_a_server_is_asked_without_a_proxy_and_without_unpacking(monkeypat
     assert renewal.startswith(b"post /v1/auth/token/renew-self http")
     assert wrap.startswith(b"post /v1/t/encrypt/k http")
     for head in heads:
+        assert b"cookie" not in head
         assert b"accept-encoding: identity\r\n" in head
         assert b"x-vault-namespace: team\r\n" in head
         assert b"x-vault-request: true\r\n" in head

@@ -10,6 +10,7 @@ from portal.core.errors import ConfigError
 from portal.core.key_files import key_file_urls, read_key_file
 
 CANARY = "c4n4ry" * 10
+MOUNTED = "; a secret that is mounted is for env:NAME with NAME_FILE"
 
 
 @pytest.fixture
@@ -39,12 +40,16 @@ def test_the_text_of_a_file_of_ones_own_is_read(path: Path, mode: int) -> None:
 @pytest.mark.parametrize("bit", [0o040, 0o020, 0o010, 0o004, 0o002, 0o001])
 def test_any_right_of_others_is_refused_with_the_mode(path: Path, bit: int) -> None:
     path.chmod(0o600 | bit)
-    assert f"has mode {0o600 | bit:04o}" in refused(path.as_uri())
+    told = refused(path.as_uri())
+    assert f"has mode {0o600 | bit:04o}" in told
+    assert told.endswith(MOUNTED)
 
 
 def test_a_file_of_another_account_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
-    assert "belongs to another account" in refused(path.as_uri())
+    told = refused(path.as_uri())
+    assert "belongs to another account" in told
+    assert told.endswith(MOUNTED)
 
 
 def link(path: Path) -> None:
@@ -68,7 +73,7 @@ def large(path: Path) -> None:
 
 OTHER_THINGS: dict[str, tuple[Callable[[Path], None], str]] = {
     "nothing": (Path.unlink, "cannot be read (No such file or directory)"),
-    "a link": (link, "is a symbolic link"),
+    "a link": (link, f"is a symbolic link: name the file itself{MOUNTED}"),
     "a folder": (folder, "is not a regular file"),
     "a pipe": (pipe, "is not a regular file"),
     "a large file": (large, "is too large for a key"),

@@ -5,7 +5,8 @@ what is in it. Next: `config` judges the text, `backends.keys.local` parses it.
 
 A key file belongs to the account that the portal runs as, and nobody else has any right on it. What is checked is the
 opened file, not its name, so nobody can exchange it in between. A symbolic link is refused: it would show an operator
-one path and use another.
+one path and use another. Secrets that a container's runtime or systemd mounts are often links, or root's: they are for
+`env:NAME` with `NAME_FILE`, and the refusal says so.
 """
 
 import errno
@@ -18,6 +19,7 @@ from portal.core.errors import ConfigError
 
 SCHEME = "file:"
 _MAX_BYTES = 1024  # a key has 64 characters at most
+_MOUNTED = "; a secret that is mounted is for env:NAME with NAME_FILE"
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a pipe without a writer ends at once
 
 
@@ -55,13 +57,13 @@ def _refusal(found: os.stat_result) -> str | None:
     if not stat.S_ISREG(found.st_mode):
         return "is not a regular file"
     if found.st_uid != os.geteuid():
-        return "belongs to another account: let the one that runs the portal own it"
+        return f"belongs to another account: let the one that runs the portal own it{_MOUNTED}"
     if stat.S_IMODE(found.st_mode) & 0o077:
-        return f"has mode {stat.S_IMODE(found.st_mode):04o}, which others can use: run chmod 600 on it"
+        return f"has mode {stat.S_IMODE(found.st_mode):04o}, which others can use: run chmod 600 on it{_MOUNTED}"
     return None
 
 
 def _why_not(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == errno.ELOOP:
-        return "is a symbolic link: name the file itself"
+        return f"is a symbolic link: name the file itself{_MOUNTED}"
     return f"cannot be read ({(isinstance(error, OSError) and error.strerror) or type(error).__name__})"

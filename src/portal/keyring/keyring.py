@@ -1,8 +1,8 @@
 """The keyring: the data key of each scope. Unwrapped keys are cached for at most five minutes.
 
 Comes in: a scope; or the id of a data key, with the scope that its file belongs to now. Leaves: a `DataKey`. A new key
-is used only after its row was committed and the provider has unwrapped it once: no file is ever sealed under a key that
-only this process knows.
+is used only after the provider has unwrapped it once and its row was committed: no file is ever sealed under a key that
+only this process knows, and no row is stored that does not open.
 """
 
 import asyncio
@@ -188,6 +188,10 @@ class Keyring:
         """Forget every key and close the providers, after the keys that are being made were stored."""
         if self._making:
             await asyncio.wait(self._making.values())
+        if running := [task for _, task in self._cache.values() if not task.done()]:
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running)
         self._cache.clear()
         self._rows = _Rows()
         for provider in self._providers.values():
@@ -240,6 +244,7 @@ class Keyring:
             check_value=derive.data_key_check(data_key, data_key_id),
             created_at=clock.now(),
         )
+        await self._unwrapped(row, scope)  # or the scope would have a key that opens for nobody, until it is too old
         async with self._database.write() as connection:
             if replacing is not None:
                 await repository.retire(connection, replacing.id, row.created_at)
@@ -268,15 +273,17 @@ class Keyring:
             del self._cache[key]
 
     def _remember(self, key: _CacheKey, task: asyncio.Task[DataKey]) -> None:
-        self._forget_expired()
+        self._cache.pop(key, None)
         while len(self._cache) >= CACHE_ENTRIES:
             del self._cache[next(iter(self._cache))]
-        self._cache[key] = (time.monotonic() + CACHE_SECONDS, task)
-        asyncio.get_running_loop().call_later(CACHE_SECONDS, self._forget_expired)
+        expires = time.monotonic() + CACHE_SECONDS
+        self._cache[key] = (expires, task)
+        asyncio.get_running_loop().call_later(CACHE_SECONDS, self._forget_expired, key, expires)
 
-    def _forget_expired(self) -> None:
-        now = time.monotonic()
-        self._cache = {key: entry for key, entry in self._cache.items() if entry[0] > now}
+    def _forget_expired(self, key: _CacheKey, expires: float) -> None:
+        """Forget this entry, whatever the clock says: a loop's timer may be early, and there is no second one."""
+        if self._cache.get(key, (0.0, None))[0] == expires:
+            del self._cache[key]
 
     async def _unwrap(self, row: WrappedDataKey, scope: str) -> DataKey:
         provider = self._providers.get(row.provider_key_id)

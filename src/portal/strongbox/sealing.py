@@ -35,10 +35,12 @@ class Sealing:
         observers: Observers,
         limit: int,
     ) -> None:
-        self._context, self._data_key, self._layout = context, data_key, layout
+        self._context, self._layout = context, layout
         self._writer, self._store_id, self._observers = writer, store_id, observers
-        self._file_key = wrap.new_key()
-        self._sealer = BlobSealer(context, self._file_key, layout)
+        file_key = wrap.new_key()
+        # Wrapped at once, so that a long upload does not keep the data key in memory.
+        self._wrapped_key = wrap.wrap_file_key(file_key, data_key.key, data_key.id, context)
+        self._data_key_id, self._sealer = data_key.id, BlobSealer(context, file_key, layout)
         self._cutter = SegmentCutter(layout, SEGMENTS_PER_BATCH)
         self._line = SealPipeline(self._sealer, observers, writer)
         self._limit, self._size = limit, 0
@@ -82,8 +84,8 @@ class Sealing:
         content = self._writer.content if isinstance(self._writer, InlineWriter) else None
         return SealedPart(
             context=self._context,
-            data_key_id=self._data_key.id,
-            wrapped_key=wrap.wrap_file_key(self._file_key, self._data_key.key, self._data_key.id, self._context),
+            data_key_id=self._data_key_id,
+            wrapped_key=self._wrapped_key,
             commitment=self._sealer.commitment,
             plain_length=self._size,
             stored_length=stored_length(self._layout, self._size),

@@ -61,6 +61,7 @@ class Strongbox:
         writer = InlineWriter() if inline else await self.stores.first.create(context.blob_id.hex)
         observers = Observers(self._scanners if scanners is None else scanners, scan_required=scan_required)
         sealing = Sealing(context, data_key, self._layout, writer, self.store_id, observers, limit)
+        del data_key  # this frame lives for as long as the upload
         try:
             await sealing.begin()
             yield sealing

@@ -89,10 +89,8 @@ class GuardedKeyProvider:
         try:
             answer = await _in_time(call)
         except KeyProviderError as error:
-            if error.transient:
-                self._failed(error)
-            else:
-                self._answered()
+            if error.transient:  # a refusal says nothing of the provider: one damaged row must neither open the circuit
+                self._failed(error)  # nor hide that the provider is away
             raise
         self._answered()
         return answer

@@ -9,6 +9,7 @@ import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -58,6 +59,7 @@ class VaultServer:
             trust_env=False,  # no proxy, no .netrc
             follow_redirects=False,
             timeout=None,  # noqa: S113  # the guard has it
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # what an answer sets is not kept
         )
 
     async def ask(self, path: str, body: Mapping[str, str], token: Secret | None = None) -> Answer:
@@ -66,7 +68,7 @@ class VaultServer:
         try:
             async with self._client.stream("POST", path, json=dict(body), headers=headers) as response:
                 content = await _content_of(response)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, OSError) as error:  # OSError: TLS that breaks after the handshake
             raise KeyProviderError(reason=reason(_root(error)), transient=True) from None
         return Answer(response.status_code, _parsed(response, content) if response.status_code == _OK else {})
 

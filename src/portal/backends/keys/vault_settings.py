@@ -21,6 +21,7 @@ from portal.core.errors import ConfigError
 SCHEME = "vault-transit"
 _FORM = f"PORTAL_KEY_URLS: {SCHEME}: is written {SCHEME}://host:port/mount/key, with ?namespace= where there is one"
 _DEFAULT_PORT = 8200
+_MAX_KEY_ID = 200  # what a row of a data key has room for
 _WORD = re.compile(r"[!-~]+", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9.:-]+", re.ASCII)
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
@@ -96,7 +97,10 @@ class VaultAddress:
         named = _HOST.fullmatch(host) and all(map(_PATH.fullmatch, (mount, key, namespace or "root")))
         if not named or "@" in parts.netloc or parts.fragment:
             raise ConfigError(_FORM)
-        return cls(host, port, mount, key, namespace)
+        address = cls(host, port, mount, key, namespace)
+        if len(address.key_id) > _MAX_KEY_ID:
+            raise ConfigError(f"PORTAL_KEY_URLS: {SCHEME}: namespace, mount and key are too long together")
+        return address
 
     @property
     def key_id(self) -> str:

@@ -16,6 +16,7 @@ from portal.backends.keys.vault_server import VaultServer, nonsense
 from portal.backends.keys.vault_settings import VaultSettings
 from portal.core.secrets import Secret
 
+_PATIENCE_SECONDS = 2.0  # for a sign-in while the token is still good: less than a call has, which needs the rest
 _AGAIN_SECONDS = 60  # after a sign-in that failed while the token is still good; for a token that is not renewed
 _MAX_SECONDS = 100 * 365 * 86_400  # a token may be made for many years
 
@@ -56,11 +57,13 @@ class VaultTokens:
             self._lease = None
 
     async def _renewed(self, old: _Lease | None) -> _Lease:
+        sign_in = self._kept if self._settings.vault_auth == "token" else self._signed_in
+        if old is None or time.monotonic() >= old.ends_at:
+            return await sign_in()
         try:
-            return await (self._kept() if self._settings.vault_auth == "token" else self._signed_in())
-        except KeyProviderError:
-            if old is None or time.monotonic() >= old.ends_at:
-                raise
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                return await sign_in()
+        except (KeyProviderError, TimeoutError):
             return _Lease(old.token, time.monotonic() + _AGAIN_SECONDS, old.ends_at)
 
     async def _kept(self) -> _Lease:
