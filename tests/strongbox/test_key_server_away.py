@@ -1,7 +1,7 @@
 """A key server that is sealed, killed, silent or replaced by something else in the middle of uploads.
 
-Each upload is the first of its scope, so each needs the server: for a data key that is wrapped, stored and unwrapped
-again before it seals a byte.
+Each upload is the first of its scope, so each needs the server: for a data key that is wrapped, unwrapped and stored
+before it seals a byte.
 """
 
 import asyncio
