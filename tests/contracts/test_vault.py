@@ -169,6 +169,7 @@ async def test_a_wrap_names_the_version_of_the_master_key_and_old_versions_open(
     openbao.ask("POST", "transit/keys/turning/rotate")
     new = await provider.wrap(KEY, BINDING)
     assert [int.from_bytes(wrapped[1:5], "big") for wrapped in (old, new)] == [1, 2]
+    assert [provider.version_of(wrapped[:HEAD_BYTES]) for wrapped in (old, new)] == [1, 2]
     assert await provider.unwrap(old, BINDING) == await provider.unwrap(new, BINDING) == KEY
     openbao.ask("POST", "transit/keys/turning/config", min_decryption_version=2)
     assert not (await error_of(provider.unwrap(old, BINDING))).transient

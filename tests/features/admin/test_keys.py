@@ -15,7 +15,7 @@ from portal.backends.keys.local import LocalKeyProvider
 from portal.core import clock
 from portal.core.errors import Forbidden, NotFound, NotSignedIn
 from portal.core.ids import new_id
-from portal.core.key_scopes import NO_CASE
+from portal.core.key_scopes import NO_CASE, scope_of
 from portal.core.principal import NOWHERE, CredentialKind, Principal, Role
 from portal.core.secrets import Secret
 from portal.db.lease import LEASE
@@ -37,7 +37,7 @@ from portal.keyring import keyring as keyring_module
 from portal.keyring.keyring import ROW_SECONDS, Keyring
 
 from ...keyring.counting import CountingProvider
-from .versioned import Versioned
+from .stage import Versioned, add_case
 
 SCOPES = [NO_CASE, *(f"case:{number:032x}" for number in range(120))]  # more than a page
 OLD, NEW = Secret(b"o" * 32), Secret(b"n" * 32)
@@ -258,6 +258,18 @@ async def test_every_scope_or_one_gets_a_new_data_key(database: Database, monkey
     assert await worker.get(made[0].id, SCOPES[0]) == made[0]
     details = [event["details"] for event in await record_of(database, "key.rotated")]
     assert details == [{"case_id": None, "data_keys": 3}, {"case_id": None, "data_keys": 0}]
+
+
+async def test_one_case_gets_a_new_data_key_and_the_others_keep_theirs(database: Database) -> None:
+    of, case_id = keys(database, LocalKeyProvider.random()), await add_case(database)
+    kept = await of.keyring.active(NO_CASE)
+    await of.keyring.active(scope_of(case_id))
+    assert await of.rotate(BY, case_id, NOWHERE) == 1
+    other = keys(database, *of.keyring._providers.values())
+    assert await other.keyring.active(NO_CASE) == kept
+    assert await other.rotate(BY, case_id, NOWHERE) == 0
+    (first, _) = await record_of(database, "key.rotated")
+    assert first["details"] == {"case_id": str(case_id), "data_keys": 1}
 
 
 async def test_a_case_that_is_not_there_cannot_be_rotated(database: Database) -> None:

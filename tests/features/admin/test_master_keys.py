@@ -2,61 +2,29 @@
 
 from dataclasses import replace
 from typing import Any
-from uuid import UUID
 
 import pytest
-from sqlalchemy import insert
 
 from portal.backends.keys.local import LocalKeyProvider
-from portal.core import clock
 from portal.core.errors import Forbidden
 from portal.core.ids import new_id
 from portal.core.key_scopes import NO_CASE, scope_of
 from portal.core.principal import Principal, Role
 from portal.core.secrets import Secret
-from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.admin.keys import Keys
 from portal.features.admin.master_keys import KeyStatus, MasterKey, VersionUse
-from portal.features.authz.relation import CaseStatus, Tlp
-from portal.features.cases import repository as cases
-from portal.features.cases.views import CaseView, Severity
-from portal.features.files.models import FileRow
-from portal.features.identity import repository as accounts
 from portal.features.identity.authenticators import Authenticators
 from portal.features.identity.factors import Factors
-from portal.features.identity.repository import User
-from portal.keyring.keyring import DataKey, Keyring
+from portal.keyring.keyring import Keyring
 
-from .versioned import Versioned
+from .stage import Versioned, add_case, add_file
 
 ADMIN = Principal("user:admin", Role.ADMIN, new_id(), new_id())
 
 
 def keys(database: Database, *providers: Any) -> Keys:
     return Keys(database, Keyring(database, providers), Factors((Secret(b"s" * 32),)), Authenticators())
-
-
-async def add_user(connection: Connection) -> UUID:
-    user = User(new_id(), name := new_id().hex, name, "no password", Role.ANALYST, 1, clock.now())
-    await accounts.add_user(connection, user)
-    return user.id
-
-
-async def add_case(database: Database) -> UUID:
-    now, fields = clock.now(), (CaseStatus.OPEN, Severity.LOW, Tlp.AMBER, 1)
-    async with database.write() as connection:
-        case = CaseView(new_id(), "2026-0001", "A case", "", *fields, await add_user(connection), now)
-        await cases.add(connection, case)
-    return case.id
-
-
-async def add_file(database: Database, key: DataKey, *, size: int, case_id: UUID | None, status: str) -> None:
-    file = {"id": new_id(), "scope": key.scope, "name": "a", "name_folded": "a", "kind": "other", "description": ""}
-    file |= {"created_at": clock.now(), "case_id": case_id, "data_key_id": key.id, "size": size, "status": status}
-    async with database.write() as connection:
-        owner_id = await add_user(connection)
-        await connection.execute(insert(FileRow).values(**file, owner_id=owner_id, version=1))
 
 
 async def found(of: Keys) -> tuple[MasterKey, ...]:
