@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jose import jwt
 
 from portal.backends.keys import registry, vault_tokens
-from portal.backends.keys.base import Binding, KeyProviderError
+from portal.backends.keys.base import HEAD_BYTES, Binding, KeyProviderError
 from portal.backends.keys.registry import open_key_providers
 from portal.backends.keys.vault import VaultTransit
 from portal.backends.keys.vault_settings import VaultAddress, VaultSettings

@@ -1,12 +1,16 @@
-"""What Schemathesis leaves out: requests that are wrong in its own process alone, and the second way to sign in.
+"""What Schemathesis leaves out: requests that are wrong in its own process alone, or everywhere alike, and the second
+way to sign in.
 
-Comes in: the document, or a body it made. Leaves: the document it reads, or whether to send that body. Loaded by the
-`schemathesis` program, not by pytest.
+Comes in: the document, or what it made of a request. Leaves: the document it reads, or whether to send that. Loaded
+by the `schemathesis` program, not by pytest.
 """
 
 from typing import Any
+from urllib.parse import urlencode
 
 import schemathesis
+
+_LONGEST_QUERY = 7 << 10  # what `portal.web.middleware` allows, less a path
 
 
 @schemathesis.hook.apply_to(method="POST")  # type: ignore[attr-defined, untyped-decorator]  # typed as less than it is
@@ -16,6 +20,12 @@ def filter_body(context: schemathesis.HookContext, body: Any) -> bool:
     if "application/json" in said["content"] or not isinstance(body, dict):
         return True
     return not any(map(_is_lost_in_a_form, body.values()))
+
+
+@schemathesis.hook
+def filter_query(_: schemathesis.HookContext, query: Any) -> bool:
+    """A target that is too long is refused everywhere: the document says that once, not with each operation."""
+    return not isinstance(query, dict) or len(urlencode(query, doseq=True)) < _LONGEST_QUERY
 
 
 @schemathesis.hook
