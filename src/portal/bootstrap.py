@@ -183,7 +183,8 @@ async def check_parts(resources: Resources, settings: Settings) -> tuple[str, ..
         return await resources.check()
     except KeyProviderError as error:
         if error.missing is None:
-            raise
+            text = f"the key providers {', '.join(resources.keyring.provider_key_ids)}: {reason(error)}; try again"
+            raise KeyProviderError(text) from error
         raise ConfigError(
             f"the data keys of this portal are wrapped under the master key {error.missing}, which PORTAL_KEY_URLS "
             "does not give: name the provider that the portal was set up with, or set PORTAL_MASTER_KEY to its key"

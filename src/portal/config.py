@@ -71,6 +71,11 @@ def backend_settings() -> dict[str, FieldInfo]:
     return scheme.fields_of(blob_stores.SCHEMES, key_providers.SCHEMES, scanners.SCHEMES)
 
 
+def shown_key_urls(urls: str) -> str:
+    """PORTAL_KEY_URLS without the URLs that may hold a key."""
+    return ",".join(map(key_providers.shown, split_words(urls)))
+
+
 def _unknown(given: Mapping[str, Given], known: set[str]) -> list[str]:
     """A line for each unknown variable, with its source and the setting that may be meant."""
     key_variables = sources.key_variables(given["PORTAL_KEY_URLS"].value if "PORTAL_KEY_URLS" in given else "")

@@ -4,6 +4,9 @@ from hashlib import sha256
 
 import pytest
 
+from portal.backends.keys.base import KeyProviderError
+from portal.backends.keys.local import LocalKeyProvider
+
 from .conftest import Shell
 
 
@@ -34,6 +37,20 @@ def test_another_master_key_is_told_by_the_setting_and_both_ids(portal: Shell, m
             f"portal: the data keys of this portal are wrapped under the master key {wraps}, which PORTAL_KEY_URLS "
             "does not give: name the provider that the portal was set up with, or set PORTAL_MASTER_KEY to its key\n"
         )
+
+
+def test_a_key_provider_that_is_away_is_told_by_its_id_and_the_reason(
+    portal: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_: object) -> None:
+        raise KeyProviderError(reason="the server is sealed")
+
+    portal.hand_in(b"content")
+    ((key_id,),) = portal.query("SELECT provider_key_id FROM data_keys")
+    monkeypatch.setattr(LocalKeyProvider, "check", away)
+    ran = portal("sweep")
+    assert (ran.code, ran.out) == (69, "")
+    assert ran.err == f"portal: the key providers {key_id}: the server is sealed; try again\n"
 
 
 def test_a_store_that_cannot_be_is_told_by_its_place_and_the_reason(

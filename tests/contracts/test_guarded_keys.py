@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import UUID
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from portal.backends.keys import guarded
 from portal.backends.keys.base import Binding, KeyProviderError
 from portal.backends.keys.guarded import ATTEMPTS, OPEN_AFTER, GuardedKeyProvider
+from portal.core import log
 from portal.core.errors import ConfigError
 from portal.db.reasons import reason
 
@@ -170,13 +172,15 @@ async def test_it_closes_by_itself_when_the_provider_is_back(
 ) -> None:
     monkeypatch.setattr(guarded, "RECHECK_SECONDS", 0.001)
     provider.does = away
-    await refused(guard.wrap(KEY, BINDING))
+    with log.bound(request_id="of the first failure"):
+        await refused(guard.wrap(KEY, BINDING))
     await until(lambda: provider.calls["check"] >= 3)  # it goes on asking
     assert provider.calls["asked"] == ATTEMPTS
     provider.does = well
-    with capture_logs() as lines:
+    with capture_logs([structlog.contextvars.merge_contextvars]) as lines:
         await until(lambda: guard._reason is None)
     assert [line["event"] for line in lines] == ["key_provider_back"]
+    assert "request_id" not in lines[0]  # it is not of the request that met the failure
     assert await guard.unwrap(await guard.wrap(KEY, BINDING), BINDING) == KEY
 
 

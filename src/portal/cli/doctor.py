@@ -82,6 +82,8 @@ def _settings(settings: Settings | None, given: dict[str, sources.Given]) -> lis
         value = _given_or_default(field, found) if settings is None else getattr(settings, field)
         if isinstance(Settings.model_fields[field].default, SecretStr):
             value = "(set)" if is_set else "(not set)"
+        elif field == "key_urls":
+            value = config.shown_key_urls(_plain(value))
         source = found.source if found is not None and is_set else "default"
         shown.append({"name": name, "value": _plain(value), "source": source, "hides": found.hides if found else None})
     return shown + _backend_settings(given)

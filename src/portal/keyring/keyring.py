@@ -292,7 +292,7 @@ class Keyring:
             raise KeyProviderError(text, missing=row.provider_key_id)
         key = await provider.unwrap(row.wrapped, Binding(row.id, scope))
         if len(key) != derive.KEY_SIZE or not hmac.compare_digest(derive.data_key_check(key, row.id), row.check_value):
-            raise KeyProviderError
+            raise KeyProviderError(reason="what it unwrapped is not the data key")
         return DataKey(row.id, scope, key)
 
 

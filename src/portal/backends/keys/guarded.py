@@ -7,6 +7,7 @@ and `check` only reads what is known. Next: the registry guards every provider, 
 """
 
 import asyncio
+import contextvars
 import itertools
 import random
 import time
@@ -116,7 +117,9 @@ class GuardedKeyProvider:
         """Check the provider in about so many seconds, and not before."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(_jittered(seconds), self._begin_check)
+        # A context of its own: what the checks log is not of the request that met the first failure.
+        later = asyncio.get_running_loop().call_later
+        self._timer = later(_jittered(seconds), self._begin_check, context=contextvars.Context())
 
     def _begin_check(self) -> None:
         self._timer = None

@@ -48,7 +48,7 @@ class LocalKeyProvider:
         try:
             return wrap.unwrap_data_key(wrapped, self._master.reveal(), self._context(binding))
         except IntegrityError:
-            raise KeyProviderError from None
+            raise KeyProviderError(reason="the wrapped data key does not open") from None
 
     def version_of(self, _head: bytes) -> None:
         """None: a key in memory has no versions."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from portal.backends.keys import vault_settings
 from portal.backends.keys.base import KeyProvider
 from portal.backends.keys.guarded import GuardedKeyProvider
 from portal.backends.keys.local import LocalKeyProvider
@@ -38,6 +39,22 @@ def open_key_providers(urls: Sequence[str], variables: Mapping[str, str]) -> tup
     if len({provider.key_id for provider in providers}) < len(providers):
         raise ConfigError("PORTAL_KEY_URLS names the same master key twice")
     return providers
+
+
+def shown(url: str) -> str:
+    """The URL for an operator's eyes. Of one that cannot be right it is the scheme at most: a key may be in it."""
+    scheme, _, rest = url.partition(":")
+    known = scheme in SCHEMES
+    return url if known and _is_well_formed(scheme, rest) else f"{scheme}:(not shown)" if known else "(not shown)"
+
+
+def _is_well_formed(scheme: str, rest: str) -> bool:
+    if scheme == "env":
+        return rest.isupper() and rest.isidentifier()
+    try:
+        return scheme != vault_settings.SCHEME or bool(VaultAddress.parse(rest))
+    except ConfigError:
+        return False
 
 
 def _open(url: str, variables: Mapping[str, str]) -> KeyProvider:
