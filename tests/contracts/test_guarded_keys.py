@@ -160,10 +160,19 @@ async def test_an_open_circuit_refuses_every_call_at_once_and_says_why(
     ]
 
 
-async def test_callers_that_wait_while_it_opens_do_not_ask_again(guard: GuardedKeyProvider, provider: Provider) -> None:
-    provider.does = silence
+async def test_callers_that_wait_while_it_opens_do_not_ask_again(
+    guard: GuardedKeyProvider, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away_at_once_for_all() -> None:
+        if provider.calls["asked"] == 20:
+            all_ask.set()
+        await all_ask.wait()
+        await away()
+
+    monkeypatch.setattr(guarded, "CALL_SECONDS", 60)
+    all_ask, provider.does = asyncio.Event(), away_at_once_for_all
     errors = await asyncio.gather(*(refused(guard.wrap(KEY, BINDING)) for _ in range(20)))
-    assert {reason(error) for error in errors} == {"no answer in time"}
+    assert {reason(error) for error in errors} == {"the server is sealed"}
     assert provider.calls["asked"] == 20
 
 

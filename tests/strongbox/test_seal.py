@@ -1,6 +1,7 @@
 """Sealing: what comes back, what is found on the way, and that a failed attempt leaves nothing."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -18,10 +19,12 @@ from portal.backends.scanners.base import ScanOutcome, Verdict
 from portal.backends.scanners.memory import MemoryScanner
 from portal.backends.scanners.none import NoScanner
 from portal.core.errors import Forbidden, StorageFull, TooLarge
+from portal.core.ids import new_id
+from portal.core.key_scopes import scope_of
 from portal.crypto.blob import stored_length
 from portal.crypto.layout import PRODUCTION
 from portal.db.unit_of_work import Database
-from portal.keyring.keyring import Keyring
+from portal.keyring.keyring import DataKey, Keyring
 from portal.stores.stores import Stores
 from portal.strongbox.model import SealedFile
 from portal.strongbox.strongbox import Strongbox
@@ -95,6 +98,14 @@ async def test_the_store_holds_no_plaintext_and_no_key(memory_box: Strongbox, me
     blob = memory.blobs[part.key]
     assert not any(plain[at : at + 8] in blob for at in range(0, len(plain), 4))
     assert part.wrapped_key not in blob
+
+
+async def test_a_long_upload_keeps_no_data_key(memory_box: Strongbox, keyring: Keyring) -> None:
+    scope = scope_of(new_id())  # no other test's
+    async with memory_box.sealing(context(), scope, limit=NO_LIMIT) as sealing:
+        await sealing.write(recipe(1_000))
+        await keyring.aclose()
+        assert not [kept for kept in gc.get_objects() if isinstance(kept, DataKey) and kept.scope == scope]
 
 
 async def test_two_seals_of_the_same_bytes_share_nothing(memory_box: Strongbox, memory: MemoryStore) -> None:
