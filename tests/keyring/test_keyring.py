@@ -21,9 +21,10 @@ from portal.crypto import derive, wrap
 from portal.db.unit_of_work import Database
 from portal.keyring import keyring as module
 from portal.keyring import repository
-from portal.keyring.keyring import CACHE_ENTRIES, USES_PER_WRITE, DataKey, KeyLimits, Keyring
+from portal.keyring.keyring import CACHE_ENTRIES, DataKey, KeyLimits, Keyring
 from portal.keyring.models import DataKeyRow
 from portal.keyring.repository import WrappedDataKey
+from portal.keyring.uses import USES_PER_WRITE
 
 from .counting import CountingProvider
 

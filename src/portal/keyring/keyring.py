@@ -24,11 +24,11 @@ from portal.db.reasons import reason
 from portal.db.unit_of_work import Database
 from portal.keyring import repository
 from portal.keyring.repository import NewestKey, WrappedDataKey
+from portal.keyring.uses import Uses
 
 CACHE_SECONDS = 300
 ROW_SECONDS = 1.0  # how long a key's row is cached: at most one query a second for each key
 CACHE_ENTRIES = 1_000
-USES_PER_WRITE = 100  # uses are added to a key's row in hundreds, so that an upload costs no write of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +72,6 @@ class _Rows:
             self._kept[name] = (now + ROW_SECONDS, row)
 
 
-class _Uses:
-    """The uses of keys that their rows do not count yet. Those of the oldest keys are forgotten if there are many."""
-
-    def __init__(self) -> None:
-        self._counts: dict[UUID, int] = {}
-
-    def of(self, key_id: UUID) -> int:
-        return self._counts.get(key_id, 0)
-
-    def add(self, key_id: UUID) -> None:
-        self._counts[key_id] = self.of(key_id) + 1
-        if len(self._counts) > CACHE_ENTRIES:
-            del self._counts[next(iter(self._counts))]
-
-    def take(self, key_id: UUID) -> int:
-        """The uses to write now: none while there are few."""
-        return self._counts.pop(key_id) if self.of(key_id) >= USES_PER_WRITE else 0
-
-
 class Keyring:
     """Creates, unwraps and caches data keys. Safe for concurrent use by the tasks of one event loop.
 
@@ -103,7 +84,7 @@ class Keyring:
         self._sealing_provider = providers[0]
         self._cache: dict[_CacheKey, tuple[float, asyncio.Task[DataKey]]] = {}
         self._making: dict[str, asyncio.Task[WrappedDataKey]] = {}
-        self._rows, self._uses = _Rows(), _Uses()
+        self._rows, self._uses = _Rows(), Uses()
         self._opened_at = clock.now()
 
     async def active(self, scope: str) -> DataKey:
