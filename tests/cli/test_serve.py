@@ -13,7 +13,8 @@ import pytest
 import uvicorn
 
 from portal.cli import serve
-from portal.cli.serve import Supervisor
+from portal.cli.serve import Supervisor, _supervise
+from portal.core.errors import Unavailable
 from portal.core.timeouts import ClientTimeouts
 from portal.web.connection import HttpConnection
 from portal.web.middleware import security_headers
@@ -230,3 +231,8 @@ def test_the_program_itself_says_the_same(keyed: Shell) -> None:
     assert ran.stderr == (
         "portal: PORTAL_DATABASE_URL is SQLite: set PORTAL_ALLOW_SQLITE=true to run one machine on it\n"
     )
+
+
+def test_workers_that_cannot_start_are_no_success() -> None:
+    with pytest.raises(Unavailable, match="a worker could not start"):
+        _supervise("no:app", host="127.0.0.1", port=0, workers=1, log_config=None)

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from portal import config
@@ -96,8 +97,13 @@ class Supervisor(Multiprocess):
 
 
 def _supervise(app: str, **options: Any) -> None:
+    """Run the workers. Raises Unavailable where one could not start: uvicorn ends all, and calls that a success."""
     config = uvicorn.Config(app, **options)
-    Supervisor(config, sockets=[config.bind_socket()]).run()
+    with config.bind_socket() as listening:
+        supervisor = Supervisor(config, sockets=[listening])
+        supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise Unavailable("a worker could not start; its reason is in the log")
 
 
 def _require_port(host: str, port: int) -> None:
