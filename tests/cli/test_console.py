@@ -196,6 +196,8 @@ run(app)
 """
 
 
-def test_a_command_that_is_told_to_stop_cleans_up() -> None:
-    done = subprocess.run([sys.executable, "-c", TOLD_TO_STOP], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("before", ["", "signal.signal(signal.SIGINT, signal.SIG_IGN)"], ids=["alone", "in background"])
+def test_a_command_that_is_told_to_stop_cleans_up(before: str) -> None:
+    program = f"import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n{before}{TOLD_TO_STOP}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stdout, done.stderr) == (130, "cleaned up\n", "")

@@ -14,8 +14,7 @@ from portal.cli.console import Json, actor, named, portal, print_result, run_asy
 from portal.cli.working import exit_as, told, worked
 from portal.core.clock import rfc3339
 from portal.core.principal import NOWHERE
-from portal.features.admin.keys import KeysStatus
-from portal.features.admin.master_keys import KeyStatus, MasterKey
+from portal.features.admin.key_views import KeysStatus, KeyStatus, MasterKey
 from portal.features.jobs.views import Job, JobStatus
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)

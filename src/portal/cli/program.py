@@ -78,7 +78,7 @@ def run(app: typer.Typer) -> None:
     """
     os.umask(0o077)  # only the owner may read the files that the program writes
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no core dumps: the memory contains keys
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = app(standalone_mode=False)
     except ConfigError as error:
@@ -98,6 +98,13 @@ def run(app: typer.Typer) -> None:
         _fail(error.exit_code, f"{error.format_message().replace('Value error, ', '')}{hint}")
     else:
         sys.exit(code if isinstance(code, int) else Exit.OK)
+
+
+def _interrupt(*_: object) -> None:
+    """As Ctrl-C does; also where that is ignored, as in the background of a shell's script."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.raise_signal(signal.SIGINT)
 
 
 def _fail(code: int, *problems: str) -> None:

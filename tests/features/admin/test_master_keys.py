@@ -12,8 +12,8 @@ from portal.core.key_scopes import NO_CASE, scope_of
 from portal.core.principal import Principal, Role
 from portal.core.secrets import Secret
 from portal.db.unit_of_work import Database
+from portal.features.admin.key_views import KeyStatus, MasterKey, VersionUse
 from portal.features.admin.keys import Keys
-from portal.features.admin.master_keys import KeyStatus, MasterKey, VersionUse
 from portal.features.identity.authenticators import Authenticators
 from portal.features.identity.factors import Factors
 from portal.keyring.keyring import Keyring
@@ -68,7 +68,7 @@ async def test_versions_and_health_are_told_without_a_call(database: Database) -
     calls = provider.calls.copy()
     of = keys(database, provider)
     (told,) = await found(of)
-    assert (told.status, told.reason) == (KeyStatus.READY, None)
+    assert (told.status, told.reason) == (KeyStatus.ANSWERS, None)
     assert told.versions == (VersionUse(1, 1), VersionUse(3, 2))
     assert told.oldest_active_at is not None
     assert told.newest_active_at is not None

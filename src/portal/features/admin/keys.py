@@ -17,7 +17,8 @@ from portal.db.unit_of_work import Database
 from portal.features.admin import key_rows
 from portal.features.admin.acting import actor_of, require
 from portal.features.admin.key_jobs import REWRAP, VERIFY, KeyJobs
-from portal.features.admin.master_keys import KeyStatus, MasterKey, master_keys
+from portal.features.admin.key_views import KeysStatus, KeyStatus, MasterKey
+from portal.features.admin.master_keys import master_keys
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz.actions import Action
@@ -35,14 +36,6 @@ from portal.resources import Resources
 
 class KeyNeeded(Conflict):
     code, title = "key_needed", "Something still needs this master key."
-
-
-@dataclass(frozen=True, slots=True)
-class KeysStatus:
-    """Every master key, and how many authenticators' secrets are not sealed under the newest SECRET_KEY."""
-
-    master_keys: tuple[MasterKey, ...]
-    outdated_authenticators: int
 
 
 @dataclass(frozen=True, slots=True)

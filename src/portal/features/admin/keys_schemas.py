@@ -7,8 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from portal.features.admin.jobs_schemas import JOB_EXAMPLE, JobOut
-from portal.features.admin.keys import KeysStatus
-from portal.features.admin.master_keys import KeyStatus
+from portal.features.admin.key_views import KeysStatus, KeyStatus
 from portal.web.fields import Moment
 
 _VERSION: JsonDict = {"version": 2, "data_keys": 12}
@@ -45,7 +44,7 @@ class KeyRewrapOut(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"example": {"data_keys": 12, "scopes": 11, "job": _JOB}})
 
-    data_keys: int
+    data_keys: int = Field(description="How many are wrapped anew, or would be.")
     scopes: int = Field(description="Cases with such a data key; all inboxes together are one more.")
     job: JobOut | None = Field(description="None if nothing was to be changed.")
 
@@ -64,7 +63,7 @@ class KeyRotateOut(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"example": {"data_keys": 12}})
 
-    data_keys: int
+    data_keys: int = Field(description="How many were retired, or would be.")
 
 
 class KeyVersionOut(BaseModel):
@@ -72,7 +71,7 @@ class KeyVersionOut(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"example": _VERSION})
 
-    version: int
+    version: int = Field(description="As its provider counts them.")
     data_keys: int = Field(description="How many data keys it wraps.")
 
 
@@ -87,10 +86,10 @@ class MasterKeyOut(BaseModel):
     wraps: bool = Field(description="It wraps new data keys.")
     versions: list[KeyVersionOut] = Field(description="Those in use, where its provider has versions.")
     data_keys: int = Field(description="How many data keys it wraps.")
-    files: int
-    bytes: int
+    files: int = Field(description="How many files are under these data keys.")
+    bytes: int = Field(description="The size of these files.")
     oldest_active_at: Moment | None = Field(description="When the oldest data key that seals new files was made.")
-    newest_active_at: Moment | None
+    newest_active_at: Moment | None = Field(description="When the newest one was made.")
     loss: str = Field(description="What is lost with this master key, in plain words.")
 
 

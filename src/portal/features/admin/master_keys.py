@@ -3,50 +3,12 @@
 Comes in: counts of data keys and files, and what is known of the providers. Leaves: `MasterKey`s. Next: `keys`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
 
 from portal.features.admin.key_rows import FileCount
+from portal.features.admin.key_views import KeyStatus, MasterKey, VersionUse
 from portal.keyring.keyring import Keyring
 from portal.keyring.repository import WrapCount
-
-
-class KeyStatus(StrEnum):
-    """The status of a master key. Without its provider nothing that it protects can be opened."""
-
-    READY = "ready"
-    AWAY = "away"
-    NOT_CONFIGURED = "not_configured"
-
-
-@dataclass(frozen=True, slots=True)
-class VersionUse:
-    """One version of a master key, and how many data keys it wraps."""
-
-    version: int
-    data_keys: int
-
-
-@dataclass(frozen=True, slots=True)
-class MasterKey:
-    """One master key. `key_id` is not a secret. `wraps`: it wraps new data keys. `reason`: why it is away.
-
-    Active are the data keys that seal new files; `loss` says what is lost with this master key.
-    """
-
-    key_id: str
-    status: KeyStatus
-    reason: str | None
-    wraps: bool
-    versions: tuple[VersionUse, ...]
-    data_keys: int
-    files: int
-    bytes: int
-    oldest_active_at: datetime | None
-    newest_active_at: datetime | None
-    loss: str
 
 
 async def master_keys(
@@ -58,9 +20,15 @@ async def master_keys(
     found = []
     for name in names:
         mine = [wrap for wrap in wraps if wrap.provider_key_id == name]
-        status = KeyStatus.NOT_CONFIGURED if name not in health else KeyStatus.AWAY if health[name] else KeyStatus.READY
+        status = _status(health, name)
         found.append(_master_key(keyring, name, status, health.get(name), mine, counted.get(name, FileCount())))
     return tuple(found)
+
+
+def _status(health: Mapping[str, str | None], name: str) -> KeyStatus:
+    if name not in health:
+        return KeyStatus.NOT_CONFIGURED
+    return KeyStatus.AWAY if health[name] else KeyStatus.ANSWERS
 
 
 def _master_key(
