@@ -244,7 +244,7 @@ async def test_a_token_that_was_revoked_is_told_and_one_that_comes_in_its_place_
     assert token not in str(error)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def approle(openbao: OwnOpenBao) -> dict[str, str]:
     """The settings of an AppRole."""
     openbao.ask("POST", "sys/auth/approle", type="approle")
@@ -254,7 +254,7 @@ def approle(openbao: OwnOpenBao) -> dict[str, str]:
     return {"auth": "approle", "role_id": role, "secret_id": secret}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def kubernetes(openbao: OwnOpenBao, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The settings of a service account. There is no Kubernetes here: the server judges the same request by a key."""
     key = ec.generate_private_key(ec.SECP256R1())

@@ -179,3 +179,9 @@ def test_every_relative_link_leads_somewhere(path: Path) -> None:
 def test_the_architecture_page_knows_every_room(room: str) -> None:
     assert (ROOT / "src/portal" / room).is_dir()
     assert f"\n  {room}/" in page("architecture.md")
+
+
+def test_every_page_that_the_code_names_is_there() -> None:
+    texts = [path.read_text("utf-8") for top in ("src", "bench") for path in (ROOT / top).rglob("*.py")]
+    named = {page for text in texts for page in re.findall(r"docs/[\w/-]+\.md", text)}
+    assert {page for page in named if not (ROOT / page).is_file()} == set()

@@ -1,6 +1,7 @@
 """Sessions and what outlives them, on a real server: a fresh sign-in, an end to everything, time that is up."""
 
 import contextlib
+import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from .conftest import PASSWORD, Served, running
-from .seen import problem
+from .seen import eventually, problem, statuses
 
 ANY = {"If-Match": "*"}
 DAY, WEEK = {"expires_in_hours": 12}, {"expires_in_hours": 168}
@@ -176,22 +177,22 @@ def test_a_session_is_listed_and_ended_by_itself(portal: Served) -> None:
 
 
 class Held:
-    """An upload that waits before its last byte."""
+    """An upload that has begun, and waits before its last byte."""
 
-    def __init__(self, client: httpx.Client) -> None:
-        self._begun, self._go, self._answers = threading.Event(), threading.Event(), list[httpx.Response]()
+    def __init__(self, portal: Served, client: httpx.Client) -> None:
+        self._name = f"{secrets.token_hex(8)}.img"
+        self._go, self._answers = threading.Event(), list[httpx.Response]()
         self._thread = threading.Thread(target=self._send, args=(client,))
         self._thread.start()
-        assert self._begun.wait(60)
+        assert eventually(lambda: statuses(portal, self._name) == ["pending"], seconds=60)
 
     def _body(self) -> Iterator[bytes]:
         yield b"a" * (2 << 20)
-        self._begun.set()
         self._go.wait(60)
         yield b"b"
 
     def _send(self, client: httpx.Client) -> None:
-        self._answers.append(client.put("/upload/evidence.img", content=self._body()))
+        self._answers.append(client.put(f"/upload/{self._name}", content=self._body()))
 
     def finish(self) -> httpx.Response:
         self._go.set()
@@ -204,7 +205,7 @@ def test_an_upload_survives_a_refresh_that_was_sent_twice(portal: Served) -> Non
     pair = done(httpx.post(f"{portal.url}/api/v1/auth/token", data=form))
     form = {"grant_type": "refresh_token", "refresh_token": pair["refresh_token"]}
     with holding(portal, pair["access_token"]) as client:
-        upload = Held(client)
+        upload = Held(portal, client)
         for _ in range(2):
             done(httpx.post(f"{portal.url}/api/v1/auth/token", data=form))
         assert upload.finish().status_code == 201
@@ -212,7 +213,7 @@ def test_an_upload_survives_a_refresh_that_was_sent_twice(portal: Served) -> Non
 
 def test_an_upload_that_began_in_time_may_end_after_its_session(portal: Served) -> None:
     with portal.client("ana") as client:
-        upload = Held(client)
+        upload = Held(portal, client)
         sql(portal, OVER)
         assert client.get("/users/me").status_code == 401
         assert upload.finish().status_code == 201
@@ -220,7 +221,7 @@ def test_an_upload_that_began_in_time_may_end_after_its_session(portal: Served) 
 
 def test_an_upload_of_a_session_that_was_ended_is_not_kept(portal: Served) -> None:
     with portal.client("ana") as client, portal.client("ana") as elsewhere:
-        upload = Held(client)
+        upload = Held(portal, client)
         (mine,) = [each["id"] for each in done(client.get("/sessions"))["items"] if each["current"]]
         done(elsewhere.delete(f"/sessions/{mine}"))
         assert problem(upload.finish()) == (401, "not_signed_in")

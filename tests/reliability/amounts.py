@@ -9,7 +9,7 @@ import os
 RELEASE = bool(os.environ.get("PORTAL_TEST_RELEASE"))
 AMOUNTS = {  # name: (for every change, for a release)
     "ABORTED_TRANSFERS": (100, 10_000),
-    "CUT_OFF_MIGRATIONS": (12, 1_000),  # there are fewer statements: every one
+    "CUT_OFF_MIGRATIONS": (8, 1_000),  # there are fewer statements: every one
     "DAMAGED_POSITIONS": (200, 10_000),
     "DATABASE_STOPS": (1, 20),
     "FAULTS": (1, 4),  # ways in which each single call fails; there are four to an access to a page of the database

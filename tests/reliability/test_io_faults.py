@@ -41,7 +41,7 @@ FEWEST = {
 MOST = {"fsck": 6}  # calls of one kind: behind the first ones a check only lists folders
 MOST_OF_ALL = 200
 CHECKED_WHOLE = 100  # runs between two looks at every byte
-EVERY = 3 if amount("FAULTS") == 1 else 1  # one call of a kind in so many fails, the first one always
+EVERY = 4 if amount("FAULTS") == 1 else 1  # one call of a kind in so many fails, the first one always
 
 
 class Fault(NamedTuple):

@@ -5,7 +5,7 @@ these files one by one: some may not have the part, or the caller may not see th
 
 A file with the part has all trigrams of the part. The rarest of them leads to few files; of these, the ones that have
 two further trigrams are the answer. Files that came since the index was last brought up to date are its tail: they are
-read one by one (docs/adr/0023-a-part-of-a-name-has-an-index.md).
+read one by one (docs/adr/0024-a-part-of-a-name-has-an-index.md).
 """
 
 from collections.abc import Sequence
