@@ -59,6 +59,7 @@ GOALS = (
     Goal("range_64k", "seaweedfs", Bound.MOST, 1.0, reach=0.7),
     Goal("memory_256m", None, Bound.MOST, 12.0),
     Goal("memory_4g", None, Bound.MOST, 12.0),
+    Goal("memory_download", None, Bound.MOST, 12.0),
     Goal("parallel_16", "one stream", Bound.LEAST, 1.0),
     Goal("small_4k", "rclone", Bound.LEAST, 0.4, reach=0.6),
     Goal("small_4k", "seaweedfs", Bound.LEAST, 0.35, reach=0.5),

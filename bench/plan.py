@@ -96,6 +96,7 @@ ROWS: dict[str, Row] = {
     "range_64k": Row("64 KiB at the end of {giant}", "ms", _SERVERS, 5),
     "memory_256m": Row("memory above idle for one upload of {large}", "MiB", ("portal",), 5),
     "memory_4g": Row("memory above idle for one upload of {giant}", "MiB", ("portal",), 3),
+    "memory_download": Row("memory above idle for one download of {huge}", "MiB", ("portal",), 5),
     "parallel_16": Row("16 uploads of {parallel} at once, all together", _RATE, ("portal", "one stream"), 5),
     "small_4k": Row("uploads of 4 KiB over 32 connections", "requests/s", (*_SERVERS, "naive"), 5),
     "multipart_256m": Row("one upload of {large} as a form", _RATE, ("portal", "raw"), 7),

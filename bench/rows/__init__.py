@@ -15,6 +15,7 @@ JOBS = (
     Job(("range_64k",), ranges.prepare),
     Job(("memory_256m",), partial(memory.prepare, which="large")),
     Job(("memory_4g",), partial(memory.prepare, which="giant")),
+    Job(("memory_download",), partial(memory.prepare_download, which="huge")),
     Job(("parallel_16",), crowds.prepare_parallel),
     Job(("small_4k",), crowds.prepare_small),
     Job(("multipart_256m",), forms.prepare),

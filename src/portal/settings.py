@@ -54,7 +54,7 @@ class Settings(BaseModel):
     inline_max_bytes: int = Field(
         1 << 16, ge=0, le=MAX_INLINE_PLAIN, description="up to this size a file lies sealed in the database"
     )
-    max_transfers: int = Field(128, ge=1, le=1 << 20, description="transfers at once of one worker, about 8 MiB each")
+    max_transfers: int = Field(128, ge=1, le=1 << 20, description="transfers at once of one worker, up to 10 MiB each")
     max_transfers_per_caller: int = Field(64, ge=1, le=1 << 20, description="transfers at once of one account or link")
     max_jobs: int = Field(4, ge=0, le=64, description="jobs at once of one serving worker; 0: `portal worker` has them")
     link_roles: Annotated[tuple[Literal["admin", "analyst", "uploader"], ...], BeforeValidator(split_words)] = Field(
