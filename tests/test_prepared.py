@@ -1,10 +1,12 @@
 """A portal that is forked is like one that is started, and it ends when the process that asked for it ends."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +69,16 @@ def from_outside(portal: Served) -> dict[str, Any]:
     folder = Path(f"/proc/{portal.process.pid}")
     lines = dict(line.split(":\t", 1) for line in (folder / "status").read_text().splitlines())
     told = {name: lines[name] for name in ("Umask", "SigBlk", "SigIgn", "SigCgt")}
-    links = [str(link.readlink()).replace(str(portal.folder), "").split("[")[0] for link in (folder / "fd").iterdir()]
+    links = [link.replace(str(portal.folder), "").split("[")[0] for link in open_in(folder)]
     staying = sorted(link for link in links if not link.startswith(("/var", "socket:")))
     return told | {"limits": (folder / "limits").read_text(), "open": staying}
+
+
+def open_in(process: Path) -> Iterator[str]:
+    """What the descriptors of a process lead to. The jobs of a portal close some while they are read."""
+    for link in (process / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            yield str(link.readlink())
 
 
 def test_an_end_by_a_signal_is_a_negative_code_and_a_signal_after_it_no_error(process: Process) -> None:
@@ -92,7 +101,7 @@ def test_the_process_that_forks_has_one_thread_and_nothing_open_of_the_portals_i
     """A fork takes one thread along: a lock that another one holds would never be released."""
     folder = Path(f"/proc/{prepared(served.environment).pid}")
     assert len(list((folder / "task").iterdir())) == 1
-    assert not any(str(served.folder) in str(link.readlink()) for link in (folder / "fd").iterdir())
+    assert not any(str(served.folder) in link for link in open_in(folder))
 
 
 def test_it_ends_with_the_process_that_asked_and_so_do_its_portals(make_portal: MakePortal) -> None:
