@@ -59,13 +59,13 @@ async def acquire_or_release(work: Coroutine[Any, Any, _T], let_go: Callable[[_T
         raise
 
 
-async def in_time(answer: Awaitable[_T], seconds: float, late: type[PortalError]) -> _T:
-    """The result of `answer`, a call of a backend. Raises `late` after `seconds`, and the errors of the backend."""
+async def in_time(answer: Awaitable[_T], seconds: float, late: Callable[[], PortalError]) -> _T:
+    """The result of `answer`, a call of a backend. Raises `late()` after `seconds`, and the errors of the backend."""
     try:
         async with asyncio.timeout(seconds):
             return await answer
     except TimeoutError:
-        raise late from None
+        raise late() from None
 
 
 def spawn(work: Coroutine[Any, Any, None]) -> None:

@@ -17,6 +17,7 @@ from typing import TypeVar
 from portal.backends.keys.base import Binding, KeyProvider, KeyProviderError
 from portal.core import log
 from portal.core.errors import PortalError
+from portal.core.tasks import in_time
 
 CALL_SECONDS = 5.0  # how long one call may take
 ATTEMPTS = 3
@@ -88,7 +89,7 @@ class GuardedKeyProvider:
 
     async def _attempt(self, call: _Call[_T]) -> _T:
         try:
-            answer = await _in_time(call)
+            answer = await in_time(call(), CALL_SECONDS, _late)
         except KeyProviderError as error:
             if error.transient:  # a refusal says nothing of the provider: one damaged row must neither open the circuit
                 self._failed(error)  # nor hide that the provider is away
@@ -131,7 +132,7 @@ class GuardedKeyProvider:
         if self._reason is None and time.monotonic() - self._answered_at < CHECK_SECONDS:
             return
         try:
-            await _in_time(self._provider.check)
+            await in_time(self._provider.check(), CALL_SECONDS, _late)
         except PortalError as error:  # also a ConfigError: its key was changed behind our back
             self._failed(error)
         else:
@@ -143,12 +144,8 @@ class GuardedKeyProvider:
             self._plan(CHECK_SECONDS if self._reason is None else RECHECK_SECONDS)
 
 
-async def _in_time(call: _Call[_T]) -> _T:
-    try:
-        async with asyncio.timeout(CALL_SECONDS):
-            return await call()
-    except TimeoutError:
-        raise KeyProviderError(transient=True, reason="no answer in time") from None
+def _late() -> KeyProviderError:
+    return KeyProviderError(transient=True, reason="no answer in time")
 
 
 def _jittered(seconds: float) -> float:

@@ -10,8 +10,7 @@ from portal.core.errors import PortalError
 from portal.core.rates import RouteClass
 from portal.features.admin.jobs import JobControl
 from portal.features.admin.jobs_schemas import JobOut, JobPage, JobQuery
-from portal.features.identity.deps import Administers, RequestOrigin
-from portal.features.identity.sessions import TotpEnrolmentRequired
+from portal.features.identity.deps import ADMIN_ERRORS, Administers, RequestOrigin
 from portal.features.jobs.service import JobStateRefused
 from portal.features.jobs.views import JobFilters
 from portal.web import routing
@@ -22,14 +21,7 @@ from portal.web.portal_state import of_portal
 
 router = routing.router("administration")
 
-_ALL: list[type[PortalError]] = [
-    errors.NotSignedIn,
-    errors.InsufficientScope,
-    errors.Forbidden,
-    TotpEnrolmentRequired,
-    errors.Unavailable,
-]
-_ONE: list[type[PortalError]] = [*_ALL, errors.NotFound]
+_ONE: list[type[PortalError]] = [*ADMIN_ERRORS, errors.NotFound]
 
 
 JobsDep = Annotated[JobControl, of_portal("job_control")]
@@ -40,7 +32,7 @@ Listing = Annotated[JobQuery, Query()]
     "/admin/jobs",
     summary="List jobs",
     response_description="One page, newest first.",
-    responses=documented(errors.InvalidInput, *_ALL),
+    responses=documented(errors.InvalidInput, *ADMIN_ERRORS),
 )
 @rated(RouteClass.READ)
 async def list_jobs(request: Request, principal: Administers, jobs: JobsDep, query: Listing) -> JobPage:

@@ -13,8 +13,7 @@ from portal.features.admin.keys import Keys
 from portal.features.admin.keys_schemas import KeyRewrapOut, KeyRewrapRequest, KeyRotateOut, KeyRotateRequest, KeysOut
 from portal.features.authz import policy
 from portal.features.authz.actions import Action
-from portal.features.identity.deps import RequestOrigin, caller, json_of
-from portal.features.identity.sessions import TotpEnrolmentRequired
+from portal.features.identity.deps import ADMIN_ERRORS, RequestOrigin, caller, json_of
 from portal.web import routing
 from portal.web.errors import BODY_ERRORS, documented
 from portal.web.limits import rated
@@ -22,15 +21,8 @@ from portal.web.portal_state import of_portal
 
 router = routing.router("administration")
 
-_ALL: list[type[PortalError]] = [
-    errors.NotSignedIn,
-    errors.InsufficientScope,
-    errors.Forbidden,
-    TotpEnrolmentRequired,
-    errors.Unavailable,
-]
 
-_CHANGE: list[type[PortalError]] = [*BODY_ERRORS, *_ALL, KeyProviderError]
+_CHANGE: list[type[PortalError]] = [*BODY_ERRORS, *ADMIN_ERRORS, KeyProviderError]
 RunsKeys = Annotated[
     Principal, caller(Permission.ADMINISTER, checks=[partial(policy.require, action=Action.KEY_MANAGE)])
 ]
@@ -43,7 +35,7 @@ KeysDep = Annotated[Keys, of_portal("keys")]
     "/admin/keys",
     summary="Read the status of all keys",
     response_description="Every master key, and what it protects.",
-    responses=documented(*_ALL),
+    responses=documented(*ADMIN_ERRORS),
 )
 @rated(RouteClass.READ)
 async def read_keys(principal: RunsKeys, keys: KeysDep) -> KeysOut:
@@ -71,7 +63,7 @@ async def rewrap_keys(principal: RunsKeys, asked: _Rewrap, keys: KeysDep, origin
     "/admin/keys/rotate",
     summary="Retire data keys",
     response_description="How many were retired.",
-    responses=documented(*BODY_ERRORS, *_ALL, errors.NotFound),
+    responses=documented(*BODY_ERRORS, *ADMIN_ERRORS, errors.NotFound),
 )
 @rated(RouteClass.CHANGE)
 async def rotate_keys(principal: RunsKeys, asked: _Rotate, keys: KeysDep, origin: RequestOrigin) -> KeyRotateOut:
@@ -84,7 +76,7 @@ async def rotate_keys(principal: RunsKeys, asked: _Rotate, keys: KeysDep, origin
     "/admin/keys/verify",
     summary="See whether every data key opens",
     response_description="The job that does it.",
-    responses=documented(*_ALL, errors.Conflict),
+    responses=documented(*ADMIN_ERRORS, errors.Conflict),
 )
 @rated(RouteClass.CHANGE)
 async def verify_keys(principal: RunsKeys, keys: KeysDep, origin: RequestOrigin) -> JobOut:

@@ -9,7 +9,7 @@ from portal.core import errors
 from portal.core.errors import PortalError
 from portal.core.rates import RouteClass
 from portal.features.identity.accounts import LastAdministrator, UserChanges
-from portal.features.identity.deps import GivesAccounts, IdentityDep, IfMatch, RequestOrigin, RunsAccounts
+from portal.features.identity.deps import ADMIN_ERRORS, GivesAccounts, IdentityDep, IfMatch, RequestOrigin, RunsAccounts
 from portal.features.identity.factors import NotEnrolled
 from portal.features.identity.recent_sign_in import FreshSignInRequired, require_fresh
 from portal.features.identity.repository import UserFilters
@@ -24,7 +24,6 @@ from portal.features.identity.schemas import (
     UserPage,
 )
 from portal.features.identity.session_schemas import RevokedOut
-from portal.features.identity.sessions import TotpEnrolmentRequired
 from portal.features.identity.users import UserTaken
 from portal.web import conditional_requests, routing
 from portal.web.errors import BODY_ERRORS, documented
@@ -33,14 +32,7 @@ from portal.web.pages import paging
 
 router = routing.router("administration")
 
-_ALL: list[type[PortalError]] = [
-    errors.NotSignedIn,
-    errors.InsufficientScope,
-    errors.Forbidden,
-    TotpEnrolmentRequired,
-    errors.Unavailable,
-]
-_ONE: list[type[PortalError]] = [*_ALL, errors.NotFound]
+_ONE: list[type[PortalError]] = [*ADMIN_ERRORS, errors.NotFound]
 _TAGGED: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The account.",
@@ -54,7 +46,7 @@ _TAGGED: dict[int | str, dict[str, Any]] = {
     status_code=201,
     summary="Create an account",
     response_description="The account and its secret.",
-    responses=documented(*BODY_ERRORS, *_ALL, FreshSignInRequired, UserTaken, errors.Unprocessable),
+    responses=documented(*BODY_ERRORS, *ADMIN_ERRORS, FreshSignInRequired, UserTaken, errors.Unprocessable),
 )
 @rated(RouteClass.CHANGE)
 async def create_user(
@@ -71,7 +63,7 @@ async def create_user(
     "/users",
     summary="List accounts",
     response_description="One page, newest first.",
-    responses=documented(errors.InvalidInput, *_ALL),
+    responses=documented(errors.InvalidInput, *ADMIN_ERRORS),
 )
 @rated(RouteClass.READ)
 async def list_users(request: Request, principal: RunsAccounts, identity: IdentityDep, query: Listing) -> UserPage:
@@ -195,7 +187,7 @@ async def revoke_all_of_user(
     status_code=201,
     summary="Create an invitation",
     response_description="The invitation and its secret.",
-    responses=documented(*BODY_ERRORS, *_ALL, FreshSignInRequired),
+    responses=documented(*BODY_ERRORS, *ADMIN_ERRORS, FreshSignInRequired),
 )
 @rated(RouteClass.CHANGE)
 async def create_invitation(
@@ -210,7 +202,7 @@ async def create_invitation(
     "/invitations",
     summary="List invitations",
     response_description="Every invitation that is good.",
-    responses=documented(*_ALL),
+    responses=documented(*ADMIN_ERRORS),
 )
 @rated(RouteClass.READ)
 async def list_invitations(principal: RunsAccounts, identity: IdentityDep) -> InvitationPage:

@@ -17,7 +17,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer, OAuth2PasswordBearer
 from fastapi.security.utils import get_authorization_scheme_param
 from pydantic import BaseModel
 
-from portal.core.errors import InsufficientScope, InvalidInput, NotSignedIn
+from portal.core.errors import Forbidden, InsufficientScope, InvalidInput, NotSignedIn, PortalError, Unavailable
 from portal.core.principal import CredentialKind, Origin, Permission, Principal
 from portal.features.authz import policy
 from portal.features.authz.actions import Action
@@ -199,6 +199,14 @@ ReadsCases = Annotated[Principal, caller(Permission.CASES_READ)]
 ChangesCases = Annotated[Principal, caller(Permission.CASES_CHANGE)]
 WithAccount = Annotated[Principal, caller(Permission.ACCOUNT)]
 Enrols = Annotated[Principal, caller(Permission.ACCOUNT, by=_enrolling)]
+ADMIN_ERRORS: tuple[type[PortalError], ...] = (
+    NotSignedIn,
+    InsufficientScope,
+    Forbidden,
+    TotpEnrolmentRequired,
+    Unavailable,
+)
+"""Errors of every route for administrators."""
 Administers = Annotated[Principal, caller(Permission.ADMINISTER)]
 RunsAccounts = Annotated[Principal, caller(Permission.ADMINISTER, checks=[_RUNS_ACCOUNTS])]
 WithFreshSignIn = Annotated[Principal, caller(Permission.ACCOUNT, checks=[require_fresh])]
