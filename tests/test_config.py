@@ -189,6 +189,15 @@ def test_every_secret_can_come_from_a_file(tmp_path: Path, field: str) -> None:
     assert getattr(settings, field).get_secret_value() == value
 
 
+@pytest.mark.parametrize(
+    "value", ["\ud800", "a\udcff", "a\0b"], ids=["a surrogate", "a byte that is no UTF-8", "a NUL"]
+)
+@pytest.mark.parametrize("name", ["DATA_DIR", "BLOB_URLS", "VAULT_CA", "NOTHING"])
+def test_what_is_no_text_is_refused_by_the_name_of_its_setting(name: str, value: str) -> None:
+    (problem,) = refused({**KEYS, name: value})
+    assert problem == f"PORTAL_{name} in the environment is not UTF-8 text without NUL"
+
+
 def test_a_secret_and_its_file_are_not_both_set(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(OLDER)
     (problem,) = refused({**KEYS, "SECRET_KEY_FILE": str(tmp_path / "secret")})

@@ -96,7 +96,17 @@ def _in_layer(name: str, layer: _Layer) -> Given | None:
         raise ConfigError(f"{name} and {from_file} are both set in {where}: keep one")
     if path:
         return Given(_read_secret(from_file, Path(path)), f"the file {path} ({from_file} in {where})")
+    if value is not None and not _is_text(value):
+        raise ConfigError(f"{name} in {where} is not UTF-8 text without NUL")
     return None if value is None else Given(value, where)
+
+
+def _is_text(value: str) -> bool:
+    """A lone surrogate or a NUL in a path or a URL would fail only when a backend uses it."""
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _read_secret(name: str, path: Path) -> str:
