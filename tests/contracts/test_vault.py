@@ -146,7 +146,7 @@ def test_without_the_http_client_one_line_says_what_to_install(monkeypatch: pyte
         monkeypatch.delitem(sys.modules, f"portal.backends.keys.{module}", raising=False)
     monkeypatch.delattr(registry.__package__ and sys.modules[registry.__package__], "vault", raising=False)
     monkeypatch.setitem(sys.modules, "httpx", None)
-    with pytest.raises(ConfigError, match=r"vault-transit: needs httpx: install portal\[vault\]"):
+    with pytest.raises(ConfigError, match=r"PORTAL_KEY_URLS needs httpx: install portal\[vault\]"):
         open_key_providers(["vault-transit://127.0.0.1/transit/portal"], {"PORTAL_VAULT_TOKEN": CANARY})
 
 

@@ -1,7 +1,8 @@
 """The list of key providers. A new provider is a file in this folder and a line in `SCHEMES`."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from portal.backends.keys import vault_settings
 from portal.backends.keys.base import KeyProvider
@@ -14,12 +15,19 @@ from portal.core.errors import ConfigError
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,15}", re.ASCII)
 
 
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Around the import of a provider whose client library comes with `portal[name]`."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"PORTAL_KEY_URLS needs {error.name}: install portal[{name}]") from None
+
+
 def _vault(rest: str, variables: Mapping[str, str]) -> KeyProvider:
     address, settings = VaultAddress.parse(rest), VaultSettings.read(variables)
-    try:
-        from portal.backends.keys.vault import VaultTransit  # noqa: PLC0415  # its HTTP client is an extra
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"PORTAL_KEY_URLS: vault-transit: needs {error.name}: install portal[vault]") from None
+    with _extra("vault"):
+        from portal.backends.keys.vault import VaultTransit  # noqa: PLC0415
     return VaultTransit(address, settings)
 
 
