@@ -33,16 +33,23 @@ from . import own_redis as own_redis_server
 from .own_openbao import OwnOpenBao
 from .own_redis import OwnRedis
 
+NO_SKIP = bool(os.environ.get("PORTAL_TEST_NO_SKIP"))
+
 # Tests never time. A claim that hundreds of examples are to hold has a suite of its own (tests/reliability/fuzzing.py).
-_EXAMPLES = 100 if os.environ.get("PORTAL_TEST_RELEASE") else 25
-hypothesis_settings.register_profile("portal", deadline=None, max_examples=_EXAMPLES)
+_RELEASE = bool(os.environ.get("PORTAL_TEST_RELEASE"))
+hypothesis_settings.register_profile(
+    "portal",
+    deadline=None,
+    max_examples=100 if _RELEASE else 25,
+    # CI judges a change, by the same examples each time; `make test` and a release look at new ones.
+    derandomize=NO_SKIP and not _RELEASE,
+)
 hypothesis_settings.load_profile("portal")
 
 NO_DOTENV = Path(__file__).with_name("no-dotenv")  # a name in a folder of our own: nothing lies there on any machine
 _FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 _SLOW = "reliability"
 _SHARED = "sdk"  # these have a session's fixture that takes longer than they do
-NO_SKIP = bool(os.environ.get("PORTAL_TEST_NO_SKIP"))
 
 
 def skip(reason: str) -> NoReturn:
