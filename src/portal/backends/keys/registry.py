@@ -1,7 +1,7 @@
 """The list of key providers. A new provider is a file in this folder and a line in `SCHEMES`."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from portal.backends.keys import vault_settings
@@ -37,6 +37,8 @@ SCHEMES: dict[str, Scheme[KeyProvider]] = {
     "vault-transit": Scheme(_vault, VaultSettings),
     "memory": Scheme(lambda _rest, _variables: LocalKeyProvider.random()),
 }
+_ADDRESSES: dict[str, Callable[[str], object]] = {vault_settings.SCHEME: VaultAddress.parse}
+"""For the schemes whose URL has a form of its own: raises ConfigError for any other."""
 
 
 def open_key_providers(urls: Sequence[str], variables: Mapping[str, str]) -> tuple[KeyProvider, ...]:
@@ -60,9 +62,10 @@ def _is_well_formed(scheme: str, rest: str) -> bool:
     if scheme == "env":
         return rest.isupper() and rest.isidentifier()
     try:
-        return scheme != vault_settings.SCHEME or bool(VaultAddress.parse(rest))
+        _ADDRESSES.get(scheme, str)(rest)
     except ConfigError:
         return False
+    return True
 
 
 def _open(url: str, variables: Mapping[str, str]) -> KeyProvider:

@@ -4,25 +4,23 @@ Comes in: a data key, and its binding. Leaves: the data key as the server wrappe
 (`docs/format.md` 1). The master key never leaves the server.
 
 The transit key must be a derived one: the server then makes a key of its own for each context, and decrypts nothing
-without the context under which it was encrypted. A key that is not derived ignores the context; `check` notices that.
+without the context under which it was encrypted. A key that is not derived ignores the context; the probe notices that.
 """
 
 import base64
 import binascii
-import os
 import re
 import struct
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
 
 from portal.backends.keys.base import Binding, KeyProviderError
+from portal.backends.keys.probe import Probe
 from portal.backends.keys.vault_server import VaultServer, nonsense
 from portal.backends.keys.vault_settings import VaultAddress, VaultSettings
 from portal.backends.keys.vault_tokens import VaultTokens
-from portal.core.errors import ConfigError, IntegrityError
-from portal.core.key_scopes import NO_CASE
+from portal.core.errors import IntegrityError
 from portal.core.secrets import KEY_BYTES
 from portal.crypto.derive import KID_SIZE
 from portal.crypto.wrap import data_key_context
@@ -31,7 +29,6 @@ _HEAD = struct.Struct(">BI")  # the version of this form, the version of the mas
 _FORM = 1
 _CIPHERTEXT_BYTES = range(60, 129)  # nonce, 32 bytes, tag: 60 with the ciphers of today
 _CIPHERTEXT = re.compile(r"vault:v([1-9][0-9]{0,8}):([A-Za-z0-9+/]+={0,2})", re.ASCII)
-_PROBE, _OTHER = Binding(UUID(int=0), NO_CASE), Binding(UUID(int=1), NO_CASE)  # no data key has these ids
 
 
 class VaultTransit:
@@ -42,7 +39,7 @@ class VaultTransit:
         self._kid = sha256(address.key_id.encode()).digest()[:KID_SIZE]
         self._server = VaultServer(address, settings)
         self._tokens = VaultTokens(self._server, settings)
-        self._is_bound = False
+        self._probe = Probe(self, "make a key with derived=true")
 
     @property
     def key_id(self) -> str:
@@ -64,26 +61,10 @@ class VaultTransit:
         return version if form == _FORM else None
 
     async def check(self) -> None:
-        """Wrap and unwrap a key that is thrown away; the first time also see that another context does not open it."""
-        probe = os.urandom(KEY_BYTES)
-        wrapped = await self.wrap(probe, _PROBE)
-        if await self.unwrap(wrapped, _PROBE) != probe:
-            raise nonsense()
-        if not self._is_bound:
-            await self._require_bound(wrapped)
-            self._is_bound = True
+        await self._probe.run()
 
     async def aclose(self) -> None:
         await self._server.aclose()
-
-    async def _require_bound(self, wrapped: bytes) -> None:
-        try:
-            await self.unwrap(wrapped, _OTHER)
-        except KeyProviderError as error:
-            if error.transient:
-                raise
-            return
-        raise ConfigError(f"PORTAL_KEY_URLS: {self.key_id} cannot bind a data key: make a key with derived=true")
 
     async def _ask(self, verb: str, binding: Binding, **fields: str) -> Mapping[str, Any]:
         """The `data` of an answer. A token that is refused is fetched anew once."""
