@@ -42,7 +42,7 @@ FULL = Sizes(
     warm_up=16 * MIB,
     small_requests=4000,
     ranges=200,
-    many=300_000,
+    many=1_000_000,
     workers=os.cpu_count() or 1,
     pause=2,
 )
