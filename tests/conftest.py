@@ -28,10 +28,11 @@ from portal.db.connection import Engine
 from portal.db.engine import make_engine, parse_url
 from portal.db.unit_of_work import Database
 
-from . import compiled, large_postgres, own_loop, own_openbao, own_postgres, own_sqlite, plans, scans
+from . import compiled, large_postgres, own_loop, own_openbao, own_postgres, own_softhsm, own_sqlite, plans, scans
 from . import own_redis as own_redis_server
 from .own_openbao import OwnOpenBao
 from .own_redis import OwnRedis
+from .own_softhsm import OwnSoftHsm
 
 NO_SKIP = bool(os.environ.get("PORTAL_TEST_NO_SKIP"))
 
@@ -275,6 +276,19 @@ def openbao() -> Iterator[OwnOpenBao]:
         server = OwnOpenBao(program, Path(folder))
         yield server
         server.end()
+
+
+@pytest.fixture(scope="session")
+def softhsm() -> Iterator[OwnSoftHsm]:
+    """A SoftHSM that the tests of a worker share, with a token `portal` and its key `master`."""
+    module = own_softhsm.module()
+    if module is None:
+        skip("no SoftHSM: install softhsm2, or let .ci/run do it")
+    with tempfile.TemporaryDirectory(prefix="portal-softhsm-") as folder:
+        made = OwnSoftHsm(module, Path(folder))
+        made.make_token("portal")
+        made.make_key("portal", "master")
+        yield made
 
 
 async def administer(server: URL, statement: str) -> None:

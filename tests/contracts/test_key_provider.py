@@ -14,12 +14,15 @@ from pydantic import SecretStr
 from portal.backends.keys.base import HEAD_BYTES, Binding, KeyProvider, KeyProviderError
 from portal.backends.keys.guarded import GuardedKeyProvider
 from portal.backends.keys.local import LocalKeyProvider
+from portal.backends.keys.pkcs11 import Pkcs11Key
+from portal.backends.keys.pkcs11_settings import KeyAddress, Pkcs11Settings
 from portal.backends.keys.registry import open_key_providers
 from portal.backends.keys.vault import VaultTransit
 from portal.backends.keys.vault_settings import VaultAddress, VaultSettings
 from portal.core.errors import ConfigError, IntegrityError
 
 from ..own_openbao import OwnOpenBao
+from ..own_softhsm import PIN, OwnSoftHsm
 
 MASTER = "5c" * 32
 PROVIDERS: dict[str, Callable[[], KeyProvider]] = {
@@ -57,9 +60,18 @@ def vault(request: pytest.FixtureRequest) -> KeyProvider:
     return VaultTransit(VaultAddress.parse(server.url.removeprefix("vault-transit:")), settings)
 
 
-@pytest.fixture(params=[*PROVIDERS, "vault-transit"])
+def token(request: pytest.FixtureRequest) -> KeyProvider:
+    hsm: OwnSoftHsm = request.getfixturevalue("softhsm")
+    address = KeyAddress.parse(hsm.url("portal", "master").removeprefix("pkcs11:"))
+    return Pkcs11Key(address, Pkcs11Settings(pkcs11_pin=SecretStr(PIN)))
+
+
+SERVICES = {"pkcs11": token, "vault-transit": vault}
+
+
+@pytest.fixture(params=[*PROVIDERS, *SERVICES])
 async def provider(request: pytest.FixtureRequest) -> AsyncIterator[KeyProvider]:
-    made = vault(request) if request.param == "vault-transit" else PROVIDERS[request.param]()
+    made = SERVICES[request.param](request) if request.param in SERVICES else PROVIDERS[request.param]()
     await made.check()
     yield made
     await made.aclose()
@@ -197,7 +209,7 @@ def test_a_variable_without_a_key_is_named_and_its_value_is_not(value: str | Non
 
 @pytest.mark.parametrize("url", ["kms:alias/portal", "vault://x", "ENV:ONE", ":ONE", " env:ONE"])
 def test_an_unknown_scheme_is_refused_with_what_is_known(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"PORTAL_KEY_URLS.*env, file, memory, vault-transit"):
+    with pytest.raises(ConfigError, match=r"PORTAL_KEY_URLS.*env, file, memory, pkcs11, vault-transit"):
         open_key_providers(["env:ONE", url], {"ONE": MASTER})
 
 

@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from portal.backends.keys import vault_settings
+from portal.backends.keys import pkcs11_settings, vault_settings
 from portal.backends.keys.base import KeyProvider
 from portal.backends.keys.guarded import GuardedKeyProvider
 from portal.backends.keys.local import LocalKeyProvider
+from portal.backends.keys.pkcs11_settings import KeyAddress, Pkcs11Settings
 from portal.backends.keys.vault_settings import VaultAddress, VaultSettings
 from portal.backends.scheme import Scheme
 from portal.core.errors import ConfigError
@@ -31,13 +32,24 @@ def _vault(rest: str, variables: Mapping[str, str]) -> KeyProvider:
     return VaultTransit(address, settings)
 
 
+def _pkcs11(rest: str, variables: Mapping[str, str]) -> KeyProvider:
+    address, settings = KeyAddress.parse(rest), Pkcs11Settings.read(variables)
+    with _extra("hsm"):
+        from portal.backends.keys.pkcs11 import Pkcs11Key  # noqa: PLC0415
+    return Pkcs11Key(address, settings)
+
+
 SCHEMES: dict[str, Scheme[KeyProvider]] = {
     "env": Scheme(LocalKeyProvider.from_environment),
     "file": Scheme(lambda rest, _variables: LocalKeyProvider.from_file(f"file:{rest}")),
+    "pkcs11": Scheme(_pkcs11, Pkcs11Settings),
     "vault-transit": Scheme(_vault, VaultSettings),
     "memory": Scheme(lambda _rest, _variables: LocalKeyProvider.random()),
 }
-_ADDRESSES: dict[str, Callable[[str], object]] = {vault_settings.SCHEME: VaultAddress.parse}
+_ADDRESSES: dict[str, Callable[[str], object]] = {
+    pkcs11_settings.SCHEME: KeyAddress.parse,
+    vault_settings.SCHEME: VaultAddress.parse,
+}
 """For the schemes whose URL has a form of its own: raises ConfigError for any other."""
 
 
