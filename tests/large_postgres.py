@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 
 from portal.tables import metadata
 
-SMALL = {"stores", "case_numbers"}
+SMALL = {"stores", "case_numbers", "signing_keys"}
 """Tables that do not grow: an operator adds a handful of rows, or a year does."""
 SHARED = "a" * 64
 """The SHA-256 of many files: all others have one of their own."""

@@ -32,6 +32,7 @@ from portal.features.identity import routes as identity_routes
 from portal.features.identity.refusals import refusal_of
 from portal.features.links import routes as links_routes
 from portal.features.links import shared_routes
+from portal.features.signing import routes as signing_routes
 from portal.features.tokens import routes as tokens_routes
 from portal.settings import Settings
 from portal.web import docs_pages, errors, health, openapi
@@ -57,6 +58,7 @@ FEATURES: tuple[APIRouter, ...] = (  # the OpenAPI document has them in this ord
     links_routes.router,
     jobs_routes.router,
     keys_routes.router,
+    signing_routes.router,
 )
 
 _EXPOSED = (
@@ -106,6 +108,7 @@ _TAGS = {
     "tokens": "API tokens, for scripts and services.",
     "account": "Your own account: password and authenticator.",
     "administration": "Accounts, invitations, jobs and keys, for administrators.",
+    "receipts": "What the portal signed, and the keys that verify it.",
     "health": "For load balancers and monitors.",
 }
 """The tags of the OpenAPI document, in the order in which they are shown."""

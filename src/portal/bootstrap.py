@@ -44,6 +44,7 @@ from portal.features.jobs.service import Jobs
 from portal.features.links import service as links_service
 from portal.features.links.endings import end_links_of
 from portal.features.links.service import Links
+from portal.features.signing.keys import SigningKeys
 from portal.features.tokens.service import ApiTokens, end_tokens_of
 from portal.job_kinds import job_kinds
 from portal.keyring.keyring import KeyLimits, Keyring
@@ -69,6 +70,7 @@ class Portal:
     cases: Cases
     files: Files
     links: Links
+    signing: SigningKeys
     keys: Keys
     jobs: Jobs
     job_control: JobControl
@@ -149,7 +151,8 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         links = links_service.build(resources, identity, files, frozenset(map(Role, settings.link_roles)))
         identity.authenticators.add(CredentialKind.LINK, links.sessions)
         identity.revocations.add("api_tokens", end_tokens_of)
-        keys = keys_service.build(resources, identity.authenticators)
+        signing = SigningKeys(resources.database, resources.secret_keys)
+        keys = keys_service.build(resources, identity.authenticators, signing)
         jobs = Jobs(resources.database, job_kinds(resources.database, identity, tokens, files, links, keys))
         yield Portal(
             resources=resources,
@@ -161,6 +164,7 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
             cases=cases,
             files=files,
             links=links,
+            signing=signing,
             keys=keys,
             jobs=jobs,
             job_control=job_control.build(resources, jobs, identity.authenticators),

@@ -8,10 +8,11 @@ from portal.features.files import models as files
 from portal.features.identity import models as identity
 from portal.features.jobs import models as jobs
 from portal.features.links import models as links
+from portal.features.signing import models as signing
 from portal.features.tokens import models as tokens
 from portal.keyring import models as keyring
 from portal.stores import models as stores
 
-__all__ = ["audit", "cases", "files", "identity", "jobs", "keyring", "links", "metadata", "stores", "tokens"]
+__all__ = ["audit", "cases", "files", "identity", "jobs", "keyring", "links", "metadata", "signing", "stores", "tokens"]
 
 metadata = SQLModel.metadata

@@ -70,7 +70,17 @@ def test_an_api_token_is_worth_the_same_in_either_header(world: World, who: str)
     assert answers == {row: in_short(row, ROWS[row][who]) for row in rows}
 
 
-GOOD_EVERYWHERE = {"read_me", "create_token", "redeem_link", "healthz", "readyz", "openapi", "docs", "asset stylesheet"}
+GOOD_EVERYWHERE = {
+    "read_me",
+    "create_token",
+    "redeem_link",
+    "healthz",
+    "readyz",
+    "openapi",
+    "docs",
+    "asset stylesheet",
+    "read_signing_keys",
+}
 OUTWARD = {
     "a file of the case into the inbox": ("POST", "/files/{in}/move", {"json": {"case_id": None}}),
     "a file of the case into another": ("POST", "/files/{in}/move", {"json": {"case_id": "{case}"}}),

@@ -28,6 +28,7 @@ from portal.features.identity.factors import Factors
 from portal.features.identity.repository import User
 from portal.features.jobs import execution, queue
 from portal.features.jobs.kinds import JobKind
+from portal.features.signing.keys import SigningKeys
 from portal.keyring.keyring import Keyring
 
 from .amounts import amount
@@ -40,7 +41,9 @@ async def test_rewrapping_writes_exactly_the_rows_of_data_keys(database: Databas
     old, new = LocalKeyProvider.random(), LocalKeyProvider.random()
     await seal(database, Keyring(database, [old]), files, scopes)
     before = await digest(database)
-    keys = Keys(database, Keyring(database, [new, old]), Factors((Secret(b"s" * 32),)), Authenticators())
+    secret_keys = (Secret(b"s" * 32),)
+    signing = SigningKeys(database, secret_keys)
+    keys = Keys(database, Keyring(database, [new, old]), Factors(secret_keys), signing, Authenticators())
     assert (await keys.rewrap("system:test", NOWHERE)).data_keys == scopes
     with written(database) as rows:
         began = time.monotonic()

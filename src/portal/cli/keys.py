@@ -28,10 +28,13 @@ def keys() -> None:
 
 @app.command("status")
 def status(*, as_json: Json = False) -> None:
-    """Show each master key: how it is, what it protects, and what is lost with it; authenticators under old keys."""
+    """Show each master key: how it is, what it protects, and what is lost with it; authenticators and signing key
+    under old ones.
+    """
     found = run_async(_status())
     lines = [line for key in found.master_keys for line in _lines(key)]
-    lines.append(f"{found.outdated_authenticators} authenticator(s) under an old PORTAL_SECRET_KEY")
+    outdated = f"{found.outdated_authenticators} authenticator(s), {found.outdated_signing_keys} signing key(s)"
+    lines.append(f"{outdated} under an old PORTAL_SECRET_KEY")
     print_result("\n".join(lines), _told(found), as_json=as_json)
 
 

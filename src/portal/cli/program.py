@@ -26,6 +26,7 @@ COMMANDS = {  # name: (module, attribute of the module, one line of help)
     "db": ("setup", "db", "Bring the database up to this release, or say whether it is."),
     "users": ("users", "app", "Make, list and change accounts."),
     "keys": ("keys", "app", "Show, rotate, rewrap, verify or retire keys."),
+    "receipt": ("receipt", "app", "Verify signed documents; the keys that sign them."),
     "stores": ("stores", "app", "List the blob stores, or make a new one known."),
     "jobs": ("jobs", "app", "List, show, cancel or retry jobs."),
     "sweep": ("maintenance", "sweep", "Settle uploads and deletes that a crash left."),

@@ -33,6 +33,7 @@ from portal.features.jobs import execution, queue
 from portal.features.jobs.kinds import JobKind
 from portal.features.jobs.service import Jobs
 from portal.features.jobs.views import Job, JobStatus
+from portal.features.signing.keys import SigningKeys
 from portal.keyring import keyring as keyring_module
 from portal.keyring.keyring import ROW_SECONDS, Keyring
 
@@ -50,7 +51,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def keys(database: Database, *providers: Any, secret_keys: tuple[Secret, ...] = (NEW, OLD)) -> Keys:
-    return Keys(database, Keyring(database, providers), Factors(secret_keys), Authenticators())
+    signing = SigningKeys(database, secret_keys)
+    return Keys(database, Keyring(database, providers), Factors(secret_keys), signing, Authenticators())
 
 
 async def uses(of: Keys) -> list[tuple[str, int]]:

@@ -16,6 +16,7 @@ from portal.features.admin.key_views import KeyStatus, MasterKey, VersionUse
 from portal.features.admin.keys import Keys
 from portal.features.identity.authenticators import Authenticators
 from portal.features.identity.factors import Factors
+from portal.features.signing.keys import SigningKeys
 from portal.keyring.keyring import Keyring
 
 from .stage import Versioned, add_case, add_file
@@ -24,7 +25,9 @@ ADMIN = Principal("user:admin", Role.ADMIN, new_id(), new_id())
 
 
 def keys(database: Database, *providers: Any) -> Keys:
-    return Keys(database, Keyring(database, providers), Factors((Secret(b"s" * 32),)), Authenticators())
+    secret_keys = (Secret(b"s" * 32),)
+    signing = SigningKeys(database, secret_keys)
+    return Keys(database, Keyring(database, providers), Factors(secret_keys), signing, Authenticators())
 
 
 async def found(of: Keys) -> tuple[MasterKey, ...]:
@@ -83,4 +86,4 @@ async def test_versions_and_health_are_told_without_a_call(database: Database) -
 async def test_keys_are_for_administrators_alone(role: Role) -> None:
     nothing: Any = None  # it is refused before anything is asked for
     with pytest.raises(Forbidden):
-        await Keys(nothing, nothing, nothing, nothing).status(replace(ADMIN, role=role))
+        await Keys(nothing, nothing, nothing, nothing, nothing).status(replace(ADMIN, role=role))

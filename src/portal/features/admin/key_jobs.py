@@ -18,6 +18,7 @@ from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.identity.factors import Factors
 from portal.features.jobs.running import JobFailed, RunningJob
+from portal.features.signing.keys import SigningKeys
 from portal.keyring import repository
 from portal.keyring.keyring import Keyring
 from portal.keyring.repository import WrappedDataKey
@@ -67,10 +68,11 @@ class KeyJobs:
     database: Database
     keyring: Keyring
     factors: Factors
+    signing: SigningKeys
 
     async def rewrap(self, job: RunningJob) -> None:
         """Rewrap each data key that the newest version of the first master key does not wrap, then seal authenticators'
-        secrets under the newest SECRET_KEY.
+        secrets and the signing key under the newest SECRET_KEY.
 
         A rewrapped data key is retired: it seals no new files. One whose master key is not configured, or which does
         not open, is left. Raises JobFailed if there was one; KeyProviderError, DatabaseAway.
@@ -148,11 +150,12 @@ class KeyJobs:
             )
 
     async def _reseal(self) -> int:
-        """Seal authenticators' secrets under the newest SECRET_KEY. Returns their number.
+        """Seal authenticators' secrets and the signing key under the newest SECRET_KEY. Returns their number.
 
         A secret that no configured key opens stays as it is.
         """
-        resealed, after = 0, None
+        async with self.database.write() as connection:
+            resealed, after = await self.signing.reseal(connection), None
         while True:
             async with self.database.write() as connection:
                 done, after = await self.factors.reseal_page(connection, after, _PAGE)

@@ -46,7 +46,10 @@ class MasterKey:
 
 @dataclass(frozen=True, slots=True)
 class KeysStatus:
-    """Every master key, and how many authenticators' secrets are not sealed under the newest SECRET_KEY."""
+    """Every master key, and how many authenticators' secrets and signing keys are not sealed under the newest
+    SECRET_KEY.
+    """
 
     master_keys: tuple[MasterKey, ...]
     outdated_authenticators: int
+    outdated_signing_keys: int

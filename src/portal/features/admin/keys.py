@@ -29,6 +29,7 @@ from portal.features.identity.factors import Factors
 from portal.features.jobs import queue
 from portal.features.jobs import repository as jobs
 from portal.features.jobs.views import Job
+from portal.features.signing.keys import SigningKeys
 from portal.keyring import repository
 from portal.keyring.keyring import Keyring
 from portal.resources import Resources
@@ -56,12 +57,13 @@ class Keys:
     database: Database
     keyring: Keyring
     factors: Factors
+    signing: SigningKeys
     authenticators: Authenticators
 
     @property
     def handlers(self) -> KeyJobs:
         """The handlers of the jobs that `rewrap` and `verify` enqueue."""
-        return KeyJobs(self.database, self.keyring, self.factors)
+        return KeyJobs(self.database, self.keyring, self.factors, self.signing)
 
     async def status(self, by: Actor) -> KeysStatus:
         """How each master key is and what it protects. Reads all files, and calls no provider. Raises Forbidden."""
@@ -70,7 +72,8 @@ class Keys:
             wraps = await repository.count_wraps(connection)
             files = await key_rows.count_files(connection)
             outdated = await self.factors.count_outdated(connection)
-        return KeysStatus(await master_keys(self.keyring, wraps, files), outdated)
+            outdated_signing = await self.signing.count_outdated(connection)
+        return KeysStatus(await master_keys(self.keyring, wraps, files), outdated, outdated_signing)
 
     async def rewrap(self, by: Actor, origin: Origin, *, dry_run: bool = False) -> Rewrapping:
         """Have everything brought under the newest keys by a job; if one waits or runs already, by that.
@@ -137,9 +140,9 @@ class Keys:
         return job
 
 
-def build(resources: Resources, authenticators: Authenticators) -> Keys:
+def build(resources: Resources, authenticators: Authenticators, signing: SigningKeys) -> Keys:
     """Build the service on one set of resources."""
-    return Keys(resources.database, resources.keyring, Factors(resources.secret_keys), authenticators)
+    return Keys(resources.database, resources.keyring, Factors(resources.secret_keys), signing, authenticators)
 
 
 def _require_unneeded(key: MasterKey) -> None:

@@ -27,6 +27,7 @@ _KEY: JsonDict = {
 }
 
 
+_STATUS: JsonDict = {"master_keys": [_KEY], "outdated_authenticators": 0, "outdated_signing_keys": 0}
 _JOB: JsonDict = {**JOB_EXAMPLE, "kind": "keys.rewrap", "payload": {"key_id": "vault-transit:transit/portal"}}
 _ROTATION: JsonDict = {"case_id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d", "dry_run": False}
 
@@ -96,10 +97,11 @@ class MasterKeyOut(BaseModel):
 class KeysOut(BaseModel):
     """Every master key that is configured or wraps a data key."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"master_keys": [_KEY], "outdated_authenticators": 0}})
+    model_config = ConfigDict(json_schema_extra={"example": _STATUS})
 
     master_keys: list[MasterKeyOut] = Field(description="The one that wraps new data keys comes first.")
     outdated_authenticators: int = Field(description="How many are not sealed under the newest secret key.")
+    outdated_signing_keys: int = Field(description="The same of signing keys: none or one.")
 
     @classmethod
     def of(cls, status: KeysStatus) -> "KeysOut":

@@ -71,6 +71,7 @@ class EventKind(StrEnum):
     DATA_KEYS_ROTATED = "key.rotated"
     MASTER_KEY_RETIRED = "key.retired"
     KEY_JOB_REQUESTED = "key.job_requested"
+    SIGNING_KEY_CREATED = "signing_key.created"
     JOB_CANCELLED = "job.cancelled"
     JOB_RETRIED = "job.retried"
 

@@ -11,14 +11,12 @@ from uuid import UUID
 
 import pyotp
 
-from portal.core.errors import IntegrityError
 from portal.core.secrets import Secret, purpose_keys
-from portal.crypto import secret_box
+from portal.crypto.secret_box import SecretBox
 
 _STEP_SECONDS = 30
 _APART = 1  # steps of clock difference that are accepted
 _ISSUER = "portal"
-_KID = 8
 
 
 def new_totp_secret() -> str:
@@ -47,21 +45,15 @@ class TotpSecrets:
     """Encrypts TOTP secrets at rest, each bound to its user's row. The newest key seals; every key opens."""
 
     def __init__(self, secret_keys: Sequence[Secret]) -> None:
-        keys = purpose_keys(secret_keys, "totp secret")
-        self._newest = keys[0]
-        self._by_kid = {bytes.fromhex(key.kid): key.key for key in keys}
+        self._box = SecretBox(purpose_keys(secret_keys, "totp secret"))
 
     def seal(self, user_id: UUID, secret: str) -> bytes:
-        key = self._newest
-        return bytes.fromhex(key.kid) + secret_box.seal(key.key.reveal(), user_id.bytes, secret.encode())
+        return self._box.seal(user_id.bytes, secret.encode())
 
     def is_newest(self, sealed: bytes) -> bool:
         """Whether a secret was sealed with the newest key."""
-        return sealed[:_KID] == bytes.fromhex(self._newest.kid)
+        return self._box.is_newest(sealed)
 
     def open(self, user_id: UUID, sealed: bytes) -> str:
         """Decrypt a secret. Raises IntegrityError for another user's row, a changed bit, or a key that was removed."""
-        key = self._by_kid.get(sealed[:_KID])
-        if key is None:
-            raise IntegrityError
-        return secret_box.unseal(key.reveal(), user_id.bytes, sealed[_KID:]).decode()
+        return self._box.open(user_id.bytes, sealed).decode()
