@@ -17,7 +17,7 @@ _KEY: JsonDict = {
     "use": "sig",
     "alg": "EdDSA",
     "created_at": "2026-11-21T12:00:00.000000Z",
-    "retired_at": None,
+    "retired_at": "2027-11-21T12:00:00.000000Z",
 }
 
 
