@@ -1,4 +1,4 @@
-"""What every key provider promises. A new provider is one line in PROVIDERS."""
+"""What every key provider promises. A new provider is one line in PROVIDERS, or in SERVICES where it has a server."""
 
 import asyncio
 import re
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -16,7 +17,7 @@ from portal.backends.keys.guarded import GuardedKeyProvider
 from portal.backends.keys.local import LocalKeyProvider
 from portal.backends.keys.pkcs11 import Pkcs11Key
 from portal.backends.keys.pkcs11_settings import KeyAddress, Pkcs11Settings
-from portal.backends.keys.registry import open_key_providers
+from portal.backends.keys.registry import SCHEMES, open_key_providers
 from portal.backends.keys.vault import VaultTransit
 from portal.backends.keys.vault_settings import VaultAddress, VaultSettings
 from portal.core.errors import ConfigError, IntegrityError
@@ -66,7 +67,25 @@ def token(request: pytest.FixtureRequest) -> KeyProvider:
     return Pkcs11Key(address, Pkcs11Settings(pkcs11_pin=SecretStr(PIN)))
 
 
-SERVICES = {"pkcs11": token, "vault-transit": vault}
+def gcp_kms(request: pytest.FixtureRequest) -> KeyProvider:
+    return opened("gcp-kms", request.getfixturevalue("fake_gcp_kms"))
+
+
+def opened(scheme: str, server: Any) -> KeyProvider:
+    """The provider for a fake, not guarded."""
+    return SCHEMES[scheme].open(server.url.removeprefix(f"{scheme}:"), server.variables)
+
+
+SERVICES: dict[str, Callable[[pytest.FixtureRequest], KeyProvider]] = {
+    "pkcs11": token,
+    "vault-transit": vault,
+    "gcp-kms": gcp_kms,
+}
+
+
+def is_remote(provider: KeyProvider) -> bool:
+    """Whether each call is a request, and the master key has versions."""
+    return provider.key_id.startswith(("vault-transit:", "gcp-kms:"))
 
 
 @pytest.fixture(params=[*PROVIDERS, *SERVICES])
@@ -111,7 +130,7 @@ async def refuses(provider: KeyProvider, wrapped: bytes) -> bool:
 
 async def test_every_changed_bit_is_refused(provider: KeyProvider) -> None:
     wrapped = await provider.wrap(KEY, BINDING)
-    for bit in range(0, len(wrapped) * 8, 7 if isinstance(provider, VaultTransit) else 1):  # each is a request there
+    for bit in range(0, len(wrapped) * 8, 7 if is_remote(provider) else 1):  # each is a request there
         changed = (int.from_bytes(wrapped, "big") ^ 1 << bit).to_bytes(len(wrapped), "big")
         assert await refuses(provider, changed), bit
     assert not await refuses(provider, wrapped)
@@ -163,7 +182,7 @@ async def test_no_two_master_keys_share_a_key_id(provider: KeyProvider) -> None:
 async def test_the_head_of_a_wrap_tells_the_version_of_its_master_key(provider: KeyProvider) -> None:
     heads = {(await provider.wrap(KEY, replace(BINDING, data_key_id=UUID(int=n))))[:HEAD_BYTES] for n in range(3)}
     (head,) = heads
-    assert provider.version_of(head) == (1 if isinstance(provider, VaultTransit) else None)
+    assert provider.version_of(head) == (1 if is_remote(provider) else None)
     assert provider.version_of(b"") is None
 
 
@@ -209,7 +228,7 @@ def test_a_variable_without_a_key_is_named_and_its_value_is_not(value: str | Non
 
 @pytest.mark.parametrize("url", ["kms:alias/portal", "vault://x", "ENV:ONE", ":ONE", " env:ONE"])
 def test_an_unknown_scheme_is_refused_with_what_is_known(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"PORTAL_KEY_URLS.*env, file, memory, pkcs11, vault-transit"):
+    with pytest.raises(ConfigError, match=r"PORTAL_KEY_URLS.*env, file, gcp-kms, memory, pkcs11, vault-transit"):
         open_key_providers(["env:ONE", url], {"ONE": MASTER})
 
 

@@ -18,6 +18,8 @@ import structlog
 from portal.core.prefixed_tokens import PREFIXES
 
 _MAX_BYTES = 64 << 20
+_CHATTY = ("alembic", "asyncio", "azure", "google", "grpc", "httpcore", "httpx", "requests", "sqlalchemy", "urllib3")
+"""Libraries whose lines below a warning contain statements, headers, URLs, keys."""
 _KEPT = 10
 _REFRESH = r"[0-9a-f]{32}\.[\w-]{16,}(?:\.[\w-]*)?"  # a session, random letters, a code
 _OWN = rf"(?:{'|'.join(PREFIXES)})[\w-]{{16,}}|{_REFRESH}"
@@ -57,8 +59,8 @@ def configure(level: int = logging.INFO, file: Path | None = None) -> None:
     )
     logging.root.handlers = [handler]
     logging.root.setLevel(level)
-    for chatty in ("alembic", "asyncio", "httpcore", "httpx", "sqlalchemy"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)  # their debug lines contain statements, headers, URLs
+    for chatty in _CHATTY:
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 class _Line(logging.LogRecord):

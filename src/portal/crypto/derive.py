@@ -53,3 +53,8 @@ def data_key_wrap(master_key: bytes, salt: bytes) -> bytes:
 def master_key_id(master_key: bytes) -> bytes:
     """The `kid`: 8 bytes that identify a master key and reveal nothing of it."""
     return _hkdf(master_key, b"", b"SFP1 master-key id", KID_SIZE)
+
+
+def master_key_version_check(data_key: bytes, version: int) -> bytes:
+    """The check value of a wrap, 16 bytes: it binds the version of the master key that the wrap names."""
+    return _hkdf(data_key, b"", b"SFP1 master-key version" + version.to_bytes(4, "big"), CHECK_SIZE)

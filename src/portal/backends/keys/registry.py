@@ -1,11 +1,13 @@
 """The list of key providers. A new provider is a file in this folder and a line in `SCHEMES`."""
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from portal.backends.keys import pkcs11_settings, vault_settings
+from portal.backends.keys import gcp_kms_settings, pkcs11_settings, vault_settings
 from portal.backends.keys.base import KeyProvider
+from portal.backends.keys.gcp_kms_settings import GcpKmsSettings, KmsKeyName
 from portal.backends.keys.guarded import GuardedKeyProvider
 from portal.backends.keys.local import LocalKeyProvider
 from portal.backends.keys.pkcs11_settings import KeyAddress, Pkcs11Settings
@@ -39,15 +41,25 @@ def _pkcs11(rest: str, variables: Mapping[str, str]) -> KeyProvider:
     return Pkcs11Key(address, settings)
 
 
+def _gcp_kms(rest: str, variables: Mapping[str, str]) -> KeyProvider:
+    name, settings = KmsKeyName.parse(rest), GcpKmsSettings.read(variables)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read at the import: gRPC writes past the portal's log
+    with _extra("gcp"):
+        from portal.backends.keys.gcp_kms import GcpKms  # noqa: PLC0415
+    return GcpKms(name, settings)
+
+
 SCHEMES: dict[str, Scheme[KeyProvider]] = {
     "env": Scheme(LocalKeyProvider.from_environment),
     "file": Scheme(lambda rest, _variables: LocalKeyProvider.from_file(f"file:{rest}")),
     "pkcs11": Scheme(_pkcs11, Pkcs11Settings),
+    "gcp-kms": Scheme(_gcp_kms, GcpKmsSettings),
     "vault-transit": Scheme(_vault, VaultSettings),
     "memory": Scheme(lambda _rest, _variables: LocalKeyProvider.random()),
 }
 _ADDRESSES: dict[str, Callable[[str], object]] = {
     pkcs11_settings.SCHEME: KeyAddress.parse,
+    gcp_kms_settings.SCHEME: KmsKeyName.parse,
     vault_settings.SCHEME: VaultAddress.parse,
 }
 """For the schemes whose URL has a form of its own: raises ConfigError for any other."""

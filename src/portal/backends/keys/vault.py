@@ -12,18 +12,15 @@ import binascii
 import re
 import struct
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any
 
 from portal.backends.keys.base import Binding, KeyProviderError
+from portal.backends.keys.context import Context
 from portal.backends.keys.probe import Probe
 from portal.backends.keys.vault_server import VaultServer, nonsense
 from portal.backends.keys.vault_settings import VaultAddress, VaultSettings
 from portal.backends.keys.vault_tokens import VaultTokens
-from portal.core.errors import IntegrityError
 from portal.core.secrets import KEY_BYTES
-from portal.crypto.derive import KID_SIZE
-from portal.crypto.wrap import data_key_context
 
 _HEAD = struct.Struct(">BI")  # the version of this form, the version of the master key
 _FORM = 1
@@ -36,7 +33,7 @@ class VaultTransit:
 
     def __init__(self, address: VaultAddress, settings: VaultSettings) -> None:
         self._address = address
-        self._kid = sha256(address.key_id.encode()).digest()[:KID_SIZE]
+        self._context = Context(address.key_id)
         self._server = VaultServer(address, settings)
         self._tokens = VaultTokens(self._server, settings)
         self._probe = Probe(self, "make a key with derived=true")
@@ -69,19 +66,13 @@ class VaultTransit:
     async def _ask(self, verb: str, binding: Binding, **fields: str) -> Mapping[str, Any]:
         """The `data` of an answer. A token that is refused is fetched anew once."""
         path = f"{self._address.mount}/{verb}/{self._address.key}"
-        body = {**fields, "context": _encoded(self._context(binding))}
+        body = {**fields, "context": _encoded(self._context.of(binding))}
         token = await self._tokens.current()
         answer = await self._server.ask(path, body, token)
         if answer.denied:
             self._tokens.forget(token)
             answer = await self._server.ask(path, body, await self._tokens.current())
         return answer.member("data")
-
-    def _context(self, binding: Binding) -> bytes:
-        try:
-            return data_key_context(self._kid, binding.data_key_id, binding.scope)
-        except IntegrityError:
-            raise KeyProviderError(reason="the scope of the data key is malformed") from None
 
 
 def _packed(ciphertext: object) -> bytes:
