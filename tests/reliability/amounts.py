@@ -17,6 +17,10 @@ AMOUNTS = {  # name: (for every change, for a release)
     "FRAMED_SEQUENCES_BEHIND_CADDY": (150, 5_000),
     "FUZZED_EXAMPLES": (100, 100_000),
     "FUZZED_REQUESTS": (200, 10_000),
+    "KEY_JOB_KILLS": (2, 20),  # of each job on keys, on each database
+    "KEY_SERVER_UPLOADS": (24, 100),  # in four parts, one for each fault
+    "KEY_USES": (60, 1_000),
+    "KEY_WORK_TRANSFERS": (10, 50),
     "KILLS": (6, 3_000),
     "LOST_ANSWERS": (5, 200),
     "RACES": (8, 100),  # wherever a test is marked so
