@@ -15,7 +15,7 @@ from portal import schema
 from portal.backends.blobs.base import StoreAway
 from portal.backends.blobs.registry import open_blob_stores
 from portal.backends.keys.base import KeyProviderError
-from portal.backends.keys.registry import open_key_providers
+from portal.backends.keys.registry import master_keys_in, open_key_providers, provider_of
 from portal.backends.scanners.registry import open_scanners
 from portal.core.cursor import Cursors
 from portal.core.errors import ConfigError
@@ -27,6 +27,7 @@ from portal.db.reasons import reason
 from portal.db.unit_of_work import Database
 from portal.features.admin import jobs as job_control
 from portal.features.admin import keys as keys_service
+from portal.features.admin.drill import Drill
 from portal.features.admin.jobs import JobControl
 from portal.features.admin.keys import Keys
 from portal.features.audit import service as audit_service
@@ -36,6 +37,7 @@ from portal.features.cases import service as cases_service
 from portal.features.cases.service import Cases
 from portal.features.files import service as files_service
 from portal.features.files.access import require_in_case
+from portal.features.files.maintenance import Maintenance
 from portal.features.files.rights.grants import end_grants_of
 from portal.features.files.service import Files
 from portal.features.identity import service as identity_service
@@ -95,7 +97,6 @@ def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resource
         transfers_per_caller=settings.max_transfers_per_caller,
         transfers=settings.max_transfers,
         scan_required=settings.scanner_away == "refuse",
-        delete_grace=timedelta(days=settings.delete_grace_days),
     )
 
 
@@ -108,6 +109,29 @@ def open_database(settings: Settings) -> Database:
 def open_stores(settings: Settings, variables: Mapping[str, str]) -> Stores:
     """The blob stores alone: they need no key. Raises ConfigError."""
     return Stores(open_blob_stores(settings.blobs, variables))
+
+
+def local_master_keys(settings: Settings, variables: Mapping[str, str]) -> dict[str, Secret]:
+    """The master keys that are in this process, by their id. Raises ConfigError."""
+    return master_keys_in(settings.key_urls, variables)
+
+
+@asynccontextmanager
+async def open_drill(settings: Settings, variables: Mapping[str, str], master_key: Secret) -> AsyncIterator[Drill]:
+    """The files alone, under a master key that no setting names. Raises ConfigError, Unavailable, NotFound."""
+    require_database(settings)
+    database, stores = open_database(settings), open_stores(settings, variables)
+    provider = provider_of(master_key)
+    keyring = Keyring(database, [provider])
+    try:
+        await schema.require_current(database.engine)
+        await stores.recognise(database)
+        await stores.check()
+        yield Drill(database, Maintenance(database, Strongbox(stores, keyring, ())), provider.key_id)
+    finally:
+        await keyring.aclose()
+        await stores.aclose()
+        await database.aclose()
 
 
 def has_database(settings: Settings) -> bool:

@@ -18,9 +18,7 @@ from sqlalchemy import text
 
 from portal import config
 from portal.bootstrap import open_portal
-from portal.core import clock
 from portal.db.connection import Connection
-from portal.features.files import blob_rows
 
 from .. import own_loop
 from ..e2e.conftest import Served
@@ -99,10 +97,8 @@ async def _keys(connection: Connection) -> set[str]:
 
 
 async def _stuck(connection: Connection) -> list[str]:
-    """Files that are in no status for good, and blobs whose time to go is over."""
     rows = await connection.execute(text("SELECT id, status FROM files"))
-    overdue = [f"overdue: {blob.id}" for blob in await blob_rows.due(connection, clock.now(), 1000)]
-    return [f"{status}: {file}" for file, status in rows if status not in _OVER] + overdue
+    return [f"{status}: {file}" for file, status in rows if status not in _OVER]
 
 
 async def _on_record(connection: Connection, listed: Mapping[str, str]) -> dict[str, int]:

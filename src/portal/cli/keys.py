@@ -10,6 +10,7 @@ from uuid import UUID
 
 import typer
 
+from portal.cli import key_shares
 from portal.cli.console import Json, actor, named, portal, print_result, run_async
 from portal.cli.working import exit_as, told, worked
 from portal.core.clock import rfc3339
@@ -19,6 +20,9 @@ from portal.features.jobs.views import Job, JobStatus
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count: change nothing.")]
+
+for _command in (key_shares.split, key_shares.combine, key_shares.drill):
+    app.command(_command.__name__)(_command)
 
 
 @app.callback()

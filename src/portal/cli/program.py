@@ -25,7 +25,7 @@ COMMANDS = {  # name: (module, attribute of the module, one line of help)
     "doctor": ("doctor", "doctor", "Show every setting with its source, and how each part is."),
     "db": ("setup", "db", "Bring the database up to this release, or say whether it is."),
     "users": ("users", "app", "Make, list and change accounts."),
-    "keys": ("keys", "app", "Show, rotate, rewrap, verify or retire keys."),
+    "keys": ("keys", "app", "Show, rotate, rewrap, verify, retire or split keys."),
     "receipt": ("receipt", "app", "Verify signed documents; the keys that sign them."),
     "stores": ("stores", "app", "List the blob stores, or make a new one known."),
     "jobs": ("jobs", "app", "List, show, cancel or retry jobs."),

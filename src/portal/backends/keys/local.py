@@ -41,6 +41,10 @@ class LocalKeyProvider:
     def key_id(self) -> str:
         return self._kid.hex()
 
+    @property
+    def master_key(self) -> Secret:
+        return self._master
+
     async def wrap(self, data_key: bytes, binding: Binding) -> bytes:
         return wrap.wrap_data_key(data_key, self._master.reveal(), self._context(binding))
 

@@ -14,7 +14,9 @@ from portal.backends.keys.pkcs11_settings import KeyAddress, Pkcs11Settings
 from portal.backends.keys.vault_settings import VaultAddress, VaultSettings
 from portal.backends.scheme import Scheme
 from portal.core.errors import ConfigError
+from portal.core.secrets import Secret
 
+_IN_PROCESS = ("env:", "file:")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,15}", re.ASCII)
 
 
@@ -73,6 +75,17 @@ def open_key_providers(urls: Sequence[str], variables: Mapping[str, str]) -> tup
     if len({provider.key_id for provider in providers}) < len(providers):
         raise ConfigError("PORTAL_KEY_URLS names the same master key twice")
     return providers
+
+
+def master_keys_in(urls: Sequence[str], variables: Mapping[str, str]) -> dict[str, Secret]:
+    """The master keys that are in this process, by their id: those of `env:` and `file:`. Raises ConfigError."""
+    found = [_open(url, variables) for url in urls if url.startswith(_IN_PROCESS)]
+    return {provider.key_id: provider.master_key for provider in found if isinstance(provider, LocalKeyProvider)}
+
+
+def provider_of(master_key: Secret) -> KeyProvider:
+    """The guarded provider of a master key that no URL names."""
+    return GuardedKeyProvider(LocalKeyProvider(master_key))
 
 
 def shown(url: str) -> str:

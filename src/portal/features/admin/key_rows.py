@@ -4,8 +4,9 @@ Leaves: counts. They read all files: nobody else may ask for them.
 """
 
 from dataclasses import dataclass
+from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from portal.db.connection import Connection
 from portal.db.statements import scanning
@@ -27,6 +28,13 @@ _FILES = scanning(
     .where(is_listed(_files))
     .group_by(_keys.c.provider_key_id)
 )
+_SAMPLE = scanning(
+    select(_files.c.id)
+    .join_from(_files, _keys, _keys.c.id == _files.c.data_key_id)
+    .where(is_listed(_files), _keys.c.provider_key_id == bindparam("key_id"))
+    .order_by(func.random())
+    .limit(bindparam("most"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +50,8 @@ class FileCount:
 async def count_files(connection: Connection) -> dict[str, FileCount]:
     """The listed files, by the id of the master key that wraps their data key."""
     return {str(key_id): FileCount(*map(int, counts)) for key_id, *counts in await connection.execute(_FILES)}
+
+
+async def sample_files(connection: Connection, key_id: str, most: int) -> list[UUID]:
+    """Random listed files whose data key a master key wraps."""
+    return list((await connection.execute(_SAMPLE, {"key_id": key_id, "most": most})).scalars())

@@ -125,6 +125,14 @@ class Keys:
             actor = await actor_of(connection, self.authenticators, by, Action.KEY_MANAGE)
             await record.write(connection, Event(EventKind.MASTER_KEY_RETIRED, actor, key_id, origin))
 
+    async def record_split(self, by: Actor, key_id: str, origin: Origin, *, shares: int, threshold: int) -> None:
+        """Put on record that a master key is split. Whoever shows the shares calls it before. Raises Forbidden."""
+        require(by, Action.KEY_MANAGE)
+        details: dict[str, Detail] = {"shares": shares, "threshold": threshold}
+        async with self.database.write() as connection:
+            actor = await actor_of(connection, self.authenticators, by, Action.KEY_MANAGE)
+            await record.write(connection, Event(EventKind.MASTER_KEY_SPLIT, actor, key_id, origin, details))
+
     async def _enqueue(self, by: Actor, origin: Origin, kind: str, payload: Mapping[str, Any]) -> Job:
         """A new job of the kind, on record; or the one that waits or runs already."""
         key = payload.get("key_id", kind)
