@@ -40,18 +40,18 @@ class Authority:
         )
         self.pem.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str) -> Path:
-        """A certificate for a name, with its key, in one file."""
+    def issue(self, *names: str) -> Path:
+        """A certificate for these names, with its key, in one file."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             self._builder(x509.Name([]), key.public_key())
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=True)
             .sign(self._key, hashes.SHA256())
         )
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        path = self._folder / f"{name}.pem"
+        path = self._folder / f"{names[0]}.pem"
         path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
         return path
 

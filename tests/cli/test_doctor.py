@@ -71,13 +71,15 @@ def test_a_key_url_that_may_hold_a_key_is_not_shown(portal: Shell, monkeypatch: 
         "vault-transit://127.0.0.1/transit/portal",
         "pkcs11:token=a;object=b",
         "gcp-kms:projects/p/locations/l/keyRings/r/cryptoKeys/k",
+        "azure-keyvault:https://a.managedhsm.azure.net/keys/k",
     ]
     bad = ["5c" * 32, f"env:{'5c' * 32}", f"vault-transit://{CANARY}@127.0.0.1/t/k", f"{CANARY}:x"]
-    bad += [f"pkcs11:token=a;object=b?pin-value={CANARY}", f"gcp-kms:{CANARY}"]
+    bad += [f"pkcs11:token=a;object=b?pin-value={CANARY}", f"gcp-kms:{CANARY}", f"azure-keyvault:{CANARY}"]
     monkeypatch.setenv("PORTAL_KEY_URLS", ",".join([*fine, *bad]))
     ran = portal("doctor")
     assert not any(secret in ran.out for secret in ("5c" * 32, CANARY))
     hidden = "(not shown),env:(not shown),vault-transit:(not shown),(not shown),pkcs11:(not shown),gcp-kms:(not shown)"
+    hidden += ",azure-keyvault:(not shown)"
     assert f"PORTAL_KEY_URLS={','.join(fine)},{hidden} " in ran.out
 
 

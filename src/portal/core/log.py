@@ -18,7 +18,19 @@ import structlog
 from portal.core.prefixed_tokens import PREFIXES
 
 _MAX_BYTES = 64 << 20
-_CHATTY = ("alembic", "asyncio", "azure", "google", "grpc", "httpcore", "httpx", "requests", "sqlalchemy", "urllib3")
+_CHATTY = (
+    "aiohttp",
+    "alembic",
+    "asyncio",
+    "azure",
+    "google",
+    "grpc",
+    "httpcore",
+    "httpx",
+    "requests",
+    "sqlalchemy",
+    "urllib3",
+)
 """Libraries whose lines below a warning contain statements, headers, URLs, keys."""
 _KEPT = 10
 _REFRESH = r"[0-9a-f]{32}\.[\w-]{16,}(?:\.[\w-]*)?"  # a session, random letters, a code

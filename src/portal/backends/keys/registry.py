@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from portal.backends.keys import gcp_kms_settings, pkcs11_settings, vault_settings
+from portal.backends.keys import azure_keyvault_settings, gcp_kms_settings, pkcs11_settings, vault_settings
+from portal.backends.keys.azure_keyvault_settings import AzureSettings, HsmKeyAddress
 from portal.backends.keys.base import KeyProvider
 from portal.backends.keys.gcp_kms_settings import GcpKmsSettings, KmsKeyName
 from portal.backends.keys.guarded import GuardedKeyProvider
@@ -43,6 +44,13 @@ def _pkcs11(rest: str, variables: Mapping[str, str]) -> KeyProvider:
     return Pkcs11Key(address, settings)
 
 
+def _azure_keyvault(rest: str, variables: Mapping[str, str]) -> KeyProvider:
+    address, settings = HsmKeyAddress.parse(rest), AzureSettings.read(variables)
+    with _extra("azure"):
+        from portal.backends.keys.azure_keyvault import AzureKeyVault  # noqa: PLC0415
+    return AzureKeyVault(address, settings)
+
+
 def _gcp_kms(rest: str, variables: Mapping[str, str]) -> KeyProvider:
     name, settings = KmsKeyName.parse(rest), GcpKmsSettings.read(variables)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read at the import: gRPC writes past the portal's log
@@ -55,12 +63,14 @@ SCHEMES: dict[str, Scheme[KeyProvider]] = {
     "env": Scheme(LocalKeyProvider.from_environment),
     "file": Scheme(lambda rest, _variables: LocalKeyProvider.from_file(f"file:{rest}")),
     "pkcs11": Scheme(_pkcs11, Pkcs11Settings),
+    "azure-keyvault": Scheme(_azure_keyvault, AzureSettings),
     "gcp-kms": Scheme(_gcp_kms, GcpKmsSettings),
     "vault-transit": Scheme(_vault, VaultSettings),
     "memory": Scheme(lambda _rest, _variables: LocalKeyProvider.random()),
 }
 _ADDRESSES: dict[str, Callable[[str], object]] = {
     pkcs11_settings.SCHEME: KeyAddress.parse,
+    azure_keyvault_settings.SCHEME: HsmKeyAddress.parse,
     gcp_kms_settings.SCHEME: KmsKeyName.parse,
     vault_settings.SCHEME: VaultAddress.parse,
 }
