@@ -97,6 +97,7 @@ def open_resources(settings: Settings, variables: Mapping[str, str]) -> Resource
         transfers_per_caller=settings.max_transfers_per_caller,
         transfers=settings.max_transfers,
         scan_required=settings.scanner_away == "refuse",
+        delete_grace=timedelta(days=settings.delete_grace_days),
     )
 
 

@@ -1,6 +1,7 @@
 """Resources: the backends and limits of a running portal, opened once by `bootstrap` and passed to the services."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from portal.backends.scanners.base import FEED_SECONDS, Scanner, ScannerAway
@@ -20,7 +21,7 @@ class Resources:
     `journal` is the file of audit outcomes that wait while the database is unavailable. `max_upload_bytes` is the
     limit of one file; a file of at most `row_bytes` is stored in the database. `transfers` is the limit of transfers at
     once in this process, `transfers_per_caller` the limit of one account or link. If no scan is required, an upload is
-    quarantined while a scanner is unavailable.
+    quarantined while a scanner is unavailable. The bytes of a deleted file stay for `delete_grace`.
     """
 
     database: Database
@@ -35,6 +36,7 @@ class Resources:
     transfers_per_caller: int = 64
     transfers: int = 128
     scan_required: bool = True
+    delete_grace: timedelta = timedelta(0)
 
     async def check(self) -> tuple[str, ...]:
         """The warnings of the scanners. Raises the first PortalError of an unavailable part.

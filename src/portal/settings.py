@@ -43,6 +43,7 @@ class Settings(BaseModel):
     secret_key: SecretStr = Field(SecretStr(""), description="32-byte signing keys, comma-separated, newest first")
     data_key_days: int = Field(30, ge=1, le=3650, description="an older data key seals no new files")
     data_key_files: int = Field(1_000_000, ge=1000, le=1 << 40, description="nor does one that sealed about so many")
+    delete_grace_days: int = Field(7, ge=0, le=3650, description="how long the bytes of a deleted file wait; 0: not")
     scanner_urls: Words = Field(("none:",), description="malware scanners; the worst verdict stands")
     scanner_away: Literal["refuse", "quarantine"] = Field(
         "refuse", description="what becomes of an upload while a scanner is away"

@@ -19,6 +19,7 @@ from .conftest import Shell, sign_up
 CONTENT = b"content that is read whole" * 40
 
 
+NOTHING_WAITS = {"waiting": {"blobs": 0, "bytes": 0}}
 HINT = "only records and lengths were checked: --full or --sample 5% reads the bytes"
 
 
@@ -46,20 +47,20 @@ def test_a_sweep_says_how_many_it_settled(portal: Shell) -> None:
     crash(portal, lease=-timedelta(seconds=1))
     ran = portal("sweep")
     assert (ran.code, ran.out, ran.err) == (0, "settled 1\n", "")
-    assert portal("sweep", "--json").json == {"settled": 0}
+    assert portal("sweep", "--json").json == {"settled": 0, **NOTHING_WAITS}
     assert portal.query("SELECT status FROM files") == [("failed",)]
 
 
 def test_a_sweep_leaves_live_leases_unless_told(portal: Shell) -> None:
     crash(portal, lease=timedelta(minutes=1))
-    assert portal("sweep", "--json").json == {"settled": 0}
-    assert portal("sweep", "--older-than", "0s", "--json").json == {"settled": 1}
+    assert portal("sweep", "--json").json == {"settled": 0, **NOTHING_WAITS}
+    assert portal("sweep", "--older-than", "0s", "--json").json == {"settled": 1, **NOTHING_WAITS}
 
 
 @pytest.mark.parametrize(("span", "settled"), [("1d", 0), ("3h", 0), ("119m", 1), ("7199s", 1), ("1h", 1)])
 def test_a_span_is_a_number_and_a_unit(portal: Shell, span: str, settled: int) -> None:
     crash(portal, lease=timedelta(minutes=1) - timedelta(hours=2))
-    assert portal("sweep", "--older-than", span, "--json").json == {"settled": settled}
+    assert portal("sweep", "--older-than", span, "--json").json == {"settled": settled, **NOTHING_WAITS}
 
 
 @pytest.mark.parametrize("span", ["", "1", "s", "1w", "-1s", "1.5h", "1h30m", " 1s", "٣s", "9" * 30 + "d"])
@@ -158,3 +159,21 @@ def test_a_sweep_forgets_invitations_that_are_over(portal: Shell) -> None:
     portal.inside(invite)
     assert portal("sweep").code == 0
     assert portal.query("SELECT count(*) FROM invitations") == [(1,)]
+
+
+def test_deleted_bytes_wait_until_their_time_or_until_room_is_needed(portal: Shell) -> None:
+    file = portal.hand_in(CONTENT)
+    size = portal.blob(file.id).stat().st_size
+
+    async def delete(opened: Portal) -> None:
+        async with opened.resources.database.write() as connection:
+            assert await repository.delete(connection, file.id, file.version, opened.resources.delete_grace)
+
+    portal.inside(delete)
+    told = portal("sweep")
+    assert told.out == f"settled 0\n1 blob(s) of deleted files wait for their time to go, {size} bytes\n"
+    assert portal("sweep", "--json").json == {"settled": 0, "waiting": {"blobs": 1, "bytes": size}}
+    assert portal("fsck", "--json").json["problems"] == []
+    assert portal("sweep", "--no-grace", "--json").json == {"settled": 1, **NOTHING_WAITS}
+    assert list((portal.folder / "var" / "store" / "blobs").glob("*/*")) == []
+    assert [event["details"] for event in portal.record("file.grace_ended")] == [{"blobs": 1, "bytes": size}]

@@ -34,7 +34,8 @@ from portal.core.ids import new_id
 from portal.core.principal import NOWHERE, Principal
 from portal.core.ranges import WHOLE_FILE, RangeRequest
 from portal.crypto.format import BlobContext
-from portal.features.files import repository
+from portal.features.files import blob_rows, repository
+from portal.features.files.blob_rows import AT_ONCE
 from portal.features.files.uploads.attempt import UploadAttempt
 from portal.features.files.views import Details
 
@@ -133,7 +134,7 @@ class Driver:
     async def strand_delete(self, file_id: str) -> Answer:
         """Leave a delete as a crash right after its first transaction does."""
         async with self._database.write() as connection:
-            await repository.begin_delete(connection, UUID(file_id), 1)
+            await repository.delete(connection, UUID(file_id), 1, AT_ONCE)
         return {}
 
     async def sweep(self) -> Answer:
@@ -146,10 +147,11 @@ class Driver:
             files = [(str(UUID(i)), *rest) for i, *rest in await connection.execute(_FILES)]
             named = [key for (key,) in await connection.execute(text("SELECT id FROM blobs WHERE store <> 'row'"))]
             damaged = (await connection.execute(_DAMAGED)).scalar_one()
+            overdue = [blob.id.hex for blob in await blob_rows.due(connection, clock.now(), 1000)]
         store = self._settings.data_dir / "store"
         return {
             "listed": {file: digest for file, status, digest in files if status in {"ready", "quarantined"}},
-            "stuck": [file for file, status, _ in files if status in {"pending", "deleting"}],
+            "stuck": [file for file, status, _ in files if status == "pending"] + overdue,
             "named": sorted(f"blobs/{key[-2:]}/{key}" for key in named),
             "stored": sorted(path.relative_to(store).as_posix() for path in store.glob("*/**/*") if path.is_file()),
             "damaged": damaged,

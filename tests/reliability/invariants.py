@@ -18,7 +18,9 @@ from sqlalchemy import text
 
 from portal import config
 from portal.bootstrap import open_portal
+from portal.core import clock
 from portal.db.connection import Connection
+from portal.features.files import blob_rows
 
 from .. import own_loop
 from ..e2e.conftest import Served
@@ -97,8 +99,10 @@ async def _keys(connection: Connection) -> set[str]:
 
 
 async def _stuck(connection: Connection) -> list[str]:
+    """Files that are in no status for good, and blobs whose time to go is over."""
     rows = await connection.execute(text("SELECT id, status FROM files"))
-    return [f"{status}: {file}" for file, status in rows if status not in _OVER]
+    overdue = [f"overdue: {blob.id}" for blob in await blob_rows.due(connection, clock.now(), 1000)]
+    return [f"{status}: {file}" for file, status in rows if status not in _OVER] + overdue
 
 
 async def _on_record(connection: Connection, listed: Mapping[str, str]) -> dict[str, int]:

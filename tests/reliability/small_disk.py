@@ -7,6 +7,7 @@ a disk, in a mount namespace that goes with its process; and what is on that dis
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,6 +36,16 @@ def from_within(portal: Served) -> Served:
     """The running portal with the paths under which its own disk is seen from outside."""
     assert portal.process is not None
     return replace(portal, folder=Path(f"/proc/{portal.process.pid}/root{portal.folder}"))
+
+
+def run_within(portal: Served, *arguments: str) -> str:
+    """What a command of the `portal` program says that runs where the running portal does, and sees its disk."""
+    assert portal.process is not None
+    outside = Path("/proc/self/ns/user").stat().st_ino == Path(f"/proc/{portal.process.pid}/ns/user").stat().st_ino
+    way = ["nsenter", f"--target={portal.process.pid}", "--mount", f"--wd={portal.folder}"]
+    way += [] if outside else ["--user", "--preserve-credentials"]
+    command = [*way, sys.executable, "-m", "portal", *arguments]
+    return subprocess.run(command, env=portal.environment, text=True, capture_output=True, check=True).stdout
 
 
 def bring_home(portal: Served, folder: Path) -> None:

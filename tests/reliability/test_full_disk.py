@@ -11,7 +11,7 @@ from ..e2e.conftest import MakePortal
 from ..e2e.seen import eventually, kept, known, problem
 from . import invariants
 from .conftest import Figures
-from .small_disk import bring_home, filled, from_within, put_on_small_disk
+from .small_disk import bring_home, filled, from_within, put_on_small_disk, run_within
 
 DISK = 64 << 20
 SIZE = 8 << 20
@@ -75,6 +75,8 @@ def test_a_full_store_keeps_what_it_acknowledged_and_takes_more_when_there_is_ro
             assert_readable(another, taken)
             gone, _ = taken.popitem()
             assert another.delete(f"/files/{gone}", headers={"If-Match": "*"}).status_code == 204
+            assert acknowledged([hand_in(another)]) == {}  # its bytes wait
+            assert run_within(portal, "sweep", "--no-grace") == "settled 1\n"
             assert eventually(lambda: kept(within) == known(within))  # the filler lies beside them
             more = acknowledged([hand_in(another)])
             assert len(more) == 1
@@ -87,7 +89,7 @@ def test_a_full_store_keeps_what_it_acknowledged_and_takes_more_when_there_is_ro
 def test_a_disk_too_full_for_the_database_refuses_and_recovers_without_a_restart(
     make_portal: MakePortal, figures: Figures
 ) -> None:
-    portal = make_portal()
+    portal = make_portal(DELETE_GRACE_DAYS="0")
     portal.prepare(analyst="analyst")
     put_on_small_disk(portal, portal.folder / "var", DISK)
     portal.start()

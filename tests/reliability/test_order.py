@@ -22,11 +22,12 @@ WRITTEN = ("write", "writev", "pwrite64", "sendto", "sendmsg")
 CALLS = (*OPENED, *RENAMED, *UNLINKED, *SYNCED, *WRITTEN)
 PAGE = 1 << 13  # bytes kept of a buffer: a page of the database is half as long
 LOG = "/portal.db-wal>"
+KEYS = "SELECT f.status, f.record, b.wrapped_key FROM files f JOIN blobs b ON b.file_id = f.id"
 
 
-def started(make_portal: MakePortal) -> Served:
+def started(make_portal: MakePortal, **settings: str) -> Served:
     """A portal whose database nobody writes to but the request: a periodic job's pages would be taken for its own."""
-    portal = make_portal(MAX_JOBS="0")
+    portal = make_portal(MAX_JOBS="0", **settings)
     portal.prepare(analyst="analyst")
     portal.start()
     return portal
@@ -120,8 +121,30 @@ def test_a_small_file_is_gone_before_its_delete_is_acknowledged(make_portal: Mak
     assert found(calls, UNLINKED, "/store/") == []
 
 
-def test_a_file_is_gone_before_its_delete_is_acknowledged(make_portal: MakePortal, tmp_path: Path) -> None:
+def test_the_keys_of_a_file_are_gone_before_its_delete_is_acknowledged_and_its_bytes_wait(
+    make_portal: MakePortal, tmp_path: Path
+) -> None:
     portal = started(make_portal)
+    with portal.client("analyst") as analyst:
+        entry = analyst.put("/upload/a.bin", content=iter([b"content"])).json()
+        blob = blob_file(portal, entry["id"])
+        with traced(portal, tmp_path / "trace"):
+            assert analyst.delete(f"/files/{entry['id']}", headers={"If-Match": "*"}).status_code == 204
+    calls = strace.read(tmp_path / "trace")
+    answered = only(calls, WRITTEN, "HTTP/1.1 204")
+    destroyed, destroyed_synced = committed(calls, "file.deleted", until=answered)
+    assert out_of_order(destroyed, destroyed_synced, answered) == []
+    assert rows(portal, KEYS) == [("deleted", None, None)]
+    assert found(calls, UNLINKED, "/store/") == []
+    assert blob.exists()
+    assert portal.cli("sweep", "--no-grace").stdout == "settled 1\n"
+    assert not blob.exists()
+
+
+def test_a_file_without_a_grace_is_gone_before_its_delete_is_acknowledged(
+    make_portal: MakePortal, tmp_path: Path
+) -> None:
+    portal = started(make_portal, DELETE_GRACE_DAYS="0")
     with portal.client("analyst") as analyst:
         entry = analyst.put("/upload/a.bin", content=iter([b"content"])).json()
         blob = blob_file(portal, entry["id"])
@@ -143,12 +166,11 @@ def test_a_deleted_file_whose_bytes_cannot_be_removed_has_lost_its_keys(
     make_portal: MakePortal, tmp_path: Path
 ) -> None:
     """The commit that the order above speaks of is the one that destroys the keys: where every unlink fails, it did."""
-    portal = started(make_portal)
+    portal = started(make_portal, DELETE_GRACE_DAYS="0")
     with portal.client("analyst") as analyst:
         entry = analyst.put("/upload/a.bin", content=iter([b"content"])).json()
         with traced(portal, tmp_path / "trace", inject=f"{','.join(UNLINKED)}:error=EIO"):
             assert analyst.delete(f"/files/{entry['id']}", headers={"If-Match": "*"}).status_code == 204
     assert any(call.injected for call in strace.read(tmp_path / "trace"))
     assert blob_file(portal, entry["id"]).exists()
-    keys = "SELECT f.status, f.record, b.wrapped_key FROM files f JOIN blobs b ON b.file_id = f.id"
-    assert rows(portal, keys) == [("deleting", None, None)]
+    assert rows(portal, KEYS) == [("deleted", None, None)]

@@ -1,4 +1,4 @@
-"""`portal sweep` and `portal fsck`: settle the uploads and deletes that a crash left, and verify the listed files."""
+"""`portal sweep` and `portal fsck`: settle what crashes and deletes left, and verify the listed files."""
 
 import re
 from datetime import timedelta
@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from portal.cli.console import Json, portal, print_result, progress, run_async
+from portal.cli.console import Json, actor, portal, print_result, progress, run_async
 from portal.cli.program import Exit
 from portal.db.lease import LEASE
+from portal.features.files.blob_rows import Waiting
 from portal.features.files.maintenance import Checked
 
 _SPAN = re.compile(r"(\d{1,5})([smhd])", re.ASCII)
@@ -20,11 +21,20 @@ def sweep(
     older_than: Annotated[
         str, typer.Option(help="Settle uploads not renewed for this long (0s only while nothing serves).")
     ] = f"{LEASE.seconds}s",
+    no_grace: Annotated[
+        bool, typer.Option("--no-grace", help="Remove the bytes of deleted files now: to make room. On record.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Settle uploads and deletes that a crash left. `serve` does it too, every minute."""
-    settled = run_async(_sweep(_span(older_than)))
-    print_result(f"settled {settled}", {"settled": settled}, as_json=as_json)
+    """Settle uploads that a crash left, and remove the bytes of deleted files in their time. `serve` does it too, every
+    minute.
+    """
+    settled, waiting = run_async(_sweep(_span(older_than), no_grace=no_grace))
+    lines = [f"settled {settled}"]
+    if waiting.blobs:
+        lines.append(f"{waiting.blobs} blob(s) of deleted files wait for their time to go, {waiting.size} bytes")
+    told = {"settled": settled, "waiting": {"blobs": waiting.blobs, "bytes": waiting.size}}
+    print_result("\n".join(lines), told, as_json=as_json)
 
 
 def fsck(
@@ -52,11 +62,14 @@ def fsck(
         raise typer.Exit(Exit.FOUND)
 
 
-async def _sweep(older_than: timedelta) -> int:
+async def _sweep(older_than: timedelta, *, no_grace: bool) -> tuple[int, Waiting]:
     async with portal() as opened:
+        maintenance = opened.files.maintenance
+        settled = await maintenance.end_grace(actor=actor()) if no_grace else 0
         await opened.audit.recorder.replay()
         await opened.identity.accounts.sweep()
-        return await opened.files.maintenance.sweep(older_than)
+        settled += await maintenance.sweep(older_than)
+        return settled, await maintenance.waiting()
 
 
 async def _fsck(sample: float | None, *, full: bool, as_json: bool) -> tuple[dict[str, Any], list[Checked]]:

@@ -40,6 +40,7 @@ from portal.features.cases.service import Cases
 from portal.features.cases.views import CaseView
 from portal.features.files import repository
 from portal.features.files import service as files_service
+from portal.features.files.blob_rows import AT_ONCE
 from portal.features.files.catalog import FileCatalog
 from portal.features.files.downloads.delivery import Deliveries, Delivery
 from portal.features.files.maintenance import Maintenance
@@ -65,6 +66,7 @@ from portal.strongbox.strongbox import Strongbox
 MAX_BYTES = 5_000
 ROW_BYTES = 2_000
 MARKER = "a marker for tests"
+GRACE = timedelta(days=3)
 LAYOUT = Layout(256)  # segments so small that little content has many
 CONTENT = bytes(range(256)) * 4
 ORIGIN = Origin("a request", "192.0.2.1")
@@ -265,6 +267,11 @@ class House:
         return self.files.catalog
 
     @property
+    def at_once(self) -> FileCatalog:
+        """A catalogue whose deletes have no grace."""
+        return FileCatalog(self.database, self.strongbox, grace=AT_ONCE)
+
+    @property
     def maintenance(self) -> Maintenance:
         return self.files.maintenance
 
@@ -439,6 +446,7 @@ def house(engine: Engine, tmp_path: Path) -> House:
         journal=tmp_path / "journal.jsonl",
         max_upload_bytes=MAX_BYTES,
         row_bytes=ROW_BYTES,
+        delete_grace=GRACE,
     )
     audit = audit_service.build(resources)
     identity = identity_service.build(resources, PasswordHasher(memory_kib=8, passes=1, lanes=1))

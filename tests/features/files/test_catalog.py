@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from portal.db.connection import Connection
 from portal.features.audit import record
 from portal.features.audit.events import Event
 from portal.features.authz.visibility import Visibility
-from portal.features.files import repository
+from portal.features.files import blob_rows
 from portal.features.files.access import ANY_VERSION
 from portal.features.files.catalog import Changes
 from portal.features.files.listing import Filters
@@ -32,7 +33,7 @@ from portal.features.files.models import FileKind
 from portal.features.files.views import FileView
 from portal.strongbox.strongbox import Strongbox
 
-from .conftest import CONTENT, MARKER, ORIGIN, House
+from .conftest import CONTENT, GRACE, MARKER, ORIGIN, House
 
 Verb = Callable[[House, Principal, FileView], Awaitable[Any]]
 
@@ -187,12 +188,43 @@ async def test_what_cannot_be_put_on_record_does_not_happen(
 @pytest.mark.parametrize("content", [CONTENT, MARKER.encode()], ids=["ready", "quarantined"])
 async def test_a_delete_leaves_neither_key_nor_byte(house: House, analyst: Principal, content: bytes) -> None:
     file = await house.hand_in(analyst, content)
-    await house.catalog.delete(analyst, file.id, 1, ORIGIN)
+    await house.at_once.delete(analyst, file.id, 1, ORIGIN)
     assert (await house.statuses(), house.store.blobs, await house.rows("blobs")) == (["deleted"], {}, [])
     (event,) = await house.record("file.deleted")
     assert event["details"] == {"name": file.name, "sha256": file.sha256, "case_id": None}
     with pytest.raises(NotFound):
         await house.catalog.delete(analyst, file.id, ANY_VERSION, ORIGIN)
+
+
+async def test_a_delete_with_a_grace_leaves_bytes_and_no_key(house: House, analyst: Principal) -> None:
+    file = await house.hand_in(analyst)
+    await house.catalog.delete(analyst, file.id, 1, ORIGIN)
+    (row,) = await house.rows("blobs")
+    assert (await house.statuses(), len(house.store.blobs), row["wrapped_key"]) == (["deleted"], 1, None)
+    with pytest.raises(NotFound):
+        await house.fetch(analyst, file.id)
+
+
+async def test_a_backup_from_before_opens_what_waits_and_nothing_else_does(
+    house: House, analyst: Principal, later: Callable[[timedelta], None]
+) -> None:
+    file = await house.hand_in(analyst)
+    (backup,) = await house.rows("blobs")
+    await house.catalog.delete(analyst, file.id, 1, ORIGIN)
+    await turn_back(house, file)
+    with pytest.raises(IntegrityError):
+        await house.fetch(analyst, file.id)
+    await house.execute("UPDATE blobs SET goes_at = NULL, wrapped_key = :key", key=backup["wrapped_key"])
+    assert await house.fetch(analyst, file.id) == CONTENT
+    later(2 * GRACE)
+    assert await house.maintenance.sweep() == 0  # what a restore brought back does not go any more
+    assert await house.fetch(analyst, file.id) == CONTENT
+
+
+async def turn_back(house: House, file: FileView) -> None:
+    """The file's row is as it was."""
+    told = {"name": file.name, "digest": file.sha256, "record": file.record}
+    await house.execute("UPDATE files SET status = 'ready', name = :name, sha256 = :digest, record = :record", **told)
 
 
 async def test_a_deleted_row_says_nothing_of_the_file_any_more(house: House, analyst: Principal) -> None:
@@ -215,14 +247,14 @@ async def test_keys_are_destroyed_before_bytes(
         await real(strongbox, store_id, blob_key)
 
     monkeypatch.setattr(Strongbox, "destroy", destroy)
-    await house.catalog.delete(analyst, file.id, 1, ORIGIN)
+    await house.at_once.delete(analyst, file.id, 1, ORIGIN)
     assert keys == [None]
 
 
 async def test_a_delete_whose_bytes_stay_behind_is_a_delete(house: House, analyst: Principal) -> None:
     file = await house.hand_in(analyst)
     house.store.failing["delete"] = StoreAway()
-    await house.catalog.delete(analyst, file.id, 1, ORIGIN)
+    await house.at_once.delete(analyst, file.id, 1, ORIGIN)
     with pytest.raises(NotFound):
         await house.fetch(analyst, file.id)
     with pytest.raises(NotFound):
@@ -237,8 +269,8 @@ async def test_a_delete_on_a_full_disk_is_a_delete(
 
     file = await house.hand_in(analyst)
     with monkeypatch.context() as disk:
-        disk.setattr(repository, "forget_blobs", full)
-        await house.catalog.delete(analyst, file.id, 1, ORIGIN)
+        disk.setattr(blob_rows, "forget", full)
+        await house.at_once.delete(analyst, file.id, 1, ORIGIN)
     assert await house.maintenance.sweep() == 1
     assert await house.statuses() == ["deleted"]
 
@@ -246,7 +278,7 @@ async def test_a_delete_on_a_full_disk_is_a_delete(
 async def test_a_deleted_file_whose_status_is_turned_back_stays_closed(house: House, analyst: Principal) -> None:
     file = await house.hand_in(analyst)
     house.store.failing["delete"] = StoreAway()
-    await house.catalog.delete(analyst, file.id, 1, ORIGIN)
+    await house.at_once.delete(analyst, file.id, 1, ORIGIN)
     await house.execute("UPDATE files SET status = 'ready', record = :record", record=file.record)
     with pytest.raises(IntegrityError):
         await house.fetch(analyst, file.id)
@@ -263,7 +295,7 @@ async def test_a_cancelled_delete_goes_on_to_its_end(
         await real(strongbox, store_id, blob_key)
 
     monkeypatch.setattr(Strongbox, "destroy", slow)
-    removal = asyncio.create_task(house.catalog.delete(analyst, file.id, 1, ORIGIN))
+    removal = asyncio.create_task(house.at_once.delete(analyst, file.id, 1, ORIGIN))
     await reached.wait()
     removal.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -288,5 +320,5 @@ async def test_a_delete_removes_the_bytes_whatever_their_row_says_of_where_they_
 ) -> None:
     file = await house.hand_in(analyst)
     await house.execute("UPDATE blobs SET store = 'row'")
-    await house.catalog.delete(analyst, file.id, None, ORIGIN)
+    await house.at_once.delete(analyst, file.id, None, ORIGIN)
     assert house.store.blobs == {}

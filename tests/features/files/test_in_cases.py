@@ -24,7 +24,7 @@ from portal.features.files.uploads.attempt import KeyReused, UploadGone
 from portal.features.files.views import FileView
 from tests.reliability.amounts import amount
 
-from .conftest import CONTENT, MARKER, ORIGIN, House, drink
+from .conftest import CONTENT, GRACE, MARKER, ORIGIN, House, drink
 
 LEAD, CONTRIBUTOR, READER, UPLOADER = CaseRole
 
@@ -447,11 +447,16 @@ async def test_a_case_and_its_scope_edited_together_open_nothing_either(
         await house.fetch(thief, file.id)
 
 
-async def test_export_fsck_and_sweep_know_files_in_cases(house: House, analyst: Principal, case: CaseView) -> None:
+async def test_export_fsck_and_sweep_know_files_in_cases(
+    house: House, analyst: Principal, case: CaseView, later: Callable[[timedelta], None]
+) -> None:
     file = await house.hand_in(analyst, case_id=case.id)
     assert [checked.problem async for checked in house.maintenance.fsck(full=True)] == [None]
     (part,) = await house.maintenance.export(file.id, actor="system:cli/x")
     assert part.length > len(CONTENT)
     await house.catalog.delete(analyst, file.id, None, ORIGIN)
     assert await house.maintenance.sweep() == 0
+    assert len(house.store.blobs) == 1
+    later(2 * GRACE)
+    assert await house.maintenance.sweep() == 1
     assert house.store.blobs == {}

@@ -22,13 +22,14 @@ from portal.db.lease import LEASE
 from portal.features.audit import record
 from portal.features.audit.events import Event
 from portal.features.files import blob_rows, maintenance, repository
+from portal.features.files.blob_rows import Waiting
 from portal.features.files.maintenance import IDEMPOTENCY_KEPT, Checked
 from portal.features.files.models import Status
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedFile
 from portal.strongbox.reader import Reader
 
-from .conftest import CONTENT, MARKER, ORIGIN, Bytes, House, blob_of, flip
+from .conftest import CONTENT, GRACE, MARKER, ORIGIN, Bytes, House, blob_of, flip, refuse_events
 
 Later = Callable[[timedelta], None]
 A_LEASE_LATER = LEASE + timedelta(seconds=1)
@@ -50,7 +51,7 @@ async def half_deleted(house: House, analyst: Principal) -> UUID:
     """A delete whose process died when the keys were destroyed and the bytes not yet."""
     file = await house.hand_in(analyst)
     house.store.failing["delete"] = StoreAway()
-    await house.catalog.delete(analyst, file.id, None, ORIGIN)
+    await house.at_once.delete(analyst, file.id, None, ORIGIN)
     house.store.failing.clear()
     return file.id
 
@@ -114,9 +115,62 @@ async def test_a_sweep_frees_the_key_of_what_it_gave_up(house: House, analyst: P
     assert (await house.hand_in(analyst, key="once")).status is Status.READY
 
 
+async def test_a_sweep_removes_deleted_bytes_when_their_grace_is_over_and_no_day_before(
+    house: House, analyst: Principal, later: Later
+) -> None:
+    kept, gone = await house.hand_in(analyst), await house.hand_in(analyst)
+    await house.catalog.delete(analyst, gone.id, None, ORIGIN)
+    later(GRACE - timedelta(minutes=1))
+    assert await house.maintenance.sweep() == 0
+    assert (await house.maintenance.waiting(), len(house.store.blobs)) == (Waiting(1, stored(house)), 2)
+    later(GRACE + timedelta(minutes=1))
+    assert await house.maintenance.sweep() == 1
+    assert (await house.maintenance.waiting(), len(house.store.blobs)) == (Waiting(0, 0), 1)
+    assert await house.fetch(analyst, kept.id) == CONTENT
+
+
+def stored(house: House) -> int:
+    """The length of a blob, which all of CONTENT have."""
+    return len(next(iter(house.store.blobs.values())))
+
+
+async def test_a_blob_that_waits_is_neither_missing_nor_stray(house: House, analyst: Principal) -> None:
+    file = await house.hand_in(analyst)
+    await house.catalog.delete(analyst, file.id, None, ORIGIN)
+    assert await problems(house, full=True) == []
+    assert await house.kept() == 1
+    with pytest.raises(NotFound):
+        await house.maintenance.export(file.id, actor="system:cli/root")
+
+
+async def test_a_grace_that_is_ended_makes_room_and_is_on_record(
+    house: House, analyst: Principal, later: Later
+) -> None:
+    kept = await house.hand_in(analyst)
+    for _ in range(3):
+        await house.catalog.delete(analyst, (await house.hand_in(analyst)).id, None, ORIGIN)
+        later(timedelta(hours=1))
+    assert await house.maintenance.end_grace(actor="system:cli/root") == 3
+    assert (len(house.store.blobs), len(await house.rows("blobs"))) == (1, 1)
+    assert await house.fetch(analyst, kept.id) == CONTENT
+    (event,) = await house.record("file.grace_ended")
+    assert (event["actor"], event["details"]) == ("system:cli/root", {"blobs": 3, "bytes": 3 * stored(house)})
+    assert await house.maintenance.end_grace(actor="system:cli/root") == 0
+
+
+async def test_a_grace_is_not_ended_where_it_cannot_be_put_on_record(
+    house: House, analyst: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.catalog.delete(analyst, (await house.hand_in(analyst)).id, None, ORIGIN)
+    refuse_events(monkeypatch, Unavailable(), "file.grace_ended")
+    with pytest.raises(Unavailable):
+        await house.maintenance.end_grace(actor="system:cli/root")
+    assert await house.kept() == 1
+
+
 async def test_a_sweep_ends_a_delete(house: House, analyst: Principal) -> None:
     await half_deleted(house, analyst)
-    assert (await house.statuses(), len(house.store.blobs)) == (["deleting"], 1)
+    assert (await house.statuses(), len(house.store.blobs)) == (["deleted"], 1)
     assert await house.maintenance.sweep() == 1
     assert (await house.statuses(), house.store.blobs, await house.rows("blobs")) == (["deleted"], {}, [])
     assert [event["event"] for event in await house.record()] == ["file.uploaded", "file.deleted"]

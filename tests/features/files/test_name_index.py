@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from portal.core.principal import Principal
 from portal.db.connection import Connection
 from portal.features.files import listing, name_index, name_lookup, name_trigrams, repository
+from portal.features.files.blob_rows import AT_ONCE
 from portal.features.files.models import Status
 from portal.features.files.name_trigrams import trigrams
 from portal.features.files.order import FileOrder
@@ -57,7 +58,7 @@ class NamedWorld(World):
         """Some files have other names, others are deleted."""
         for file in self.chance.sample([file for file in self.files if file["status"] != Status.DELETED], 12):
             if self.chance.random() < 0.5:
-                assert await change(self.house, repository.begin_delete, file["id"], 1)
+                assert await change(self.house, repository.delete, file["id"], 1, AT_ONCE)
                 file["status"] = Status.DELETED
             else:
                 new = {"name": self._file()["name"]}
@@ -229,7 +230,7 @@ async def test_a_file_that_may_still_come_in_front_is_waited_for(house: House, a
 @asynccontextmanager
 async def half_deleted(house: House, file_id: UUID) -> AsyncIterator[None]:
     async with house.database.write() as connection:
-        assert await repository.begin_delete(connection, file_id, 1)
+        assert await repository.delete(connection, file_id, 1, AT_ONCE)
         yield
 
 
@@ -255,7 +256,7 @@ async def test_a_file_that_is_deleted_while_it_is_indexed_leaves_nothing(
     async def and_delete_it(connection: Connection, rows: Any) -> None:
         await add(connection, rows)
         if not deleting:
-            deleting.append(asyncio.create_task(change(house, repository.begin_delete, file.id, 1)))
+            deleting.append(asyncio.create_task(change(house, repository.delete, file.id, 1, AT_ONCE)))
             await waits_or_ends(house, deleting[0])
 
     monkeypatch.setattr(name_trigrams, "add", and_delete_it)

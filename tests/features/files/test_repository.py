@@ -8,20 +8,22 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import select
 
 from portal.core import clock
 from portal.core.ids import new_id
 from portal.core.principal import Principal
 from portal.crypto.format import BlobContext
 from portal.db.connection import Connection
+from portal.db.tables import table
 from portal.features.authz.visibility import Visibility
 from portal.features.files import blob_rows, repository
 from portal.features.files.listing import Filters, list_page
-from portal.features.files.models import FileKind, Status
+from portal.features.files.models import BlobRow, FileKind, Status
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedPart
 
-from .conftest import House
+from .conftest import GRACE, House
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, 123_456, UTC)
 
@@ -77,8 +79,8 @@ async def listed(
 
 async def places(house: House, file_id: UUID) -> list[BlobContext]:
     async with house.database.read() as connection:
-        stored = await blob_rows.stored_blobs(connection, file_id)
-    return [BlobContext(file_id, UUID(hex=key)) for _, key in stored]
+        stored = await connection.execute(select(table(BlobRow).c.id).where(table(BlobRow).c.file_id == file_id))
+        return [BlobContext(file_id, blob_id) for blob_id in stored.scalars()]
 
 
 async def parts(connection: Connection, file_id: UUID) -> tuple[SealedPart, ...]:
@@ -193,22 +195,22 @@ async def test_what_is_not_listed_does_not_change(house: House, analyst: Princip
     assert not await change(house, repository.update_details, file_id, 1, {"name": "b"})
     assert await change(house, repository.finish, file_id, {"status": status.value})
     assert not await change(house, repository.update_details, file_id, 1, {"name": "b"})
-    assert not await change(house, repository.begin_delete, file_id, 1)
+    assert not await change(house, repository.delete, file_id, 1, GRACE)
     assert await house.statuses() == [status.value]
 
 
-async def test_beginning_a_delete_destroys_keys_and_record(house: House, analyst: Principal) -> None:
+async def test_a_delete_destroys_keys_and_record(house: House, analyst: Principal) -> None:
     file_id = await listed(house, analyst, idempotency_key="k")
     other = await listed(house, analyst)
-    assert not await change(house, repository.begin_delete, file_id, 2)
-    assert await change(house, repository.begin_delete, file_id, 1)
-    assert not await change(house, repository.begin_delete, file_id, 1)
+    assert not await change(house, repository.delete, file_id, 2, GRACE)
+    assert await change(house, repository.delete, file_id, 1, GRACE)
+    assert not await change(house, repository.delete, file_id, 1, GRACE)
     keys = {UUID(str(row["file_id"])): row["wrapped_key"] for row in await house.rows("blobs")}
     assert keys[file_id] is None
     assert bytes(keys[other]) == b"w" * 93
     file = await house.found(file_id)
     assert file is not None
-    assert (file.status, file.record, file.version) == (Status.DELETING, None, 2)
+    assert (file.status, file.record, file.version) == (Status.DELETED, None, 2)
     async with house.database.read() as connection:
         assert await parts(connection, file_id) == ()
         gone = await repository.find_by_idempotency_key(connection, analyst.user_id, "k")
@@ -216,19 +218,61 @@ async def test_beginning_a_delete_destroys_keys_and_record(house: House, analyst
     assert gone.id == file_id
 
 
-async def test_forgetting_the_blobs_ends_a_delete(house: House, analyst: Principal) -> None:
-    file_id = await listed(house, analyst)
-    await change(house, repository.begin_delete, file_id, 1)
-    await change(house, repository.forget_blobs, file_id)
-    await change(house, repository.forget_blobs, file_id)
-    assert (await house.statuses(), await house.rows("blobs")) == (["deleted"], [])
+async def goes_at(house: House) -> dict[UUID, datetime | None]:
+    async with house.database.read() as connection:
+        found = await connection.execute(select(table(BlobRow).c.file_id, table(BlobRow).c.goes_at))
+        return {row.file_id: row.goes_at for row in found}
 
 
-async def test_forgetting_the_blobs_of_a_failure_keeps_it_a_failure(house: House, analyst: Principal) -> None:
-    file_id = await pending(house, analyst)
-    await change(house, repository.fail, file_id)
-    await change(house, repository.forget_blobs, file_id)
-    assert (await house.statuses(), await house.rows("blobs")) == (["failed"], [])
+async def let_go(house: House, file_id: UUID, grace: timedelta) -> None:
+    async with house.database.write() as connection:
+        await blob_rows.let_go(connection, blob_rows.of_file(file_id), grace)
+
+
+async def due(house: House, moment: datetime | None, **more: Any) -> list[UUID]:
+    async with house.database.read() as connection:
+        return [blob.id for blob in await blob_rows.due(connection, moment, 10, **more)]
+
+
+async def test_a_blob_that_is_let_go_has_a_time_and_no_other_has(house: House, analyst: Principal) -> None:
+    gone, kept, failed = await listed(house, analyst), await listed(house, analyst), await pending(house, analyst)
+    before = clock.now()
+    assert await change(house, repository.delete, gone, 1, GRACE)
+    assert await change(house, repository.fail, failed)
+    after, times = clock.now(), await goes_at(house)
+    assert times[kept] is None
+    assert before + GRACE <= (times[gone] or NOON) <= after + GRACE
+    assert before <= (times[failed] or NOON) <= after  # nothing of a failed upload is in any backup
+
+
+async def test_a_blob_that_is_let_go_again_never_stays_longer(house: House, analyst: Principal) -> None:
+    file_id, first = await listed(house, analyst), timedelta(hours=1)
+    await let_go(house, file_id, first)
+    soon = (await goes_at(house))[file_id]
+    await let_go(house, file_id, GRACE)
+    assert (await goes_at(house))[file_id] == soon
+    await let_go(house, file_id, blob_rows.AT_ONCE)
+    assert ((await goes_at(house))[file_id] or NOON) <= clock.now()
+
+
+async def test_the_blobs_that_are_due_come_in_the_order_of_their_times(house: House, analyst: Principal) -> None:
+    files = [await listed(house, analyst) for _ in range(4)]
+    blobs = [(await places(house, file_id))[0].blob_id for file_id in files]
+    for hours, file_id in zip((3, 1, 2), files, strict=False):
+        await let_go(house, file_id, timedelta(hours=hours))
+    at = clock.now()
+    assert await due(house, at) == []
+    assert await due(house, at + timedelta(hours=2)) == [blobs[1], blobs[2]]
+    assert await due(house, None) == [blobs[1], blobs[2], blobs[0]]
+    assert await due(house, None, skip=1) == [blobs[2], blobs[0]]
+    assert await due(house, None, file_id=files[0]) == [blobs[0]]
+
+
+async def test_a_row_is_forgotten_once(house: House, analyst: Principal) -> None:
+    (place,) = await places(house, await pending(house, analyst))
+    assert await change(house, blob_rows.forget, place.blob_id)
+    assert not await change(house, blob_rows.forget, place.blob_id)
+    assert await house.rows("blobs") == []
 
 
 async def test_parts_come_in_order_and_without_destroyed_ones(house: House, analyst: Principal) -> None:
@@ -246,7 +290,7 @@ async def test_parts_come_in_order_and_without_destroyed_ones(house: House, anal
 
 
 async def _blobs(connection: Any) -> Any:
-    return await connection.execute(repository._blobs.select())
+    return await connection.execute(table(BlobRow).select())
 
 
 async def test_a_listing_shows_ready_and_quarantined_alone(house: House, analyst: Principal) -> None:
@@ -254,7 +298,7 @@ async def test_a_listing_shows_ready_and_quarantined_alone(house: House, analyst
     await listed(house, analyst, name="quarantined", status=Status.QUARANTINED)
     await pending(house, analyst, name="pending")
     await change(house, repository.fail, await pending(house, analyst, name="failed"))
-    await change(house, repository.begin_delete, await listed(house, analyst, name="deleting"), 1)
+    await change(house, repository.delete, await listed(house, analyst, name="deleted"), 1, GRACE)
     assert await names(house) == ["quarantined", "ready"]
     async with house.database.read() as connection:
         assert await repository.count_listed(connection) == 2
@@ -390,24 +434,15 @@ async def test_of_many_with_one_key_at_once_one_is_added(house: House, analyst: 
     assert len(await house.rows("files")) == 1
 
 
-async def test_unsettled_are_expired_leases_and_given_up_files_with_blobs(house: House, analyst: Principal) -> None:
+async def test_unsettled_are_uploads_with_an_expired_lease(house: House, analyst: Principal) -> None:
     now = NOON + timedelta(minutes=1)
-    expected = {await pending(house, analyst, lease_until=now)}
+    expected = {await pending(house, analyst, lease_until=now) for _ in range(3)}
     await pending(house, analyst, lease_until=now + timedelta(microseconds=1))
     await listed(house, analyst)
     for status in (Status.FAILED, Status.REJECTED):
-        given_up = await pending(house, analyst)
-        await change(house, repository.finish, given_up, {"status": status.value})
-        expected.add(given_up)
-        settled = await pending(house, analyst)
-        await change(house, repository.finish, settled, {"status": status.value})
-        await change(house, repository.forget_blobs, settled)
-    deleting = await listed(house, analyst)
-    await change(house, repository.begin_delete, deleting, 1)
-    expected.add(deleting)
+        await change(house, repository.finish, await pending(house, analyst), {"status": status.value})
     deleted = await listed(house, analyst)
-    await change(house, repository.begin_delete, deleted, 1)
-    await change(house, repository.forget_blobs, deleted)
+    await change(house, repository.delete, deleted, 1, GRACE)
     async with house.database.read() as connection:
         assert {file.id for file in await repository.unsettled(connection, now, None, 50)} == expected
         first = await repository.unsettled(connection, now, None, 2)
@@ -422,7 +457,7 @@ async def test_a_blob_is_known_from_before_its_bytes_until_forgotten(house: Hous
     async with house.database.read() as connection:
         assert await blob_rows.blob_known(connection, place.blob_id)
         assert not await blob_rows.blob_known(connection, new_id())
-    await change(house, repository.forget_blobs, file_id)
+    await change(house, blob_rows.forget, place.blob_id)
     async with house.database.read() as connection:
         assert not await blob_rows.blob_known(connection, place.blob_id)
 
@@ -433,7 +468,7 @@ async def test_old_keys_of_settled_files_expire(house: House, analyst: Principal
     await listed(house, analyst, idempotency_key="young", created_at=now)
     await pending(house, analyst, idempotency_key="pending", created_at=now - timedelta(hours=2))
     deleted = await listed(house, analyst, idempotency_key="deleted", created_at=now - timedelta(hours=2))
-    await change(house, repository.begin_delete, deleted, 1)
+    await change(house, repository.delete, deleted, 1, GRACE)
     await change(house, repository.expire_idempotency_keys, now - timedelta(hours=1))
     left = {row["idempotency_key"] for row in await house.rows("files")}
     assert left == {None, "young", "pending"}

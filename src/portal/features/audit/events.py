@@ -58,6 +58,7 @@ class EventKind(StrEnum):
     FILE_GRANT_REVOKED = "file.grant_revoked"
     FILE_GLASS_BROKEN = "file.glass_broken"
     FILE_DELETED = "file.deleted"
+    FILE_GRACE_ENDED = "file.grace_ended"
     FILE_EXPORTED = "file.exported"
     FILE_DAMAGED = "file.damaged"
     CASE_CREATED = "case.created"

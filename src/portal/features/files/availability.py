@@ -15,20 +15,19 @@ first. A listing shows neither until the first has committed or failed, and then
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, text, union_all
+from sqlalchemy import func, literal_column, select, text, union_all
 
 from portal.core import clock
 from portal.db.connection import Connection
-from portal.db.statements import one_of
 from portal.db.tables import table
 from portal.features.files import repository
-from portal.features.files.models import FileRow, Status
+from portal.features.files.models import FileRow
 
 _files = table(FileRow)
 _STEP = timedelta(microseconds=1)
 # Two statements in one, because each has a partial index: files that are gone keep their stamp, which clients remember.
 _OF_LISTED = select(func.max(_files.c.available_at).label("latest")).where(repository.is_listed_everywhere(_files))
-_OF_GONE = select(func.max(_files.c.available_at)).where(one_of(_files.c.status, (Status.DELETING, Status.DELETED)))
+_OF_GONE = select(func.max(_files.c.available_at)).where(_files.c.status == literal_column("'deleted'"))
 _LATEST = select(func.max(union_all(_OF_LISTED, _OF_GONE).subquery().c.latest))
 
 # 1179208773 is "FILE". Seconds are counted from 2020, so that they fit into an int until 2088. The steps run in this
@@ -42,7 +41,7 @@ _STAMP = text("""
         clock_timestamp(), to_timestamp(second),
         (SELECT max(available_at) FROM files WHERE status IN ('ready', 'quarantined') AND kind <> '')
             + interval '1 microsecond',
-        (SELECT max(available_at) FROM files WHERE status IN ('deleting', 'deleted')) + interval '1 microsecond'
+        (SELECT max(available_at) FROM files WHERE status = 'deleted') + interval '1 microsecond'
     ) FROM held
 """)
 # The statement's time is taken before it reads the locks: a writer that takes its lock later gets a later stamp.

@@ -1,13 +1,17 @@
 """Statements on `blobs`: the parts of a file, in a store or in their row. Comes in: the caller's connection.
 
 Leaves: sealed parts. A part is complete once its key is wrapped; a part whose key was destroyed is not returned.
+`let_go` destroys the key of a blob that nothing needs any more, and gives its bytes a time to go. Next: `removal`.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, case, delete, func, insert, select, update
 
+from portal.core import clock
 from portal.core.errors import Unavailable
 from portal.crypto.format import BlobContext
 from portal.crypto.layout import MAX_INLINE_PLAIN
@@ -33,6 +37,25 @@ _PARTS = (
 _PARTS_WITH_BYTES = scanning(_PARTS)
 _ADD_BLOB = insert(_blobs)
 _STORE_PART = update(_blobs).where(_blobs.c.id == bindparam("blob"))
+_WAITS = _blobs.c.goes_at.is_not(None)  # as the partial index says it
+AT_ONCE: Final = timedelta(0)
+"""The grace of a blob that no backup needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """A blob whose bytes may go. `store` is `IN_ROW` where the row claims to hold the bytes itself."""
+
+    id: UUID
+    store: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The blobs that were let go and are still there, and their bytes."""
+
+    blobs: int
+    size: int
 
 
 class FileMoved(Unavailable):
@@ -78,10 +101,45 @@ async def store_part(connection: Connection, part: SealedPart) -> None:
     await connection.execute(_STORE_PART, {"blob": part.context.blob_id, **_known(part)})
 
 
-async def stored_blobs(connection: Connection, file_id: UUID) -> list[tuple[str, str]]:
-    """Store id and key of each blob. The store id is `IN_ROW` for a blob whose row claims to hold the bytes itself."""
-    found = await connection.execute(select(_blobs.c.store, _blobs.c.id).where(_blobs.c.file_id == file_id))
-    return [(row.store, row.id.hex) for row in found]
+def of_file(file_id: UUID) -> ColumnElement[bool]:
+    """The condition that a blob is a part of the file, for `let_go`."""
+    found: ColumnElement[bool] = _blobs.c.file_id == file_id
+    return found
+
+
+async def let_go(connection: Connection, which: ColumnElement[bool], grace: timedelta) -> None:
+    """Destroy the keys of blobs that nothing needs any more. Bytes in rows go now, others when `grace` is over.
+
+    Within the grace a backup of the database from before can still open them. After the commit of one that goes
+    `AT_ONCE` the caller calls `removal.remove_due`, or leaves it to the sweep. A later call never prolongs the wait.
+    """
+    await connection.execute(scanning(delete(_blobs).where(which, _blobs.c.content.is_not(None))))
+    goes_at = clock.now() + grace
+    sooner = case((_blobs.c.goes_at < goes_at, _blobs.c.goes_at), else_=goes_at)
+    await connection.execute(update(_blobs).where(which).values(wrapped_key=None, goes_at=sooner))
+
+
+async def due(
+    connection: Connection, moment: datetime | None, limit: int, *, skip: int = 0, file_id: UUID | None = None
+) -> list[LetGo]:
+    """Blobs whose time to go has come by `moment`, or all that wait if it is None: of a file, or of all."""
+    wanted = select(_blobs.c.id, _blobs.c.store).where(_WAITS)
+    if moment is not None:
+        wanted = wanted.where(_blobs.c.goes_at <= moment)
+    if file_id is not None:
+        wanted = wanted.where(_blobs.c.file_id == file_id)
+    ordered = wanted.order_by(_blobs.c.goes_at, _blobs.c.id).limit(limit).offset(skip)
+    return [LetGo(*row) for row in await connection.execute(scanning(ordered))]
+
+
+async def count_waiting(connection: Connection) -> Waiting:
+    counted = select(func.count(), func.coalesce(func.sum(_blobs.c.stored_length), 0)).where(_WAITS)
+    return Waiting(*map(int, (await connection.execute(scanning(counted))).one()))
+
+
+async def forget(connection: Connection, blob_id: UUID) -> bool:
+    """Delete the row of a blob whose bytes are gone. False if there was none any more."""
+    return (await connection.execute(delete(_blobs).where(_blobs.c.id == blob_id))).rowcount == 1
 
 
 async def blob_known(connection: Connection, blob_id: UUID) -> bool:

@@ -1,10 +1,11 @@
 """The file catalogue: list, read, change and delete files and their metadata.
 
 Comes in: a principal and a request. Leaves: `FileView`s. A change names the version that the client read, so that two
-clients never overwrite each other. A delete destroys the keys first, then the bytes.
+clients never overwrite each other. A delete destroys the keys at once, and the bytes after a grace.
 """
 
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from uuid import UUID
 
 from portal.core import log
@@ -21,9 +22,10 @@ from portal.features.authz.actions import Action
 from portal.features.authz.visibility import visible_to
 from portal.features.files import repository
 from portal.features.files.access import apply_at_version, load_allowed, load_for_update, require_in_case
+from portal.features.files.blob_rows import AT_ONCE
 from portal.features.files.listing import Filters, list_page
 from portal.features.files.models import FileKind
-from portal.features.files.removal import remove_bytes
+from portal.features.files.removal import remove_due
 from portal.features.files.views import FileView
 from portal.strongbox.strongbox import Strongbox
 
@@ -42,9 +44,11 @@ class Changes:
 class FileCatalog:
     """Safe for concurrent use."""
 
-    def __init__(self, database: Database, strongbox: Strongbox) -> None:
+    def __init__(self, database: Database, strongbox: Strongbox, *, grace: timedelta) -> None:
+        """The bytes of a deleted file stay for `grace`."""
         self._database = database
         self._strongbox = strongbox
+        self._grace = grace
 
     async def list(self, principal: Principal, filters: Filters, after: After | None, limit: int) -> Page[FileView]:
         """One page of the files that the principal may see and that match `filters`: at most `limit`, behind `after`.
@@ -86,22 +90,24 @@ class FileCatalog:
             return await load_allowed(connection, principal, Action.FILE_READ, file_id)
 
     async def delete(self, principal: Principal, file_id: UUID, version: int | None, origin: Origin) -> None:
-        """Destroy the keys, then the bytes. Raises NotFound, Forbidden, CaseReadOnly, PreconditionFailed.
+        """Destroy the keys now, and the bytes after the grace. Raises NotFound, Forbidden, CaseReadOnly,
+        PreconditionFailed.
 
-        Once the keys are destroyed, the file is unreadable and deleted. The sweep removes bytes that cannot be removed
-        now.
+        Once the keys are destroyed, the file is unreadable and deleted. The sweep removes the bytes in their time.
+        Without a grace they are removed now, if that is possible.
         """
         async with self._database.write() as connection:
             file = await load_for_update(connection, principal, Action.FILE_DELETE, file_id)
-            await apply_at_version(file, version, lambda v: repository.begin_delete(connection, file.id, v))
+            await apply_at_version(file, version, lambda v: repository.delete(connection, file.id, v, self._grace))
             details: dict[str, Detail] = {"name": file.name, "sha256": file.sha256, "case_id": text_of(file.case_id)}
             await record.write(
                 connection, Event(EventKind.FILE_DELETED, principal.actor, str(file_id), origin, details)
             )
-        await shielded(self._remove_bytes(file_id))
+        if self._grace == AT_ONCE:
+            await shielded(self._remove_bytes(file_id))
 
     async def _remove_bytes(self, file_id: UUID) -> None:
         try:
-            await remove_bytes(self._database, self._strongbox, file_id)
+            await remove_due(self._database, self._strongbox, file_id)
         except (Unavailable, StorageFull) as away:
             _log.warning("delete_left_to_sweep", file_id=str(file_id), away=away.code)

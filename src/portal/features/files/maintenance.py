@@ -1,4 +1,5 @@
-"""Maintenance: `sweep` cleans up after crashes, `fsck` checks listed files for damage, `export` returns file keys.
+"""Maintenance: `sweep` cleans up after crashes and removes the bytes that were let go, `fsck` checks listed files for
+damage, `export` returns file keys.
 
 Comes in: a command of an operator, or a periodic job. Leaves: reports, and an audit event for every change and export.
 A blob that no row names is never removed from the store.
@@ -18,10 +19,9 @@ from portal.core.errors import IntegrityError, NotFound, PortalError
 from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
-from portal.features.audit.events import Event, EventKind
+from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.files import blob_rows, failed_rows, grant_rows, repository
-from portal.features.files.blob_rows import FileMoved
-from portal.features.files.models import Status
+from portal.features.files.blob_rows import FileMoved, LetGo, Waiting
 from portal.features.files.removal import fail_expired, remove_bytes
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedFile, TinkPart
@@ -53,29 +53,38 @@ class Maintenance:
         self._strongbox = strongbox
 
     async def sweep(self, older_than: timedelta = LEASE) -> int:
-        """Fail uploads whose lease was last renewed `older_than` ago or earlier, and finish interrupted deletes.
+        """Fail uploads whose lease was last renewed `older_than` ago or earlier, and remove blobs whose time to go has
+        come.
 
-        Returns how many were settled. It also deletes expired grants, grants whose creator has lost the right to them,
-        idempotency keys after 24 hours, and rows of failed uploads after 7 days.
+        Returns how many blobs were removed. It also deletes expired grants, grants whose creator has lost the right to
+        them, idempotency keys after 24 hours, and rows of failed uploads after 7 days.
 
         With less than LEASE it also fails uploads that are still running: only for a portal that is stopped.
         """
-        settled, after = 0, None
-        lease_before = clock.now() + LEASE - older_than
-        while True:
-            async with self._database.read() as connection:
-                files = await repository.unsettled(connection, lease_before, after, _PAGE)
-            for file in files:
-                settled += await self._settled(file, lease_before)
-            if len(files) < _PAGE:
-                break
-            after = files[-1].id
+        await self._fail_expired(clock.now() + LEASE - older_than)
+        removed = await self._remove_let_go(clock.now())
         async with self._database.write() as connection:
             await grant_rows.forget_over(connection, clock.now())
             await grant_rows.end_given(connection)  # created while the creator was losing the right
             await repository.expire_idempotency_keys(connection, clock.now() - IDEMPOTENCY_KEPT)
             await failed_rows.forget(connection, clock.now() - FAILED_KEPT)
-        return settled
+        return removed
+
+    async def waiting(self) -> Waiting:
+        """What waits until its time to go has come."""
+        async with self._database.read() as connection:
+            return await blob_rows.count_waiting(connection)
+
+    async def end_grace(self, *, actor: str) -> int:
+        """Remove all that waits, whatever its time: to make room. It is written to the audit log first.
+
+        Returns how many blobs were removed.
+        """
+        async with self._database.write() as connection:
+            waiting = await blob_rows.count_waiting(connection)
+            details: dict[str, Detail] = {"blobs": waiting.blobs, "bytes": waiting.size}
+            await record.write(connection, Event(EventKind.FILE_GRACE_ENDED, actor, details=details))
+        return await self._remove_let_go(None)
 
     async def fsck(self, *, sample: float | None = None, full: bool = False) -> AsyncIterator[Checked]:
         """Check every listed file: its file record and the lengths of its blobs. Then report every orphaned blob.
@@ -117,25 +126,50 @@ class Maintenance:
             await record.write(connection, Event(EventKind.FILE_EXPORTED, actor, str(file_id)))
         return await self._strongbox.export(await self._sealed(file))
 
-    async def _settled(self, file: FileView, lease_before: datetime) -> bool:
-        """Whether the file was settled. An error is logged, so that one file does not stop the sweep of the others."""
-        try:
-            settled = await self._settle(file, lease_before)
-        except PortalError as error:
-            _log.warning("file_not_settled", file_id=str(file.id), code=error.code)
-            return False
-        if settled:
-            _log.info("file_settled", file_id=str(file.id), was=file.status.value)
-        return settled
+    async def _fail_expired(self, lease_before: datetime) -> None:
+        after: UUID | None = None
+        while True:
+            async with self._database.read() as connection:
+                files = await repository.unsettled(connection, lease_before, after, _PAGE)
+            for file in files:
+                await self._fail(file.id, lease_before)
+            if len(files) < _PAGE:
+                return
+            after = files[-1].id
 
-    async def _settle(self, file: FileView, lease_before: datetime) -> bool:
-        """Fail the upload if it is pending, then remove its bytes. False if its lease was renewed or it was settled."""
-        if file.status is Status.PENDING:
+    async def _fail(self, file_id: UUID, lease_before: datetime) -> None:
+        """An error is logged, so that one file does not stop the sweep of the others."""
+        try:
             async with self._database.write() as connection:
-                if not await fail_expired(connection, file.id, lease_before, SWEEPER):
-                    return False
-        await remove_bytes(self._database, self._strongbox, file.id)
-        return True
+                failed = await fail_expired(connection, file_id, lease_before, SWEEPER)
+        except PortalError as error:
+            _log.warning("upload_not_settled", file_id=str(file_id), code=error.code)
+        else:
+            if failed:
+                _log.info("upload_settled", file_id=str(file_id))
+
+    async def _remove_let_go(self, moment: datetime | None) -> int:
+        """Remove the blobs whose time is before `moment`, or all that wait; returns how many. Those that cannot be
+        removed now are left to the next sweep.
+        """
+        removed, left = 0, 0
+        while True:
+            async with self._database.read() as connection:
+                blobs = await blob_rows.due(connection, moment, _PAGE, skip=left)
+            for blob in blobs:
+                gone = await self._removed(blob)
+                removed += gone is True
+                left += gone is None
+            if len(blobs) < _PAGE:
+                return removed
+
+    async def _removed(self, blob: LetGo) -> bool | None:
+        """False if it was gone already; None if it cannot be removed now, which is logged."""
+        try:
+            return await remove_bytes(self._database, self._strongbox, blob)
+        except PortalError as error:
+            _log.warning("blob_not_removed", blob_id=str(blob.id), code=error.code)
+            return None
 
     async def _check(self, file_id: UUID, *, deep: bool) -> Checked:
         name = ""

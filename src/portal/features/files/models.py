@@ -27,12 +27,11 @@ class Status(StrEnum):
     QUARANTINED = "quarantined"  # stored, but not delivered
     REJECTED = "rejected"  # refused because of its content; nothing is stored
     FAILED = "failed"  # the upload failed; nothing is stored
-    DELETING = "deleting"  # the keys are destroyed, the bytes not yet
-    DELETED = "deleted"
+    DELETED = "deleted"  # the keys are destroyed; while its blobs wait to be removed, their rows are there
 
 
-UNSETTLED = (Status.PENDING, Status.DELETING, Status.FAILED, Status.REJECTED)
-"""The statuses of files that a sweep may have to settle."""
+UNSETTLED = (Status.PENDING, Status.FAILED, Status.REJECTED)
+"""The statuses of files that a sweep may have to settle, or to forget."""
 
 
 class FileKind(StrEnum):
@@ -79,8 +78,8 @@ class FileRow(SQLModel, table=True):
         partial_index("ix_files_case_owner_available", "case_id", "owner_id", "available_at", "id", where=_IN_CASE),
         partial_index("ix_files_case_kind", "case_id", "kind", "created_at", "id", where=_IN_CASE),
         partial_index("ix_files_case_available", "case_id", "available_at", "id", where=_IN_CASE),
-        partial_index("ix_files_unsettled", "id", where="status IN ('pending', 'deleting', 'failed', 'rejected')"),
-        partial_index("ix_files_gone", "available_at", where="status IN ('deleting', 'deleted')"),
+        partial_index("ix_files_unsettled", "id", where="status IN ('pending', 'failed', 'rejected')"),
+        partial_index("ix_files_gone", "available_at", where="status = 'deleted'"),
         partial_index(
             "ux_files_idempotency", "owner_id", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True
         ),
@@ -178,9 +177,12 @@ class BlobRow(SQLModel, table=True):
     """One part of a file. Columns that are known only after sealing are NULL before it; so is a destroyed key after.
 
     `content` holds the sealed bytes of a small file; the bytes of all others are a blob in `store`.
+
+    `goes_at` is set once nothing needs the blob any more: from then on the sweep removes it, and then this row.
     """
 
     __tablename__ = "blobs"
+    __table_args__ = (partial_index("ix_blobs_goes", "goes_at", "id", where="goes_at IS NOT NULL"),)
 
     id: UUID = Field(primary_key=True)
     file_id: UUID = Field(foreign_key="files.id", index=True)
@@ -193,3 +195,4 @@ class BlobRow(SQLModel, table=True):
     plain_length: int | None = big_integer(default=None)
     stored_length: int | None = big_integer(default=None)
     content: bytes | None = binary(default=None, nullable=True)
+    goes_at: datetime | None = None

@@ -5,21 +5,11 @@ Every change of status is a compare-and-set: of two racing changes, only one fin
 
 import unicodedata
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    Result,
-    bindparam,
-    delete,
-    func,
-    literal_column,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Result, bindparam, func, literal_column, select, update
 
 from portal.core import clock
 from portal.db.connection import Connection
@@ -30,12 +20,11 @@ from portal.db.views import checked_rows, views_of
 from portal.db.views import view_of as row_view
 from portal.features.authz.relation import Relation
 from portal.features.cases import relations
-from portal.features.files import grant_rows, name_trigrams
-from portal.features.files.models import UNSETTLED, BlobRow, FileKind, FileRow, Status
+from portal.features.files import blob_rows, grant_rows, name_trigrams
+from portal.features.files.models import UNSETTLED, FileKind, FileRow, Status
 from portal.features.files.views import FileView
 
 _files = table(FileRow)
-_blobs = table(BlobRow)
 COLUMNS = [_files.c[name] for name in FileView.__slots__]
 SHOWN = COLUMNS[: FileView.__slots__.index("data_key_id")]
 """The columns of a listing, which opens no file and repeats no upload: the last fields of its views stay empty."""
@@ -120,9 +109,14 @@ async def finish(connection: Connection, file_id: UUID, values: dict[str, Any]) 
 async def fail(
     connection: Connection, file_id: UUID, status: Status = Status.FAILED, *, lease_before: datetime | None = None
 ) -> bool:
-    """Fail a pending file and free its idempotency key. False if not pending, or leased beyond `lease_before`."""
+    """Fail a pending file, let go of its blobs at once, and free its idempotency key. False if it is not pending, or
+    leased beyond `lease_before`.
+    """
     died = [] if lease_before is None else [expired(_files.c.lease_until, lease_before)]
-    return await _change(connection, file_id, Status.PENDING, GIVEN_UP | {"status": status.value}, *died)
+    failed = await _change(connection, file_id, Status.PENDING, GIVEN_UP | {"status": status.value}, *died)
+    if failed:
+        await blob_rows.let_go(connection, blob_rows.of_file(file_id), blob_rows.AT_ONCE)
+    return failed
 
 
 async def update_details(connection: Connection, file_id: UUID, version: int, changes: dict[str, Any]) -> bool:
@@ -132,42 +126,29 @@ async def update_details(connection: Connection, file_id: UUID, version: int, ch
     return await _change_version(connection, file_id, version, changes)
 
 
-async def begin_delete(connection: Connection, file_id: UUID, version: int) -> bool:
-    """Destroy the file's keys, file record, name and description. False if `version` is not the current one.
+async def delete(connection: Connection, file_id: UUID, version: int, grace: timedelta) -> bool:
+    """Destroy the file's keys, file record, name and description, and let go of its blobs. False if `version` is not
+    the current one.
 
     The idempotency key stays until it expires: a late retry must not upload the deleted file again.
     """
-    gone = {"status": Status.DELETING.value, "record": None, "case_id": None}
+    gone = {"status": Status.DELETED.value, "record": None, "case_id": None}
     if not await update_details(connection, file_id, version, gone | _FORGOTTEN):
         return False
-    of_it = _blobs.c.file_id == file_id
-    in_rows = delete(_blobs).where(of_it, _blobs.c.content.is_not(None))  # their bytes are in no store
-    await connection.execute(scanning(in_rows))
-    await connection.execute(update(_blobs).where(of_it).values(wrapped_key=None))
+    await blob_rows.let_go(connection, blob_rows.of_file(file_id), grace)
     return True
 
 
 async def unsettled(connection: Connection, lease_before: datetime, after: UUID | None, limit: int) -> list[FileView]:
-    """Files that a crash left: pending with an expired lease, half deleted, or failed with blob rows left."""
-    has_blobs = select(_blobs.c.id).where(_blobs.c.file_id == _files.c.id).exists()
-    over = one_of(_files.c.status, (Status.FAILED, Status.REJECTED))
+    """Uploads that a crash left: pending with an expired lease."""
     statement = select(*COLUMNS).where(
         one_of(_files.c.status, UNSETTLED),
-        or_(
-            (_files.c.status == Status.PENDING.value) & expired(_files.c.lease_until, lease_before),
-            _files.c.status == Status.DELETING.value,
-            over & has_blobs,
-        ),
+        _files.c.status == _PENDING,
+        expired(_files.c.lease_until, lease_before),
     )
     if after is not None:
         statement = statement.where(_files.c.id > after)
     return views(await connection.execute(scanning(statement.order_by(_files.c.id).limit(limit))))
-
-
-async def forget_blobs(connection: Connection, file_id: UUID) -> None:
-    """Delete the blob rows of a file whose blobs are destroyed; a file in deletion becomes DELETED."""
-    await connection.execute(delete(_blobs).where(_blobs.c.file_id == file_id))
-    await _change(connection, file_id, Status.DELETING, {"status": Status.DELETED.value})
 
 
 async def count_listed(connection: Connection) -> int:

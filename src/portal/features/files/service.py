@@ -50,7 +50,7 @@ def build(resources: Resources, identity: Identity, audit: Audit) -> Files:
             content_policy=ContentPolicy(scan_required=resources.scan_required),
         ),
         deliveries=Deliveries(database, strongbox, identity.authenticators, audit.recorder, transfers),
-        catalog=FileCatalog(database, strongbox),
+        catalog=FileCatalog(database, strongbox, grace=resources.delete_grace),
         mover=FileMover(database, strongbox),
         break_glass=BreakGlass(database),
         grants=Grants(database, identity.authenticators),

@@ -20,7 +20,7 @@ from portal.db.connection import Connection
 from portal.features.authz.relation import CaseRole
 from portal.features.files import blob_rows, repository
 
-from ..conftest import CONTENT, ORIGIN, Bytes, House
+from ..conftest import CONTENT, GRACE, ORIGIN, Bytes, House
 
 Patch = pytest.MonkeyPatch
 
@@ -118,13 +118,12 @@ async def test_a_moved_file_keeps_its_bytes_under_other_keys(house: House, analy
     assert await house.fetch(colleague, file.id) == CONTENT
 
 
-async def test_a_file_that_is_being_deleted_has_neither_keys_nor_bytes(house: House, analyst: Principal) -> None:
+async def test_a_small_file_is_gone_with_its_keys_and_waits_for_no_grace(house: House, analyst: Principal) -> None:
     file = await house.hand_in(analyst)
     async with house.database.write() as connection:
-        assert await repository.begin_delete(connection, file.id, file.version)
-    assert (await house.rows("blobs"), await house.statuses()) == ([], ["deleting"])
-    assert [await house.maintenance.sweep() for _ in range(2)] == [1, 0]  # what was cut off here is finished, once
-    assert await house.statuses() == ["deleted"]
+        assert await repository.delete(connection, file.id, file.version, GRACE)
+    assert (await house.rows("blobs"), await house.statuses()) == ([], ["deleted"])
+    assert await house.maintenance.sweep() == 0  # nothing is left to it
 
 
 async def checked(house: House, *, full: bool) -> list[str | None]:

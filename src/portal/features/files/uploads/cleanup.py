@@ -17,7 +17,7 @@ from portal.features.audit.events import Event, EventKind
 from portal.features.audit.record import Recorder
 from portal.features.files import repository
 from portal.features.files.models import Status
-from portal.features.files.removal import remove_bytes
+from portal.features.files.removal import remove_due
 from portal.features.files.uploads.attempt import UploadAttempt
 from portal.strongbox.strongbox import Strongbox
 
@@ -91,7 +91,7 @@ class FailedUploads:
             return  # its bytes are in its rows only
         # also if a sweep deleted the blob's row before the blob was written
         await self._strongbox.destroy(self._strongbox.store_id, context.blob_id.hex)
-        await remove_bytes(self._database, self._strongbox, context.file_id)
+        await remove_due(self._database, self._strongbox, context.file_id)
 
 
 async def _failed(connection: Connection, upload: UploadAttempt, status: Status) -> bool:

@@ -244,7 +244,7 @@ async def _claim(connection: Connection, upload: UploadAttempt, row: dict[str, A
             return await load_allowed(connection, principal, Action.FILE_READ, earlier.id)
         except NotFound:
             raise UploadGone from None  # the file is not found, not the target
-    if earlier is not None and earlier.status in {Status.DELETING, Status.DELETED}:
+    if earlier is not None and earlier.status is Status.DELETED:
         raise UploadGone
     if earlier is None or not await fail_expired(connection, earlier.id, clock.now(), principal.actor, upload.origin):
         raise InFlight
