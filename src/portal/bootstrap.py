@@ -11,9 +11,9 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
-from portal import schema
+from portal import schema, tables
 from portal.backends.blobs.base import StoreAway
-from portal.backends.blobs.registry import open_blob_stores
+from portal.backends.blobs.registry import open_blob_store, open_blob_stores
 from portal.backends.keys.base import KeyProviderError
 from portal.backends.keys.registry import master_keys_in, open_key_providers, provider_of
 from portal.backends.scanners.registry import open_scanners
@@ -33,6 +33,9 @@ from portal.features.admin.keys import Keys
 from portal.features.audit import service as audit_service
 from portal.features.audit.service import Audit
 from portal.features.authz.actions import Action
+from portal.features.backups import service as backups_service
+from portal.features.backups.service import Backups
+from portal.features.backups.targets import OpenStore
 from portal.features.cases import service as cases_service
 from portal.features.cases.service import Cases
 from portal.features.files import service as files_service
@@ -73,6 +76,7 @@ class Portal:
     files: Files
     links: Links
     signing: SigningKeys
+    backups: Backups
     keys: Keys
     jobs: Jobs
     job_control: JobControl
@@ -135,6 +139,11 @@ async def open_drill(settings: Settings, variables: Mapping[str, str], master_ke
         await database.aclose()
 
 
+def target_opener(variables: Mapping[str, str]) -> OpenStore:
+    """What opens the store of a backup target, uncontacted. Raises ConfigError."""
+    return lambda url: open_blob_store(url, variables, "PORTAL_BACKUP_URL")
+
+
 def has_database(settings: Settings) -> bool:
     """False if the database is a SQLite file that does not exist. A connection to it would create an empty file."""
     url = parse_url(settings.database)
@@ -179,7 +188,9 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         identity.revocations.add("api_tokens", end_tokens_of)
         signing = SigningKeys(resources.database, resources.secret_keys)
         keys = keys_service.build(resources, identity.authenticators, signing)
-        jobs = Jobs(resources.database, job_kinds(resources.database, identity, tokens, files, links, keys))
+        backups = backups_service.build(resources, target_opener(variables), tables.metadata, schema.newest_revision())
+        kinds = job_kinds(resources.database, identity, tokens, files, links, backups, keys)
+        jobs = Jobs(resources.database, kinds)
         yield Portal(
             resources=resources,
             warnings=warnings,
@@ -191,6 +202,7 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
             files=files,
             links=links,
             signing=signing,
+            backups=backups,
             keys=keys,
             jobs=jobs,
             job_control=job_control.build(resources, jobs, identity.authenticators),

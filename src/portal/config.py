@@ -54,7 +54,7 @@ def load(
         values.setdefault("data_dir", str(dotenv.parent / "var"))  # the default is the portal's folder, not the shell's
     settings, refused = _validated(values)
     problems += refused + _problems(settings)
-    problems += scheme.problems_of(settings.blobs, blob_stores.SCHEMES, variables)
+    problems += scheme.problems_of((*settings.blobs, settings.backup_url), blob_stores.SCHEMES, variables)
     problems += scheme.problems_of(settings.scanner_urls, scanners.SCHEMES, variables)
     if keys:
         problems += scheme.problems_of(settings.key_urls, key_providers.SCHEMES, variables)
@@ -158,6 +158,7 @@ def _production_problems(settings: Settings) -> list[str]:
         "PORTAL_TRUSTED_PROXIES must not trust every address in production": any(
             ip_network(text).prefixlen == 0 for text in settings.trusted_proxies if _is_network(text)
         ),
+        "PORTAL_BACKUP_URL must not use memory: in production": settings.backup_url.startswith("memory:"),
         "PORTAL_KEY_URLS, PORTAL_BLOB_URLS and PORTAL_SCANNER_URLS must not use memory: in production": any(
             uri.startswith("memory:") for uri in (*settings.key_urls, *settings.blobs, *settings.scanner_urls)
         ),

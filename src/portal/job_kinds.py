@@ -10,6 +10,8 @@ from functools import partial
 from portal.db.unit_of_work import Database
 from portal.features.admin.key_jobs import REWRAP, VERIFY
 from portal.features.admin.keys import Keys
+from portal.features.backups.jobs import BACKUP
+from portal.features.backups.service import Backups
 from portal.features.files import name_index
 from portal.features.files.service import Files
 from portal.features.identity.service import Identity
@@ -21,12 +23,19 @@ from portal.features.tokens.service import ApiTokens
 
 _MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
+_WEEK = timedelta(days=7)
 _HOURS = timedelta(hours=6)
 _NOW_AND_THEN = timedelta(minutes=10)
 
 
 def job_kinds(
-    database: Database, identity: Identity, tokens: ApiTokens, files: Files, links: Links, keys: Keys
+    database: Database,
+    identity: Identity,
+    tokens: ApiTokens,
+    files: Files,
+    links: Links,
+    backups: Backups,
+    keys: Keys,
 ) -> tuple[JobKind, ...]:
     """Every kind that this release knows."""
     return (
@@ -40,6 +49,7 @@ def job_kinds(
         JobKind("tokens.sweep", _plain(tokens.sweep), every=_NOW_AND_THEN),
         JobKind(REWRAP, keys.handlers.rewrap, time_limit=_HOURS, at_once=1),
         JobKind(VERIFY, keys.handlers.verify, time_limit=_HOURS, at_once=1),
+        JobKind(BACKUP, backups.handlers.work, time_limit=_WEEK, at_once=1),
         JobKind("jobs.sweep", _plain(partial(forget_finished, database)), every=_NOW_AND_THEN),
     )
 

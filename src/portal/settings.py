@@ -38,6 +38,7 @@ class Settings(BaseModel):
     database_ssl_mode: SslMode | None = Field(None, description="TLS towards Postgres; see `ssl_mode` for the default")
     database_ca: Path | None = Field(None, description="PEM of the only authorities for Postgres' certificate")
     blob_urls: Words = Field((), description="blob stores; the first writes, all are read; in DATA_DIR if empty")
+    backup_url: str = Field("", description="where backups go and come from, unless a command says otherwise")
     key_urls: Words = Field(("env:PORTAL_MASTER_KEY",), description="key providers; the first wraps, all unwrap")
     master_key: SecretStr = Field(SecretStr(""), description="32 bytes, hex or base64, for env:PORTAL_MASTER_KEY")
     secret_key: SecretStr = Field(SecretStr(""), description="32-byte signing keys, comma-separated, newest first")

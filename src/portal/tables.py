@@ -3,6 +3,7 @@
 from sqlmodel import SQLModel
 
 from portal.features.audit import models as audit
+from portal.features.backups import models as backups
 from portal.features.cases import models as cases
 from portal.features.files import models as files
 from portal.features.identity import models as identity
@@ -13,6 +14,19 @@ from portal.features.tokens import models as tokens
 from portal.keyring import models as keyring
 from portal.stores import models as stores
 
-__all__ = ["audit", "cases", "files", "identity", "jobs", "keyring", "links", "metadata", "signing", "stores", "tokens"]
+__all__ = [
+    "audit",
+    "backups",
+    "cases",
+    "files",
+    "identity",
+    "jobs",
+    "keyring",
+    "links",
+    "metadata",
+    "signing",
+    "stores",
+    "tokens",
+]
 
 metadata = SQLModel.metadata

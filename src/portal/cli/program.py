@@ -27,6 +27,7 @@ COMMANDS = {  # name: (module, attribute of the module, one line of help)
     "users": ("users", "app", "Make, list and change accounts."),
     "keys": ("keys", "app", "Show, rotate, rewrap, verify, retire or split keys."),
     "receipt": ("receipt", "app", "Verify signed documents; the keys that sign them."),
+    "backup": ("backup", "app", "Make, list, verify, restore or prune backups."),
     "stores": ("stores", "app", "List the blob stores, or make a new one known."),
     "jobs": ("jobs", "app", "List, show, cancel or retry jobs."),
     "sweep": ("maintenance", "sweep", "Settle uploads and deletes that a crash left."),

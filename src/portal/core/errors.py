@@ -114,7 +114,7 @@ class RateLimited(PortalError):
 
 
 class IntegrityError(PortalError):
-    """Stored bytes differ from the sealed ones. Only the log has the location and the cause (`docs/format.md` 4)."""
+    """Stored bytes differ from the sealed ones. Only the log has the location and the cause (`docs/format.md` 5)."""
 
     status, code, title = 500, "integrity_error", "The stored bytes are damaged and were not delivered."
 

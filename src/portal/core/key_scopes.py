@@ -1,14 +1,17 @@
-"""Key scopes: the groups of files that share data keys. Each case is one scope; all inboxes together are another."""
+"""Key scopes: the groups of files that share data keys. Each case is one scope; all inboxes together are another. The
+keys of backups have a scope of their own, in which no file is.
+"""
 
 import re
 from typing import Final
 from uuid import UUID
 
 Scope = str
-"""A key scope in the spelling of format version 1: `none`, or `case:` and 32 lower-case hex digits."""
+"""A key scope in the spelling of format version 1: `none`, `backup`, or `case:` and 32 lower-case hex digits."""
 
 NO_CASE: Final[Scope] = "none"
-_SCOPE: Final = re.compile(r"none|case:[0-9a-f]{32}", re.ASCII)
+BACKUP: Final[Scope] = "backup"
+_SCOPE: Final = re.compile(r"none|backup|case:[0-9a-f]{32}", re.ASCII)
 
 
 def scope_of(case_id: UUID | None) -> Scope:

@@ -45,6 +45,11 @@ def data_key_check(data_key: bytes, data_key_id: UUID) -> bytes:
     return _hkdf(data_key, b"", b"SFP1 data-key check" + data_key_id.bytes, CHECK_SIZE)
 
 
+def backup_header(backup_key: bytes) -> bytes:
+    """The MAC key of the header of a backup."""
+    return _hkdf(backup_key, b"", b"SFP1 backup-header")
+
+
 def data_key_wrap(master_key: bytes, salt: bytes) -> bytes:
     """The key that wraps one data key under a master key."""
     return _hkdf(master_key, salt, b"SFP1 data-key wrap")

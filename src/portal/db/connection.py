@@ -73,5 +73,8 @@ class Engine(Protocol):
     def read(self) -> AbstractAsyncContextManager[OpenConnection]:
         """A unit that only reads. On SQLite, a transaction without the write lock; on Postgres, none at all."""
 
+    def snapshot(self) -> AbstractAsyncContextManager[OpenConnection]:
+        """A unit that only reads, and in which every statement sees the database as the first one found it."""
+
     async def dispose(self) -> None:
         """Close every connection. The engine can be used again."""

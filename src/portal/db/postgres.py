@@ -22,6 +22,7 @@ class PostgresEngine:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._frozen = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @property
     def url(self) -> URL:
@@ -59,6 +60,12 @@ class PostgresEngine:
         In READ COMMITTED each statement of a transaction has a snapshot of its own anyway.
         """
         async with self._reading.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction for reading whose statements share one snapshot."""
+        async with self._frozen.begin() as connection:
             yield connection
 
     async def dispose(self) -> None:

@@ -53,6 +53,13 @@ class Database:
             async with self.engine.read() as connection:
                 yield connection
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """A unit that only reads, and sees the database as it was at its first statement. Raises DatabaseAway."""
+        with map_errors():
+            async with self.engine.snapshot() as connection:
+                yield connection
+
     async def check(self) -> None:
         """Raises DatabaseAway unless the database answers."""
         async with self.read() as connection:

@@ -113,6 +113,27 @@ class Keyring:
         self._rows.keep(data_key_id, row)
         return await self._unwrapped(row, scope)
 
+    async def fresh(self, key_id: UUID, scope: str) -> WrappedDataKey:
+        """A new key of `scope`, wrapped by the first provider, which has unwrapped it once. No row has it yet.
+
+        Raises KeyProviderError.
+        """
+        key, provider = wrap.new_key(), self._sealing_provider
+        row = WrappedDataKey(
+            id=key_id,
+            scope=scope,
+            provider_key_id=provider.key_id,
+            wrapped=await provider.wrap(key, Binding(key_id, scope)),
+            check_value=derive.data_key_check(key, key_id),
+            created_at=clock.now(),
+        )
+        await self.open(row)  # or what is sealed under it opens for nobody
+        return row
+
+    async def open(self, row: WrappedDataKey) -> DataKey:
+        """The key of a row that was read elsewhere, such as a backup's. Raises KeyProviderError."""
+        return await self._unwrapped(row, row.scope)
+
     @property
     def provider_key_ids(self) -> tuple[str, ...]:
         """The ids of the configured master keys; the first one wraps new keys."""
@@ -216,16 +237,7 @@ class Keyring:
             task.exception()  # marked as retrieved: the callers that still wait get it
 
     async def _make(self, scope: str, *, replacing: WrappedDataKey | None) -> WrappedDataKey:
-        data_key, data_key_id, provider = wrap.new_key(), new_id(), self._sealing_provider
-        row = WrappedDataKey(
-            id=data_key_id,
-            scope=scope,
-            provider_key_id=provider.key_id,
-            wrapped=await provider.wrap(data_key, Binding(data_key_id, scope)),
-            check_value=derive.data_key_check(data_key, data_key_id),
-            created_at=clock.now(),
-        )
-        await self._unwrapped(row, scope)  # or the scope would have a key that opens for nobody, until it is too old
+        row = await self.fresh(new_id(), scope)
         async with self._database.write() as connection:
             if replacing is not None:
                 await repository.retire(connection, replacing.id, row.created_at)

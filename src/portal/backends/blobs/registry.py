@@ -10,11 +10,13 @@ from portal.backends.blobs.memory import MemoryStore
 from portal.backends.scheme import Scheme
 from portal.core.errors import ConfigError
 
+_LOCAL = "a local store is written file:///absolute/path"
+
 
 def _local(rest: str, _variables: Mapping[str, str]) -> BlobStore:
     parts = urlsplit(f"file:{rest}")
     if parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
-        raise ConfigError("PORTAL_BLOB_URLS: a local store is written file:///absolute/path")
+        raise ConfigError(_LOCAL)
     return LocalStore(Path(unquote(parts.path)))
 
 
@@ -26,14 +28,17 @@ SCHEMES: dict[str, Scheme[BlobStore]] = {
 
 def open_blob_stores(urls: Sequence[str], variables: Mapping[str, str]) -> tuple[BlobStore, ...]:
     """One store per URL, in order: the first takes new blobs, all are read. Raises ConfigError."""
-    return tuple(_open(url, variables) for url in urls)
+    return tuple(open_blob_store(url, variables, "PORTAL_BLOB_URLS") for url in urls)
 
 
-def _open(url: str, variables: Mapping[str, str]) -> BlobStore:
-    """The store of one URL. Raises ConfigError, also for an unknown scheme."""
+def open_blob_store(url: str, variables: Mapping[str, str], setting: str) -> BlobStore:
+    """The store of one URL. Raises ConfigError, which names the setting, also for an unknown scheme."""
     scheme, _, rest = url.partition(":")
     if url.startswith(("/", ".", "~")):
-        raise ConfigError("PORTAL_BLOB_URLS: a local store is written file:///absolute/path")
+        raise ConfigError(f"{setting}: {_LOCAL}")
     if scheme not in SCHEMES:
-        raise ConfigError(f"PORTAL_BLOB_URLS: unknown scheme {scheme!r}; known: {', '.join(sorted(SCHEMES))}")
-    return SCHEMES[scheme].open(rest, variables)
+        raise ConfigError(f"{setting}: unknown scheme {scheme!r}; known: {', '.join(sorted(SCHEMES))}")
+    try:
+        return SCHEMES[scheme].open(rest, variables)
+    except ConfigError as error:
+        raise ConfigError(*(f"{setting}: {problem}" for problem in error.problems)) from None

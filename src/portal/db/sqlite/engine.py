@@ -60,6 +60,10 @@ class SqliteEngine:
             unit.end()
             self.pool.give_back(connection)
 
+    def snapshot(self) -> AbstractAsyncContextManager[Unit]:
+        """The same: with the write-ahead log a transaction sees the database as its first statement found it."""
+        return self.read()
+
     async def dispose(self) -> None:
         """Close every connection."""
         await self.pool.close()

@@ -22,6 +22,7 @@ from portal.features.admin.master_keys import master_keys
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz.actions import Action
+from portal.features.backups import repository as backups
 from portal.features.cases import repository as cases
 from portal.features.identity.accounts import Actor
 from portal.features.identity.authenticators import Authenticators
@@ -121,6 +122,10 @@ class Keys:
         if key_id not in found:
             raise NotFound
         _require_unneeded(found[key_id])
+        async with self.database.read() as connection:
+            needing = (await backups.count_by_key(connection)).get(key_id)
+        if needing:
+            raise KeyNeeded(f"It wraps the keys of {needing} backup(s): run `portal backup rewrap` first.")
         async with self.database.write() as connection:
             actor = await actor_of(connection, self.authenticators, by, Action.KEY_MANAGE)
             await record.write(connection, Event(EventKind.MASTER_KEY_RETIRED, actor, key_id, origin))

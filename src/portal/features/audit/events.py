@@ -75,6 +75,11 @@ class EventKind(StrEnum):
     MASTER_KEY_DRILLED = "key.drilled"
     KEY_JOB_REQUESTED = "key.job_requested"
     SIGNING_KEY_CREATED = "signing_key.created"
+    BACKUP_CREATED = "backup.created"
+    BACKUP_VERIFIED = "backup.verified"
+    BACKUP_RESTORED = "backup.restored"
+    BACKUPS_PRUNED = "backup.pruned"
+    BACKUPS_REWRAPPED = "backup.rewrapped"
     JOB_CANCELLED = "job.cancelled"
     JOB_RETRIED = "job.retried"
 

@@ -146,6 +146,12 @@ async def blob_known(connection: Connection, blob_id: UUID) -> bool:
     return (await connection.execute(select(_blobs.c.id).where(_blobs.c.id == blob_id))).first() is not None
 
 
+async def has_key(connection: Connection, blob_id: UUID) -> bool:
+    """Whether a blob can be opened: it was sealed, and its key is not destroyed."""
+    asked = select(_blobs.c.id).where(_blobs.c.id == blob_id, _blobs.c.wrapped_key.is_not(None))
+    return (await connection.execute(asked)).first() is not None
+
+
 def _placed(context: BlobContext, store: str) -> dict[str, Any]:
     values = {"id": context.blob_id, "file_id": context.file_id, "part": context.part, "store": store}
     return {**values, "key_generation": context.key_generation}
