@@ -46,6 +46,7 @@ READERS: Final = {
     "portal.keyring.repository.count_active": "administrators count all keys",
     "portal.keyring.repository.count_wrapped_otherwise": "administrators count all keys",
     "portal.keyring.repository.count_wraps": "administrators count all keys",
+    "portal.keyring.repository.of_scope": "administrators shred a case, once",
     "portal.keyring.repository.retire_active": "administrators change the keys of all scopes",
     "portal.stores.repository.adopt": "an upgrade looks for blobs of before stores had ids",
     "portal.stores.repository.counts": "administrators count all blobs",

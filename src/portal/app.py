@@ -25,6 +25,7 @@ from portal.core.principal import Origin
 from portal.features.admin import jobs_routes, keys_routes
 from portal.features.audit.service import Audit
 from portal.features.cases import routes as cases_routes
+from portal.features.custody import routes as custody_routes
 from portal.features.files.http import inbox_routes, rights_routes
 from portal.features.files.http import routes as files_routes
 from portal.features.identity import accounts_routes, own_account_routes, session_routes
@@ -58,6 +59,7 @@ FEATURES: tuple[APIRouter, ...] = (  # the OpenAPI document has them in this ord
     links_routes.router,
     jobs_routes.router,
     keys_routes.router,
+    custody_routes.router,
     signing_routes.router,
 )
 

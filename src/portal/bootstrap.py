@@ -38,6 +38,8 @@ from portal.features.backups.service import Backups
 from portal.features.backups.targets import OpenStore
 from portal.features.cases import service as cases_service
 from portal.features.cases.service import Cases
+from portal.features.custody import service as custody_service
+from portal.features.custody.service import Custody
 from portal.features.files import service as files_service
 from portal.features.files.access import require_in_case
 from portal.features.files.maintenance import Maintenance
@@ -78,6 +80,7 @@ class Portal:
     signing: SigningKeys
     backups: Backups
     keys: Keys
+    custody: Custody
     jobs: Jobs
     job_control: JobControl
 
@@ -188,8 +191,9 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
         identity.revocations.add("api_tokens", end_tokens_of)
         signing = SigningKeys(resources.database, resources.secret_keys)
         keys = keys_service.build(resources, identity.authenticators, signing)
+        custody = custody_service.build(resources, identity.authenticators, signing)
         backups = backups_service.build(resources, target_opener(variables), tables.metadata, schema.newest_revision())
-        kinds = job_kinds(resources.database, identity, tokens, files, links, backups, keys)
+        kinds = job_kinds(resources.database, identity, tokens, files, links, backups, keys, custody)
         jobs = Jobs(resources.database, kinds)
         yield Portal(
             resources=resources,
@@ -204,6 +208,7 @@ async def open_portal(settings: Settings, variables: Mapping[str, str]) -> Async
             signing=signing,
             backups=backups,
             keys=keys,
+            custody=custody,
             jobs=jobs,
             job_control=job_control.build(resources, jobs, identity.authenticators),
         )

@@ -12,6 +12,8 @@ from portal.features.admin.key_jobs import REWRAP, VERIFY
 from portal.features.admin.keys import Keys
 from portal.features.backups.jobs import BACKUP
 from portal.features.backups.service import Backups
+from portal.features.custody.service import Custody
+from portal.features.custody.shredding import ATTEMPTS, SHRED
 from portal.features.files import name_index
 from portal.features.files.service import Files
 from portal.features.identity.service import Identity
@@ -36,6 +38,7 @@ def job_kinds(
     links: Links,
     backups: Backups,
     keys: Keys,
+    custody: Custody,
 ) -> tuple[JobKind, ...]:
     """Every kind that this release knows."""
     return (
@@ -50,6 +53,7 @@ def job_kinds(
         JobKind(REWRAP, keys.handlers.rewrap, time_limit=_HOURS, at_once=1),
         JobKind(VERIFY, keys.handlers.verify, time_limit=_HOURS, at_once=1),
         JobKind(BACKUP, backups.handlers.work, time_limit=_WEEK, at_once=1),
+        JobKind(SHRED, custody.shredder.run, time_limit=_DAY, max_attempts=ATTEMPTS),
         JobKind("jobs.sweep", _plain(partial(forget_finished, database)), every=_NOW_AND_THEN),
     )
 

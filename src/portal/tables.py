@@ -5,6 +5,7 @@ from sqlmodel import SQLModel
 from portal.features.audit import models as audit
 from portal.features.backups import models as backups
 from portal.features.cases import models as cases
+from portal.features.custody import models as custody
 from portal.features.files import models as files
 from portal.features.identity import models as identity
 from portal.features.jobs import models as jobs
@@ -18,6 +19,7 @@ __all__ = [
     "audit",
     "backups",
     "cases",
+    "custody",
     "files",
     "identity",
     "jobs",

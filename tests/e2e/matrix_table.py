@@ -71,6 +71,10 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  rotate_keys
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  verify_keys
 
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  shred_case closed_case
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  read_shredding shredded_case
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  read_receipt receipt
+
 401  201  201  201  201  201  201  201  201  201  201  less less less less less  create_api_token
 401  none seen none none none none none none none none less less less less less  list_api_tokens
 401  404  seen 404  404  404  404  404  seen seen 404  less less less less less  list_api_tokens of owner
@@ -186,7 +190,7 @@ PERMISSIONS = {
         "create_break_glass create_invitation create_user list_break_glass list_invitations list_users "
         "logout_user read_user reset_password reset_totp revoke_all_of_user revoke_invitation "
         "transfer_inbox update_user cancel_job list_jobs read_job retry_job read_keys "
-        "rewrap_keys rotate_keys verify_keys"
+        "rewrap_keys rotate_keys verify_keys shred_case read_shredding read_receipt"
     ),
     "shared:download": "download_shared_file head_shared_file",
     "shared:upload": "upload_shared_file upload_shared_raw",
@@ -222,6 +226,7 @@ SAYS: dict[str, dict[str, Any]] = {
     "create_invitation": {"json": {"role": "admin"}},
     "rewrap_keys": {"json": {}},
     "rotate_keys": {"json": {}},
+    "shred_case": {"json": {"case_number": "{closed_number}"}},
     "create_api_token": {"json": {"name": "a script", "permissions": ["files:read"]}},
     "list_sessions of owner": {"params": {"owner_id": "{owner}"}},
     "list_api_tokens of owner": {"params": {"owner_id": "{owner}"}},

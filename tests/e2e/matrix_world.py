@@ -6,6 +6,7 @@ and objects, each made by whom it belongs to when it is first named.
 
 import secrets
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -128,6 +129,10 @@ class Objects(dict[str, str]):
             "full_case": lambda: self["case"] if self["case_file"] else "",
             "owners_case": lambda: self._made("own", "/cases", title=_word())["id"],
             "leads_case": lambda: self._made("lead", "/cases", title=_word())["id"],
+            "closed_case": self._closed_case,
+            "closed_number": lambda: done(self._clients["lead"].get(f"/cases/{self['closed_case']}"))["number"],
+            "shredded_case": self._shredded_case,
+            "receipt": lambda: self._receipt_of(self["shredded_case"]),
             "user": lambda: self._account()[0],
             "newcomer": lambda: self._account()[1],
             "member": self._member,
@@ -158,6 +163,24 @@ class Objects(dict[str, str]):
         for name, role in (("ctrb", "contributor"), ("read", "reader"), ("hand", "uploader")):
             self._made("lead", f"/cases/{case['id']}/members", user_name=name, role=role)
         return str(case["id"])
+
+    def _closed_case(self) -> str:
+        case = self._made("lead", "/cases", title=_word())
+        done(self._clients["lead"].patch(f"/cases/{case['id']}", json={"status": "closed"}, headers=ANY))
+        return str(case["id"])
+
+    def _shredded_case(self) -> str:
+        case_id = self._closed_case()
+        number = done(self._clients["lead"].get(f"/cases/{case_id}"))["number"]
+        self._made("adm", f"/admin/cases/{case_id}/shred", case_number=number)
+        self._receipt_of(case_id)  # its job writes until then
+        return case_id
+
+    def _receipt_of(self, case_id: str) -> str:
+        path = f"/admin/cases/{case_id}/shredding"
+        while (found := done(self._clients["adm"].get(path))["receipt_id"]) is None:
+            time.sleep(0.1)
+        return str(found)
 
     def _account(self) -> tuple[str, str]:
         made = self._made("adm", "/users", name=_word(), role="analyst")["user"]

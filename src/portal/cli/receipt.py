@@ -5,12 +5,14 @@ says, if one of these keys signed exactly that.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
-from portal.cli.console import Json, actor, portal, print_result, run_async
+from portal.cli.console import Json, actor, named, portal, print_result, run_async
 from portal.core.clock import rfc3339
 from portal.core.principal import NOWHERE
 from portal.features.signing.documents import SignedDocument, public_halves, verified
@@ -39,6 +41,12 @@ def verify(file: Annotated[Path, _File], *, key: Annotated[Path, _Key], as_json:
     print_result(_text(found), {"type": found.type, "kid": found.kid, "payload": found.payload}, as_json=as_json)
 
 
+@app.command("show")
+def show(receipt_id: Annotated[UUID, typer.Argument(help="The receipt's id.")]) -> None:
+    """Print a receipt of this portal, exactly as it was signed."""
+    sys.stdout.write(f"{run_async(_document(receipt_id))}\n")
+
+
 @app.command("keys")
 def keys() -> None:
     """Print the public signing keys of this portal as a JWK set, to keep where receipts are verified."""
@@ -51,6 +59,12 @@ def rotate_key(*, as_json: Json = False) -> None:
     kid, created_at = run_async(_rotate())
     text = f"documents are signed by {kid} from now on: give its public half (`portal receipt keys`) to who verifies"
     print_result(text, {"kid": kid, "created_at": created_at}, as_json=as_json)
+
+
+async def _document(receipt_id: UUID) -> str:
+    with named(f"there is no receipt {receipt_id}"):
+        async with portal() as opened:
+            return (await opened.custody.receipt(actor(), receipt_id)).document
 
 
 async def _keys() -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Statements on the `data_keys` table. Each takes the caller's connection; reads return `WrappedDataKey` rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, LargeBinary, Result, bindparam, case, func, literal_column, select, update
+from sqlalchemy import ColumnElement, LargeBinary, Result, bindparam, case, delete, func, literal_column, select, update
 
 from portal.backends.keys.base import HEAD_BYTES
 from portal.db.connection import Connection
@@ -100,6 +101,17 @@ async def retire_active(connection: Connection, scope: str | None, moment: datet
     """Mark the active key of a scope as retired, or those of all. Returns their number."""
     retiring = update(_keys).where(_is_active(scope)).values(retired_at=moment)
     return (await connection.execute(scanning(retiring))).rowcount
+
+
+async def of_scope(connection: Connection, scope: str) -> list[WrappedDataKey]:
+    """All data keys of a scope, oldest first."""
+    found = await connection.execute(scanning(select(_keys).where(_keys.c.scope == scope).order_by(_keys.c.id)))
+    return [WrappedDataKey(**row._mapping) for row in found]  # noqa: SLF001  # SQLAlchemy's public name for it
+
+
+async def destroy(connection: Connection, data_key_ids: Sequence[UUID]) -> None:
+    """Delete data keys: what they sealed opens never again."""
+    await connection.execute(scanning(delete(_keys).where(_keys.c.id.in_(data_key_ids))))
 
 
 async def add_uses(connection: Connection, data_key_id: UUID, count: int) -> None:

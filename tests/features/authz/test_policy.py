@@ -13,7 +13,7 @@ from portal.core.errors import Forbidden, InsufficientScope, NotFound, PortalErr
 from portal.core.principal import CredentialKind, Permission, Principal, Role
 from portal.features.authz import policy, tlp
 from portal.features.authz.actions import EVERYONE, SEE_CASE, SEE_FILE, UNTIL_ARCHIVED, UNTIL_CLOSED, Action
-from portal.features.authz.policy import CaseReadOnly
+from portal.features.authz.policy import CaseReadOnly, CaseShredded
 from portal.features.authz.relation import CaseContext, CaseRole, CaseStatus, Relation, RelationKind, Tlp
 from portal.features.authz.visibility import sees_every_case, visible_to
 
@@ -191,7 +191,8 @@ def test_a_closed_case_is_read_only_and_an_archived_one_keeps_even_its_members(s
         for role in (Role.ANALYST, Role.ADMIN):
             live = answer_on(role, action, Relation(is_owner=True, case=case(CaseRole.LEAD)))
             now = answer_on(role, action, Relation(is_owner=True, case=case(CaseRole.LEAD, status)))
-            assert now is (CaseReadOnly if live is None and not taken else live)  # a stranger learns no status
+            refusal = CaseShredded if status is CaseStatus.SHREDDED else CaseReadOnly
+            assert now is (refusal if live is None and not taken else live)  # a stranger learns no status
         assert answer_on(Role.ANALYST, action, Relation(is_owner=True, case=case(None, status))) is NotFound
 
 

@@ -64,6 +64,8 @@ class EventKind(StrEnum):
     CASE_CREATED = "case.created"
     CASE_UPDATED = "case.updated"
     CASE_DELETED = "case.deleted"
+    CASE_SHRED_BEGUN = "case.shred_begun"
+    CASE_SHREDDED = "case.shredded"
     MEMBER_ADDED = "case.member_added"
     MEMBER_CHANGED = "case.member_changed"
     MEMBER_REMOVED = "case.member_removed"

@@ -31,7 +31,8 @@ SEE_LINKS: Final[Stands] = WATCHERS | {RelationKind.LEAD}
 
 ALWAYS: Final = frozenset(CaseStatus)
 """The statuses for actions that read, and for actions that revoke a right."""
-UNTIL_ARCHIVED: Final = ALWAYS - {CaseStatus.ARCHIVED}
+UNTIL_SHREDDED: Final = ALWAYS - {CaseStatus.SHREDDED}
+UNTIL_ARCHIVED: Final = UNTIL_SHREDDED - {CaseStatus.ARCHIVED}
 UNTIL_CLOSED: Final = UNTIL_ARCHIVED - {CaseStatus.CLOSED}
 
 
@@ -82,7 +83,7 @@ class Action(StrEnum):
     FILE_READ = "files.read", on_file(SEE_FILE)
     FILE_DOWNLOAD = (  # an administrator manages files without reading them
         "files.download",
-        on_file(TEAM | {RelationKind.OWNER, RelationKind.BREAK_GLASS, RelationKind.GRANTEE}),
+        on_file(TEAM | {RelationKind.OWNER, RelationKind.BREAK_GLASS, RelationKind.GRANTEE}, UNTIL_SHREDDED),
     )
     FILE_UPDATE = "files.update", on_file(AUTHORS | {RelationKind.ADMIN}, UNTIL_CLOSED)
     FILE_DELETE = "files.delete", on_file(MANAGERS | {RelationKind.OWNER}, UNTIL_CLOSED)
@@ -90,7 +91,7 @@ class Action(StrEnum):
         "files.move",
         on_file(frozenset({RelationKind.OWNER, RelationKind.LEAD}), UNTIL_CLOSED),
     )  # the target of a move decides the readers of the file
-    FILE_BREAK_GLASS = "files.break_glass", on_file(frozenset({RelationKind.ADMIN}))
+    FILE_BREAK_GLASS = "files.break_glass", on_file(frozenset({RelationKind.ADMIN}), UNTIL_SHREDDED)
     GRANT_LIST = "files.grants.list", on_file(WATCHERS | {RelationKind.OWNER, RelationKind.LEAD})
     GRANT_SET = (
         "files.grants.create",
@@ -103,7 +104,7 @@ class Action(StrEnum):
     CASE_LIST = "cases.list", Rule(roles=EVERYONE)
     CASE_READ = "cases.read", on_case(SEE_CASE)
     CASE_UPDATE = "cases.update", on_case(MANAGERS, UNTIL_CLOSED)
-    CASE_STATUS = "cases.update_status", on_case(MANAGERS)
+    CASE_STATUS = "cases.update_status", on_case(MANAGERS, UNTIL_SHREDDED)
     CASE_DELETE = "cases.delete", on_case(MANAGERS, UNTIL_CLOSED)
     MEMBER_LIST = "cases.members.list", on_case(TEAM | WATCHERS)
     MEMBER_SET = "cases.members.set", on_case(MANAGERS, UNTIL_ARCHIVED)
@@ -121,6 +122,7 @@ class Action(StrEnum):
     USER_MANAGE = "users.manage", Rule(roles=OPERATORS)
     JOB_MANAGE = "jobs.manage", Rule(roles=OPERATORS)
     KEY_MANAGE = "keys.manage", Rule(roles=OPERATORS)
+    CASE_SHRED = "cases.shred", Rule(roles=OPERATORS)
     SESSION_LIST = "sessions.list", Rule(on_others=OVERSEERS)
     SESSION_END = "sessions.revoke", Rule(on_others=OPERATORS)
     TOKEN_LIST = "tokens.list", Rule(on_others=OVERSEERS)

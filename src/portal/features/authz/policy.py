@@ -17,6 +17,10 @@ class CaseReadOnly(Conflict):
     code, title = "case_read_only", "The case is closed or archived; reopen it first."
 
 
+class CaseShredded(CaseReadOnly):
+    code, title = "case_shredded", "The case is shredded: its keys are destroyed, and nothing brings them back."
+
+
 class TlpForbidsLinks(Conflict):
     code, title = "tlp_forbids_links", "The case's TLP colour lets nothing go to people without an account."
 
@@ -41,6 +45,7 @@ STATUS_TRANSITIONS: dict[CaseStatus, frozenset[CaseStatus]] = {
     CaseStatus.ON_HOLD: frozenset({CaseStatus.IN_PROGRESS, CaseStatus.CLOSED}),
     CaseStatus.CLOSED: frozenset({CaseStatus.OPEN, CaseStatus.ARCHIVED}),
     CaseStatus.ARCHIVED: frozenset({CaseStatus.OPEN}),
+    CaseStatus.SHREDDED: frozenset(),
 }
 """The statuses to which a case may change from each status. A change back to `open` reopens it."""
 
@@ -92,7 +97,7 @@ def require_on(principal: Principal, action: Action, standing: Relation) -> None
         known = held & action.rule.known_to
         raise _refusal(Forbidden if known else NotFound, action, standing.about)
     if standing.case is not None and standing.case.status not in action.rule.statuses:
-        raise CaseReadOnly
+        raise CaseShredded if standing.case.status is CaseStatus.SHREDDED else CaseReadOnly
     if standing.case is None and action is Action.FILE_BREAK_GLASS:
         raise Forbidden("Nobody but its owner reads an inbox: there is no lead to show it to.")
 

@@ -36,6 +36,7 @@ class CaseStatus(StrEnum):
     ON_HOLD = "on_hold"
     CLOSED = "closed"
     ARCHIVED = "archived"
+    SHREDDED = "shredded"  # its keys are destroyed; no change leads to it, and none back
 
 
 class Tlp(StrEnum):

@@ -33,6 +33,7 @@ from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.audit.record import Recorder
 from portal.features.authz.actions import Action
+from portal.features.authz.policy import CaseReadOnly
 from portal.features.files import blob_rows, repository
 from portal.features.files.access import Quarantined, load_allowed
 from portal.features.files.models import Status
@@ -247,8 +248,8 @@ class _Reauthorizer:
     async def check(self) -> None:
         """Check the rights, unless the last check is less than a second ago.
 
-        Raises NotSignedIn, NotFound, Forbidden, Quarantined. While the database is unavailable, the download goes on
-        for 60 seconds; then this raises DatabaseAway.
+        Raises NotSignedIn, NotFound, Forbidden, Quarantined, CaseReadOnly. While the database is unavailable, the
+        download goes on for 60 seconds; then this raises DatabaseAway.
         """
         if time.monotonic() - self._last < _JUDGED_SECONDS:
             return
@@ -260,7 +261,7 @@ class _Reauthorizer:
             if now - self._away_since >= _UNJUDGED_SECONDS:
                 self.outcome = "broken"
                 raise
-        except (NotSignedIn, NotFound, Forbidden):
+        except (NotSignedIn, NotFound, Forbidden, CaseReadOnly):
             self.outcome = "revoked"
             raise
         else:
