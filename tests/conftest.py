@@ -30,6 +30,7 @@ from portal.db.unit_of_work import Database
 
 from . import compiled, large_postgres, own_loop, own_openbao, own_postgres, own_softhsm, own_sqlite, plans, scans
 from . import own_redis as own_redis_server
+from .own_moto import OwnMoto
 from .own_openbao import OwnOpenBao
 from .own_redis import OwnRedis
 from .own_softhsm import OwnSoftHsm
@@ -289,6 +290,15 @@ def softhsm() -> Iterator[OwnSoftHsm]:
         made.make_token("portal")
         made.make_key("portal", "master")
         yield made
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[OwnMoto]:
+    """A server with the API of AWS that the tests of a worker share."""
+    with tempfile.TemporaryDirectory(prefix="portal-moto-") as folder:
+        server = OwnMoto(Path(folder))
+        yield server
+        server.end()
 
 
 async def administer(server: URL, statement: str) -> None:

@@ -34,6 +34,10 @@ async def refusal() -> None:
     raise KeyProviderError(reason="no such binding")
 
 
+async def denial() -> None:
+    raise KeyProviderError(transient=True, denied=True, reason="these credentials are refused")
+
+
 async def silence() -> None:
     await asyncio.Event().wait()
 
@@ -97,6 +101,31 @@ async def test_what_may_pass_is_tried_again_and_no_more_often_than_that(
     provider.does = fault
     await refused(guard.wrap(KEY, BINDING))
     assert provider.calls["asked"] == ATTEMPTS
+
+
+async def test_a_denial_is_tried_no_second_time_and_opens_the_circuit(
+    guard: GuardedKeyProvider, provider: Provider
+) -> None:
+    provider.does = denial
+    for _ in range(2 * OPEN_AFTER):
+        assert reason(await refused(guard.wrap(KEY, BINDING))) == "these credentials are refused"
+    assert provider.calls["asked"] == OPEN_AFTER
+
+
+@pytest.mark.parametrize("fault", [denial, other_key])
+async def test_a_provider_that_only_an_operator_can_mend_is_checked_ever_more_seldom_until_once_a_minute(
+    guard: GuardedKeyProvider, provider: Provider, monkeypatch: pytest.MonkeyPatch, fault: Behaviour
+) -> None:
+    async def pause_after(does: Behaviour) -> float:
+        provider.does = does
+        await guard._recheck()
+        return guard._recheck_seconds
+
+    monkeypatch.setattr(guarded, "RECHECK_SECONDS", 2)
+    assert [await pause_after(fault) for _ in range(8)] == [4, 8, 16, 32, 60, 60, 60, 60]
+    assert await pause_after(away) == 2
+    assert await pause_after(fault) == 4
+    assert await pause_after(well) == 2
 
 
 async def test_a_fault_that_passes_is_noticed_by_nobody(guard: GuardedKeyProvider, provider: Provider) -> None:

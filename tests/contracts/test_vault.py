@@ -10,7 +10,6 @@ import os
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -35,6 +34,7 @@ from portal.db.reasons import reason
 
 from ..own_openbao import OwnOpenBao
 from ..own_tls import Authority, fronted
+from ..standing_in import answer, standing_in
 
 BINDING = Binding(UUID(int=0xDA7A), "case:" + "0a" * 16)
 KEY = bytes(range(32))
@@ -240,7 +240,7 @@ async def test_a_token_that_was_revoked_is_told_and_one_that_comes_in_its_place_
     assert await works(provider)
     openbao.ask("POST", "auth/token/revoke", token=token)
     error = await error_of(provider.wrap(KEY, BINDING))
-    assert (error.transient, reason(error)) == (True, "the server answered 403")
+    assert (error.transient, error.denied, reason(error)) == (True, True, "the server answered 403")
     assert token not in str(error)
 
 
@@ -295,7 +295,7 @@ async def test_a_sign_in_is_shared_and_made_anew_when_its_token_is_over_or_ended
 
 async def test_a_sign_in_that_is_refused_is_a_provider_that_is_away(opened: Opened, approle: dict[str, str]) -> None:
     error = await error_of(opened(**{**approle, "secret_id": CANARY}).wrap(KEY, BINDING))
-    assert error.transient
+    assert (error.transient, error.denied) == (True, True)
     assert reason(error) == "the sign-in was answered 400"
 
 
@@ -364,11 +364,6 @@ def test_a_file_of_authorities_that_is_none_stops_the_start(tmp_path: Path) -> N
         VaultTransit(address("vault-transit://localhost/t/k"), settings(token=CANARY, ca=str(tmp_path / "none.pem")))
 
 
-def answer(status: str = "200 OK", body: bytes = b"{}", *headers: str, kind: str = "application/json") -> bytes:
-    head = [f"HTTP/1.1 {status}", f"Content-Type: {kind}", f"Content-Length: {len(body)}", *headers, "", ""]
-    return "\r\n".join(head).encode() + body
-
-
 def data(**fields: Any) -> bytes:
     return answer(body=json.dumps({"data": fields, "auth": {"client_token": CANARY, "lease_duration": 60}}).encode())
 
@@ -399,21 +394,6 @@ NONSENSE: dict[str, bytes] = {
     "half an answer": answer(body=b" " * 100)[:-50],
     "nothing": b"",
 }
-
-
-@asynccontextmanager
-async def standing_in(said: Callable[[bytes], bytes]) -> AsyncIterator[int]:
-    """A server that answers each connection's one request with some bytes, and closes."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        writer.write(said(head))
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
 
 
 @pytest.mark.parametrize("said", NONSENSE.values(), ids=NONSENSE)

@@ -21,7 +21,7 @@ from portal.features.identity.refresh import RefreshTokens
 Lines = Callable[[], list[str]]
 CANARY = "c4n4ry-c4n4ry"
 JWT = f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.{CANARY}"
-CHATTY = ("alembic", "asyncio", "httpcore", "httpx", "sqlalchemy")
+CHATTY = ("aiobotocore", "aiohttp", "alembic", "asyncio", "botocore", "httpcore", "httpx", "sqlalchemy")
 LEAKS = {
     "a token": JWT,
     "a token in a sentence": f"refused {JWT}, try again",
@@ -194,7 +194,7 @@ def test_the_level_is_the_operators() -> None:
     assert logging.root.level == logging.ERROR
 
 
-@pytest.mark.parametrize("name", [*CHATTY, "sqlalchemy.engine.Engine"])
+@pytest.mark.parametrize("name", [*CHATTY, "botocore.auth", "sqlalchemy.engine.Engine"])
 def test_debug_never_shows_statements(lines: Lines, name: str) -> None:
     logging.root.setLevel(logging.DEBUG)
     logging.getLogger("anyone").debug("shown")

@@ -19,17 +19,8 @@ from portal.core.prefixed_tokens import PREFIXES
 
 _MAX_BYTES = 64 << 20
 _CHATTY = (
-    "aiohttp",
-    "alembic",
-    "asyncio",
-    "azure",
-    "google",
-    "grpc",
-    "httpcore",
-    "httpx",
-    "requests",
-    "sqlalchemy",
-    "urllib3",
+    *("aiobotocore", "aiohttp", "alembic", "asyncio", "azure", "botocore", "google", "grpc", "httpcore", "httpx"),
+    *("requests", "sqlalchemy", "urllib3"),
 )
 """Libraries whose lines below a warning contain statements, headers, URLs, keys."""
 _KEPT = 10

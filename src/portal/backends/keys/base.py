@@ -18,8 +18,10 @@ class KeyProviderError(Unavailable):
     """The provider is unavailable, refused, or returned something that cannot be the key.
 
     It is never reported as damage to files. A `transient` error may pass by itself: the guard tries again, and counts
-    it against the provider. Any other is the provider's answer to this very call. `reason` and `missing`, the id of a
-    master key that no provider has, are shown to operators only.
+    it against the provider. Any other is the provider's answer to this very call. A transient error is `denied` where
+    the provider refuses the portal's credentials, or its key is disabled: only an operator can mend that, so that the
+    guard does not try again and asks ever more seldom. `reason` and `missing`, the id of a master key that no provider
+    has, are shown to operators only.
     """
 
     code, title = "key_provider_away", "The key provider did not return the key; try again."
@@ -31,9 +33,10 @@ class KeyProviderError(Unavailable):
         reason: str | None = None,
         missing: str | None = None,
         transient: bool = False,
+        denied: bool = False,
     ) -> None:
         super().__init__(detail)
-        self.reason, self.missing, self.transient = reason, missing, transient
+        self.reason, self.missing, self.transient, self.denied = reason, missing, transient, denied
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ ATTEMPTS = 3
 PAUSE_SECONDS = 0.2  # before the first retry; the next pause is twice as long
 OPEN_AFTER = 3  # failed calls in a row
 RECHECK_SECONDS = 2.0  # between checks after a failure
+DENIED_SECONDS = 60.0  # the longest pause between checks while the provider refuses the portal: each is twice the last
 CHECK_SECONDS = 10.0  # a provider that was not called for so long is checked
 
 _T = TypeVar("_T")
@@ -36,7 +37,7 @@ class GuardedKeyProvider:
 
     def __init__(self, provider: KeyProvider) -> None:
         self._provider = provider
-        self._failures = 0
+        self._failures = self._denials = 0  # in a row
         self._reason: str | None = None  # of the last failure; None since the last answer
         self._answered_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -82,7 +83,7 @@ class GuardedKeyProvider:
             try:
                 return await self._attempt(call)
             except KeyProviderError as error:
-                if not error.transient or attempt == ATTEMPTS:
+                if not error.transient or error.denied or attempt == ATTEMPTS:
                     raise
             await asyncio.sleep(_jittered(PAUSE_SECONDS * 2 ** (attempt - 1)))
         raise AssertionError("unreachable")
@@ -104,15 +105,22 @@ class GuardedKeyProvider:
     def _answered(self) -> None:
         if self._is_open:
             _log.info("key_provider_back", key_id=self.key_id)
-        self._failures, self._reason, self._answered_at = 0, None, time.monotonic()
+        self._failures = self._denials = 0
+        self._reason, self._answered_at = None, time.monotonic()
 
     def _failed(self, error: PortalError) -> None:
         self._failures += 1
+        may_pass = isinstance(error, KeyProviderError) and not error.denied
+        self._denials = 0 if may_pass else self._denials + 1
         self._reason = error.reason or str(error)
         if self._failures == OPEN_AFTER:
             _log.warning("key_provider_away", key_id=self.key_id, reason=self._reason)
         if self._checking is None:
-            self._plan(RECHECK_SECONDS)
+            self._plan(self._recheck_seconds)
+
+    @property
+    def _recheck_seconds(self) -> float:
+        return min(RECHECK_SECONDS * (1 << min(self._denials, 6)), DENIED_SECONDS)
 
     def _plan(self, seconds: float) -> None:
         """Check the provider in about so many seconds, and not before."""
@@ -141,7 +149,7 @@ class GuardedKeyProvider:
     def _plan_next(self, checked: asyncio.Task[None]) -> None:
         self._checking = None
         if not checked.cancelled():
-            self._plan(CHECK_SECONDS if self._reason is None else RECHECK_SECONDS)
+            self._plan(CHECK_SECONDS if self._reason is None else self._recheck_seconds)
 
 
 def _late() -> KeyProviderError:

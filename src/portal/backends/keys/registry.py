@@ -5,7 +5,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from portal.backends.keys import azure_keyvault_settings, gcp_kms_settings, pkcs11_settings, vault_settings
+from portal.backends.keys import (
+    aws_settings,
+    azure_keyvault_settings,
+    gcp_kms_settings,
+    pkcs11_settings,
+    vault_settings,
+)
+from portal.backends.keys.aws_settings import AwsSettings, KmsKey
 from portal.backends.keys.azure_keyvault_settings import AzureSettings, HsmKeyAddress
 from portal.backends.keys.base import KeyProvider
 from portal.backends.keys.gcp_kms_settings import GcpKmsSettings, KmsKeyName
@@ -59,6 +66,13 @@ def _gcp_kms(rest: str, variables: Mapping[str, str]) -> KeyProvider:
     return GcpKms(name, settings)
 
 
+def _aws(rest: str, variables: Mapping[str, str]) -> KeyProvider:
+    key, settings = KmsKey.parse(rest), AwsSettings.read(variables)
+    with _extra("aws"):
+        from portal.backends.keys.aws_kms import AwsKms  # noqa: PLC0415
+    return AwsKms(key, settings)
+
+
 SCHEMES: dict[str, Scheme[KeyProvider]] = {
     "env": Scheme(LocalKeyProvider.from_environment),
     "file": Scheme(lambda rest, _variables: LocalKeyProvider.from_file(f"file:{rest}")),
@@ -66,6 +80,7 @@ SCHEMES: dict[str, Scheme[KeyProvider]] = {
     "azure-keyvault": Scheme(_azure_keyvault, AzureSettings),
     "gcp-kms": Scheme(_gcp_kms, GcpKmsSettings),
     "vault-transit": Scheme(_vault, VaultSettings),
+    "aws-kms": Scheme(_aws, AwsSettings),
     "memory": Scheme(lambda _rest, _variables: LocalKeyProvider.random()),
 }
 _ADDRESSES: dict[str, Callable[[str], object]] = {
@@ -73,6 +88,7 @@ _ADDRESSES: dict[str, Callable[[str], object]] = {
     azure_keyvault_settings.SCHEME: HsmKeyAddress.parse,
     gcp_kms_settings.SCHEME: KmsKeyName.parse,
     vault_settings.SCHEME: VaultAddress.parse,
+    aws_settings.SCHEME: KmsKey.parse,
 }
 """For the schemes whose URL has a form of its own: raises ConfigError for any other."""
 

@@ -5,7 +5,6 @@ be reached or answers with anything but a short JSON object: a redirect, a proxy
 what was sent or received. Next: `vault_tokens` and `vault` ask.
 """
 
-import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,11 +13,11 @@ from typing import Any
 
 import httpx
 
+from portal.backends.keys.answers import json_object, why_unreachable
 from portal.backends.keys.base import KeyProviderError
 from portal.backends.keys.vault_settings import VaultAddress, VaultSettings
 from portal.core.secrets import Secret
 from portal.core.tls import verifying_context
-from portal.db.reasons import reason
 
 _MAX_BYTES = 16 << 10
 _OK, _DENIED = 200, 403
@@ -39,7 +38,8 @@ class Answer:
     def member(self, name: str) -> Mapping[str, Any]:
         """The object under a name. Raises KeyProviderError for any other status than 200, and where there is none."""
         if self.status != _OK:
-            raise KeyProviderError(reason=f"the server answered {self.status}", transient=self.status not in _ANSWERS)
+            text, transient = f"the server answered {self.status}", self.status not in _ANSWERS
+            raise KeyProviderError(reason=text, transient=transient, denied=self.denied)
         found = self.content.get(name)
         if not isinstance(found, dict):
             raise nonsense()
@@ -69,7 +69,7 @@ class VaultServer:
             async with self._client.stream("POST", path, json=dict(body), headers=headers) as response:
                 content = await _content_of(response)
         except (httpx.HTTPError, OSError) as error:  # OSError: TLS that breaks after the handshake
-            raise KeyProviderError(reason=reason(_root(error)), transient=True) from None
+            raise KeyProviderError(reason=why_unreachable(error), transient=True) from None
         return Answer(response.status_code, _parsed(response, content) if response.status_code == _OK else {})
 
     async def aclose(self) -> None:
@@ -99,17 +99,7 @@ async def _content_of(response: httpx.Response) -> bytes:
 def _parsed(response: httpx.Response, content: bytes) -> Mapping[str, Any]:
     if response.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise nonsense()
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        raise nonsense() from None
-    if not isinstance(found, dict):
+    found = json_object(content)
+    if found is None:
         raise nonsense()
     return found
-
-
-def _root(error: BaseException) -> BaseException:
-    """What the client's own errors hide: the system's or TLS's error, which `db.reasons` knows."""
-    while below := error.__cause__ or error.__context__:
-        error = below
-    return error

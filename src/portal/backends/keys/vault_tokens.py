@@ -18,6 +18,7 @@ from portal.core.secrets import Secret
 
 _PATIENCE_SECONDS = 2.0  # for a sign-in while the token is still good: less than a call has, which needs the rest
 _AGAIN_SECONDS = 60  # after a sign-in that failed while the token is still good; for a token that is not renewed
+_REFUSED = {400, 401, 403, 404}  # these credentials, or this method: only an operator can mend it
 _MAX_SECONDS = 100 * 365 * 86_400  # a token may be made for many years
 
 
@@ -77,7 +78,8 @@ class VaultTokens:
     async def _signed_in(self) -> _Lease:
         answer = await self._server.ask(self._settings.login_path, self._credentials())
         if answer.status != 200:
-            raise KeyProviderError(reason=f"the sign-in was answered {answer.status}", transient=True)
+            text = f"the sign-in was answered {answer.status}"
+            raise KeyProviderError(reason=text, transient=True, denied=answer.status in _REFUSED)
         auth = answer.member("auth")
         token = auth.get("client_token")
         if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token:
