@@ -167,13 +167,18 @@ def open_counters(settings: Settings) -> SharedCounters | None:
 
 
 @asynccontextmanager
-async def open_portal(settings: Settings, variables: Mapping[str, str]) -> AsyncIterator[Portal]:
-    """Open a portal whose parts all answered and whose database is current. Raises ConfigError, Unavailable."""
+async def open_portal(
+    settings: Settings, variables: Mapping[str, str], *, database_only: bool = False
+) -> AsyncIterator[Portal]:
+    """Open a portal whose parts all answered and whose database is current. Raises ConfigError, Unavailable.
+
+    With `database_only` no other part is asked: for work that opens no file and makes none.
+    """
     require_database(settings)
     resources = open_resources(settings, variables)
     try:
         await schema.require_current(resources.database.engine)
-        warnings = await check_parts(resources, settings)
+        warnings = () if database_only else await check_parts(resources, settings)
         idle = timedelta(minutes=settings.session_idle_minutes)
         rules = Rules(settings.registration, settings.require_admin_totp, idle)
         audit = audit_service.build(resources)

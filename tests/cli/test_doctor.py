@@ -23,10 +23,12 @@ def test_a_portal_that_is_well_says_so(portal: Shell, own_redis: OwnRedis, monke
     ran = portal("doctor")
     assert (ran.code, ran.err) == (0, "")
     found = parts(portal)
+    ((key_id, *_),) = [name.split()[2:] for name in found if name.startswith("master key ")]
     assert {name: state for name, (state, _) in found.items()} == {
         "settings": "ok",
         "database": "ok",
         "store, scanners and keys": "warning",  # no scanner
+        f"master key {key_id}": "ok",
         "redis": "ok",
         "libmagic": "ok",
         "disk": "ok",

@@ -4,6 +4,7 @@ from hashlib import sha256
 
 import pytest
 
+from portal.backends.keys import guarded
 from portal.backends.keys.base import KeyProviderError
 from portal.backends.keys.local import LocalKeyProvider
 
@@ -51,6 +52,38 @@ def test_a_key_provider_that_is_away_is_told_by_its_id_and_the_reason(
     ran = portal("sweep")
     assert (ran.code, ran.out) == (69, "")
     assert ran.err == f"portal: the key providers {key_id}: the server is sealed; try again\n"
+
+
+OFFLINE = [("keys", "status"), ("keys", "rotate", "--dry-run"), ("users", "list"), ("jobs", "list"), ("stores", "list")]
+
+
+@pytest.fixture
+def without_vault(portal: Shell, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """A portal whose second key provider is away."""
+    portal.hand_in(b"content")
+    monkeypatch.setattr(guarded, "PAUSE_SECONDS", 0)
+    monkeypatch.setenv("PORTAL_KEY_URLS", "env:PORTAL_MASTER_KEY,vault-transit://127.0.0.1:1/transit/portal")
+    monkeypatch.setenv("PORTAL_VAULT_TOKEN", "a-token")
+    return portal
+
+
+def test_what_opens_no_file_works_while_a_key_provider_is_away(without_vault: Shell) -> None:
+    for command in OFFLINE:
+        ran = without_vault(*command)
+        assert (ran.code, ran.err) == (0, ""), command
+    assert without_vault("sweep").code == 69
+    assert (
+        "vault-transit:transit/portal  unwraps, AWAY: nothing listens there (connection refused)\n"
+        in without_vault("keys", "status").out
+    )
+
+
+def test_the_doctor_tells_how_each_master_key_is(without_vault: Shell) -> None:
+    ((key_id,),) = without_vault.query("SELECT provider_key_id FROM data_keys")
+    ran = without_vault("doctor")
+    assert ran.code == 69
+    assert f"ok       master key {key_id}: its provider answers\n" in ran.out
+    assert "away     master key vault-transit:transit/portal: nothing listens there (connection refused)\n" in ran.out
 
 
 def test_a_store_that_cannot_be_is_told_by_its_place_and_the_reason(

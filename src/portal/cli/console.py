@@ -36,15 +36,18 @@ def run_async(work: Coroutine[Any, Any, _T]) -> _T:
 
 
 @asynccontextmanager
-async def portal() -> "AsyncIterator[Portal]":
-    """The portal that the environment and `.env` describe. Raises ConfigError, Unavailable."""
+async def portal(*, database_only: bool = False) -> "AsyncIterator[Portal]":
+    """The portal that the environment and `.env` describe. Raises ConfigError, Unavailable.
+
+    With `database_only` it opens while a key provider, a store or a scanner is away.
+    """
     from portal import config  # noqa: PLC0415  # see above
     from portal.bootstrap import open_portal  # noqa: PLC0415
     from portal.core import log  # noqa: PLC0415
 
     settings, variables = config.load()
     log.configure(logging.WARNING)
-    async with open_portal(settings, variables) as opened:
+    async with open_portal(settings, variables, database_only=database_only) as opened:
         yield opened
 
 

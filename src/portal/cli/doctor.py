@@ -28,6 +28,7 @@ from portal.core import log
 from portal.core.errors import ConfigError, PortalError
 from portal.db.engine import parse_url
 from portal.db.reasons import place, reason
+from portal.resources import Resources
 from portal.settings import Settings
 from portal.strongbox.sniff import library
 
@@ -67,7 +68,7 @@ async def _examined() -> tuple[list[dict[str, Any]], list[CheckResult]]:
         return _settings(None, given), _refused(error)
     parts = [CheckResult("settings", "ok", settings.env), await _part("database", lambda: _database(settings))]
     if has_database(settings) and parts[-1].state in {"ok", "warning"}:
-        parts.append(await _part("store, scanners and keys", lambda: _resources(settings, variables)))
+        parts += await _resources(settings, variables)
     parts.append(await _part("redis", lambda: _redis(settings)))
     return _settings(settings, given), [*parts, _magic(), _disk(settings), _proxies(settings), _descriptors()]
 
@@ -147,13 +148,29 @@ async def _database(settings: Settings) -> CheckResult:
         return CheckResult("database", "ok", told)
 
 
-async def _resources(settings: Settings, variables: dict[str, str]) -> CheckResult:
-    resources = open_resources(settings, variables)
+async def _resources(settings: Settings, variables: dict[str, str]) -> list[CheckResult]:
+    """All of them together, as a start needs them; and each master key by itself."""
+    name = "store, scanners and keys"
+    try:
+        resources = open_resources(settings, variables)
+    except ConfigError as error:
+        return [CheckResult(name, "refused", str(error))]
     async with aclosing(resources):
-        warnings = await check_parts(resources, settings)
-        ids = ", ".join(resources.keyring.provider_key_ids)
-        told = f"{', '.join(settings.blobs)}; master keys {ids} (the first wraps)"
-        return CheckResult("store, scanners and keys", "warning" if warnings else "ok", "; ".join([told, *warnings]))
+        together = await _part(name, lambda: _together(name, resources, settings))
+        health = await resources.keyring.health()
+        return [together, *(_master_key(key_id, why_away) for key_id, why_away in health.items())]
+
+
+async def _together(name: str, resources: Resources, settings: Settings) -> CheckResult:
+    warnings = await check_parts(resources, settings)
+    ids = ", ".join(resources.keyring.provider_key_ids)
+    told = f"{', '.join(settings.blobs)}; master keys {ids} (the first wraps)"
+    return CheckResult(name, "warning" if warnings else "ok", "; ".join([told, *warnings]))
+
+
+def _master_key(key_id: str, why_away: str | None) -> CheckResult:
+    told = "its provider answers" if why_away is None else why_away
+    return CheckResult(f"master key {key_id}", "ok" if why_away is None else "away", told)
 
 
 async def _redis(settings: Settings) -> CheckResult:

@@ -63,7 +63,7 @@ def retry(job_id: JobId, *, as_json: Json = False) -> None:
 async def _list(filters: JobFilters, limit: int) -> list[Job]:
     found: list[Job] = []
     after = None
-    async with portal() as opened:
+    async with portal(database_only=True) as opened:
         while len(found) < limit:
             page = await opened.job_control.page(actor(), filters, after, min(_PAGE, limit - len(found)))
             found += page.items
@@ -75,19 +75,19 @@ async def _list(filters: JobFilters, limit: int) -> list[Job]:
 
 async def _get(job_id: UUID) -> Job:
     with named(f"there is no job {job_id}"):
-        async with portal() as opened:
+        async with portal(database_only=True) as opened:
             return await opened.job_control.get(actor(), job_id)
 
 
 async def _cancel(job_id: UUID) -> Job:
     with named(f"there is no job {job_id}"):
-        async with portal() as opened:
+        async with portal(database_only=True) as opened:
             return await opened.job_control.cancel(actor(), job_id, NOWHERE)
 
 
 async def _retry(job_id: UUID) -> Job:
     with named(f"there is no job {job_id}"):
-        async with portal() as opened:
+        async with portal(database_only=True) as opened:
             return await opened.job_control.retry(actor(), job_id, NOWHERE)
 
 

@@ -98,7 +98,7 @@ def retire(
 
 
 async def _status() -> KeysStatus:
-    async with portal() as opened:
+    async with portal(database_only=True) as opened:
         return await opened.keys.status(actor())
 
 
@@ -111,7 +111,7 @@ async def _rewrap(*, dry_run: bool, as_json: bool) -> tuple[int, int, Job | None
 
 async def _rotate(case_id: UUID | None, *, dry_run: bool) -> int:
     with named(f"there is no case {case_id}"):
-        async with portal() as opened:
+        async with portal(database_only=True) as opened:
             return await opened.keys.rotate(actor(), case_id, NOWHERE, dry_run=dry_run)
 
 
@@ -121,7 +121,7 @@ async def _verify(*, as_json: bool) -> Job:
 
 
 async def _retire(key_id: str) -> None:
-    async with portal() as opened:
+    async with portal(database_only=True) as opened:
         await opened.keys.retire(actor(), key_id, NOWHERE)
 
 

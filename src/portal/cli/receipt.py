@@ -70,13 +70,13 @@ async def _document(receipt_id: UUID) -> str:
 async def _keys() -> dict[str, Any]:
     from portal.features.signing.schemas import SigningKeyOut, SigningKeysOut  # noqa: PLC0415  # it needs the web
 
-    async with portal() as opened:
+    async with portal(database_only=True) as opened:
         found = SigningKeysOut(keys=[SigningKeyOut.of(key) for key in await opened.signing.everyone()])
     return found.model_dump(mode="json")
 
 
 async def _rotate() -> tuple[str, str]:
-    async with portal() as opened:
+    async with portal(database_only=True) as opened:
         key = await opened.signing.rotate(actor(), NOWHERE)
     return key.id, rfc3339(key.created_at)
 

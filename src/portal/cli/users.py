@@ -154,19 +154,19 @@ async def _named(opened: Portal, name: str) -> User:
 
 
 async def _create_without_password(name: str, role: Role) -> tuple[User, OneTime]:
-    async with portal() as opened:
+    async with portal(database_only=True) as opened:
         return await opened.identity.accounts.create(actor(), name, role, NOWHERE)
 
 
 async def _create(name: str, role: Role, password: str) -> User:
-    async with portal() as opened:
+    async with portal(database_only=True) as opened:
         return await opened.identity.users.create(name, role, password, actor=actor())
 
 
 async def _listed() -> list[User]:
     found: list[User] = []
     after = None
-    async with portal() as opened:
+    async with portal(database_only=True) as opened:
         while True:
             page = await opened.identity.accounts.page(actor(), UserFilters(), after, _PAGE)
             found += page.items
@@ -176,25 +176,25 @@ async def _listed() -> list[User]:
 
 
 async def _change(name: str, changes: UserChanges) -> User:
-    async with portal() as opened:
+    async with portal(database_only=True) as opened:
         user = await _named(opened, name)
         return await opened.identity.accounts.change(actor(), user.id, None, changes, NOWHERE)
 
 
 async def _reset(name: str, *, everything: bool) -> OneTime:
-    async with portal() as opened:
+    async with portal(database_only=True) as opened:
         user = await _named(opened, name)
         return await opened.identity.accounts.reset_password(actor(), user.id, NOWHERE, everything=everything)
 
 
 async def _reset_totp(name: str) -> None:
-    async with portal() as opened:
+    async with portal(database_only=True) as opened:
         user = await _named(opened, name)
         await opened.identity.accounts.reset_totp(actor(), user.id, NOWHERE)
 
 
 async def _logout(name: str, *, everything: bool) -> Counts:
-    async with portal() as opened:
+    async with portal(database_only=True) as opened:
         user = await _named(opened, name)
         if everything:
             return await opened.identity.accounts.end_everything(actor(), user.id, NOWHERE)
@@ -203,6 +203,6 @@ async def _logout(name: str, *, everything: bool) -> Counts:
 
 
 async def _transfer(name: str, to: str) -> int:
-    async with portal() as opened:
+    async with portal(database_only=True) as opened:
         user = await opened.identity.users.named(name)
         return await opened.files.inboxes.transfer(actor(), user.id, to, NOWHERE)
