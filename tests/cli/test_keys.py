@@ -11,6 +11,7 @@ from portal.backends.keys.base import KeyProviderError
 from portal.core.ids import new_id
 from portal.keyring.keyring import Keyring
 
+from ..own_softhsm import PIN, OwnSoftHsm
 from .conftest import Shell
 
 CONTENT = b"sealed under the old master key" * 40
@@ -41,6 +42,25 @@ def test_an_old_master_key_can_be_taken_away_and_every_file_opens(portal: Shell)
     configure(portal, "env:PORTAL_NEW_KEY")
     assert portal("fsck", "--full", "--json").json["files"] == 2
     assert len(portal.record("key.rewrapped")) == 1
+
+
+def test_a_portal_moves_into_an_hsm_and_every_file_opens(portal: Shell, softhsm: OwnSoftHsm) -> None:
+    portal.hand_in(CONTENT)
+    (old,) = portal("keys", "status", "--json").json["master_keys"]
+    url, env = softhsm.url("portal", "master"), portal.folder / ".env"
+    settings = f"{env.read_text()}PORTAL_PKCS11_PIN={PIN}\n"
+    env.write_text(f"{settings}PORTAL_KEY_URLS={url},env:PORTAL_MASTER_KEY\n")
+    portal.hand_in(CONTENT)
+    done = portal("keys", "rewrap", "--json").json
+    assert (done["status"], done["rewrapped"], done["left"]) == ("done", 1, 0)
+    assert portal("keys", "retire", old["key_id"]).code == 0
+    kept = [line for line in settings.splitlines() if "MASTER_KEY" not in line]
+    env.write_text("\n".join([*kept, f"PORTAL_KEY_URLS={url}", ""]))
+    (key,) = portal("keys", "status", "--json").json["master_keys"]
+    assert (key["key_id"], key["data_keys"], key["files"]) == ("pkcs11:token=portal;object=master", 2, 2)
+    assert portal("keys", "verify").out == "2 data key(s) open\n"
+    assert portal("fsck", "--full", "--json").json["problems"] == []
+    assert portal("keys", "split").err.startswith("portal: only a master key of env: or file: can be split")
 
 
 def test_people_are_told_which_key_wraps_what(portal: Shell) -> None:

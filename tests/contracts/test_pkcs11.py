@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, Session, Token, TokenFlag
+from pkcs11 import Attribute, DeviceError, KeyType, Mechanism, MechanismFlag, Session, Token, TokenFlag
 from pydantic import SecretStr
 
 from portal.backends.keys import guarded, pkcs11_token
@@ -275,6 +275,21 @@ async def eventually(provider: Pkcs11Key, wrapped: bytes) -> bytes:
             if not error.transient:
                 raise
     raise AssertionError("the provider did not come back")
+
+
+async def test_a_call_that_fails_once_while_the_token_works_is_no_refusal(
+    softhsm: OwnSoftHsm, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider, failures, decrypt = opened(softhsm, softhsm.url(token, "master")), [DeviceError()], pkcs11_token._decrypt
+    wrapped = await provider.wrap(KEY, BINDING)
+
+    def failing_once(*arguments: Any) -> bytes:
+        if failures:
+            raise failures.pop()
+        return decrypt(*arguments)
+
+    monkeypatch.setattr(pkcs11_token, "_decrypt", failing_once)
+    assert await provider.unwrap(wrapped, BINDING) == KEY
 
 
 async def test_a_session_that_ended_is_opened_anew(softhsm: OwnSoftHsm, token: str) -> None:

@@ -38,11 +38,13 @@ def written(folder: Path, texts: Sequence[str]) -> list[Path]:
     """The new files of the shares. All of them, or none."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     paths = [folder / f"share-{number}.txt" for number in range(1, len(texts) + 1)]
+    made = []
     try:
         for path, text in zip(paths, texts, strict=True):
             write_new(path, text)
+            made.append(path)
     except BaseException:
-        for path in paths:
+        for path in made:
             path.unlink(missing_ok=True)
         raise
     return paths
