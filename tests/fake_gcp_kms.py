@@ -61,6 +61,7 @@ class FakeGcpKms:
         self.versions = {1: AESGCM(os.urandom(32))}
         self.calls: Counter[str] = Counter()
         self.tokens: list[str] = []
+        self.peers: list[str] = []
 
     @property
     def variables(self) -> dict[str, str]:
@@ -95,6 +96,7 @@ class FakeGcpKms:
     def _answering(self, verb: str, does: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         def answer(request: Any, call: Any) -> Any:
             self.calls[verb] += 1
+            self.peers.append(call.peer())
             self.going.wait()
             self._authenticate(call)
             if self.fault is not None:

@@ -294,7 +294,9 @@ async def test_an_endpoint_where_nothing_listens_is_told(opened: Opened) -> None
     assert (reason(error), error.transient) == ("nothing listens there (connection refused)", True)
 
 
-async def test_a_call_that_is_cancelled_leaves_the_next_one_well(fake_gcp_kms: FakeGcpKms, opened: Opened) -> None:
+async def test_a_call_that_is_cancelled_leaves_its_connection_which_may_be_dead(
+    fake_gcp_kms: FakeGcpKms, opened: Opened
+) -> None:
     provider = opened()
     assert await works(provider)
     fake_gcp_kms.going.clear()
@@ -305,7 +307,10 @@ async def test_a_call_that_is_cancelled_leaves_the_next_one_well(fake_gcp_kms: F
     with pytest.raises(asyncio.CancelledError):
         await call
     fake_gcp_kms.going.set()
+    before = set(fake_gcp_kms.peers)
     assert await works(provider)
+    assert len(before) == 1
+    assert fake_gcp_kms.peers[-1] not in before
 
 
 async def test_closing_ends_a_call_that_runs_and_refuses_later_ones(fake_gcp_kms: FakeGcpKms, opened: Opened) -> None:
@@ -316,7 +321,7 @@ async def test_closing_ends_a_call_that_runs_and_refuses_later_ones(fake_gcp_kms
         await asyncio.sleep(0.001)
     await provider.aclose()
     for late in (call, provider.wrap(KEY, BINDING), provider.check()):
-        assert reason(await error_of(late)) == "the portal is stopping"
+        assert reason(await error_of(late)) == "the connection is closed"
 
 
 async def test_no_log_line_holds_a_key_or_a_token(

@@ -290,3 +290,23 @@ async def test_closing_ends_a_check_that_runs_and_plans_none(
     await asyncio.sleep(0.01)
     assert provider.calls == {"check": asked, "aclose": 1}
     await guard.aclose()
+
+
+async def test_a_call_that_fails_after_the_closing_plans_no_check(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away_in_the_end() -> None:
+        await closed.wait()
+        await away()
+
+    monkeypatch.setattr(guarded, "RECHECK_SECONDS", 0.001)
+    monkeypatch.setattr(guarded, "CALL_SECONDS", 60)
+    closed, provider.does = asyncio.Event(), away_in_the_end
+    guard = GuardedKeyProvider(provider)
+    call = asyncio.create_task(guard.wrap(KEY, BINDING))
+    await until(lambda: provider.calls["asked"] == 1)
+    await guard.aclose()
+    closed.set()
+    await refused(call)
+    await asyncio.sleep(0.01)
+    assert provider.calls["check"] == 0

@@ -27,6 +27,7 @@ from google_crc32c import value as crc32c
 from portal.backends.keys.base import KeyProviderError
 from portal.backends.keys.gcp_kms_settings import GcpKmsSettings
 from portal.backends.keys.gcp_tokens import GcpTokens
+from portal.core import tasks
 from portal.core.tls import verifying_context
 
 _MAX_BYTES = 64 << 10
@@ -35,9 +36,8 @@ _OPTIONS = [
     ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),
     ("grpc.max_reconnect_backoff_ms", 2_000),  # else minutes after an outage
-    ("grpc.keepalive_time_ms", 10_000),  # a connection that died in silence is noticed
-    ("grpc.keepalive_timeout_ms", 5_000),
 ]
+_GRACE_SECONDS = 10.0  # for other calls over a connection that is left: longer than the guard waits for one
 _ANSWERS = {  # to this very request: the same request gets the same answer
     grpc.StatusCode.FAILED_PRECONDITION,
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -63,6 +63,7 @@ class GcpKmsServer:
             verifying_context("PORTAL_GCP_KMS_CA", settings.gcp_kms_ca)
             self._authorities = settings.gcp_kms_ca.read_bytes()
         self._tokens = GcpTokens(settings.gcp_credentials.get_secret_value())
+        self._channel: Any = None  # a grpc.aio.Channel: grpc has no types
         self._client: KeyManagementServiceAsyncClient | None = None
         self._closed = False
 
@@ -98,34 +99,40 @@ class GcpKmsServer:
 
     async def aclose(self) -> None:
         self._closed = True
-        if self._client is not None:
-            client, self._client = self._client, None
-            await client.transport.close()
+        if self._channel is not None:
+            await self._channel.close()
 
     async def _ask(self, verb: str, request: EncryptRequest | DecryptRequest) -> Any:
         """The answer; None where it is none of this service. Raises KeyProviderError."""
         headers = [("authorization", f"Bearer {await self._tokens.current()}")]
-        ask = getattr(self._connected(), verb)
+        client, channel = self._connected(), self._channel
         try:
-            return await ask(request, retry=None, timeout=None, metadata=headers)
+            return await getattr(client, verb)(request, retry=None, timeout=None, metadata=headers)
         except GoogleAPICallError as error:
             if error.grpc_status_code is grpc.StatusCode.UNAUTHENTICATED:
                 self._tokens.forget()
             raise _translated(error) from None
         except asyncio.CancelledError:
-            if self._closed and not _is_cancelled():
+            if not _is_cancelled():  # the channel was closed under the call
                 raise _closed() from None
+            self._leave(channel)
             raise
         except grpc.aio.UsageError:
             raise _closed() from None
+
+    def _leave(self, channel: Any) -> None:
+        """Let the next call connect anew: a connection that died in silence would be kept for long."""
+        if self._channel is channel:
+            tasks.spawn(channel.close(_GRACE_SECONDS))
+            self._channel = self._client = None
 
     def _connected(self) -> KeyManagementServiceAsyncClient:
         if self._closed:
             raise _closed()
         if self._client is None:
             trust = grpc.ssl_channel_credentials(self._authorities)
-            channel = grpc.aio.secure_channel(self._endpoint, trust, options=_OPTIONS)
-            transport = KeyManagementServiceGrpcAsyncIOTransport(channel=channel)
+            self._channel = grpc.aio.secure_channel(self._endpoint, trust, options=_OPTIONS)
+            transport = KeyManagementServiceGrpcAsyncIOTransport(channel=self._channel)
             # At DEBUG it logs requests and answers, with data keys and tokens.
             logging.getLogger(type(transport).__module__).setLevel(logging.WARNING)
             self._client = KeyManagementServiceAsyncClient(transport=transport)
@@ -147,7 +154,7 @@ def _translated(error: GoogleAPICallError) -> KeyProviderError:
 
 
 def _closed() -> KeyProviderError:
-    return KeyProviderError(reason="the portal is stopping")
+    return KeyProviderError(reason="the connection is closed", transient=True)
 
 
 def _is_cancelled() -> bool:

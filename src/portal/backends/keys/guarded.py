@@ -42,6 +42,7 @@ class GuardedKeyProvider:
         self._answered_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._checking: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     @property
     def key_id(self) -> str:
@@ -69,6 +70,7 @@ class GuardedKeyProvider:
             raise KeyProviderError(reason=self._reason)
 
     async def aclose(self) -> None:
+        self._is_closed = True  # a call that still runs may fail: it plans no check
         if self._checking is not None:
             self._checking.cancel()
             await asyncio.wait([self._checking])
@@ -126,6 +128,8 @@ class GuardedKeyProvider:
         """Check the provider in about so many seconds, and not before."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._is_closed:
+            return
         # A context of its own: what the checks log is not of the request that met the first failure.
         later = asyncio.get_running_loop().call_later
         self._timer = later(_jittered(seconds), self._begin_check, context=contextvars.Context())
