@@ -69,4 +69,5 @@ GOALS = (
     Goal("cpu_small", None, Bound.MOST, 2.0),
     Goal("list_growth", "1,000 files", Bound.MOST, 2.0),
     Goal("multipart_256m", "raw", Bound.LEAST, 0.95, reach=1.0),
+    Goal("reencrypt_256m", "upload", Bound.LEAST, 0.8, reach=1.0),
 )

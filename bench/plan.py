@@ -78,6 +78,7 @@ class Row:
 
 _RATE = "MiB/s"
 FEW_FILES = "1,000 files"
+UPLOAD = "upload"  # of the same file
 WAYS = ("portal", "over a socket")  # asked in its own process, and as everybody asks it
 _SERVERS = ("portal", "nginx", "copyparty", "rclone", "seaweedfs")
 
@@ -100,6 +101,7 @@ ROWS: dict[str, Row] = {
     "parallel_16": Row("16 uploads of {parallel} at once, all together", _RATE, ("portal", "one stream"), 5),
     "small_4k": Row("uploads of 4 KiB over 32 connections", "requests/s", (*_SERVERS, "naive"), 5),
     "multipart_256m": Row("one upload of {large} as a form", _RATE, ("portal", "raw"), 7),
+    "reencrypt_256m": Row("one file of {large} under a new key, by a job", _RATE, ("portal", UPLOAD), 5),
     "cpu_entry": Row("CPU of the server for the metadata of a file", "ms", WAYS, 5),
     "cpu_list": Row("CPU of the server for a list of 50 files", "ms", WAYS, 5),
     "cpu_range": Row("CPU of the server for a range of 64 KiB", "ms", WAYS, 5),

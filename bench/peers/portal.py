@@ -66,20 +66,21 @@ class Portal(Server):
 @contextmanager
 def serve(folder: Path, workers: int) -> Iterator[Portal]:
     password = secrets.token_urlsafe(16)
-    _run(folder, "init")
+    command_in(folder, "init")
     with (folder / ".env").open("a") as settings:
-        settings.write(f"PORTAL_RATE_LIMITS={_RATES}\n")
-    _run(folder, "users", "create", _USER, "--role", "analyst", "--password-stdin", stdin=password)
+        settings.write(f"PORTAL_RATE_LIMITS={_RATES}\nPORTAL_DELETE_GRACE_DAYS=0\n")  # a delete makes room at once
+    command_in(folder, "users", "create", _USER, "--role", "analyst", "--password-stdin", stdin=password)
     port = free_port()
     command = [*_PORTAL, "serve", "--port", str(port), "--workers", str(workers)]
     with spawned(command, folder, port, at=folder) as pid:
         yield Portal("portal", pid, port, folder / "var" / "store", Session(port, password), folder)
 
 
-def _run(folder: Path, *arguments: str, stdin: str = "") -> None:
-    subprocess.run(
+def command_in(folder: Path, *arguments: str, stdin: str = "") -> bytes:
+    """What a command of the portal in this folder prints."""
+    return subprocess.run(
         [*_PORTAL, *arguments], cwd=folder, env=environment(), input=stdin.encode(), capture_output=True, check=True
-    )
+    ).stdout
 
 
 def _sign_in(port: int, password: str) -> str:

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from bench.rows import cold, crowds, downloads, forms, growth, memory, ranges, requests, uploads
+from bench.rows import cold, crowds, downloads, forms, growth, memory, ranges, reencrypt, requests, uploads
 from bench.rows.base import Job
 
 JOBS = (
@@ -19,6 +19,7 @@ JOBS = (
     Job(("parallel_16",), crowds.prepare_parallel),
     Job(("small_4k",), crowds.prepare_small),
     Job(("multipart_256m",), forms.prepare),
+    Job(("reencrypt_256m",), reencrypt.prepare),
     Job(("cpu_entry", "cpu_list", "cpu_range", "cpu_small"), requests.prepare),
     Job(("list_growth",), growth.prepare),
 )

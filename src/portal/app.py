@@ -22,7 +22,7 @@ from portal.core import log
 from portal.core.errors import PortalError
 from portal.core.parent_process import tied_to_parent
 from portal.core.principal import Origin
-from portal.features.admin import jobs_routes, keys_routes
+from portal.features.admin import jobs_routes, keys_routes, reencrypt_routes
 from portal.features.audit.service import Audit
 from portal.features.cases import routes as cases_routes
 from portal.features.custody import routes as custody_routes
@@ -59,6 +59,7 @@ FEATURES: tuple[APIRouter, ...] = (  # the OpenAPI document has them in this ord
     links_routes.router,
     jobs_routes.router,
     keys_routes.router,
+    reencrypt_routes.router,
     custody_routes.router,
     signing_routes.router,
 )

@@ -27,9 +27,11 @@ from portal.db.reasons import reason
 from portal.db.unit_of_work import Database
 from portal.features.admin import jobs as job_control
 from portal.features.admin import keys as keys_service
+from portal.features.admin import reencryption
 from portal.features.admin.drill import Drill
 from portal.features.admin.jobs import JobControl
 from portal.features.admin.keys import Keys
+from portal.features.admin.reencryption import FileKeys
 from portal.features.audit import service as audit_service
 from portal.features.audit.service import Audit
 from portal.features.authz.actions import Action
@@ -81,6 +83,7 @@ class Portal:
     backups: Backups
     keys: Keys
     custody: Custody
+    file_keys: FileKeys
     jobs: Jobs
     job_control: JobControl
 
@@ -197,8 +200,9 @@ async def open_portal(
         signing = SigningKeys(resources.database, resources.secret_keys)
         keys = keys_service.build(resources, identity.authenticators, signing)
         custody = custody_service.build(resources, identity.authenticators, signing)
+        file_keys = reencryption.build(resources, identity.authenticators)
         backups = backups_service.build(resources, target_opener(variables), tables.metadata, schema.newest_revision())
-        kinds = job_kinds(resources.database, identity, tokens, files, links, backups, keys, custody)
+        kinds = job_kinds(resources.database, identity, tokens, files, links, backups, keys, custody, file_keys)
         jobs = Jobs(resources.database, kinds)
         yield Portal(
             resources=resources,
@@ -214,6 +218,7 @@ async def open_portal(
             backups=backups,
             keys=keys,
             custody=custody,
+            file_keys=file_keys,
             jobs=jobs,
             job_control=job_control.build(resources, jobs, identity.authenticators),
         )

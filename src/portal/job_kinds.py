@@ -10,6 +10,8 @@ from functools import partial
 from portal.db.unit_of_work import Database
 from portal.features.admin.key_jobs import REWRAP, VERIFY
 from portal.features.admin.keys import Keys
+from portal.features.admin.reencrypt_job import REENCRYPT
+from portal.features.admin.reencryption import FileKeys
 from portal.features.backups.jobs import BACKUP
 from portal.features.backups.service import Backups
 from portal.features.custody.service import Custody
@@ -27,6 +29,7 @@ _MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
 _WEEK = timedelta(days=7)
 _HOURS = timedelta(hours=6)
+_MONTH = timedelta(days=30)  # of terabytes at a low rate
 _NOW_AND_THEN = timedelta(minutes=10)
 
 
@@ -39,6 +42,7 @@ def job_kinds(
     backups: Backups,
     keys: Keys,
     custody: Custody,
+    file_keys: FileKeys,
 ) -> tuple[JobKind, ...]:
     """Every kind that this release knows."""
     return (
@@ -54,6 +58,7 @@ def job_kinds(
         JobKind(VERIFY, keys.handlers.verify, time_limit=_HOURS, at_once=1),
         JobKind(BACKUP, backups.handlers.work, time_limit=_WEEK, at_once=1),
         JobKind(SHRED, custody.shredder.run, time_limit=_DAY, max_attempts=ATTEMPTS),
+        JobKind(REENCRYPT, file_keys.handle, time_limit=_MONTH, at_once=1, max_attempts=100),
         JobKind("jobs.sweep", _plain(partial(forget_finished, database)), every=_NOW_AND_THEN),
     )
 

@@ -68,6 +68,7 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  read_keys
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  rewrap_keys
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  reencrypt_files
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  rotate_keys
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  verify_keys
 
@@ -190,7 +191,7 @@ PERMISSIONS = {
         "create_break_glass create_invitation create_user list_break_glass list_invitations list_users "
         "logout_user read_user reset_password reset_totp revoke_all_of_user revoke_invitation "
         "transfer_inbox update_user cancel_job list_jobs read_job retry_job read_keys "
-        "rewrap_keys rotate_keys verify_keys shred_case read_shredding read_receipt"
+        "reencrypt_files rewrap_keys rotate_keys verify_keys shred_case read_shredding read_receipt"
     ),
     "shared:download": "download_shared_file head_shared_file",
     "shared:upload": "upload_shared_file upload_shared_raw",
@@ -227,6 +228,7 @@ SAYS: dict[str, dict[str, Any]] = {
     "rewrap_keys": {"json": {}},
     "rotate_keys": {"json": {}},
     "shred_case": {"json": {"case_number": "{closed_number}"}},
+    "reencrypt_files": {"json": {"sealed_before": "2020-01-01T00:00:00Z"}},
     "create_api_token": {"json": {"name": "a script", "permissions": ["files:read"]}},
     "list_sessions of owner": {"params": {"owner_id": "{owner}"}},
     "list_api_tokens of owner": {"params": {"owner_id": "{owner}"}},

@@ -24,6 +24,7 @@ AMOUNTS = {  # name: (for every change, for a release)
     "KILLS": (6, 3_000),
     "LOST_ANSWERS": (5, 200),
     "RACES": (8, 100),  # wherever a test is marked so
+    "REENCRYPT_KILLS": (2, 30),  # on each database
     "REWRAPPED_FILES": (40, 10_000),  # in a hundredth as many scopes, at least four
     "SLOW_CONNECTIONS": (100, 500),
     "STOPS": (3, 20),

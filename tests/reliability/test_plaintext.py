@@ -6,11 +6,13 @@ sees such a write is shown on an app that makes it, and on every other way to wr
 
 import contextlib
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
@@ -72,6 +74,25 @@ def assert_seen_whole(calls: list[strace.Call], portal: Served, file_id: str, ex
     assert writes.written(calls, stream) == stream.stat().st_size > SIZE
 
 
+def watched(portal: Served, trace: Path, *arguments: str) -> list[strace.Call]:
+    """Every call that a command made."""
+    portal.under = writes.watch(trace)
+    portal.cli(*arguments)
+    return strace.read(trace)
+
+
+def assert_seen_anew(calls: list[strace.Call], portal: Served, file_id: str) -> None:
+    """Every byte of the blob that replaced another passed the watch."""
+    old, new = sorted(blobs_of(portal, file_id))  # their ids tell the order
+    assert writes.written(calls, unfinished(portal, new)) == writes.written(calls, unfinished(portal, old)) > SIZE
+
+
+def blobs_of(portal: Served, file_id: str) -> list[str]:
+    with contextlib.closing(sqlite3.connect(portal.folder / "var" / "portal.db")) as connection:
+        found = connection.execute("SELECT id FROM blobs WHERE file_id = ?", (UUID(file_id).hex,))
+        return [blob_id for (blob_id,) in found]
+
+
 def test_what_goes_in_and_out_is_never_written_in_clear(
     make_portal: MakePortal, tmp_path: Path, figures: Figures
 ) -> None:
@@ -85,10 +106,10 @@ def test_what_goes_in_and_out_is_never_written_in_clear(
     assert all(writes.sent(calls, canary) for canary in handed_in)  # in downloads: the watch is not blind
     for file_id in ids:
         exported = portal.folder / f"exported-{file_id}"
-        portal.under = writes.watch(trace)
-        portal.cli("files", "export", file_id, "--to", str(exported))
-        calls += strace.read(trace)
+        calls += watched(portal, trace, "files", "export", file_id, "--to", str(exported))
         assert_seen_whole(calls, portal, file_id, exported)
+    calls += watched(portal, trace, "keys", "reencrypt", "--file", ids[0])
+    assert_seen_anew(calls, portal, ids[0])
     found = writes.findings(calls, handed_in)
     assert found == []
     assert writes.lying_in(portal.folder, handed_in) == []

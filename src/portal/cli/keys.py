@@ -12,13 +12,15 @@ import typer
 
 from portal.cli import key_shares
 from portal.cli.console import Json, actor, named, portal, print_result, run_async
-from portal.cli.working import exit_as, told, worked
+from portal.cli.reencrypt import reencrypt
+from portal.cli.working import ended, exit_as, told, worked
 from portal.core.clock import rfc3339
 from portal.core.principal import NOWHERE
 from portal.features.admin.key_views import KeysStatus, KeyStatus, MasterKey
 from portal.features.jobs.views import Job, JobStatus
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app.command("reencrypt")(reencrypt)
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count: change nothing.")]
 
 for _command in (key_shares.split, key_shares.combine, key_shares.drill):
@@ -128,7 +130,7 @@ async def _retire(key_id: str) -> None:
 def _answer(job: Job, text: str, done: dict[str, Any], *, as_json: bool) -> None:
     lines = [text, *(f"left: {data_key_id}" for data_key_id in done["named"])]
     if job.status is not JobStatus.DONE:
-        lines.append(f"job {job.id} is {job.status.value}: {job.last_error or 'see `portal jobs show`'}")
+        lines.append(ended(job))
     print_result("\n".join(lines), done, as_json=as_json)
     exit_as(job)
 

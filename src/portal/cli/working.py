@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 0.1
 
 
-async def worked(opened: "Portal", job: Job, what: str, *, as_json: bool) -> Job:
-    """Run the job in this process, unless another does, and show its progress."""
+async def worked(
+    opened: "Portal", job: Job, what: str, *, as_json: bool, total: int | None = None, in_bytes: bool = False
+) -> Job:
+    """Run the job in this process, unless another does, and show its progress: in data keys, or a `total` in bytes."""
     runner = opened.jobs.runner(1, only={job.kind})
     running = asyncio.create_task(runner.run())
     try:
-        with progress(what, job.payload.get("data_keys"), as_json=as_json, in_bytes=False) as advance:
+        with progress(what, total or job.payload.get("data_keys"), as_json=as_json, in_bytes=in_bytes) as advance:
             shown = 0
             while not _is_over(job):
                 await asyncio.sleep(_LOOK_SECONDS)
@@ -47,6 +49,11 @@ def told(job: Job) -> dict[str, Any]:
         "data_keys": kept.get("seen", 0),
     }
     return ended | {"left": kept.get("left", 0), "named": kept.get("named", [])}
+
+
+def ended(job: Job) -> str:
+    """Why a job is not done, in a line."""
+    return f"job {job.id} is {job.status.value}: {job.last_error or 'see `portal jobs show`'}"
 
 
 def exit_as(job: Job) -> None:

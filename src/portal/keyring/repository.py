@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, LargeBinary, Result, bindparam, case, dele
 
 from portal.backends.keys.base import HEAD_BYTES
 from portal.db.connection import Connection
-from portal.db.statements import insert_unless_taken, scanning
+from portal.db.statements import among, insert_unless_taken, scanning
 from portal.db.tables import table
 from portal.keyring.models import DataKeyRow
 
@@ -103,6 +103,13 @@ async def retire_active(connection: Connection, scope: str | None, moment: datet
     return (await connection.execute(scanning(retiring))).rowcount
 
 
+async def retire_each(connection: Connection, data_key_ids: Sequence[UUID], moment: datetime) -> int:
+    """Mark those of these keys that are active as retired. Returns their number."""
+    active = (among(_keys.c.id, "ids", connection.dialect.name), _is_active(None))
+    retiring = update(_keys).where(*active).values(retired_at=moment)
+    return (await connection.execute(scanning(retiring), {"ids": list(data_key_ids)})).rowcount
+
+
 async def of_scope(connection: Connection, scope: str) -> list[WrappedDataKey]:
     """All data keys of a scope, oldest first."""
     found = await connection.execute(scanning(select(_keys).where(_keys.c.scope == scope).order_by(_keys.c.id)))
@@ -122,6 +129,12 @@ async def add_uses(connection: Connection, data_key_id: UUID, count: int) -> Non
 async def page(connection: Connection, *, after: UUID | None, limit: int) -> list[WrappedDataKey]:
     """Data keys, also retired ones: at most `limit`, ordered by id. `after` is the last id of the page before."""
     return await _page(connection, select(_keys), after, limit)
+
+
+async def under(connection: Connection, provider_key_id: str) -> list[WrappedDataKey]:
+    """Every data key that this master key wraps, retired or not."""
+    found = await connection.execute(scanning(select(_keys).where(_keys.c.provider_key_id == provider_key_id)))
+    return [WrappedDataKey(**row._mapping) for row in found]  # noqa: SLF001  # SQLAlchemy's public name for it
 
 
 async def wrapped_otherwise(

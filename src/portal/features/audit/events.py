@@ -53,6 +53,8 @@ class EventKind(StrEnum):
     FILE_DOWNLOAD_ENDED = "file.download_ended"
     FILE_UPDATED = "file.updated"
     FILE_MOVED = "file.moved"
+    FILE_REENCRYPTED = "file.reencrypted"
+    FILE_NOT_REENCRYPTED = "file.not_reencrypted"
     FILE_TRANSFERRED = "file.transferred"
     FILE_GRANTED = "file.granted"
     FILE_GRANT_REVOKED = "file.grant_revoked"

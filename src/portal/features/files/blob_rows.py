@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, case, delete, func, insert, or_, select, update
 
 from portal.core import clock
 from portal.core.errors import Unavailable
 from portal.crypto.format import BlobContext
 from portal.crypto.layout import MAX_INLINE_PLAIN
 from portal.db.connection import Connection
+from portal.db.lease import LEASE
 from portal.db.statements import scanning
 from portal.db.tables import table
 from portal.db.views import checked_rows
@@ -40,6 +41,7 @@ _STORE_PART = update(_blobs).where(_blobs.c.id == bindparam("blob"))
 _WAITS = _blobs.c.goes_at.is_not(None)  # as the partial index says it
 AT_ONCE: Final = timedelta(0)
 """The grace of a blob that no backup needs."""
+_MARGIN: Final = LEASE  # from the end of a writer's lease to the removal of its blob: clocks may differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Waiting:
 
 
 class FileMoved(Unavailable):
-    code, title = "file_moved", "The file was just moved; ask again."
+    code, title = "file_moved", "The file was just moved, or its keys were replaced; ask again."
     retry_after = 1
 
 
@@ -71,6 +73,29 @@ async def add_blob(connection: Connection, context: BlobContext, store: str) -> 
 async def add_part(connection: Connection, part: SealedPart) -> None:
     """Insert the row of a sealed part that holds its bytes itself."""
     await connection.execute(_ADD_BLOB, {**_placed(part.context, IN_ROW), **_known(part), "content": part.content})
+
+
+async def add_replacing(connection: Connection, context: BlobContext, store: str) -> None:
+    """Insert the row of a blob that is to replace others of a listed file: its bytes go unless it is kept alive."""
+    await connection.execute(_ADD_BLOB, {**_placed(context, store), "goes_at": clock.now() + LEASE + _MARGIN})
+
+
+async def keep_alive(connection: Connection, blob_id: UUID, until: datetime) -> bool:
+    """Renew the lease of a blob that is written. False if that was over."""
+    kept = update(_blobs).where(_is_alive(blob_id)).values(goes_at=until + _MARGIN)
+    return (await connection.execute(kept)).rowcount == 1
+
+
+async def swap_in(connection: Connection, part: SealedPart) -> bool:
+    """Make a blob that was written a part of its file. False if its lease was over: a sweep may be removing it."""
+    taken = update(_blobs).where(_is_alive(part.context.blob_id)).values(**_known(part), goes_at=None)
+    return (await connection.execute(taken)).rowcount == 1
+
+
+async def is_part(connection: Connection, blob_id: UUID) -> bool:
+    """Whether the file has the blob: it was not let go."""
+    asked = select(_blobs.c.id).where(_blobs.c.id == blob_id, _blobs.c.goes_at.is_(None))
+    return (await connection.execute(asked)).first() is not None
 
 
 async def parts(connection: Connection, file: FileView) -> tuple[SealedPart, ...]:
@@ -101,6 +126,12 @@ async def store_part(connection: Connection, part: SealedPart) -> None:
     await connection.execute(_STORE_PART, {"blob": part.context.blob_id, **_known(part)})
 
 
+def one(blob_id: UUID) -> ColumnElement[bool]:
+    """The condition that it is this blob, for `let_go`."""
+    found: ColumnElement[bool] = _blobs.c.id == blob_id
+    return found
+
+
 def of_file(file_id: UUID) -> ColumnElement[bool]:
     """The condition that a blob is a part of the file, for `let_go`."""
     found: ColumnElement[bool] = _blobs.c.file_id == file_id
@@ -122,10 +153,15 @@ async def let_go(connection: Connection, which: ColumnElement[bool], grace: time
 async def due(
     connection: Connection, moment: datetime | None, limit: int, *, skip: int = 0, file_id: UUID | None = None
 ) -> list[LetGo]:
-    """Blobs whose time to go has come by `moment`, or all that wait if it is None: of a file, or of all."""
+    """Blobs whose time to go has come by `moment`, or all that wait if it is None: of a file, or of all.
+
+    Those that wait were sealed: one that is being written belongs to a process, until its time has come.
+    """
     wanted = select(_blobs.c.id, _blobs.c.store).where(_WAITS)
     if moment is not None:
         wanted = wanted.where(_blobs.c.goes_at <= moment)
+    else:
+        wanted = wanted.where(or_(_blobs.c.goes_at <= clock.now(), _blobs.c.data_key_id.is_not(None)))
     if file_id is not None:
         wanted = wanted.where(_blobs.c.file_id == file_id)
     ordered = wanted.order_by(_blobs.c.goes_at, _blobs.c.id).limit(limit).offset(skip)
@@ -150,6 +186,10 @@ async def has_key(connection: Connection, blob_id: UUID) -> bool:
     """Whether a blob can be opened: it was sealed, and its key is not destroyed."""
     asked = select(_blobs.c.id).where(_blobs.c.id == blob_id, _blobs.c.wrapped_key.is_not(None))
     return (await connection.execute(asked)).first() is not None
+
+
+def _is_alive(blob_id: UUID) -> ColumnElement[bool]:
+    return one(blob_id) & (_blobs.c.goes_at > clock.now() + _MARGIN)
 
 
 def _placed(context: BlobContext, store: str) -> dict[str, Any]:

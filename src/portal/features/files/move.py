@@ -5,6 +5,7 @@ wrapped for the new scope, a new file record is made, and both are stored in one
 transaction checks the right to move the file out of the source and the right to upload to the target.
 """
 
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from portal.features.authz.relation import INBOX
 from portal.features.cases import relations
 from portal.features.files import availability, blob_rows, grant_rows, repository
 from portal.features.files.access import apply_at_version, load_allowed, require_in_case
+from portal.features.files.blob_rows import FileMoved
 from portal.features.files.views import FileView
 from portal.strongbox.model import SealedFile
 from portal.strongbox.strongbox import Strongbox
@@ -41,6 +43,13 @@ class FileMover:
 
         Raises NotFound, Forbidden, CaseReadOnly, TlpForbidsMove, PreconditionFailed, IntegrityError, Unavailable.
         """
+        with suppress(FileMoved):  # its keys were replaced meanwhile, of which no client knows
+            return await self._move(principal, file_id, version, target, origin)
+        return await self._move(principal, file_id, version, target, origin)
+
+    async def _move(
+        self, principal: Principal, file_id: UUID, version: int | None, target: UUID | None, origin: Origin
+    ) -> FileView:
         async with self._database.read() as connection:  # the first check is before any call to a key provider
             before = await _judged(connection, principal, file_id, target)
             sealed = before.sealed(await blob_rows.parts(connection, before))
@@ -61,11 +70,17 @@ class FileMover:
 
 
 async def _apply(connection: Connection, before: FileView, target: UUID | None, moved: SealedFile) -> bool:
-    """Store the new place, keys and file record. False if the file changed since its keys were wrapped."""
+    """Store the new place, keys and file record. False if the file changed since its keys were wrapped.
+
+    Raises FileMoved if only its keys did: a reencryption leaves the version as it is.
+    """
     place: dict[str, Any] = {"case_id": target, "scope": moved.scope}
     place |= {"data_key_id": moved.data_key_id, "record": moved.record}
     place["available_at"] = await availability.stamp(connection)  # new to clients that poll there
-    if not await repository.update_details(connection, before.id, before.version, place):
+    if not await repository.move(connection, before, place):
+        now = await repository.find(connection, before.id)
+        if now is not None and now.version == before.version:
+            raise FileMoved
         return False
     await grant_rows.remove(connection, before.id)  # grants were created by the rules of its former place
     for part in moved.parts:

@@ -119,11 +119,25 @@ async def fail(
     return failed
 
 
+async def move(connection: Connection, before: FileView, changes: dict[str, Any]) -> bool:
+    """Change columns as `update_details` does, of a file whose version and file record are those of `before`."""
+    return await _change_version(connection, before.id, before.version, changes, _files.c.record == before.record)
+
+
 async def update_details(connection: Connection, file_id: UUID, version: int, changes: dict[str, Any]) -> bool:
     """Change columns of a listed file, and count its version up. False if `version` is not the current one."""
     if "name" in changes:
         return await _rename(connection, file_id, version, changes)
     return await _change_version(connection, file_id, version, changes)
+
+
+async def replace_keys(connection: Connection, before: FileView, values: dict[str, Any]) -> bool:
+    """Change what the file record rests on, of a listed file with the record of `before`: no client sees a new version.
+
+    False if the file was moved, deleted or given other keys meanwhile.
+    """
+    as_before = (_files.c.id == before.id, _files.c.record == before.record, is_listed(_files))
+    return (await connection.execute(update(_files).where(*as_before).values(values))).rowcount == 1
 
 
 async def delete(connection: Connection, file_id: UUID, version: int, grace: timedelta) -> bool:
@@ -184,8 +198,10 @@ async def _rename(connection: Connection, file_id: UUID, version: int, changes: 
     return True
 
 
-async def _change_version(connection: Connection, file_id: UUID, version: int, changes: dict[str, Any]) -> bool:
-    of_version = (_files.c.id == file_id, _files.c.version == version, is_listed(_files))
+async def _change_version(
+    connection: Connection, file_id: UUID, version: int, changes: dict[str, Any], *more: ColumnElement[bool]
+) -> bool:
+    of_version = (_files.c.id == file_id, _files.c.version == version, is_listed(_files), *more)
     done = await connection.execute(update(_files).where(*of_version).values(**changes, version=version + 1))
     return done.rowcount == 1
 

@@ -7,7 +7,7 @@ follows after the last byte.
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -36,6 +36,8 @@ from portal.features.authz.actions import Action
 from portal.features.authz.policy import CaseReadOnly
 from portal.features.files import blob_rows, repository
 from portal.features.files.access import Quarantined, load_allowed
+from portal.features.files.blob_rows import FileMoved
+from portal.features.files.downloads.reading import plaintext
 from portal.features.files.models import Status
 from portal.features.files.transfers import SMALL, UNBOUNDED, Transfers
 from portal.features.files.views import FileView
@@ -99,8 +101,7 @@ class Deliveries:
         Raises NotFound, Forbidden, Quarantined, IntegrityError, Unavailable.
         """
         async with self._database.read() as connection:
-            file = await _deliverable(connection, principal, file_id)
-            sealed = file.sealed(await blob_rows.parts(connection, file))
+            file, sealed = await _readable(connection, principal, file_id)
         await self._verify(sealed)
         return file
 
@@ -133,8 +134,7 @@ class Deliveries:
         async with self._damage_noted(principal, file_id, origin):
             try:
                 async with self._database.write() as connection:
-                    file = await _deliverable(connection, principal, file_id)
-                    sealed = file.sealed(await blob_rows.parts(connection, file))
+                    file, sealed = await _readable(connection, principal, file_id)
                     extent = ByteRange(0, 0) if sealed is None else asked.resolve(file.size or 0, file.content_tag)
                     if extent.length > SMALL:
                         self._transfers.require(principal)
@@ -181,8 +181,8 @@ class Deliveries:
         outcome, sent, handed = "", 0, 0
         try:
             place = self._place(judge.principal, extent, use)
-            async with place, aclosing(self._plaintext(sealed, extent)) as plaintext:
-                async for chunk in plaintext:
+            async with place, aclosing(plaintext(self._database, self._strongbox, sealed, extent)) as pieces:
+                async for chunk in pieces:
                     await judge.check()
                     handed += len(chunk)  # the client may receive less
                     yield chunk
@@ -226,14 +226,6 @@ class Deliveries:
         except DatabaseAway:
             return False  # unknown: treated as damage
         return now is None or not now.listed
-
-    async def _plaintext(self, sealed: SealedFile | None, extent: ByteRange) -> AsyncGenerator[memoryview, None]:
-        if sealed is None:
-            raise IntegrityError
-        reader = await self._strongbox.open(sealed)
-        async with aclosing(reader.read(extent.start, extent.length)) as chunks:
-            async for chunk in chunks:
-                yield chunk
 
 
 class _Reauthorizer:
@@ -283,3 +275,12 @@ async def _deliverable(connection: Connection, principal: Principal, file_id: UU
     if file.status is Status.QUARANTINED:
         raise Quarantined
     return file
+
+
+async def _readable(connection: Connection, principal: Principal, file_id: UUID) -> tuple[FileView, SealedFile | None]:
+    """The file and what opens it. They are read again if its keys were replaced in between. Raises FileMoved."""
+    with suppress(FileMoved):
+        file = await _deliverable(connection, principal, file_id)
+        return file, file.sealed(await blob_rows.parts(connection, file))
+    file = await _deliverable(connection, principal, file_id)
+    return file, file.sealed(await blob_rows.parts(connection, file))
