@@ -42,6 +42,7 @@ from portal.features.cases import service as cases_service
 from portal.features.cases.service import Cases
 from portal.features.custody import service as custody_service
 from portal.features.custody.service import Custody
+from portal.features.custody.views import Act
 from portal.features.files import service as files_service
 from portal.features.files.access import require_in_case
 from portal.features.files.maintenance import Maintenance
@@ -199,7 +200,8 @@ async def open_portal(
         identity.revocations.add("api_tokens", end_tokens_of)
         signing = SigningKeys(resources.database, resources.secret_keys)
         keys = keys_service.build(resources, identity.authenticators, signing)
-        custody = custody_service.build(resources, identity.authenticators, signing)
+        approved = frozenset(map(Act, settings.approvals))
+        custody = custody_service.build(resources, identity.authenticators, signing, keys, approved)
         file_keys = reencryption.build(resources, identity.authenticators)
         backups = backups_service.build(resources, target_opener(variables), tables.metadata, schema.newest_revision())
         kinds = job_kinds(resources.database, identity, tokens, files, links, backups, keys, custody, file_keys)

@@ -62,6 +62,9 @@ class Settings(BaseModel):
     link_roles: Annotated[tuple[Literal["admin", "analyst", "uploader"], ...], BeforeValidator(split_words)] = Field(
         ("admin", "analyst", "uploader"), description="roles whose accounts may make links"
     )
+    approvals: Annotated[tuple[Literal["shred", "retire"], ...], BeforeValidator(split_words)] = Field(
+        (), description="acts that need a second administrator: shred a case, retire a master key"
+    )
     hsts_subdomains: bool = Field(True, description="in production browsers keep to TLS for all subdomains, too")
     registration: Literal["closed", "invite", "open"] = Field("closed", description="who may make an account")
     require_admin_totp: bool = Field(False, description="an administrator without an authenticator can only enrol one")

@@ -57,3 +57,16 @@ def test_a_receipt_is_never_written_over_another_file(portal: Shell, case: CaseV
     there.write_text("mine")
     assert shred(portal, case.id, case.number, "--to", str(there)).code == 2
     assert portal.query("SELECT status FROM cases") == [("closed",)]
+
+
+def test_where_approval_is_needed_the_command_asks_and_may_take_it_back(portal: Shell, case: CaseView) -> None:
+    with (portal.folder / ".env").open("a") as env:
+        env.write("PORTAL_APPROVALS=shred,retire\n")
+    asked = shred(portal, case.id, case.number, "--json").json["approval_id"]
+    (listed,) = portal("approvals", "list", "--json").json
+    assert (listed["id"], listed["status"], listed["subject"]) == (asked, "pending", str(case.id))
+    assert portal.query("SELECT status FROM cases") == [("closed",)]
+    assert portal("approvals", "refuse", asked, "--json").json["status"] == "refused"
+    assert portal("approvals", "refuse", asked).code == 3
+    (key,) = portal("keys", "status", "--json").json["master_keys"]
+    assert portal("keys", "retire", key["key_id"]).err.startswith("portal: It wraps new data keys")

@@ -31,7 +31,10 @@ WORDS = {
     (403, "insufficient_scope"): "less",
 }
 ASIDE = {"audit", "jobs", "sessions", "sign_in_throttles", "known_addresses", "sqlite_sequence"}
-"""Tables that change beside a refusal: the record, sign-ins, wrong passwords; and jobs, which run by themselves."""
+ASIDE |= {"shreddings", "receipts", "signing_keys"}
+"""Tables that change beside a refusal: the record, sign-ins, wrong passwords; and what jobs do by themselves, which end
+a shredding with its receipt.
+"""
 
 
 @cache

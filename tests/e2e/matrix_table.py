@@ -75,6 +75,9 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  shred_case closed_case
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  read_shredding shredded_case
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  read_receipt receipt
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  list_approvals
+401  403  403  403  403  403  403  403  403  404  403  less less less less less  approve_request case
+401  403  403  403  403  403  403  403  403  404  403  less less less less less  refuse_request case
 
 401  201  201  201  201  201  201  201  201  201  201  less less less less less  create_api_token
 401  none seen none none none none none none none none less less less less less  list_api_tokens
@@ -191,7 +194,8 @@ PERMISSIONS = {
         "create_break_glass create_invitation create_user list_break_glass list_invitations list_users "
         "logout_user read_user reset_password reset_totp revoke_all_of_user revoke_invitation "
         "transfer_inbox update_user cancel_job list_jobs read_job retry_job read_keys "
-        "reencrypt_files rewrap_keys rotate_keys verify_keys shred_case read_shredding read_receipt"
+        "reencrypt_files rewrap_keys rotate_keys verify_keys shred_case read_shredding read_receipt "
+        "list_approvals approve_request refuse_request"
     ),
     "shared:download": "download_shared_file head_shared_file",
     "shared:upload": "upload_shared_file upload_shared_raw",

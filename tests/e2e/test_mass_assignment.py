@@ -93,7 +93,15 @@ def test_every_body_and_query_of_the_document_is_among_them() -> None:
     without_json = changing - BODIES.keys()
     assert without_json == {
         *("create_token", "logout", "logout_all", "logout_user", "reset_password", "reset_totp"),
-        *("revoke_all", "revoke_all_of_user", "cancel_job", "retry_job", "verify_keys"),
+        *(
+            "revoke_all",
+            "revoke_all_of_user",
+            "cancel_job",
+            "retry_job",
+            "verify_keys",
+            "approve_request",
+            "refuse_request",
+        ),
         *("upload_file", "upload_raw", "upload_shared_file", "upload_shared_raw"),
     }
     assert {"list_files", "list_cases", "list_users", "list_links", "read_shared"} <= set(QUERIES)

@@ -9,10 +9,11 @@ from uuid import UUID
 
 import typer
 
+from portal.cli.approvals import asked_for
 from portal.cli.console import Json, actor, named, portal, print_result, run_async
 from portal.cli.working import exit_as, worked
 from portal.core.principal import NOWHERE
-from portal.features.custody.views import Receipt
+from portal.features.custody.views import Approval, Receipt
 from portal.features.jobs.views import Job, JobStatus
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -38,6 +39,9 @@ def shred(
     if to is not None and to.exists():
         raise typer.BadParameter(f"{to} exists", param_hint="--to")
     job, receipt = run_async(_shred(case_id, number, as_json=as_json))
+    if isinstance(job, Approval):
+        print_result(asked_for(job), {"approval_id": str(job.id)}, as_json=as_json)
+        return
     if receipt is None:
         print_result(f"job {job.id} is {job.status.value}: {job.last_error}", {"job_id": str(job.id)}, as_json=as_json)
         exit_as(job)
@@ -49,10 +53,12 @@ def shred(
     print_result(text, told, as_json=as_json)
 
 
-async def _shred(case_id: UUID, number: str, *, as_json: bool) -> tuple[Job, Receipt | None]:
-    async with portal() as opened:
+async def _shred(case_id: UUID, number: str, *, as_json: bool) -> tuple[Job | Approval, Receipt | None]:
+    async with portal(database_only=True) as opened:
         with named(f"there is no case {case_id}"):
             job = await opened.custody.shred(actor(), case_id, number, NOWHERE)
+        if isinstance(job, Approval):
+            return job, None
         job = await worked(opened, job, "shredding files", as_json=as_json)
         shredding = await opened.custody.shredding(actor(), case_id)
         if job.status is not JobStatus.DONE or shredding.receipt_id is None:

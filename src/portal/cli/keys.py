@@ -11,12 +11,14 @@ from uuid import UUID
 import typer
 
 from portal.cli import key_shares
+from portal.cli.approvals import asked_for
 from portal.cli.console import Json, actor, named, portal, print_result, run_async
 from portal.cli.reencrypt import reencrypt
 from portal.cli.working import ended, exit_as, told, worked
 from portal.core.clock import rfc3339
 from portal.core.principal import NOWHERE
 from portal.features.admin.key_views import KeysStatus, KeyStatus, MasterKey
+from portal.features.custody.views import Approval
 from portal.features.jobs.views import Job, JobStatus
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -94,9 +96,13 @@ def retire(
 ) -> None:
     """Say whether a master key can be taken away; refuse, and say why, while anything needs it."""
     with named(f"there is no master key {key_id}"):
-        run_async(_retire(key_id))
+        approval = run_async(_retire(key_id))
+    told: dict[str, Any] = {"key_id": key_id}
     text = f"nothing needs {key_id}: take it out of PORTAL_KEY_URLS and restart every portal"
-    print_result(text, {"key_id": key_id}, as_json=as_json)
+    if approval is not None:
+        told |= {"approval_id": str(approval.id), "approved_by": approval.decided_by}
+        text = f"{text}; approved by {approval.decided_by}" if approval.decided_by else asked_for(approval)
+    print_result(text, told, as_json=as_json)
 
 
 async def _status() -> KeysStatus:
@@ -122,9 +128,9 @@ async def _verify(*, as_json: bool) -> Job:
         return await worked(opened, await opened.keys.verify(actor(), NOWHERE), "opening data keys", as_json=as_json)
 
 
-async def _retire(key_id: str) -> None:
+async def _retire(key_id: str) -> Approval | None:
     async with portal(database_only=True) as opened:
-        await opened.keys.retire(actor(), key_id, NOWHERE)
+        return await opened.custody.retire(actor(), key_id, NOWHERE)
 
 
 def _answer(job: Job, text: str, done: dict[str, Any], *, as_json: bool) -> None:

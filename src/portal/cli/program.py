@@ -29,6 +29,7 @@ COMMANDS = {  # name: (module, attribute of the module, one line of help)
     "receipt": ("receipt", "app", "Verify signed documents; the keys that sign them."),
     "backup": ("backup", "app", "Make, list, verify, restore or prune backups."),
     "stores": ("stores", "app", "List the blob stores, or make a new one known."),
+    "approvals": ("approvals", "app", "List or refuse requests for a second administrator's approval."),
     "cases": ("cases", "app", "Shred a case, with a signed receipt."),
     "jobs": ("jobs", "app", "List, show, cancel or retry jobs."),
     "sweep": ("maintenance", "sweep", "Settle uploads and deletes that a crash left."),

@@ -63,7 +63,7 @@ def rotate_key(*, as_json: Json = False) -> None:
 
 async def _document(receipt_id: UUID) -> str:
     with named(f"there is no receipt {receipt_id}"):
-        async with portal() as opened:
+        async with portal(database_only=True) as opened:
             return (await opened.custody.receipt(actor(), receipt_id)).document
 
 

@@ -10,6 +10,7 @@ PARAMETERS = {
     "filename": "The file's name. A slash in it is data, not a folder.",
     "invitation_id": "The invitation's id.",
     "job_id": "The job's id.",
+    "approval_id": "The request's id.",
     "receipt_id": "The receipt's id.",
     "kind": "The kind of file, as its uploader classifies it.",
     "description": "Free text about the file.",

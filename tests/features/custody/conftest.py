@@ -10,12 +10,14 @@ import pytest
 
 from portal.core.principal import Principal, Role
 from portal.core.secrets import Secret
+from portal.features.admin.keys import Keys
 from portal.features.authz.relation import CaseStatus
 from portal.features.cases.catalog import CaseChanges
 from portal.features.cases.views import CaseView
 from portal.features.custody import repository
 from portal.features.custody.service import Custody
 from portal.features.custody.shredding import ATTEMPTS, SHRED, Shredder
+from portal.features.identity.factors import Factors
 from portal.features.jobs import execution, queue
 from portal.features.jobs.kinds import JobKind, RetryDelay
 from portal.features.jobs.views import Job
@@ -47,7 +49,9 @@ class Vault:
         return await self.house.cases.register.update(self.lead, case.id, None, changes, ORIGIN)
 
     async def shred(self, case: CaseView) -> Job:
-        return await self.custody.shred(self.admin, case.id, case.number, ORIGIN)
+        job = await self.custody.shred(self.admin, case.id, case.number, ORIGIN)
+        assert isinstance(job, Job)
+        return job
 
     async def work(self) -> None:
         """Run the next attempt of the job, as a worker does."""
@@ -76,5 +80,7 @@ class Vault:
 async def vault(house: House) -> Vault:
     keyring = house.strongbox._keyring
     shredder = Shredder(house.database, house.strongbox, keyring, SigningKeys(house.database, [Secret(b"s" * 32)]))
-    custody = Custody(house.database, shredder, house.identity.authenticators)
+    factors, authenticators = Factors([Secret(b"s" * 32)]), house.identity.authenticators
+    keys = Keys(house.database, keyring, factors, shredder.signing, authenticators)
+    custody = Custody(house.database, shredder, keys, authenticators, frozenset())
     return Vault(house, custody, await house.principal(Role.ADMIN), await house.principal())

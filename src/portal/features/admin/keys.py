@@ -13,6 +13,7 @@ from portal.core import clock
 from portal.core.errors import Conflict, NotFound
 from portal.core.key_scopes import scope_of
 from portal.core.principal import Origin
+from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.admin import key_rows
 from portal.features.admin.acting import actor_of, require
@@ -118,6 +119,13 @@ class Keys:
 
     async def retire(self, by: Actor, key_id: str, origin: Origin) -> None:
         """Say on record that nothing needs a master key any more. Raises KeyNeeded, which says what does; NotFound."""
+        await self.require_unneeded(by, key_id)
+        async with self.database.write() as connection:
+            actor = await actor_of(connection, self.authenticators, by, Action.KEY_MANAGE)
+            await self.put_retired(connection, actor, key_id, origin)
+
+    async def require_unneeded(self, by: Actor, key_id: str) -> None:
+        """Raises KeyNeeded while anything needs the master key, NotFound for an unknown one, Forbidden."""
         found = {key.key_id: key for key in (await self.status(by)).master_keys}
         if key_id not in found:
             raise NotFound
@@ -126,9 +134,10 @@ class Keys:
             needing = (await backups.count_by_key(connection)).get(key_id)
         if needing:
             raise KeyNeeded(f"It wraps the keys of {needing} backup(s): run `portal backup rewrap` first.")
-        async with self.database.write() as connection:
-            actor = await actor_of(connection, self.authenticators, by, Action.KEY_MANAGE)
-            await record.write(connection, Event(EventKind.MASTER_KEY_RETIRED, actor, key_id, origin))
+
+    async def put_retired(self, connection: Connection, actor: str, key_id: str, origin: Origin) -> None:
+        """Say on record that nothing needs the master key any more, which the caller knows."""
+        await record.write(connection, Event(EventKind.MASTER_KEY_RETIRED, actor, key_id, origin))
 
     async def record_split(self, by: Actor, key_id: str, origin: Origin, *, shares: int, threshold: int) -> None:
         """Put on record that a master key is split. Whoever shows the shares calls it before. Raises Forbidden."""

@@ -1,8 +1,9 @@
-"""The tables of shredding: a row for each shredded case, what its receipt will say of each file, and the receipts."""
+"""The tables of custody: shredded cases, what a receipt will say of each file, receipts, and requests for approval."""
 
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
 from portal.db.types import big_integer, long_text, partial_index
@@ -50,3 +51,30 @@ class ReceiptRow(SQLModel, table=True):
     subject: str = Field(max_length=200)
     created_at: datetime
     document: str = long_text()
+
+
+class ApprovalRow(SQLModel, table=True):
+    """A request for a second administrator's approval. At most one of an act and subject is pending.
+
+    `state` is the subject as it was when the approval was asked for: another state needs another approval.
+    `requester_id` is NULL where the command line asked.
+    """
+
+    __tablename__ = "approvals"
+    __table_args__ = (
+        partial_index("ux_approvals_pending", "act", "subject", where="status = 'pending'", unique=True),
+        Index("ix_approvals_requested", "requested_at", "id"),
+        Index("ix_approvals_subject", "act", "subject", "requested_at"),
+    )
+
+    id: UUID = Field(primary_key=True)
+    act: str = Field(max_length=16)
+    subject: str = Field(max_length=200)
+    state: str = Field(max_length=64)
+    requested_by: str = Field(max_length=200)
+    requester_id: UUID | None = None
+    requested_at: datetime
+    expires_at: datetime
+    status: str = Field(max_length=16)
+    decided_by: str | None = Field(default=None, max_length=200)
+    decided_at: datetime | None = None

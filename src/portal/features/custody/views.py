@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -55,3 +56,41 @@ class Receipt:
     subject: str
     created_at: datetime
     document: str
+
+
+class Act(StrEnum):
+    """What may need a second administrator (`PORTAL_APPROVALS`)."""
+
+    SHRED = "shred"
+    RETIRE = "retire"
+
+
+class ApprovalStatus(StrEnum):
+    """Where a request for approval is in its life. A pending one whose time is over counts as expired."""
+
+    PENDING = "pending"
+    GIVEN = "given"
+    REFUSED = "refused"
+    EXPIRED = "expired"  # or replaced by a request about another state
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A request for a second administrator's approval. `subject` is a case's id or a master key's."""
+
+    id: UUID
+    act: Act
+    subject: str
+    state: str
+    requested_by: str
+    requester_id: UUID | None
+    requested_at: datetime
+    expires_at: datetime
+    status: ApprovalStatus
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+
+    @property
+    def created_at(self) -> datetime:
+        """Its place in a listing."""
+        return self.requested_at
