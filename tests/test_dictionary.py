@@ -19,7 +19,7 @@ from .openapi_document import parameters_of
 VERBS = {"list", "read", "create", "update", "delete", "revoke"}
 """What is done to things that the API keeps."""
 ACTS = {"upload", "download", "head", "move", "transfer", "redeem", "register", "confirm", "reset", "set", "logout"}
-ACTS |= {"cancel", "reencrypt", "retry", "rewrap", "rotate", "shred", "verify", "approve", "refuse"}
+ACTS |= {"cancel", "reencrypt", "reseal", "retry", "rewrap", "rotate", "shred", "verify", "approve", "refuse"}
 """What is done beside that."""
 PROBES = {"healthz", "readyz"}
 INPUTS, OUTPUTS = re.compile(r"\w+(Create|Update|Request)"), re.compile(r"\w+(Out|Page|Created)")

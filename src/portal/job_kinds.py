@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 
 from portal.db.unit_of_work import Database
-from portal.features.admin.key_jobs import REWRAP, VERIFY
+from portal.features.admin.key_jobs import RESEAL, REWRAP, VERIFY
 from portal.features.admin.keys import Keys
 from portal.features.admin.reencrypt_job import REENCRYPT
 from portal.features.admin.reencryption import FileKeys
@@ -55,6 +55,7 @@ def job_kinds(
         JobKind("sessions.sweep", _plain(identity.sessions.sweep), every=_NOW_AND_THEN),
         JobKind("tokens.sweep", _plain(tokens.sweep), every=_NOW_AND_THEN),
         JobKind(REWRAP, keys.handlers.rewrap, time_limit=_HOURS, at_once=1),
+        JobKind(RESEAL, keys.handlers.reseal, time_limit=_HOURS, at_once=1),
         JobKind(VERIFY, keys.handlers.verify, time_limit=_HOURS, at_once=1),
         JobKind(BACKUP, backups.handlers.work, time_limit=_WEEK, at_once=1),
         JobKind(SHRED, custody.shredder.run, time_limit=_DAY, max_attempts=ATTEMPTS),

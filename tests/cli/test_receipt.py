@@ -62,5 +62,8 @@ def test_a_key_under_an_old_secret_key_is_told_and_moved(portal: Shell) -> None:
     env = portal.folder / ".env"
     env.write_text(env.read_text().replace("PORTAL_SECRET_KEY=", f"PORTAL_SECRET_KEY={NEW},"))
     assert portal("keys", "status", "--json").json["outdated_signing_keys"] == 1
-    assert portal("keys", "rewrap", "--json").json["resealed"] == 1
+    assert portal("keys", "status").out.splitlines()[-1].startswith("0 authenticator(s), 1 signing key(s) under an old")
+    assert portal("keys", "reseal", "--dry-run").out == "0 authenticator(s), 1 signing key(s) would be sealed anew\n"
+    assert portal("keys", "reseal", "--json").json["resealed"] == 1
+    assert portal("keys", "reseal").out == "sealed 0 secret(s) anew\n"
     assert portal("keys", "status", "--json").json["outdated_signing_keys"] == 0

@@ -428,8 +428,8 @@ async def test_a_server_that_hangs_costs_what_the_guard_allows(opened: Opened, m
         writer.close()
 
     over = asyncio.Event()
-    monkeypatch.setattr(guarded, "CALL_SECONDS", 0.05)
-    monkeypatch.setattr(guarded, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(guarded, "CALL_SECONDS", 0.5)  # it is connected by then
+    monkeypatch.setattr(guarded, "ATTEMPTS", 1)
     async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
         guard = GuardedKeyProvider(opened(endpoint=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
         assert reason(await error_of(guard.wrap(KEY, BINDING))) == "no answer in time"

@@ -69,6 +69,7 @@ anon othr own  lead ctrb read hand upl  aud  adm  grnt tok  upto conf dlnk ulnk
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  read_keys
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  rewrap_keys
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  reencrypt_files
+401  403  403  403  403  403  403  403  403  200  403  less less less less less  reseal_keys
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  rotate_keys
 401  403  403  403  403  403  403  403  403  200  403  less less less less less  verify_keys
 
@@ -194,7 +195,7 @@ PERMISSIONS = {
         "create_break_glass create_invitation create_user list_break_glass list_invitations list_users "
         "logout_user read_user reset_password reset_totp revoke_all_of_user revoke_invitation "
         "transfer_inbox update_user cancel_job list_jobs read_job retry_job read_keys "
-        "reencrypt_files rewrap_keys rotate_keys verify_keys shred_case read_shredding read_receipt "
+        "reencrypt_files rewrap_keys reseal_keys rotate_keys verify_keys shred_case read_shredding read_receipt "
         "list_approvals approve_request refuse_request"
     ),
     "shared:download": "download_shared_file head_shared_file",
@@ -230,6 +231,7 @@ SAYS: dict[str, dict[str, Any]] = {
     "update_user": {"json": {"role": "auditor"}},
     "create_invitation": {"json": {"role": "admin"}},
     "rewrap_keys": {"json": {}},
+    "reseal_keys": {"json": {}},
     "rotate_keys": {"json": {}},
     "shred_case": {"json": {"case_number": "{closed_number}"}},
     "reencrypt_files": {"json": {"sealed_before": "2020-01-01T00:00:00Z"}},

@@ -21,10 +21,10 @@ from portal.core.secrets import Secret
 from portal.db.unit_of_work import Database
 from portal.features.admin.key_jobs import REWRAP
 from portal.features.admin.keys import Keys
+from portal.features.admin.sealed_secrets import SealedSecrets
 from portal.features.files.models import BlobRow, FileRow
 from portal.features.identity import repository as accounts
 from portal.features.identity.authenticators import Authenticators
-from portal.features.identity.factors import Factors
 from portal.features.identity.repository import User
 from portal.features.jobs import execution, queue
 from portal.features.jobs.kinds import JobKind
@@ -42,8 +42,8 @@ async def test_rewrapping_writes_exactly_the_rows_of_data_keys(database: Databas
     await seal(database, Keyring(database, [old]), files, scopes)
     before = await digest(database)
     secret_keys = (Secret(b"s" * 32),)
-    signing = SigningKeys(database, secret_keys)
-    keys = Keys(database, Keyring(database, [new, old]), Factors(secret_keys), signing, Authenticators())
+    sealed = SealedSecrets(database, secret_keys, SigningKeys(database, secret_keys))
+    keys = Keys(database, Keyring(database, [new, old]), sealed, Authenticators())
     assert (await keys.rewrap("system:test", NOWHERE)).data_keys == scopes
     with written(database) as rows:
         began = time.monotonic()

@@ -17,7 +17,7 @@ from portal.cli.reencrypt import reencrypt
 from portal.cli.working import ended, exit_as, told, worked
 from portal.core.clock import rfc3339
 from portal.core.principal import NOWHERE
-from portal.features.admin.key_views import KeysStatus, KeyStatus, MasterKey
+from portal.features.admin.key_views import KeysStatus, KeyStatus, MasterKey, SealedCount
 from portal.features.custody.views import Approval
 from portal.features.jobs.views import Job, JobStatus
 
@@ -36,20 +36,16 @@ def keys() -> None:
 
 @app.command("status")
 def status(*, as_json: Json = False) -> None:
-    """Show each master key: how it is, what it protects, and what is lost with it; authenticators and signing key
-    under old ones.
-    """
+    """Show each master key: how it is, what it protects, and what is lost with it; what an old secret key seals."""
     found = run_async(_status())
     lines = [line for key in found.master_keys for line in _lines(key)]
-    outdated = f"{found.outdated_authenticators} authenticator(s), {found.outdated_signing_keys} signing key(s)"
-    lines.append(f"{outdated} under an old PORTAL_SECRET_KEY")
+    lines.append(_old_secret_key(SealedCount(found.outdated_authenticators, found.outdated_signing_keys)))
     print_result("\n".join(lines), _told(found), as_json=as_json)
 
 
 @app.command("rewrap")
 def rewrap(*, dry_run: DryRun = False, as_json: Json = False) -> None:
-    """Bring everything under the newest keys: the first of PORTAL_KEY_URLS and its newest version, the first of
-    PORTAL_SECRET_KEY.
+    """Bring every data key under the newest master key: the first of PORTAL_KEY_URLS, in its newest version.
 
     Touches rows, no file. Restart every portal with the new key first, then run this; repeat it after an interruption.
     """
@@ -59,9 +55,23 @@ def rewrap(*, dry_run: DryRun = False, as_json: Json = False) -> None:
         print_result(text, {"data_keys": data_keys, "scopes": scopes}, as_json=as_json)
         return
     done = told(job)
-    done |= {"rewrapped": done["data_keys"] - done["left"], "resealed": (job.checkpoint or {}).get("resealed", 0)}
-    text = f"rewrapped {done['rewrapped']} data key(s), resealed {done['resealed']} authenticator(s)"
-    _answer(job, text, done, as_json=as_json)
+    done |= {"rewrapped": done["data_keys"] - done["left"]}
+    _answer(job, f"rewrapped {done['rewrapped']} data key(s)", done, as_json=as_json)
+
+
+@app.command("reseal")
+def reseal(*, dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Bring authenticators and the signing key under the newest PORTAL_SECRET_KEY, its first entry.
+
+    Restart every portal with the new entry first, then run this; repeat it after an interruption.
+    """
+    outdated, job = run_async(_reseal(dry_run=dry_run, as_json=as_json))
+    if job is None:
+        print_result(f"{_secrets(outdated)} would be sealed anew", asdict(outdated), as_json=as_json)
+        return
+    done: dict[str, Any] = {"job_id": str(job.id), "status": job.status.value, "error": job.last_error, "named": []}
+    done |= {"resealed": job.progress_done or 0, "left": (job.checkpoint or {}).get("left", 0)}
+    _answer(job, f"sealed {done['resealed']} secret(s) anew", done, as_json=as_json)
 
 
 @app.command("rotate")
@@ -117,6 +127,13 @@ async def _rewrap(*, dry_run: bool, as_json: bool) -> tuple[int, int, Job | None
         return found.data_keys, found.scopes, job
 
 
+async def _reseal(*, dry_run: bool, as_json: bool) -> tuple[SealedCount, Job | None]:
+    async with portal(database_only=True) as opened:
+        found = await opened.keys.reseal(actor(), NOWHERE, dry_run=dry_run)
+        job = found.job and await worked(opened, found.job, "sealing secrets", as_json=as_json)
+        return found.outdated, job
+
+
 async def _rotate(case_id: UUID | None, *, dry_run: bool) -> int:
     with named(f"there is no case {case_id}"):
         async with portal(database_only=True) as opened:
@@ -146,6 +163,17 @@ def _told(found: KeysStatus) -> dict[str, Any]:
     for key in as_told["master_keys"]:
         key |= {name: moment and rfc3339(moment) for name, moment in key.items() if name.endswith("_active_at")}
     return as_told
+
+
+def _old_secret_key(outdated: SealedCount) -> str:
+    """Whether an older PORTAL_SECRET_KEY is needed."""
+    if outdated.total:
+        return f"{_secrets(outdated)} under an old PORTAL_SECRET_KEY: run `portal keys reseal` before it is taken away"
+    return "nothing is sealed under an old PORTAL_SECRET_KEY: it can go 12 hours after its successor came first"
+
+
+def _secrets(count: SealedCount) -> str:
+    return f"{count.authenticators} authenticator(s), {count.signing_keys} signing key(s)"
 
 
 def _lines(key: MasterKey) -> Iterator[str]:

@@ -21,12 +21,12 @@ from portal.core.secrets import Secret
 from portal.db.lease import LEASE
 from portal.db.unit_of_work import Database
 from portal.features.admin import key_jobs
-from portal.features.admin.key_jobs import REWRAP, VERIFY
+from portal.features.admin.key_jobs import RESEAL, REWRAP, VERIFY
 from portal.features.admin.keys import KeyNeeded, Keys
+from portal.features.admin.sealed_secrets import SealedSecrets
 from portal.features.audit.models import AuditRow
 from portal.features.identity import factor_rows, repository
 from portal.features.identity.authenticators import Authenticators
-from portal.features.identity.factors import Factors
 from portal.features.identity.repository import User
 from portal.features.identity.totp import TotpSecrets
 from portal.features.jobs import execution, queue
@@ -52,7 +52,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def keys(database: Database, *providers: Any, secret_keys: tuple[Secret, ...] = (NEW, OLD)) -> Keys:
     signing = SigningKeys(database, secret_keys)
-    return Keys(database, Keyring(database, providers), Factors(secret_keys), signing, Authenticators())
+    sealed = SealedSecrets(database, secret_keys, signing)
+    return Keys(database, Keyring(database, providers), sealed, Authenticators())
 
 
 async def uses(of: Keys) -> list[tuple[str, int]]:
@@ -72,7 +73,7 @@ async def record_of(database: Database, kind: str) -> list[dict[str, Any]]:
 async def run(of: Keys, job: Job | None) -> Job:
     """Run a job once, as a worker does, and read how it ended."""
     assert job is not None
-    handler = {REWRAP: of.handlers.rewrap, VERIFY: of.handlers.verify}[job.kind]
+    handler = {REWRAP: of.handlers.rewrap, VERIFY: of.handlers.verify, RESEAL: of.handlers.reseal}[job.kind]
     kind = JobKind(job.kind, handler, max_attempts=5)
     claimed = await queue.claim(of.database, kind, "here")
     assert claimed is not None
@@ -82,6 +83,10 @@ async def run(of: Keys, job: Job | None) -> Job:
 
 async def rewrap(of: Keys) -> Job:
     return await run(of, (await of.rewrap(BY, NOWHERE)).job)
+
+
+async def reseal(of: Keys) -> Job:
+    return await run(of, (await of.reseal(BY, NOWHERE)).job)
 
 
 async def test_every_data_key_is_brought_under_the_first_master_key_and_opens_by_that_alone(database: Database) -> None:
@@ -323,14 +328,14 @@ async def test_a_right_that_was_lost_meanwhile_changes_nothing(database: Databas
     of.authenticators.add(CredentialKind.SESSION, Ended())  # type: ignore[arg-type]  # only this is asked
     await of.keyring.active(NO_CASE)
     admin = Principal("user:admin", Role.ADMIN, new_id(), new_id())
-    for change in (of.rewrap(admin, NOWHERE), of.rotate(admin, None, NOWHERE), of.verify(admin, NOWHERE)):
+    for change in (of.rewrap, of.verify, of.reseal, lambda by, origin: of.rotate(by, None, origin)):
         with pytest.raises(NotSignedIn):
-            await change
+            await change(admin, NOWHERE)
     assert await of.rotate(BY, None, NOWHERE, dry_run=True) == 1
     analyst = replace(admin, role=Role.ANALYST)
-    for change in (of.rewrap(analyst, NOWHERE), of.rotate(analyst, None, NOWHERE), of.verify(analyst, NOWHERE)):
+    for change in (of.rewrap, of.verify, of.reseal, lambda by, origin: of.rotate(by, None, origin)):
         with pytest.raises(Forbidden):
-            await change
+            await change(analyst, NOWHERE)
     with pytest.raises(Forbidden):
         await of.retire(analyst, "any", NOWHERE)
 
@@ -347,8 +352,12 @@ async def test_authenticators_are_brought_under_the_newest_secret_key(database: 
     users = [await enrolled(database, OLD) for _ in range(103)] + [await enrolled(database, NEW)]
     moving = keys(database, LocalKeyProvider.random())
     assert await outdated(moving) == 103
-    assert (await rewrap(moving)).checkpoint["resealed"] == 103
-    assert (await outdated(moving), (await rewrap(moving)).checkpoint["resealed"]) == (0, 0)
+    assert (await moving.reseal(BY, NOWHERE, dry_run=True)).outdated.authenticators == await outdated(moving)
+    job = await reseal(moving)
+    assert (job.status, job.progress_done, job.progress_total) == (JobStatus.DONE, 103, 103)
+    assert (await outdated(moving), (await reseal(moving)).progress_done) == (0, 0)
+    details = [event["details"] for event in await record_of(database, "secrets.resealed")]
+    assert details == [{"resealed": 103, "left": 0}, {"resealed": 0, "left": 0}]
     for user, secret in users:
         async with database.read() as connection:
             sealed = await factor_rows.sealed_of(connection, user.id)
@@ -358,6 +367,20 @@ async def test_authenticators_are_brought_under_the_newest_secret_key(database: 
 async def test_an_authenticator_that_no_key_opens_stays_as_it_is(database: Database) -> None:
     user, _ = await enrolled(database, Secret(b"x" * 32))
     moving = keys(database, LocalKeyProvider.random())
-    assert ((await rewrap(moving)).checkpoint["resealed"], await outdated(moving)) == (0, 1)
+    job = await reseal(moving)
+    assert (job.status, job.progress_done, await outdated(moving)) == (JobStatus.FAILED, 0, 1)
+    assert job.last_error is not None
+    assert job.last_error.endswith("1 secret(s) left: no PORTAL_SECRET_KEY opens them")
     async with database.read() as connection:
         assert await factor_rows.sealed_of(connection, user.id) is not None
+
+
+async def test_a_process_with_another_newest_secret_key_leaves_the_job_to_others(database: Database) -> None:
+    await enrolled(database, OLD)
+    moving, stale = (keys(database, LocalKeyProvider.random(), secret_keys=given) for given in ((NEW, OLD), (OLD, NEW)))
+    asked = (await moving.reseal(BY, NOWHERE)).job
+    job = await run(stale, asked)
+    assert job.status is JobStatus.QUEUED
+    assert job.last_error is not None
+    assert "another newest PORTAL_SECRET_KEY" in job.last_error
+    assert await outdated(moving) == 1

@@ -14,8 +14,8 @@ from portal.core.secrets import Secret
 from portal.db.unit_of_work import Database
 from portal.features.admin.key_views import KeyStatus, MasterKey, VersionUse
 from portal.features.admin.keys import Keys
+from portal.features.admin.sealed_secrets import SealedSecrets
 from portal.features.identity.authenticators import Authenticators
-from portal.features.identity.factors import Factors
 from portal.features.signing.keys import SigningKeys
 from portal.keyring.keyring import Keyring
 
@@ -26,8 +26,8 @@ ADMIN = Principal("user:admin", Role.ADMIN, new_id(), new_id())
 
 def keys(database: Database, *providers: Any) -> Keys:
     secret_keys = (Secret(b"s" * 32),)
-    signing = SigningKeys(database, secret_keys)
-    return Keys(database, Keyring(database, providers), Factors(secret_keys), signing, Authenticators())
+    sealed = SealedSecrets(database, secret_keys, SigningKeys(database, secret_keys))
+    return Keys(database, Keyring(database, providers), sealed, Authenticators())
 
 
 async def found(of: Keys) -> tuple[MasterKey, ...]:
@@ -86,4 +86,4 @@ async def test_versions_and_health_are_told_without_a_call(database: Database) -
 async def test_keys_are_for_administrators_alone(role: Role) -> None:
     nothing: Any = None  # it is refused before anything is asked for
     with pytest.raises(Forbidden):
-        await Keys(nothing, nothing, nothing, nothing, nothing).status(replace(ADMIN, role=role))
+        await Keys(nothing, nothing, nothing, nothing).status(replace(ADMIN, role=role))

@@ -22,9 +22,9 @@ from portal.features.admin.key_jobs import REWRAP
 from portal.features.admin.keys import KeyNeeded, Keys
 from portal.features.admin.reencrypt_job import MIB, REENCRYPT, Wanted, _Pace
 from portal.features.admin.reencryption import FileKeys
+from portal.features.admin.sealed_secrets import SealedSecrets
 from portal.features.files.reencrypt import Reencryption
 from portal.features.files.views import FileView
-from portal.features.identity.factors import Factors
 from portal.features.jobs import execution, queue
 from portal.features.jobs.kinds import JobKind
 from portal.features.jobs.running import JobLost
@@ -126,8 +126,7 @@ async def test_what_a_master_key_exposes_outlives_a_rewrap_and_a_move(house: Hou
     keys = Keys(
         house.database,
         of.keyring,
-        Factors(SECRETS),
-        SigningKeys(house.database, SECRETS),
+        SealedSecrets(house.database, SECRETS, SigningKeys(house.database, SECRETS)),
         house.identity.authenticators,
     )
     await rewrapped(keys)

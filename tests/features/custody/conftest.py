@@ -11,13 +11,13 @@ import pytest
 from portal.core.principal import Principal, Role
 from portal.core.secrets import Secret
 from portal.features.admin.keys import Keys
+from portal.features.admin.sealed_secrets import SealedSecrets
 from portal.features.authz.relation import CaseStatus
 from portal.features.cases.catalog import CaseChanges
 from portal.features.cases.views import CaseView
 from portal.features.custody import repository
 from portal.features.custody.service import Custody
 from portal.features.custody.shredding import ATTEMPTS, SHRED, Shredder
-from portal.features.identity.factors import Factors
 from portal.features.jobs import execution, queue
 from portal.features.jobs.kinds import JobKind, RetryDelay
 from portal.features.jobs.views import Job
@@ -79,8 +79,9 @@ class Vault:
 @pytest.fixture
 async def vault(house: House) -> Vault:
     keyring = house.strongbox._keyring
-    shredder = Shredder(house.database, house.strongbox, keyring, SigningKeys(house.database, [Secret(b"s" * 32)]))
-    factors, authenticators = Factors([Secret(b"s" * 32)]), house.identity.authenticators
-    keys = Keys(house.database, keyring, factors, shredder.signing, authenticators)
+    secret_keys, authenticators = [Secret(b"s" * 32)], house.identity.authenticators
+    shredder = Shredder(house.database, house.strongbox, keyring, SigningKeys(house.database, secret_keys))
+    sealed = SealedSecrets(house.database, secret_keys, shredder.signing)
+    keys = Keys(house.database, keyring, sealed, authenticators)
     custody = Custody(house.database, shredder, keys, authenticators, frozenset())
     return Vault(house, custody, await house.principal(Role.ADMIN), await house.principal())

@@ -1,7 +1,8 @@
-"""The jobs on keys: one brings everything under the newest keys, one proves that every data key opens.
+"""The jobs on keys: one brings data keys under the newest master key, one proves that every data key opens, one brings
+what PORTAL_SECRET_KEY seals under the newest of these.
 
 Comes in: a running job. Leaves: its progress, and an audit row for each data key that was rewrapped or does not open. A
-job that was cut off goes on behind the last data key that it saw. Next: `keyring`, `identity`.
+job that was cut off goes on behind the last data key that it saw. Next: `keyring`, `sealed_secrets`.
 """
 
 import asyncio
@@ -11,20 +12,21 @@ from typing import Any, Final
 from uuid import UUID
 
 from portal.backends.keys.base import KeyProviderError
+from portal.core.errors import Unavailable
 from portal.db.connection import Connection
 from portal.db.reasons import reason
 from portal.db.unit_of_work import Database
+from portal.features.admin.sealed_secrets import SealedSecrets
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
-from portal.features.identity.factors import Factors
 from portal.features.jobs.running import JobFailed, RunningJob
-from portal.features.signing.keys import SigningKeys
 from portal.keyring import repository
 from portal.keyring.keyring import Keyring
 from portal.keyring.repository import WrappedDataKey
 
 REWRAP: Final = "keys.rewrap"
 VERIFY: Final = "keys.verify"
+RESEAL: Final = "keys.reseal"
 VERIFY_SECONDS = 0.02  # between two data keys: another caller of the provider is not crowded out
 _PAGE: Final = 100
 _NAMED: Final = 100
@@ -67,12 +69,10 @@ class KeyJobs:
 
     database: Database
     keyring: Keyring
-    factors: Factors
-    signing: SigningKeys
+    sealed: SealedSecrets
 
     async def rewrap(self, job: RunningJob) -> None:
-        """Rewrap each data key that the newest version of the first master key does not wrap, then seal authenticators'
-        secrets and the signing key under the newest SECRET_KEY.
+        """Rewrap each data key that the newest version of the first master key does not wrap.
 
         A rewrapped data key is retired: it seals no new files. One whose master key is not configured, or which does
         not open, is left. Raises JobFailed if there was one; KeyProviderError, DatabaseAway.
@@ -89,8 +89,6 @@ class KeyJobs:
             return lambda connection: self._replace(connection, row, new, job.job.created_by)
 
         way = await self._walk(job, page, rewrapped)
-        resealed = await self._reseal()
-        await job.save(done=way.seen, total=_total(job), checkpoint=way.checkpoint | {"resealed": resealed})
         _require_none_left(way, "left")
 
     async def verify(self, job: RunningJob) -> None:
@@ -106,6 +104,22 @@ class KeyJobs:
             await self.keyring.verify(row)
 
         _require_none_left(await self._walk(job, page, opened), "not opened")
+
+    async def reseal(self, job: RunningJob) -> None:
+        """Seal under the newest PORTAL_SECRET_KEY what is sealed under an older one.
+
+        Raises JobFailed if something is left, because no configured key opens it; Unavailable, DatabaseAway.
+        """
+        if job.payload["key_id"] != self.sealed.key_id:
+            raise Unavailable("This process has another newest PORTAL_SECRET_KEY: restart it.")
+        resealed = await self.sealed.reseal()
+        async with self.database.write() as connection:
+            left = (await self.sealed.count_outdated(connection)).total
+            event = Event(EventKind.SECRETS_RESEALED, job.job.created_by, details={"resealed": resealed, "left": left})
+            await record.write(connection, event)
+            await job.save(done=resealed, total=resealed + left, checkpoint={"left": left}, connection=connection)
+        if left:
+            raise JobFailed(f"{left} secret(s) left: no PORTAL_SECRET_KEY opens them")
 
     async def _walk(
         self,
@@ -148,20 +162,6 @@ class KeyJobs:
             await record.write(
                 connection, Event(EventKind.DATA_KEY_REWRAPPED, actor, str(old.id), details=details | versions)
             )
-
-    async def _reseal(self) -> int:
-        """Seal authenticators' secrets and the signing key under the newest SECRET_KEY. Returns their number.
-
-        A secret that no configured key opens stays as it is.
-        """
-        async with self.database.write() as connection:
-            resealed, after = await self.signing.reseal(connection), None
-        while True:
-            async with self.database.write() as connection:
-                done, after = await self.factors.reseal_page(connection, after, _PAGE)
-            resealed += done
-            if after is None:
-                return resealed
 
 
 def _on_record(row: WrappedDataKey, error: KeyProviderError, actor: str) -> _Change:

@@ -46,10 +46,20 @@ class MasterKey:
 
 @dataclass(frozen=True, slots=True)
 class KeysStatus:
-    """Every master key, and how many authenticators' secrets and signing keys are not sealed under the newest
-    SECRET_KEY.
-    """
+    """Every master key, and how many secrets are not sealed under the newest PORTAL_SECRET_KEY."""
 
     master_keys: tuple[MasterKey, ...]
     outdated_authenticators: int
     outdated_signing_keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class SealedCount:
+    """How many secrets of each kind."""
+
+    authenticators: int
+    signing_keys: int
+
+    @property
+    def total(self) -> int:
+        return self.authenticators + self.signing_keys

@@ -17,9 +17,10 @@ from portal.db.connection import Connection
 from portal.db.unit_of_work import Database
 from portal.features.admin import key_rows
 from portal.features.admin.acting import actor_of, require
-from portal.features.admin.key_jobs import REWRAP, VERIFY, KeyJobs
-from portal.features.admin.key_views import KeysStatus, KeyStatus, MasterKey
+from portal.features.admin.key_jobs import RESEAL, REWRAP, VERIFY, KeyJobs
+from portal.features.admin.key_views import KeysStatus, KeyStatus, MasterKey, SealedCount
 from portal.features.admin.master_keys import master_keys
+from portal.features.admin.sealed_secrets import SealedSecrets
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.authz.actions import Action
@@ -27,7 +28,6 @@ from portal.features.backups import repository as backups
 from portal.features.cases import repository as cases
 from portal.features.identity.accounts import Actor
 from portal.features.identity.authenticators import Authenticators
-from portal.features.identity.factors import Factors
 from portal.features.jobs import queue
 from portal.features.jobs import repository as jobs
 from portal.features.jobs.views import Job
@@ -53,19 +53,26 @@ class Rewrapping:
 
 
 @dataclass(frozen=True, slots=True)
+class Resealing:
+    """How many secrets are to be sealed anew, and the job that does it, unless it was asked only."""
+
+    outdated: SealedCount
+    job: Job | None
+
+
+@dataclass(frozen=True, slots=True)
 class Keys:
     """The keys of one portal."""
 
     database: Database
     keyring: Keyring
-    factors: Factors
-    signing: SigningKeys
+    sealed: SealedSecrets
     authenticators: Authenticators
 
     @property
     def handlers(self) -> KeyJobs:
-        """The handlers of the jobs that `rewrap` and `verify` enqueue."""
-        return KeyJobs(self.database, self.keyring, self.factors, self.signing)
+        """The handlers of the jobs that `rewrap`, `verify` and `reseal` enqueue."""
+        return KeyJobs(self.database, self.keyring, self.sealed)
 
     async def status(self, by: Actor) -> KeysStatus:
         """How each master key is and what it protects. Reads all files, and calls no provider. Raises Forbidden."""
@@ -73,12 +80,12 @@ class Keys:
         async with self.database.read() as connection:
             wraps = await repository.count_wraps(connection)
             files = await key_rows.count_files(connection)
-            outdated = await self.factors.count_outdated(connection)
-            outdated_signing = await self.signing.count_outdated(connection)
-        return KeysStatus(await master_keys(self.keyring, wraps, files), outdated, outdated_signing)
+            outdated = await self.sealed.count_outdated(connection)
+        keys = await master_keys(self.keyring, wraps, files)
+        return KeysStatus(keys, outdated.authenticators, outdated.signing_keys)
 
     async def rewrap(self, by: Actor, origin: Origin, *, dry_run: bool = False) -> Rewrapping:
-        """Have everything brought under the newest keys by a job; if one waits or runs already, by that.
+        """Have every data key brought under the newest master key by a job; if one waits or runs already, by that.
 
         Raises Forbidden, NotSignedIn, KeyProviderError.
         """
@@ -97,6 +104,19 @@ class Keys:
         async with self.database.read() as connection:
             wraps = await repository.count_wraps(connection)
         return await self._enqueue(by, origin, VERIFY, {"data_keys": sum(wrap.data_keys for wrap in wraps)})
+
+    async def reseal(self, by: Actor, origin: Origin, *, dry_run: bool = False) -> Resealing:
+        """Have what PORTAL_SECRET_KEY seals brought under its newest entry by a job; if one waits or runs, by that.
+
+        Raises Forbidden, NotSignedIn.
+        """
+        require(by, Action.KEY_MANAGE)
+        async with self.database.read() as connection:
+            outdated = await self.sealed.count_outdated(connection)
+        if dry_run:
+            return Resealing(outdated, None)
+        payload = {"key_id": self.sealed.key_id, "secrets": outdated.total}
+        return Resealing(outdated, await self._enqueue(by, origin, RESEAL, payload))
 
     async def rotate(self, by: Actor, case_id: UUID | None, origin: Origin, *, dry_run: bool = False) -> int:
         """Retire the active data key of a case, or of every scope: the next upload makes a new one. Returns how many.
@@ -164,7 +184,8 @@ class Keys:
 
 def build(resources: Resources, authenticators: Authenticators, signing: SigningKeys) -> Keys:
     """Build the service on one set of resources."""
-    return Keys(resources.database, resources.keyring, Factors(resources.secret_keys), signing, authenticators)
+    sealed = SealedSecrets(resources.database, resources.secret_keys, signing)
+    return Keys(resources.database, resources.keyring, sealed, authenticators)
 
 
 def _require_unneeded(key: MasterKey) -> None:

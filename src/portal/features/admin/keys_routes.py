@@ -10,7 +10,15 @@ from portal.core.principal import Permission, Principal
 from portal.core.rates import RouteClass
 from portal.features.admin.jobs_schemas import JobOut
 from portal.features.admin.keys import Keys
-from portal.features.admin.keys_schemas import KeyRewrapOut, KeyRewrapRequest, KeyRotateOut, KeyRotateRequest, KeysOut
+from portal.features.admin.keys_schemas import (
+    KeyResealOut,
+    KeyResealRequest,
+    KeyRewrapOut,
+    KeyRewrapRequest,
+    KeyRotateOut,
+    KeyRotateRequest,
+    KeysOut,
+)
 from portal.features.authz import policy
 from portal.features.authz.actions import Action
 from portal.features.identity.deps import ADMIN_ERRORS, RequestOrigin, caller, json_of
@@ -27,6 +35,7 @@ RunsKeys = Annotated[
     Principal, caller(Permission.ADMINISTER, checks=[partial(policy.require, action=Action.KEY_MANAGE)])
 ]
 _Rewrap = Annotated[KeyRewrapRequest, json_of(KeyRewrapRequest)]
+_Reseal = Annotated[KeyResealRequest, json_of(KeyResealRequest)]
 _Rotate = Annotated[KeyRotateRequest, json_of(KeyRotateRequest)]
 KeysDep = Annotated[Keys, of_portal("keys")]
 
@@ -45,7 +54,7 @@ async def read_keys(principal: RunsKeys, keys: KeysDep) -> KeysOut:
 
 @router.post(
     "/admin/keys/rewrap",
-    summary="Bring everything under the newest keys",
+    summary="Bring data keys under the newest master key",
     response_description="How many data keys that are, and the job that does it.",
     responses=documented(*_CHANGE, errors.Conflict),
 )
@@ -57,6 +66,23 @@ async def rewrap_keys(principal: RunsKeys, asked: _Rewrap, keys: KeysDep, origin
     found = await keys.rewrap(principal, origin, dry_run=asked.dry_run)
     job = None if found.job is None else JobOut.of(found.job)
     return KeyRewrapOut(data_keys=found.data_keys, scopes=found.scopes, job=job)
+
+
+@router.post(
+    "/admin/keys/reseal",
+    summary="Bring secrets under the newest secret key",
+    response_description="How many secrets that are, and the job that does it.",
+    responses=documented(*BODY_ERRORS, *ADMIN_ERRORS, errors.Conflict),
+)
+@rated(RouteClass.CHANGE)
+async def reseal_keys(principal: RunsKeys, asked: _Reseal, keys: KeysDep, origin: RequestOrigin) -> KeyResealOut:
+    """A job seals authenticators' secrets and the signing key under the newest `PORTAL_SECRET_KEY`. If such a job waits
+    or runs already, it is that one.
+    """
+    found = await keys.reseal(principal, origin, dry_run=asked.dry_run)
+    job = None if found.job is None else JobOut.of(found.job)
+    outdated = found.outdated
+    return KeyResealOut(authenticators=outdated.authenticators, signing_keys=outdated.signing_keys, job=job)
 
 
 @router.post(

@@ -29,11 +29,16 @@ _KEY: JsonDict = {
 
 _STATUS: JsonDict = {"master_keys": [_KEY], "outdated_authenticators": 0, "outdated_signing_keys": 0}
 _JOB: JsonDict = {**JOB_EXAMPLE, "kind": "keys.rewrap", "payload": {"key_id": "vault-transit:transit/portal"}}
+_RESEAL: JsonDict = {
+    "authenticators": 7,
+    "signing_keys": 1,
+    "job": {**_JOB, "kind": "keys.reseal", "payload": {"key_id": "16d51bbb4b86ad7a", "secrets": 8}},
+}
 _ROTATION: JsonDict = {"case_id": "0190f3a2-7c11-7d53-8e0c-5a1d2f3b4c5d", "dry_run": False}
 
 
 class KeyRewrapRequest(BaseModel):
-    """Bring everything under the newest keys, or tell how much that is."""
+    """Bring data keys under the newest master key, or tell how many that are."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"dry_run": True}})
 
@@ -47,6 +52,24 @@ class KeyRewrapOut(BaseModel):
 
     data_keys: int = Field(description="How many are wrapped anew, or would be.")
     scopes: int = Field(description="Cases with such a data key; all inboxes together are one more.")
+    job: JobOut | None = Field(description="None if nothing was to be changed.")
+
+
+class KeyResealRequest(BaseModel):
+    """Bring secrets under the newest secret key, or tell how many that are."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"dry_run": True}})
+
+    dry_run: bool = Field(False, description="Only count: nothing is changed.")
+
+
+class KeyResealOut(BaseModel):
+    """How many secrets are sealed anew, and the job that does it."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _RESEAL})
+
+    authenticators: int = Field(description="Authenticators whose secret is not under the newest secret key.")
+    signing_keys: int = Field(description="The same of signing keys: none or one.")
     job: JobOut | None = Field(description="None if nothing was to be changed.")
 
 

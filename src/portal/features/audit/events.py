@@ -81,6 +81,7 @@ class EventKind(StrEnum):
     APPROVAL_REQUESTED = "approval.requested"
     APPROVAL_GIVEN = "approval.given"
     APPROVAL_REFUSED = "approval.refused"
+    SECRETS_RESEALED = "secrets.resealed"
     SIGNING_KEY_CREATED = "signing_key.created"
     BACKUP_CREATED = "backup.created"
     BACKUP_VERIFIED = "backup.verified"
