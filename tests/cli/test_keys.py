@@ -6,9 +6,12 @@ from hashlib import sha256
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from portal.backends.keys.base import KeyProviderError
+from portal.bootstrap import Portal
 from portal.core.ids import new_id
+from portal.core.key_scopes import NO_CASE, scope_of
 from portal.keyring.keyring import Keyring
 
 from ..own_softhsm import PIN, OwnSoftHsm
@@ -116,3 +119,21 @@ def test_a_provider_that_goes_away_leaves_the_job_for_later(portal: Shell, monke
     ran = portal("keys", "verify")
     assert ran.code == 69
     assert "is queued: key_provider_away: no answer in time" in ran.out
+
+
+def test_what_a_stranger_wrote_into_a_row_gives_the_terminal_no_orders(portal: Shell) -> None:
+    async def plant(opened: Portal) -> None:
+        for scope in (NO_CASE, scope_of(new_id())):
+            await opened.resources.keyring.active(scope)
+        async with opened.resources.database.write() as connection:
+            await connection.execute(
+                text("UPDATE data_keys SET provider_key_id = :key WHERE scope <> 'none'"),
+                {"key": "\x1b[2Jfine\x9b\u202e"},
+            )
+
+    portal.inside(plant)
+    told = portal("keys", "status")
+    assert "\\x1b[2Jfine\\x9b\\u202e  NOT CONFIGURED" in told.out
+    refused = portal("keys", "retire", "\x1b[2J")
+    assert "there is no master key \\x1b[2J" in refused.err
+    assert not set(told.out + refused.err) & set("\x1b\x9b\u202e")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.core.unicode_safety import is_invisible
+from portal.core.unicode_safety import is_invisible, visible
 
 UNSEEN = [
     *(
@@ -61,3 +61,16 @@ def test_what_people_write(character: str) -> None:
 @given(st.characters())
 def test_no_control_format_or_surrogate_is_ever_seen(character: str) -> None:
     assert is_invisible(character) or unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Bericht_é🔑.pdf\nzwei", "Bericht_é🔑.pdf\nzwei"),
+        ("\x1b[2J\r\t\x00", "\\x1b[2J\\r\\t\\x00"),
+        ("\x7f\x9b31m", "\\x7f\\x9b31m"),
+        ("\u202egpj.exe\u2066\u2028", "\\u202egpj.exe\\u2066\\u2028"),
+    ],
+)
+def test_a_terminal_is_given_no_orders(text: str, shown: str) -> None:
+    assert visible(text) == shown

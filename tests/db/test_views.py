@@ -1,11 +1,14 @@
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
 import pytest
+from sqlalchemy import Column, LargeBinary, Uuid
+from sqlmodel.sql.sqltypes import AutoString, UTCDateTime
 
 from portal.core.errors import IntegrityError
-from portal.db.views import view_of
+from portal.db.views import types_of, view_of
 
 
 class Colour(StrEnum):
@@ -34,3 +37,8 @@ def test_a_word_becomes_a_member_of_its_enum() -> None:
 def test_a_row_whose_word_was_edited_is_damaged(word: object) -> None:
     with pytest.raises(IntegrityError):
         view_of(Ball, {"id": ID, "colour": word, "owner": None})
+
+
+def test_the_type_of_a_column_is_never_any_type() -> None:
+    columns = [Column("a", AutoString()), Column("b", UTCDateTime()), Column("c", Uuid()), Column("d", LargeBinary())]
+    assert types_of(columns) == {"a": str, "b": datetime, "c": UUID, "d": bytes}

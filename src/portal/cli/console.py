@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from portal.core.errors import NotFound
+from portal.core.unicode_safety import visible
 
 if TYPE_CHECKING:  # imported where a portal is opened: `rescue` and every help text open none
     from portal.bootstrap import Portal
@@ -70,7 +71,7 @@ def named(what: str) -> Iterator[None]:
 
 def print_result(text: str, value: Any, *, as_json: bool) -> None:
     """Print the command's result: `text`, or `value` as JSON."""
-    sys.stdout.write(f"{json.dumps(value) if as_json else text}\n")
+    sys.stdout.write(f"{json.dumps(value) if as_json else visible(text)}\n")
 
 
 def table(head: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> str:

@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from portal.core.errors import ConfigError, PortalError, Unavailable
+from portal.core.unicode_safety import visible
 
 COMMANDS = {  # name: (module, attribute of the module, one line of help)
     "init": ("setup", "init", "Make a portal here: missing keys, tables, a first administrator."),
@@ -113,5 +114,5 @@ def _interrupt(*_: object) -> None:
 
 def _fail(code: int, *problems: str) -> None:
     for problem in problems:
-        sys.stderr.write(f"portal: {problem}\n")
+        sys.stderr.write(f"portal: {visible(problem)}\n")
     sys.exit(code)

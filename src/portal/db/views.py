@@ -4,19 +4,31 @@ Comes in: a dataclass, and a row that has at least its fields. Leaves: an instan
 column of a view is a field there and a column of the table, and no line in between.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
 from types import NoneType
 from typing import Any, TypeVar, cast, get_type_hints
 
 from sqlalchemy import Result, Row, RowMapping
+from sqlalchemy.types import TypeDecorator
 
 from portal.core.errors import IntegrityError
 
 _T = TypeVar("_T")
 _Words = Sequence[tuple[int, Mapping[str, StrEnum]]]
 """The places of the fields that are enums, and the members of each by their words: a call of an enum takes longer."""
+
+
+def types_of(columns: Iterable[Any]) -> dict[str, type]:
+    """The type of each column's values, for `checked_rows`."""
+    kinds = {column.name: column.type for column in columns}
+    return {
+        name: (
+            kind.impl_instance if isinstance(kind, TypeDecorator) else kind
+        ).python_type  # a decorator's own is any object
+        for name, kind in kinds.items()
+    }
 
 
 def view_of(kind: type[_T], row: RowMapping | Mapping[str, Any]) -> _T:

@@ -20,6 +20,7 @@ from portal.core.errors import IntegrityError, PortalError
 from portal.core.ids import new_id
 from portal.core.key_scopes import NO_CASE
 from portal.crypto import derive, wrap
+from portal.db.connection import Connection
 from portal.db.reasons import reason
 from portal.db.unit_of_work import Database
 from portal.keyring import repository
@@ -206,7 +207,7 @@ class Keyring:
     async def _read_active(self, scope: str) -> WrappedDataKey | None:
         """The row of the active key, which now counts the uses in this process if they are many."""
         async with self._database.read() as connection:
-            row = await repository.find_active(connection, scope)
+            row = await _active_row(connection, scope)
         uses = 0 if row is None else self._uses.take(row.id)
         if row is None or uses == 0:
             return row
@@ -291,6 +292,14 @@ class Keyring:
         if len(key) != derive.KEY_SIZE or not hmac.compare_digest(derive.data_key_check(key, row.id), row.check_value):
             raise KeyProviderError(reason="what it unwrapped is not the data key")
         return DataKey(row.id, scope, key)
+
+
+async def _active_row(connection: Connection, scope: str) -> WrappedDataKey | None:
+    """Raises KeyProviderError for a row that was edited: no file is damaged, and `rotate` takes it out of use."""
+    try:
+        return await repository.find_active(connection, scope)
+    except IntegrityError:
+        raise KeyProviderError(reason="the row of a data key was edited") from None
 
 
 async def _why_away(provider: KeyProvider) -> str | None:

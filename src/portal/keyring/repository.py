@@ -1,4 +1,8 @@
-"""Statements on the `data_keys` table. Each takes the caller's connection; reads return `WrappedDataKey` rows."""
+"""Statements on the `data_keys` table. Each takes the caller's connection; reads return `WrappedDataKey` rows.
+
+A row with a value of another type was edited, because SQLite stores any type in any column: reading it raises
+IntegrityError. Where many are read it is a `DamagedDataKey`, so that it stops no work on the others.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,9 +13,11 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, LargeBinary, Result, bindparam, case, delete, func, literal_column, select, update
 
 from portal.backends.keys.base import HEAD_BYTES
+from portal.core.errors import IntegrityError
 from portal.db.connection import Connection
 from portal.db.statements import among, insert_unless_taken, scanning
 from portal.db.tables import table
+from portal.db.views import checked_rows, types_of
 from portal.keyring.models import DataKeyRow
 
 
@@ -33,6 +39,18 @@ class WrappedDataKey:
     @property
     def head(self) -> bytes:
         return self.wrapped[:HEAD_BYTES]
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedDataKey:
+    """A row that was edited: of it only the id is believed."""
+
+    id: UUID
+    scope: None = None
+    provider_key_id: None = None
+
+
+DataKeyPage = list[WrappedDataKey | DamagedDataKey]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +77,16 @@ class NewestKey:
 _keys = table(DataKeyRow)
 _head = func.substr(_keys.c.wrapped, literal_column("1"), literal_column(str(HEAD_BYTES)), type_=LargeBinary)
 _MADE_ACTIVE = case((_keys.c.retired_at.is_(None), _keys.c.created_at))
+_TYPES = types_of(_keys.c)
+_COUNT_TYPES = {"provider_key_id": str, "head": bytes, "data_keys": int} | dict.fromkeys(("oldest", "newest"), datetime)
 _COUNT = scanning(
-    select(_keys.c.provider_key_id, _head, func.count(), func.min(_MADE_ACTIVE), func.max(_MADE_ACTIVE))
+    select(
+        _keys.c.provider_key_id,
+        _head.label("head"),
+        func.count().label("data_keys"),
+        func.min(_MADE_ACTIVE).label("oldest"),
+        func.max(_MADE_ACTIVE).label("newest"),
+    )
     .group_by(_keys.c.provider_key_id, _head)
     .order_by(_keys.c.provider_key_id, _head)
 )
@@ -69,12 +95,12 @@ _FIND = select(_keys).where(_keys.c.id == bindparam("key"))
 
 
 async def find_active(connection: Connection, scope: str) -> WrappedDataKey | None:
-    """The key of `scope` that is not retired; None if there is none."""
+    """The key of `scope` that is not retired; None if there is none. Raises IntegrityError."""
     return _one(await connection.execute(_ACTIVE, {"scope_": scope}))
 
 
 async def find(connection: Connection, data_key_id: UUID) -> WrappedDataKey | None:
-    """The key with this id, retired or not; None if there is none."""
+    """The key with this id, retired or not; None if there is none. Raises IntegrityError."""
     return _one(await connection.execute(_FIND, {"key": data_key_id}))
 
 
@@ -126,7 +152,7 @@ async def add_uses(connection: Connection, data_key_id: UUID, count: int) -> Non
     await connection.execute(update(_keys).where(_keys.c.id == data_key_id).values(uses=_keys.c.uses + count))
 
 
-async def page(connection: Connection, *, after: UUID | None, limit: int) -> list[WrappedDataKey]:
+async def page(connection: Connection, *, after: UUID | None, limit: int) -> DataKeyPage:
     """Data keys, also retired ones: at most `limit`, ordered by id. `after` is the last id of the page before."""
     return await _page(connection, select(_keys), after, limit)
 
@@ -139,7 +165,7 @@ async def under(connection: Connection, provider_key_id: str) -> list[WrappedDat
 
 async def wrapped_otherwise(
     connection: Connection, newest: NewestKey, *, after: UUID | None, limit: int
-) -> list[WrappedDataKey]:
+) -> DataKeyPage:
     """The same, of the data keys that anything but the newest version of the first master key wraps."""
     return await _page(connection, select(_keys).where(_otherwise(newest)), after, limit)
 
@@ -152,8 +178,19 @@ async def count_wrapped_otherwise(connection: Connection, newest: NewestKey) -> 
 
 
 async def count_wraps(connection: Connection) -> list[WrapCount]:
-    """All data keys, counted by the version of the master key that wraps them."""
-    return [WrapCount(*row) for row in await connection.execute(_COUNT)]
+    """All data keys, counted by the version of the master key that wraps them. Raises IntegrityError."""
+    return [WrapCount(*row.values()) for row in checked_rows(await connection.execute(_COUNT), _COUNT_TYPES)]
+
+
+async def count(connection: Connection) -> int:
+    """The number of all data keys."""
+    return int((await connection.execute(scanning(select(func.count()).select_from(_keys)))).scalar_one())
+
+
+async def is_used(connection: Connection, provider_key_id: str) -> bool:
+    """Whether a master key wraps a data key."""
+    wraps = select(_keys.c.id).where(_keys.c.provider_key_id == provider_key_id).limit(1)
+    return (await connection.execute(scanning(wraps))).first() is not None
 
 
 async def replace_wrap(connection: Connection, old: WrappedDataKey, new: WrappedDataKey) -> bool:
@@ -176,12 +213,27 @@ def _is_active(scope: str | None) -> ColumnElement[bool]:
     return active if scope is None else active & (_keys.c.scope == scope)
 
 
-async def _page(connection: Connection, keys: Any, after: UUID | None, limit: int) -> list[WrappedDataKey]:
+async def _page(connection: Connection, keys: Any, after: UUID | None, limit: int) -> DataKeyPage:
     wanted = keys if after is None else keys.where(_keys.c.id > after)
-    found = await connection.execute(scanning(wanted.order_by(_keys.c.id).limit(limit)))
-    return [WrappedDataKey(**row._mapping) for row in found]  # noqa: SLF001  # SQLAlchemy's public name for it
+    wanted = scanning(wanted.order_by(_keys.c.id).limit(limit))
+    try:
+        return list(_rows(await connection.execute(wanted)))
+    except IntegrityError:
+        ids = await connection.execute(wanted.with_only_columns(_keys.c.id))
+        return [await _found_or_damaged(connection, data_key_id) for data_key_id in ids.scalars().all()]
+
+
+async def _found_or_damaged(connection: Connection, data_key_id: UUID) -> WrappedDataKey | DamagedDataKey:
+    try:
+        return await find(connection, data_key_id) or DamagedDataKey(data_key_id)
+    except IntegrityError:
+        return DamagedDataKey(data_key_id)
+
+
+def _rows(found: Result[Any]) -> list[WrappedDataKey]:
+    return [WrappedDataKey(**row) for row in checked_rows(found, _TYPES)]
 
 
 def _one(found: Result[Any]) -> WrappedDataKey | None:
-    row = found.one_or_none()
-    return None if row is None else WrappedDataKey(**row._mapping)  # noqa: SLF001  # SQLAlchemy's public name for it
+    rows = _rows(found)
+    return rows[0] if rows else None

@@ -8,7 +8,7 @@ job that was cut off goes on behind the last data key that it saw. Next: `keyrin
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from portal.backends.keys.base import KeyProviderError
@@ -22,7 +22,7 @@ from portal.features.audit.events import Event, EventKind
 from portal.features.jobs.running import JobFailed, RunningJob
 from portal.keyring import repository
 from portal.keyring.keyring import Keyring
-from portal.keyring.repository import WrappedDataKey
+from portal.keyring.repository import DamagedDataKey, DataKeyPage, WrappedDataKey
 
 REWRAP: Final = "keys.rewrap"
 VERIFY: Final = "keys.verify"
@@ -31,7 +31,9 @@ VERIFY_SECONDS = 0.02  # between two data keys: another caller of the provider i
 _PAGE: Final = 100
 _NAMED: Final = 100
 
+_T = TypeVar("_T")
 _Change = Callable[[Connection], Awaitable[None]]
+_Row = WrappedDataKey | DamagedDataKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +49,18 @@ class _Way:
 
     @classmethod
     def of(cls, checkpoint: Any) -> "_Way":
+        """Raises JobFailed for a checkpoint that no job saved."""
         kept = checkpoint or {"after": None, "seen": 0, "left": 0, "named": []}
-        after = None if kept["after"] is None else UUID(kept["after"])
-        return cls(after, kept["seen"], kept["left"], tuple(kept["named"]))
+        try:
+            after = None if kept["after"] is None else UUID(kept["after"])
+            return cls(after, int(kept["seen"]), int(kept["left"]), tuple(map(str, kept["named"])))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise JobFailed("its checkpoint was edited: cancel it and ask for a new one") from None
 
-    def past(self, row: WrappedDataKey) -> "_Way":
+    def past(self, row: _Row) -> "_Way":
         return replace(self, after=row.id, seen=self.seen + 1)
 
-    def leaving(self, row: WrappedDataKey) -> "_Way":
+    def leaving(self, row: _Row) -> "_Way":
         named = (*self.named, str(row.id))[:_NAMED]
         return replace(self.past(row), left=self.left + 1, named=named)
 
@@ -78,10 +84,10 @@ class KeyJobs:
         not open, is left. Raises JobFailed if there was one; KeyProviderError, DatabaseAway.
         """
         newest = await self.keyring.newest()
-        if job.payload["key_id"] != newest.provider_key_id:
+        if _asked(job, "key_id", str) != newest.provider_key_id:
             raise KeyProviderError(reason="this process has another first master key: restart it", transient=True)
 
-        async def page(connection: Connection, after: UUID | None) -> list[WrappedDataKey]:
+        async def page(connection: Connection, after: UUID | None) -> DataKeyPage:
             return await repository.wrapped_otherwise(connection, newest, after=after, limit=_PAGE)
 
         async def rewrapped(row: WrappedDataKey) -> _Change:
@@ -96,7 +102,7 @@ class KeyJobs:
         KeyProviderError, DatabaseAway.
         """
 
-        async def page(connection: Connection, after: UUID | None) -> list[WrappedDataKey]:
+        async def page(connection: Connection, after: UUID | None) -> DataKeyPage:
             return await repository.page(connection, after=after, limit=_PAGE)
 
         async def opened(row: WrappedDataKey) -> None:
@@ -124,7 +130,7 @@ class KeyJobs:
     async def _walk(
         self,
         job: RunningJob,
-        page_of: Callable[[Connection, UUID | None], Awaitable[list[WrappedDataKey]]],
+        page_of: Callable[[Connection, UUID | None], Awaitable[DataKeyPage]],
         work: Callable[[WrappedDataKey], Awaitable[_Change | None]],
     ) -> _Way:
         """Do `work` on each data key from the checkpoint on. What it returns is done in the transaction that saves the
@@ -136,7 +142,7 @@ class KeyJobs:
                 page = await page_of(connection, way.after)
             for row in page:
                 try:
-                    change = await work(row)
+                    change = await work(_readable(row))
                 except KeyProviderError as error:
                     if error.transient:
                         raise
@@ -164,7 +170,14 @@ class KeyJobs:
             )
 
 
-def _on_record(row: WrappedDataKey, error: KeyProviderError, actor: str) -> _Change:
+def _readable(row: _Row) -> WrappedDataKey:
+    """Raises KeyProviderError for a row that was edited: it is left, as one that does not open."""
+    if isinstance(row, DamagedDataKey):
+        raise KeyProviderError(reason="its row was edited")
+    return row
+
+
+def _on_record(row: _Row, error: KeyProviderError, actor: str) -> _Change:
     """The change that puts a data key which does not open on record."""
     why = "not_configured" if error.missing else reason(error)
     details = {"scope": row.scope, "key_id": row.provider_key_id, "reason": why}
@@ -172,9 +185,16 @@ def _on_record(row: WrappedDataKey, error: KeyProviderError, actor: str) -> _Cha
     return lambda connection: record.write(connection, event)
 
 
+def _asked(job: RunningJob, name: str, kind: type[_T]) -> _T:
+    """A value of the job's payload. Raises JobFailed where nobody could have enqueued it so."""
+    value = job.payload.get(name)
+    if not isinstance(value, kind):
+        raise JobFailed("its payload was edited: ask for a new job")
+    return value
+
+
 def _total(job: RunningJob) -> int:
-    total: int = job.payload["data_keys"]
-    return total
+    return _asked(job, "data_keys", int)
 
 
 def _require_none_left(way: _Way, what: str) -> None:

@@ -102,8 +102,8 @@ class Keys:
         """Have a job see whether every data key opens at its provider. Raises Forbidden, NotSignedIn."""
         require(by, Action.KEY_MANAGE)
         async with self.database.read() as connection:
-            wraps = await repository.count_wraps(connection)
-        return await self._enqueue(by, origin, VERIFY, {"data_keys": sum(wrap.data_keys for wrap in wraps)})
+            data_keys = await repository.count(connection)
+        return await self._enqueue(by, origin, VERIFY, {"data_keys": data_keys})
 
     async def reseal(self, by: Actor, origin: Origin, *, dry_run: bool = False) -> Resealing:
         """Have what PORTAL_SECRET_KEY seals brought under its newest entry by a job; if one waits or runs, by that.
@@ -156,7 +156,12 @@ class Keys:
             raise KeyNeeded(f"It wraps the keys of {needing} backup(s): run `portal backup rewrap` first.")
 
     async def put_retired(self, connection: Connection, actor: str, key_id: str, origin: Origin) -> None:
-        """Say on record that nothing needs the master key any more, which the caller knows."""
+        """Say on record that nothing needs the master key any more, which the caller knows.
+
+        Raises KeyNeeded where it has wrapped a data key since the caller looked.
+        """
+        if await repository.is_used(connection, key_id):
+            raise KeyNeeded("It has just wrapped a data key: restart every portal with the new settings first.")
         await record.write(connection, Event(EventKind.MASTER_KEY_RETIRED, actor, key_id, origin))
 
     async def record_split(self, by: Actor, key_id: str, origin: Origin, *, shares: int, threshold: int) -> None:

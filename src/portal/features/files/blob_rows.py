@@ -19,14 +19,14 @@ from portal.db.connection import Connection
 from portal.db.lease import LEASE
 from portal.db.statements import scanning
 from portal.db.tables import table
-from portal.db.views import checked_rows
+from portal.db.views import checked_rows, types_of
 from portal.features.files.models import BlobRow, FileRow
 from portal.features.files.views import FileView
 from portal.strongbox.model import IN_ROW, SealedPart
 
 _files = table(FileRow)
 _blobs = table(BlobRow)
-_PART_TYPES = {column.name: column.type.python_type for column in _blobs.c} | {"file_record": bytes}
+_PART_TYPES = types_of(_blobs.c) | {"file_record": bytes}
 _KNOWN = ("data_key_id", "wrapped_key", "commitment", "plain_length", "stored_length")  # of a blob that was sealed
 _COMPLETE = [_blobs.c[name].is_not(None) for name in _KNOWN]
 _PARTS = (

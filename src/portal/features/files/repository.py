@@ -16,7 +16,7 @@ from portal.db.connection import Connection
 from portal.db.lease import expired
 from portal.db.statements import insert_unless_taken, one_of, scanning
 from portal.db.tables import table
-from portal.db.views import checked_rows, views_of
+from portal.db.views import checked_rows, types_of, views_of
 from portal.db.views import view_of as row_view
 from portal.features.authz.relation import Relation
 from portal.features.cases import relations
@@ -28,7 +28,7 @@ _files = table(FileRow)
 COLUMNS = [_files.c[name] for name in FileView.__slots__]
 SHOWN = COLUMNS[: FileView.__slots__.index("data_key_id")]
 """The columns of a listing, which opens no file and repeats no upload: the last fields of its views stay empty."""
-_VIEW_TYPES = {column.name: column.type.python_type for column in COLUMNS}
+_VIEW_TYPES = types_of(COLUMNS)
 GIVEN_UP = {"lease_until": None, "idempotency_key": None, "case_id": None}
 _NEW = {"kind": FileKind.OTHER.value, "description": "", "status": Status.PENDING.value, "version": 1}
 _STANDING_TYPES = _VIEW_TYPES | dict.fromkeys(("case_status", "case_tlp", "case_role"), str)
