@@ -61,9 +61,10 @@ def kept(portal: Served) -> list[str]:
 
 
 def known(portal: Served) -> list[str]:
-    """The names of the blobs that listed files have in the store."""
-    listed = "SELECT b.id FROM blobs b JOIN files f ON f.id = b.file_id WHERE f.status IN ('ready', 'quarantined')"
-    return sorted(key for (key,) in rows(portal, f"{listed} AND b.store <> 'row'"))
+    """The names of the blobs that listed files have in the store, and of those of deleted files that wait."""
+    blobs = "SELECT b.id FROM blobs b JOIN files f ON f.id = b.file_id"
+    named = "f.status IN ('ready', 'quarantined', 'deleted') AND b.store <> 'row'"
+    return sorted(key for (key,) in rows(portal, f"{blobs} WHERE {named}"))
 
 
 def events(portal: Served, file_id: str) -> list[dict[str, Any]]:
