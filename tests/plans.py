@@ -39,7 +39,6 @@ READERS: Final = {
     "portal.features.audit.numbers.seal_numbers": "of a log of which nothing is sealed yet it reads all",
     "portal.features.backups.repository.count_by_key": "administrators count all backups",
     "portal.features.files.blob_rows.count_waiting": "operators count what waits; the index has no other blobs",
-    "portal.features.backups.repository.count_by_key": "administrators count all backups",
     "portal.features.files.grant_rows.end_given": "the sweep judges the creator of every grant",
     "portal.features.files.listing._is_short": "it counts up to a bound; test_listing_costs looks at it",
     "portal.features.files.listing.list_page": "test_listing_costs has the values that its statements are for",
