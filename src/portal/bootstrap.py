@@ -14,7 +14,7 @@ from uuid import UUID
 from portal import schema, tables
 from portal.backends.blobs.base import StoreAway
 from portal.backends.blobs.registry import open_blob_store, open_blob_stores
-from portal.backends.keys.base import KeyProviderError
+from portal.backends.keys.base import KeyProvider, KeyProviderError
 from portal.backends.keys.registry import master_keys_in, open_key_providers, provider_of
 from portal.backends.scanners.registry import open_scanners
 from portal.core.cursor import Cursors
@@ -144,6 +144,17 @@ async def open_drill(settings: Settings, variables: Mapping[str, str], master_ke
         await keyring.aclose()
         await stores.aclose()
         await database.aclose()
+
+
+@asynccontextmanager
+async def opened_providers(settings: Settings, variables: Mapping[str, str]) -> AsyncIterator[dict[str, KeyProvider]]:
+    """The key providers alone, by the id of their master key. Raises ConfigError."""
+    providers = open_key_providers(settings.key_urls, variables)
+    try:
+        yield {provider.key_id: provider for provider in providers}
+    finally:
+        for provider in providers:
+            await provider.aclose()
 
 
 def target_opener(variables: Mapping[str, str]) -> OpenStore:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from hashlib import sha256
@@ -185,6 +186,66 @@ def test_without_a_target_there_is_no_backup(portal: Shell) -> None:
     configure(portal, "PORTAL_BACKUP_URL=")
     ran = portal("backup", "create")
     assert (ran.code, ran.err) == (78, "portal: PORTAL_BACKUP_URL is not set: name the target\n")
+
+
+def test_a_bundle_and_the_key_provider_open_a_blob_without_a_database(
+    portal: Shell, target: Path, elsewhere: Callable[[], Shell]
+) -> None:
+    large, _ = fill(portal)
+    portal("backup", "create")
+    ran = portal("backup", "bundle", "--out", "keys.bundle")
+    assert ran.code == 0
+    assert portal("backup", "bundle", "--out", "keys.bundle").code == 3  # never over another
+    bundle, blob = portal.folder / "keys.bundle", portal.blob(large)
+    there = elsewhere()
+    lines = [line for line in (there.folder / ".env").read_text().splitlines() if "MASTER_KEY" in line]
+    (there.folder / ".env").write_text("\n".join(lines))
+    assert there("rescue", str(blob), "--bundle", str(bundle), "--out", "plain").code == 0
+    assert (there.folder / "plain").read_bytes() == LARGE
+    assert not (there.folder / "var").exists()
+    assert there("rescue", str(blobs(target, "d")[0]), "--bundle", str(bundle), "--out", "other").code == 3
+    damaged = bytearray(bundle.read_bytes())
+    damaged[-20] ^= 1
+    bundle.write_bytes(damaged)
+    assert there("rescue", str(blob), "--bundle", str(bundle), "--out", "again").code == 3
+    assert there("rescue", str(blob), "--out", "again").code == 2
+
+
+def test_a_drill_opens_files_in_a_restored_portal_and_signs_what_it_found(
+    portal: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(portal)
+    portal("backup", "create")
+    places = tmp_path / "temporary"
+    places.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(places))
+    ran = portal("backup", "drill", "--report", "report.json", "--json")
+    assert (ran.code, ran.json["opened"], ran.json["bad"]) == (0, 2, [])
+    assert list(places.iterdir()) == []
+    (portal.folder / "public.json").write_text(portal("receipt", "keys").out)
+    told = portal("receipt", "verify", "report.json", "--key", "public.json", "--json")
+    assert told.code == 0
+    assert told.json["type"] == "backup-drill"
+    assert told.json["payload"]["passed"] is True
+    assert len(told.json["payload"]["opened"]) == told.json["payload"]["files"] == 2
+    assert told.json["payload"]["not_checked"]
+    assert portal("backup", "drill", "--report", "report.json").code == 2  # never over another
+
+
+def test_a_drill_that_finds_damage_fails_loudly(portal: Shell, target: Path) -> None:
+    large, _ = fill(portal)
+    portal("backup", "create")
+    (blob,) = blobs(target)
+    blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+    ran = portal("backup", "drill", "--report", "report.json")
+    assert ran.code == 1
+    assert str(large) in ran.out
+    assert '"passed":false' in (portal.folder / "report.json").read_text()
+    blobs(target, "e")[0].write_bytes(b"{}")
+    assert portal("backup", "drill", "--report", "next.json").code == 3
+    assert not (portal.folder / "next.json").exists()
+    events = portal.record("backup.drilled")
+    assert [(e["details"]["failed"], e["details"]["problem"]) for e in events] == [(1, None), (0, "backup_unopened")]
 
 
 def test_backups_move_to_another_master_key(portal: Shell, target: Path, elsewhere: Callable[[], Shell]) -> None:

@@ -1,29 +1,33 @@
-"""`portal backup`: make, list, verify, restore and prune backups.
+"""`portal backup`: make, list, verify, restore, drill and prune backups.
 
 Comes in: the URL of a target, or PORTAL_BACKUP_URL. Leaves: counts and names; exit code 1 where something is not whole.
 """
 
+from contextlib import aclosing
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
-from portal import config, schema, tables
+from portal import config
 from portal.bootstrap import open_resources, target_opener
+from portal.cli import backup_drill
+from portal.cli.backup_drill import DrillRequest, restoring
 from portal.cli.console import Json, actor, named, portal, print_result, progress, run_async, table
 from portal.cli.program import Exit
 from portal.cli.working import exit_as, worked
 from portal.core.clock import rfc3339
 from portal.core.errors import ConfigError
 from portal.features.backups import catalogue
+from portal.features.backups.bundle_file import copy_bundle
 from portal.features.backups.jobs import CREATE, PRUNE, REWRAP
-from portal.features.backups.restoring import Restored, Restoring, Schema
+from portal.features.backups.restoring import Restored
 from portal.features.backups.service import Listed
 from portal.features.backups.targets import Targets
 from portal.features.backups.verifying import Verified
 from portal.features.jobs.views import Job, JobStatus
-from portal.resources import Resources
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 To = Annotated[str, typer.Option("--to", help="The target's URL, as file:///mnt/backup; PORTAL_BACKUP_URL if empty.")]
@@ -120,6 +124,44 @@ def rewrap(*, source: From = "", as_json: Json = False) -> None:
     _answer(job, [f"rewrapped {done.get('backups', 0)} backup(s)"], done, as_json=as_json)
 
 
+@app.command("bundle")
+def write_bundle(
+    *,
+    source: From = "",
+    which: Which = None,
+    out: Annotated[Path, typer.Option("--out", help="The file to write; must not exist.", dir_okay=False)],
+    as_json: Json = False,
+) -> None:
+    """Copy the key bundle of a backup into one file, for `portal rescue --bundle`. It stays sealed."""
+    with named("there is no such backup"):
+        found = run_async(_bundle(source, which, out))
+    print_result(f"wrote the bundle of backup {found} to {out}", {"id": str(found), "out": str(out)}, as_json=as_json)
+
+
+@app.command("drill")
+def drill(
+    *,
+    source: From = "",
+    which: Which = None,
+    report: Annotated[Path, typer.Option("--report", help="The signed report; must not exist.", dir_okay=False)],
+    sample: Annotated[int, typer.Option("--sample", min=1, help="How many files are opened, drawn at random.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Restore a backup into a temporary folder, open files there, and sign a report. Exit code 1 for anything bad."""
+    if report.exists():
+        raise typer.BadParameter(f"{report} exists", param_hint="--report")
+    with named("there is no such backup"):
+        drilled, text = run_async(backup_drill.drill(DrillRequest(_url(source), which, sample, as_json)))
+    backup_drill.write_report(report, text)
+    opened = len(drilled.checked)
+    bad = drilled.bad
+    head = f"backup {drilled.backup.header.id}: {opened} of {drilled.sample.files} file(s) opened, {len(bad)} bad"
+    told = {"id": str(drilled.backup.header.id), "files": drilled.sample.files, "opened": opened, "bad": bad}
+    print_result("\n".join([head, *bad, f"report: {report}"]), told | {"report": str(report)}, as_json=as_json)
+    if bad:
+        raise typer.Exit(Exit.FOUND)
+
+
 async def _worked(what: str, do: str, url: str, as_json: bool, **payload: Any) -> Job:  # noqa: FBT001  # inside only
     async with portal() as opened:
         job = await opened.backups.request(actor(), do, _url(url), **payload)
@@ -137,31 +179,29 @@ async def _verify(source: str, which: UUID | None, *, as_json: bool) -> Verified
             return await opened.backups.verify(actor(), _url(source), which, advance)
 
 
+async def _bundle(source: str, which: UUID | None, out: Path) -> UUID:
+    settings, variables = config.load(keys=False)
+    async with aclosing(target_opener(variables)(_url(source, settings.backup_url))) as target:
+        return await copy_bundle(target, which, out)
+
+
 async def _restore(source: str, which: UUID | None, *, damaged: bool, as_json: bool) -> Restored:
     settings, variables = config.load()
     resources = open_resources(settings, variables)
     try:
         await resources.keyring.check_providers()
         targets = Targets(resources.database, target_opener(variables))
-        restoring = _restoring(resources)
+        into = restoring(resources)
         async with targets.readable(_url(source)) as target:
             found = await catalogue.opened(target, resources.keyring, which)
             with progress("copying blobs", None, as_json=as_json) as advance:
-                return await restoring.restore(target, found, actor(), advance, damaged=damaged)
+                return await into.restore(target, found, actor(), advance, damaged=damaged)
     finally:
         await resources.aclose()
 
 
-def _restoring(resources: Resources) -> Restoring:
-    engine = resources.database.engine
-    migrations = Schema(
-        lambda: schema.revision_of(engine), schema.newest_revision(), lambda revision: schema.upgrade(engine, revision)
-    )
-    return Restoring(resources.database, resources.keyring, resources.stores.first, tables.metadata, migrations)
-
-
-def _url(given: str) -> str:
-    url = given or config.load()[0].backup_url
+def _url(given: str, default: str | None = None) -> str:
+    url = given or (config.load()[0].backup_url if default is None else default)
     if not url:
         raise ConfigError("PORTAL_BACKUP_URL is not set: name the target")
     return url

@@ -15,6 +15,7 @@ from portal.cli.console import Json, actor, named, portal, print_result, progres
 from portal.core.errors import IntegrityError, InvalidInput
 from portal.core.secrets import parse_key
 from portal.strongbox.model import TinkPart
+from portal.strongbox.rescue import context_of
 from portal.strongbox.rescue import rescue as rescue_blob
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -42,23 +43,45 @@ def export(
 def rescue(
     blob: Annotated[Path, typer.Argument(help="The blob, as it lies in the store.", exists=True, dir_okay=False)],
     *,
-    key_file: Annotated[str, typer.Option(help="A file with the file key in hex, or - for standard input.")],
+    key_file: Annotated[str, typer.Option(help="A file with the file key in hex, or - for standard input.")] = "",
+    bundle: Annotated[
+        Path | None, typer.Option(help="A key bundle: the key provider of the settings opens it.", dir_okay=False)
+    ] = None,
     out: Annotated[Path, typer.Option(help="The plaintext; must not exist.")],
     as_json: Json = False,
 ) -> None:
-    """Open a blob with its file key and nothing else: no database, no server, no settings."""
-    text = sys.stdin.buffer.readline() if key_file == "-" else Path(key_file).read_bytes()
-    key = parse_key(text.decode("ascii", "replace"))
-    if key is None:
-        raise typer.BadParameter("the file key is 64 hex digits", param_hint="--key-file")
+    """Open a blob with its file key and nothing else, or with a key bundle and the key provider: no database."""
+    if bool(key_file) == (bundle is not None):
+        raise typer.BadParameter("give one of both", param_hint="--key-file, --bundle")
+    key = _read_key(key_file) if bundle is None else run_async(_key_of(blob, bundle))
     with progress(f"opening {blob.name}", blob.stat().st_size, as_json=as_json) as advance:
         try:
-            size = rescue_blob(blob, key.reveal(), out, progress=advance)
+            size = rescue_blob(blob, key, out, progress=advance)
         except IntegrityError:  # nobody can tell a wrong key from damage
             raise InvalidInput(
                 "The file key is not this blob's, or the blob is damaged. Nothing was written."
             ) from None
     print_result(f"wrote {size} bytes to {out}", {"out": str(out), "size": size}, as_json=as_json)
+
+
+def _read_key(key_file: str) -> bytes:
+    text = sys.stdin.buffer.readline() if key_file == "-" else Path(key_file).read_bytes()
+    key = parse_key(text.decode("ascii", "replace"))
+    if key is None:
+        raise typer.BadParameter("the file key is 64 hex digits", param_hint="--key-file")
+    return key.reveal()
+
+
+async def _key_of(blob: Path, bundle: Path) -> bytes:
+    """The key of a blob, from a bundle. It needs the settings of the key providers and no others."""
+    from portal import config  # noqa: PLC0415  # a key alone needs no settings
+    from portal.bootstrap import opened_providers  # noqa: PLC0415
+    from portal.features.backups.bundle_file import file_key  # noqa: PLC0415
+
+    settings, variables = config.load(keys=False)
+    async with opened_providers(settings, variables) as providers:
+        with bundle.open("rb") as file:
+            return await file_key(file, providers, context_of(blob))
 
 
 async def _export(file_id: UUID, to: Path, *, as_json: bool) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ only this process knows, and no row is stored that does not open.
 import asyncio
 import hmac
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from hashlib import sha256
@@ -284,14 +284,19 @@ class Keyring:
             del self._cache[key]
 
     async def _unwrap(self, row: WrappedDataKey, scope: str) -> DataKey:
-        provider = self._providers.get(row.provider_key_id)
-        if provider is None:
-            text = "The master key that wraps this data key is not configured."
-            raise KeyProviderError(text, missing=row.provider_key_id)
-        key = await provider.unwrap(row.wrapped, Binding(row.id, scope))
-        if len(key) != derive.KEY_SIZE or not hmac.compare_digest(derive.data_key_check(key, row.id), row.check_value):
-            raise KeyProviderError(reason="what it unwrapped is not the data key")
-        return DataKey(row.id, scope, key)
+        return await unwrapped(self._providers, row, scope)
+
+
+async def unwrapped(providers: Mapping[str, KeyProvider], row: WrappedDataKey, scope: str) -> DataKey:
+    """The key of a row, by the provider that wrapped it. Raises KeyProviderError."""
+    provider = providers.get(row.provider_key_id)
+    if provider is None:
+        text = "The master key that wraps this data key is not configured."
+        raise KeyProviderError(text, missing=row.provider_key_id)
+    key = await provider.unwrap(row.wrapped, Binding(row.id, scope))
+    if len(key) != derive.KEY_SIZE or not hmac.compare_digest(derive.data_key_check(key, row.id), row.check_value):
+        raise KeyProviderError(reason="what it unwrapped is not the data key")
+    return DataKey(row.id, scope, key)
 
 
 async def _active_row(connection: Connection, scope: str) -> WrappedDataKey | None:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from portal.core.atomic_rename import rename_new
 from portal.core.errors import IntegrityError
 from portal.crypto import blob
-from portal.crypto.format import HEAD_SIZE, read_context
+from portal.crypto.format import HEAD_SIZE, BlobContext, read_context
 from portal.crypto.layout import PRODUCTION, Layout
 
 
@@ -28,9 +28,10 @@ def rescue(
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.rescue")
     with source.open("rb") as sealed:
+        pieces = segments(sealed, os.fstat(sealed.fileno()).st_size, file_key, progress, layout)
         try:
             with _create(temporary) as out:
-                size = sum(out.write(plain) for plain in _segments(sealed, file_key, progress, layout))
+                size = sum(out.write(plain) for plain in pieces)
                 out.flush()
                 os.fsync(out.fileno())
             rename_new(temporary, target)
@@ -39,8 +40,17 @@ def rescue(
     return size
 
 
-def _segments(sealed: BinaryIO, file_key: bytes, progress: Callable[[int], None], layout: Layout) -> Iterator[bytes]:
-    plain = blob.plain_length(layout, os.fstat(sealed.fileno()).st_size)
+def context_of(source: Path, layout: Layout = PRODUCTION) -> BlobContext:
+    """The blob that a file claims to be. Raises IntegrityError, OSError."""
+    with source.open("rb") as sealed:
+        return read_context(sealed.read(HEAD_SIZE), layout.segment)
+
+
+def segments(
+    sealed: BinaryIO, length: int, file_key: bytes, progress: Callable[[int], None], layout: Layout = PRODUCTION
+) -> Iterator[bytes]:
+    """The plaintext of a blob of `length` bytes, from where the file is to its end. Raises IntegrityError, OSError."""
+    plain = blob.plain_length(layout, length)
     preamble = sealed.read(blob.PREAMBLE_SIZE)
     context = read_context(preamble[:HEAD_SIZE], layout.segment)
     opener = blob.BlobOpener(preamble, context, file_key, layout, plain)

@@ -86,6 +86,7 @@ class EventKind(StrEnum):
     BACKUP_CREATED = "backup.created"
     BACKUP_VERIFIED = "backup.verified"
     BACKUP_RESTORED = "backup.restored"
+    BACKUP_DRILLED = "backup.drilled"
     BACKUPS_PRUNED = "backup.pruned"
     BACKUPS_REWRAPPED = "backup.rewrapped"
     JOB_CANCELLED = "job.cancelled"

@@ -1,7 +1,7 @@
 """The key bundle: of a snapshot only what opens blobs. With it and the key provider a blob opens without a database.
 
 Comes in: the rows of a snapshot, as they pass. Leaves: lines of the same form, with fewer tables and columns. Next:
-`creating` seals them beside the snapshot; `rescue` reads them.
+`creating` seals them beside the snapshot; `bundle_file` copies and reads them.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable

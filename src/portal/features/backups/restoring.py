@@ -6,6 +6,7 @@ which the same backup can be restored again, without copying a blob twice. Next:
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -77,6 +78,8 @@ class Restoring:
     store: BlobStore
     metadata: MetaData
     schema: Schema
+    only: AbstractSet[UUID] | None = None
+    """The files whose blobs are restored, in a drill; None for all."""
 
     async def restore(
         self,
@@ -140,6 +143,8 @@ class Restoring:
         contents = Contents(self.keyring)
         async with aclosing(contents.parts(rows(target, backup))) as parts:
             async for part in parts:
+                if self.only is not None and part.context.file_id not in self.only:
+                    continue
                 done.blobs += 1
                 if (why := await self._keep(target, part, contents, done)) is not None:
                     done.bad += 1
