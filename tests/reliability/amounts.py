@@ -9,6 +9,7 @@ import os
 RELEASE = bool(os.environ.get("PORTAL_TEST_RELEASE"))
 AMOUNTS = {  # name: (for every change, for a release)
     "ABORTED_TRANSFERS": (100, 10_000),
+    "BACKED_UP_FILES": (30, 1_000),  # and a kill of a backup and of its restore for every hundred, at least one
     "CUT_OFF_MIGRATIONS": (8, 1_000),  # there are fewer statements: every one
     "DAMAGED_POSITIONS": (200, 10_000),
     "DATABASE_STOPS": (1, 20),

@@ -117,6 +117,36 @@ def test_what_goes_in_and_out_is_never_written_in_clear(
     figures(writes_to_files=seen, bytes_in_them=writes.written(calls, Path("/")), in_clear=len(found))
 
 
+def test_a_backup_its_restore_and_its_drill_write_nothing_in_clear(make_portal: MakePortal, tmp_path: Path) -> None:
+    portal, there, names = make_portal(), make_portal(), writes.a_canary()
+    there.environment |= {name: portal.environment[name] for name in ("PORTAL_MASTER_KEY", "PORTAL_SECRET_KEY")}
+    portal.prepare(analyst="analyst")
+    portal.start()
+    canaries = [writes.a_canary() for _ in range(2)]
+    with portal.client("analyst") as analyst:
+        for canary, size in zip(canaries, (SIZE, 5_000), strict=True):
+            assert analyst.put(f"/upload/{names}", content=writes.filled_with(canary, size)).status_code == 201
+    portal.stop()
+    target = tmp_path / "backup"
+    calls = watched(portal, tmp_path / "trace", "create", "--to", target.as_uri())
+    assert writes.written(calls, target) > SIZE
+    assert writes.findings(calls, [*canaries, names]) == []  # nor what the rows say
+    assert writes.lying_in(target, [*canaries, names]) == []
+    restored = watched(there, tmp_path / "trace", "restore", "--from", target.as_uri())
+    assert writes.written(restored, there.folder / "var" / "store") > SIZE
+    report = ("drill", "--from", target.as_uri(), "--report", "report.json")
+    found = writes.findings(restored + watched(portal, tmp_path / "trace", *report), canaries)
+    assert found == []
+    assert writes.lying_in(tmp_path, canaries) == []
+
+
+def watched(portal: Served, trace: Path, *command: str) -> list[strace.Call]:
+    """Every call that a command on backups makes, up to its good end."""
+    portal.under = writes.watch(trace)
+    portal.cli("backup", *command)
+    return strace.read(trace)
+
+
 def half_an_upload(wire: Wire, client: httpx.Client, way: str, content: bytes) -> None:
     if way == "form":
         start = part("file", content, filename="form")[:-2]
