@@ -210,7 +210,7 @@ async def open_portal(
         identity.authenticators.add(CredentialKind.LINK, links.sessions)
         identity.revocations.add("api_tokens", end_tokens_of)
         signing = SigningKeys(resources.database, resources.secret_keys)
-        keys = keys_service.build(resources, identity.authenticators, signing)
+        keys = keys_service.build(resources, identity.authenticators, signing, settings.backup_url)
         approved = frozenset(map(Act, settings.approvals))
         custody = custody_service.build(resources, identity.authenticators, signing, keys, approved)
         file_keys = reencryption.build(resources, identity.authenticators)

@@ -255,6 +255,10 @@ def test_backups_move_to_another_master_key(portal: Shell, target: Path, elsewhe
     (old,) = portal("keys", "status", "--json").json["master_keys"]
     configure(portal, f"PORTAL_NEW_KEY={NEW}", "PORTAL_KEY_URLS=env:PORTAL_NEW_KEY,env:PORTAL_MASTER_KEY")
     portal("keys", "rewrap")
+    assert portal.query("SELECT status FROM jobs WHERE kind = 'backup' AND payload LIKE '%rewrap%'") == [("queued",)]
+    status = {key["key_id"]: key for key in portal("keys", "status", "--json").json["master_keys"]}
+    assert status[old["key_id"]]["backups"] == 1
+    assert "1 backup(s) cannot be opened" in status[old["key_id"]]["loss"]
     assert "It wraps the keys of 1 backup(s)" in portal("keys", "retire", old["key_id"]).err
     assert portal("backup", "rewrap").out == "rewrapped 1 backup(s)\n"
     assert portal("backup", "rewrap").out == "rewrapped 0 backup(s)\n"

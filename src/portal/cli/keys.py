@@ -179,7 +179,9 @@ def _secrets(count: SealedCount) -> str:
 def _lines(key: MasterKey) -> Iterator[str]:
     yield f"{key.key_id}  {_state(key)}"
     versions = ", ".join(f"{use.data_keys} under version {use.version}" for use in key.versions)
-    yield f"  {key.data_keys} data key(s){f' ({versions})' if versions else ''}, {key.files} file(s), {key.bytes} bytes"
+    kept = f", {key.backups} backup(s)" if key.backups else ""
+    held = f"{key.data_keys} data key(s){f' ({versions})' if versions else ''}"
+    yield f"  {held}, {key.files} file(s), {key.bytes} bytes{kept}"
     if key.oldest_active_at is not None and key.newest_active_at is not None:
         oldest, newest = rfc3339(key.oldest_active_at), rfc3339(key.newest_active_at)
         yield f"  data keys that seal new files were made from {oldest} to {newest}"

@@ -19,6 +19,9 @@ from portal.db.unit_of_work import Database
 from portal.features.admin.sealed_secrets import SealedSecrets
 from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
+from portal.features.backups import repository as backups
+from portal.features.backups.jobs import REWRAP as BACKUP_REWRAP
+from portal.features.backups.jobs import enqueue
 from portal.features.jobs.running import JobFailed, RunningJob
 from portal.keyring import repository
 from portal.keyring.keyring import Keyring
@@ -76,6 +79,7 @@ class KeyJobs:
     database: Database
     keyring: Keyring
     sealed: SealedSecrets
+    backup_url: str = ""
 
     async def rewrap(self, job: RunningJob) -> None:
         """Rewrap each data key that the newest version of the first master key does not wrap.
@@ -95,6 +99,7 @@ class KeyJobs:
             return lambda connection: self._replace(connection, row, new, job.job.created_by)
 
         way = await self._walk(job, page, rewrapped)
+        await self._rewrap_backups(job, newest.provider_key_id)
         _require_none_left(way, "left")
 
     async def verify(self, job: RunningJob) -> None:
@@ -168,6 +173,13 @@ class KeyJobs:
             await record.write(
                 connection, Event(EventKind.DATA_KEY_REWRAPPED, actor, str(old.id), details=details | versions)
             )
+
+    async def _rewrap_backups(self, job: RunningJob, key_id: str) -> None:
+        """Have the backups at the configured target rewrapped, too, by the next worker, if another key has some."""
+        async with self.database.write() as connection:
+            others = (await backups.count_by_key(connection)).keys() - {key_id}
+            if others and self.backup_url:
+                await enqueue(connection, BACKUP_REWRAP, self.backup_url, job.job.created_by)
 
 
 def _readable(row: _Row) -> WrappedDataKey:

@@ -28,7 +28,8 @@ class VersionUse:
 class MasterKey:
     """One master key. `key_id` is not a secret. `wraps`: it wraps new data keys. `reason`: why it is away.
 
-    Active are the data keys that seal new files; `loss` says what is lost with this master key.
+    `backups` is how many backups are under it, of those that the portal knows. Active are the data keys that seal new
+    files; `loss` says what is lost with this master key.
     """
 
     key_id: str
@@ -39,6 +40,7 @@ class MasterKey:
     data_keys: int
     files: int
     bytes: int
+    backups: int
     oldest_active_at: datetime | None
     newest_active_at: datetime | None
     loss: str

@@ -68,11 +68,12 @@ class Keys:
     keyring: Keyring
     sealed: SealedSecrets
     authenticators: Authenticators
+    backup_url: str = ""
 
     @property
     def handlers(self) -> KeyJobs:
         """The handlers of the jobs that `rewrap`, `verify` and `reseal` enqueue."""
-        return KeyJobs(self.database, self.keyring, self.sealed)
+        return KeyJobs(self.database, self.keyring, self.sealed, self.backup_url)
 
     async def status(self, by: Actor) -> KeysStatus:
         """How each master key is and what it protects. Reads all files, and calls no provider. Raises Forbidden."""
@@ -80,8 +81,9 @@ class Keys:
         async with self.database.read() as connection:
             wraps = await repository.count_wraps(connection)
             files = await key_rows.count_files(connection)
+            kept = await backups.count_by_key(connection)
             outdated = await self.sealed.count_outdated(connection)
-        keys = await master_keys(self.keyring, wraps, files)
+        keys = await master_keys(self.keyring, wraps, files, kept)
         return KeysStatus(keys, outdated.authenticators, outdated.signing_keys)
 
     async def rewrap(self, by: Actor, origin: Origin, *, dry_run: bool = False) -> Rewrapping:
@@ -150,10 +152,6 @@ class Keys:
         if key_id not in found:
             raise NotFound
         _require_unneeded(found[key_id])
-        async with self.database.read() as connection:
-            needing = (await backups.count_by_key(connection)).get(key_id)
-        if needing:
-            raise KeyNeeded(f"It wraps the keys of {needing} backup(s): run `portal backup rewrap` first.")
 
     async def put_retired(self, connection: Connection, actor: str, key_id: str, origin: Origin) -> None:
         """Say on record that nothing needs the master key any more, which the caller knows.
@@ -187,10 +185,10 @@ class Keys:
         return job
 
 
-def build(resources: Resources, authenticators: Authenticators, signing: SigningKeys) -> Keys:
-    """Build the service on one set of resources."""
+def build(resources: Resources, authenticators: Authenticators, signing: SigningKeys, backup_url: str) -> Keys:
+    """Build the service on one set of resources. `backup_url` is that of the target of backups; empty for none."""
     sealed = SealedSecrets(resources.database, resources.secret_keys, signing)
-    return Keys(resources.database, resources.keyring, sealed, authenticators)
+    return Keys(resources.database, resources.keyring, sealed, authenticators, backup_url)
 
 
 def _require_unneeded(key: MasterKey) -> None:
@@ -199,3 +197,5 @@ def _require_unneeded(key: MasterKey) -> None:
     if key.data_keys:
         text = f"It wraps {key.data_keys} data key(s), which protect {key.files} file(s), {key.bytes} bytes"
         raise KeyNeeded(f"{text}: run `portal keys rewrap` first.")
+    if key.backups:
+        raise KeyNeeded(f"It wraps the keys of {key.backups} backup(s): run `portal backup rewrap` first.")

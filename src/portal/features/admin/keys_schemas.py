@@ -20,10 +20,11 @@ _KEY: JsonDict = {
     "data_keys": 12,
     "files": 3400,
     "bytes": 91268055040,
+    "backups": 14,
     "oldest_active_at": "2026-11-02T08:00:00.000000Z",
     "newest_active_at": "2026-11-21T12:00:00.000000Z",
     "loss": "3400 file(s) become unreadable, 91268055040 bytes: 3000 in 11 case(s), 400 in inboxes. "
-    "Uploads are refused until another provider is the first.",
+    "14 backup(s) cannot be opened. Uploads are refused until another provider is the first.",
 }
 
 
@@ -112,6 +113,7 @@ class MasterKeyOut(BaseModel):
     data_keys: int = Field(description="How many data keys it wraps.")
     files: int = Field(description="How many files are under these data keys.")
     bytes: int = Field(description="The size of these files.")
+    backups: int = Field(description="How many backups that the portal knows are under it.")
     oldest_active_at: Moment | None = Field(description="When the oldest data key that seals new files was made.")
     newest_active_at: Moment | None = Field(description="When the newest one was made.")
     loss: str = Field(description="What is lost with this master key, in plain words.")

@@ -9,11 +9,13 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
 from portal.backends.blobs.base import BlobStore
 from portal.core.errors import ConfigError
+from portal.db.connection import Connection
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
 from portal.features.backups import catalogue, repository
@@ -22,6 +24,7 @@ from portal.features.backups.parts import blob_keys
 from portal.features.backups.pruning import Pruning
 from portal.features.backups.rewrapping import HeaderRewrapping
 from portal.features.backups.targets import TargetRefused, Targets
+from portal.features.jobs import queue
 from portal.features.jobs.running import JobFailed, RunningJob
 
 BACKUP: Final = "backup"
@@ -29,6 +32,14 @@ CREATE: Final = "create"
 PRUNE: Final = "prune"
 REWRAP: Final = "rewrap"
 _SAVE_SECONDS: Final = 1.0
+
+
+async def enqueue(connection: Connection, do: str, url: str, created_by: str, **payload: Any) -> str:
+    """Have a job do it at this target, unless one for the same waits or runs. Returns the key that is unique to it."""
+    key = f"{do} {sha256(url.encode()).hexdigest()}"
+    payload |= {"do": do, "url": url}
+    await queue.enqueue(connection, BACKUP, payload, created_by=created_by, unique_key=key)
+    return key
 
 
 @dataclass(frozen=True, slots=True)

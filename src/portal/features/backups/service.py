@@ -7,7 +7,6 @@ Comes in: the URL of a target. Leaves: a job, a list, or what a verification fou
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -19,12 +18,11 @@ from portal.features.audit import record
 from portal.features.audit.events import Event, EventKind
 from portal.features.backups import catalogue, repository, verifying
 from portal.features.backups.creating import Creating
-from portal.features.backups.jobs import BACKUP, BackupJobs
+from portal.features.backups.jobs import BACKUP, BackupJobs, enqueue
 from portal.features.backups.pruning import Pruning
 from portal.features.backups.rewrapping import HeaderRewrapping
 from portal.features.backups.targets import OpenStore, Targets
 from portal.features.backups.verifying import Verified
-from portal.features.jobs import queue
 from portal.features.jobs import repository as jobs
 from portal.features.jobs.views import Job
 from portal.resources import Resources
@@ -56,9 +54,8 @@ class Backups:
     async def request(self, actor: str, do: str, url: str, **payload: Any) -> Job:
         """Have a job do it; if one for the same waits or runs already, that one. Raises ConfigError, DatabaseAway."""
         await self.targets.open_store(url).aclose()  # a URL that is none is refused now
-        key = f"{do} {sha256(url.encode()).hexdigest()}"
         async with self.database.write() as connection:
-            await queue.enqueue(connection, BACKUP, {"do": do, "url": url, **payload}, created_by=actor, unique_key=key)
+            key = await enqueue(connection, do, url, actor, **payload)
             job = await jobs.find_unfinished(connection, BACKUP, key)
         if job is None:
             raise Conflict("The job has just ended; try again.")
