@@ -40,7 +40,6 @@ READERS: Final = {
     "portal.features.backups.repository.count_by_key": "administrators count all backups",
     "portal.features.files.blob_rows.count_waiting": "operators count what waits; the index has no other blobs",
     "portal.features.files.grant_rows.end_given": "the sweep judges the creator of every grant",
-    "portal.features.backups.repository.count_by_key": "administrators count all backups, which are few",
     "portal.features.backups.repository.known": "of the backups at a target, which are few",
     "portal.features.files.listing._is_short": "it counts up to a bound; test_listing_costs looks at it",
     "portal.features.files.listing.list_page": "test_listing_costs has the values that its statements are for",

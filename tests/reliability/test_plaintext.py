@@ -128,19 +128,19 @@ def test_a_backup_its_restore_and_its_drill_write_nothing_in_clear(make_portal: 
             assert analyst.put(f"/upload/{names}", content=writes.filled_with(canary, size)).status_code == 201
     portal.stop()
     target = tmp_path / "backup"
-    calls = watched(portal, tmp_path / "trace", "create", "--to", target.as_uri())
+    calls = calls_of_backup(portal, tmp_path / "trace", "create", "--to", target.as_uri())
     assert writes.written(calls, target) > SIZE
     assert writes.findings(calls, [*canaries, names]) == []  # nor what the rows say
     assert writes.lying_in(target, [*canaries, names]) == []
-    restored = watched(there, tmp_path / "trace", "restore", "--from", target.as_uri())
+    restored = calls_of_backup(there, tmp_path / "trace", "restore", "--from", target.as_uri())
     assert writes.written(restored, there.folder / "var" / "store") > SIZE
     report = ("drill", "--from", target.as_uri(), "--report", "report.json")
-    found = writes.findings(restored + watched(portal, tmp_path / "trace", *report), canaries)
+    found = writes.findings(restored + calls_of_backup(portal, tmp_path / "trace", *report), canaries)
     assert found == []
     assert writes.lying_in(tmp_path, canaries) == []
 
 
-def watched(portal: Served, trace: Path, *command: str) -> list[strace.Call]:
+def calls_of_backup(portal: Served, trace: Path, *command: str) -> list[strace.Call]:
     """Every call that a command on backups makes, up to its good end."""
     portal.under = writes.watch(trace)
     portal.cli("backup", *command)
