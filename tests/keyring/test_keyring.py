@@ -21,7 +21,8 @@ from portal.crypto import derive, wrap
 from portal.db.unit_of_work import Database
 from portal.keyring import keyring as module
 from portal.keyring import repository
-from portal.keyring.keyring import CACHE_ENTRIES, DataKey, KeyLimits, Keyring
+from portal.keyring.data_key import DataKey
+from portal.keyring.keyring import CACHE_ENTRIES, KeyLimits, Keyring
 from portal.keyring.models import DataKeyRow
 from portal.keyring.repository import WrappedDataKey
 from portal.keyring.uses import USES_PER_WRITE

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from portal import config
 from portal.bootstrap import open_resources
-from portal.keyring.keyring import DataKey
+from portal.keyring.data_key import DataKey
 from portal.resources import Resources
 
 from .. import own_loop

@@ -24,7 +24,8 @@ from portal.core.key_scopes import scope_of
 from portal.crypto.blob import stored_length
 from portal.crypto.layout import PRODUCTION
 from portal.db.unit_of_work import Database
-from portal.keyring.keyring import DataKey, Keyring
+from portal.keyring.data_key import DataKey
+from portal.keyring.keyring import Keyring
 from portal.stores.stores import Stores
 from portal.strongbox.model import SealedFile
 from portal.strongbox.strongbox import Strongbox

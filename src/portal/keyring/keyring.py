@@ -6,10 +6,9 @@ only this process knows, and no row is stored that does not open.
 """
 
 import asyncio
-import hmac
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import sha256
 from uuid import UUID
@@ -24,6 +23,7 @@ from portal.db.connection import Connection
 from portal.db.reasons import reason
 from portal.db.unit_of_work import Database
 from portal.keyring import repository
+from portal.keyring.data_key import DataKey, unwrapped
 from portal.keyring.repository import NewestKey, WrappedDataKey
 from portal.keyring.uses import Uses
 
@@ -41,15 +41,6 @@ class KeyLimits:
 
 
 _DEFAULTS = KeyLimits()
-
-
-@dataclass(frozen=True, slots=True)
-class DataKey:
-    """An unwrapped data key (32 bytes) of one scope."""
-
-    id: UUID
-    scope: str
-    key: bytes = field(repr=False)
 
 
 _CacheKey = tuple[str, str, UUID, bytes]
@@ -285,18 +276,6 @@ class Keyring:
 
     async def _unwrap(self, row: WrappedDataKey, scope: str) -> DataKey:
         return await unwrapped(self._providers, row, scope)
-
-
-async def unwrapped(providers: Mapping[str, KeyProvider], row: WrappedDataKey, scope: str) -> DataKey:
-    """The key of a row, by the provider that wrapped it. Raises KeyProviderError."""
-    provider = providers.get(row.provider_key_id)
-    if provider is None:
-        text = "The master key that wraps this data key is not configured."
-        raise KeyProviderError(text, missing=row.provider_key_id)
-    key = await provider.unwrap(row.wrapped, Binding(row.id, scope))
-    if len(key) != derive.KEY_SIZE or not hmac.compare_digest(derive.data_key_check(key, row.id), row.check_value):
-        raise KeyProviderError(reason="what it unwrapped is not the data key")
-    return DataKey(row.id, scope, key)
 
 
 async def _active_row(connection: Connection, scope: str) -> WrappedDataKey | None:

@@ -12,7 +12,7 @@ from portal.crypto.blob import BlobSealer, stored_length
 from portal.crypto.format import BlobContext
 from portal.crypto.layout import Layout
 from portal.crypto.stream import SegmentCutter
-from portal.keyring.keyring import DataKey
+from portal.keyring.data_key import DataKey
 from portal.strongbox.inline_blob import InlineWriter
 from portal.strongbox.model import IN_ROW, Findings, SealedPart
 from portal.strongbox.observers import Observers

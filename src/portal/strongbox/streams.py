@@ -12,7 +12,7 @@ from portal.core.tasks import shielded
 from portal.crypto import wrap
 from portal.crypto.format import BlobContext
 from portal.crypto.layout import MAX_PLAIN, PRODUCTION
-from portal.keyring.keyring import DataKey
+from portal.keyring.data_key import DataKey
 from portal.stores.stores import Stores
 from portal.strongbox.model import SealedFile, SealedPart
 from portal.strongbox.observers import Observers

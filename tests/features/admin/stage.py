@@ -17,7 +17,7 @@ from portal.features.cases.views import CaseView, Severity
 from portal.features.files.models import FileRow
 from portal.features.identity import repository as accounts
 from portal.features.identity.repository import User
-from portal.keyring.keyring import DataKey
+from portal.keyring.data_key import DataKey
 
 from ...keyring.counting import CountingProvider
 

@@ -21,7 +21,8 @@ from portal.features.admin.keys import KeyNeeded, Keys
 from portal.features.jobs import queue
 from portal.features.jobs.kinds import JobKind
 from portal.features.jobs.views import JobStatus
-from portal.keyring.keyring import DataKey, Keyring
+from portal.keyring.data_key import DataKey
+from portal.keyring.keyring import Keyring
 
 from .test_keys import BY, SCOPES, keys, record_of, rewrap, run, uses
 

@@ -11,7 +11,7 @@ from portal.core.key_scopes import BACKUP
 from portal.crypto import wrap
 from portal.crypto.format import BlobContext
 from portal.features.backups.header import Header, check, decoded, encoded
-from portal.keyring.keyring import DataKey
+from portal.keyring.data_key import DataKey
 from portal.keyring.repository import WrappedDataKey
 from portal.strongbox.model import SealedPart
 

@@ -24,7 +24,7 @@ from portal.features.backups import lines
 from portal.features.backups.header import Header
 from portal.features.backups.lines import Rows
 from portal.features.backups.targets import HEADERS, TargetRefused, get
-from portal.keyring.keyring import unwrapped
+from portal.keyring.data_key import unwrapped
 from portal.keyring.repository import WrappedDataKey
 from portal.strongbox.model import IN_ROW
 from portal.strongbox.rescue import segments

@@ -15,7 +15,8 @@ from portal.db.reasons import reason
 from portal.features.backups import header as headers
 from portal.features.backups.header import Header
 from portal.features.backups.targets import HEADERS, get
-from portal.keyring.keyring import DataKey, Keyring
+from portal.keyring.data_key import DataKey
+from portal.keyring.keyring import Keyring
 
 DAMAGED: Final = "its header is damaged"
 

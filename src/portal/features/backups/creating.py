@@ -27,7 +27,8 @@ from portal.features.backups.parts import Contents, rows
 from portal.features.backups.targets import BUNDLES, SNAPSHOTS, new_header_key, put, stream_key
 from portal.features.files import blob_rows
 from portal.features.jobs.running import JobFailed
-from portal.keyring.keyring import DataKey, Keyring
+from portal.keyring.data_key import DataKey
+from portal.keyring.keyring import Keyring
 from portal.stores.stores import Stores
 from portal.strongbox import streams
 from portal.strongbox.model import IN_ROW, SealedPart

@@ -17,7 +17,7 @@ from portal.core.errors import IntegrityError
 from portal.core.key_scopes import BACKUP
 from portal.crypto import derive
 from portal.crypto.format import BlobContext
-from portal.keyring.keyring import DataKey
+from portal.keyring.data_key import DataKey
 from portal.keyring.repository import WrappedDataKey
 from portal.strongbox.model import SealedPart
 

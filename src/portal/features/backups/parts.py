@@ -15,7 +15,8 @@ from portal.core.errors import IntegrityError
 from portal.crypto.format import BlobContext
 from portal.features.backups.catalogue import OpenBackup
 from portal.features.backups.lines import Head, Rows, read
-from portal.keyring.keyring import DataKey, Keyring
+from portal.keyring.data_key import DataKey
+from portal.keyring.keyring import Keyring
 from portal.keyring.repository import WrappedDataKey
 from portal.stores.stores import Stores
 from portal.strongbox import streams
