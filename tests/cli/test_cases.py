@@ -12,7 +12,7 @@ from portal.features.authz.relation import CaseStatus
 from portal.features.cases.catalog import CaseChanges, NewCase
 from portal.features.cases.views import CaseView
 
-from .conftest import Shell, sign_up
+from .conftest import Arriving, Shell, sign_up
 
 
 @pytest.fixture
@@ -45,6 +45,19 @@ def test_a_case_is_shredded_and_its_receipt_is_verified_without_the_portal(porta
     assert again.err.startswith("portal: The case is shredded")
 
 
+def test_a_blob_of_the_store_goes_with_the_case(portal: Shell) -> None:
+    async def filled(opened: Portal) -> CaseView:
+        lead = await sign_up(opened)
+        made = await opened.cases.register.open(lead, NewCase("another"), NOWHERE)
+        await opened.files.intake.receive(lead, Arriving(bytes(100_000), "large.bin", case_id=made.id), NOWHERE)
+        return await opened.cases.register.update(lead, made.id, None, CaseChanges(status=CaseStatus.CLOSED), NOWHERE)
+
+    full = portal.inside(filled)
+    ran = shred(portal, full.id, full.number)
+    assert (ran.code, ran.err) == (0, "")
+    assert not [path for path in (portal.folder / "var" / "store" / "blobs").rglob("*") if path.is_file()]
+
+
 def test_nothing_is_done_where_the_number_is_anothers_or_the_case_unknown(portal: Shell, case: CaseView) -> None:
     for case_id, number in ((case.id, "2020-0001"), (new_id(), case.number)):
         assert shred(portal, case_id, number).code == 3
@@ -65,6 +78,7 @@ def test_where_approval_is_needed_the_command_asks_and_may_take_it_back(portal: 
     asked = shred(portal, case.id, case.number, "--json").json["approval_id"]
     (listed,) = portal("approvals", "list", "--json").json
     assert (listed["id"], listed["status"], listed["subject"]) == (asked, "pending", str(case.id))
+    assert (listed["about"], listed["approved_by"]) == (f"{case.number} version {case.version}", None)
     assert portal.query("SELECT status FROM cases") == [("closed",)]
     assert portal("approvals", "refuse", asked, "--json").json["status"] == "refused"
     assert portal("approvals", "refuse", asked).code == 3

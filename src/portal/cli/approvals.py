@@ -27,7 +27,7 @@ def approvals() -> None:
 def list_(*, as_json: Json = False) -> None:
     """List the newest requests for approval."""
     found = run_async(_list())
-    head = ["id", "act", "subject", "state", "requested by", "status", "expires at"]
+    head = ["id", "act", "subject", "about", "requested by", "status", "expires at"]
     rows = [
         [str(one.id), one.act, one.subject, one.state, one.requested_by, one.status, rfc3339(one.expires_at)]
         for one in found
@@ -61,5 +61,6 @@ async def _refuse(approval_id: UUID) -> Approval:
 
 
 def _told(approval: Approval) -> dict[str, Any]:
-    said = {name: str(getattr(approval, name)) for name in ("id", "act", "subject", "state", "requested_by", "status")}
-    return said | {"expires_at": rfc3339(approval.expires_at), "decided_by": approval.decided_by}
+    said = {name: str(getattr(approval, name)) for name in ("id", "act", "subject", "requested_by", "status")}
+    said |= {"about": approval.state, "expires_at": rfc3339(approval.expires_at)}
+    return said | {"approved_by": approval.decided_by}

@@ -59,6 +59,7 @@ async def _shred(case_id: UUID, number: str, *, as_json: bool) -> tuple[Job | Ap
             job = await opened.custody.shred(actor(), case_id, number, NOWHERE)
         if isinstance(job, Approval):
             return job, None
+        await opened.resources.stores.recognise(opened.resources.database)  # the keys are gone; now the blobs
         job = await worked(opened, job, "shredding files", as_json=as_json)
         shredding = await opened.custody.shredding(actor(), case_id)
         if job.status is not JobStatus.DONE or shredding.receipt_id is None:
