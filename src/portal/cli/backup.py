@@ -52,7 +52,7 @@ def create(
     """Make a backup. Repeat it after an interruption: blobs that are there are not copied again."""
     job = run_async(_worked("copying blobs", CREATE, to, as_json, incremental=incremental))
     made = job.checkpoint or {}
-    text = "made backup {id}: {blobs} blob(s), of which {copied} are new ({copied_bytes} bytes)" if made else ""
+    text = "made backup {id}: {blobs} blob(s) of the store, {copied} of them new ({copied_bytes} bytes)" if made else ""
     lines = [text.format(**made), *(f"lost by the portal: blob {name}" for name in made.get("named", ()))]
     _answer(job, lines, made, as_json=as_json)
 

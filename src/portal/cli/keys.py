@@ -169,7 +169,7 @@ def _old_secret_key(outdated: SealedCount) -> str:
     """Whether an older PORTAL_SECRET_KEY is needed."""
     if outdated.total:
         return f"{_secrets(outdated)} under an old PORTAL_SECRET_KEY: run `portal keys reseal` before it is taken away"
-    return "nothing is sealed under an old PORTAL_SECRET_KEY: it can go 12 hours after its successor came first"
+    return "nothing is sealed under an old PORTAL_SECRET_KEY: one that is there can go 12 hours after the new one came"
 
 
 def _secrets(count: SealedCount) -> str:

@@ -44,6 +44,8 @@ def reencrypt(
     """
     from portal.features.admin.reencrypt_job import Wanted  # noqa: PLC0415  # no help text needs the features
 
+    if file_id is None and case_id is None and sealed_before is None and key_id is None:
+        raise typer.BadParameter("say which files", param_hint="--file, --case, --sealed-before, --key")
     before = None if sealed_before is None else _aware(sealed_before)
     found = run_async(_reencrypt(Wanted(file_id, case_id, before, key_id, rate), dry_run=dry_run, as_json=as_json))
     if found.job is None:
