@@ -26,6 +26,9 @@ from portal.cli import main
 from portal.core import clock, log
 from portal.core.ids import new_id
 from portal.core.principal import NOWHERE, Principal, Role
+from portal.features.authz.relation import CaseStatus
+from portal.features.cases.catalog import CaseChanges, NewCase
+from portal.features.cases.views import CaseView
 from portal.features.files.views import Details, FileView
 from portal.features.identity import repository as accounts
 from portal.features.identity import session_rows
@@ -129,6 +132,19 @@ async def sign_up(portal: Portal) -> Principal:
         assert await accounts.add_user(connection, user)
         await session_rows.add(connection, session)
     return Principal(f"user:{user.id}", Role.ANALYST, user.id, session.id)
+
+
+def closed_case(shell: Shell, *contents: bytes) -> CaseView:
+    """A closed case with files."""
+
+    async def make(opened: Portal) -> CaseView:
+        lead, register = await sign_up(opened), opened.cases.register
+        case = await register.open(lead, NewCase("a title that is secret"), NOWHERE)
+        for content in contents:
+            await opened.files.intake.receive(lead, Arriving(content, "a.bin", case_id=case.id), NOWHERE)
+        return await register.update(lead, case.id, None, CaseChanges(status=CaseStatus.CLOSED), NOWHERE)
+
+    return shell.inside(make)
 
 
 @pytest.fixture(autouse=True)

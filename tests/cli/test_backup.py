@@ -13,8 +13,9 @@ from uuid import UUID
 import pytest
 
 from portal.core.ids import new_id
+from portal.core.principal import NOWHERE
 
-from .conftest import Shell
+from .conftest import Shell, closed_case
 
 LARGE, SMALL = b"a file that lies in the store" * 40_000, b"a file that lies in its row"
 NEW = sha256(b"another master key").hexdigest()
@@ -144,6 +145,49 @@ def test_damage_stops_a_restore_before_any_row_is_there(
     ran = there("backup", "restore", "--damaged", "--json")
     assert (ran.code, ran.json["bad"], ran.json["blobs"]) == (1, 1, 2)
     assert there("fsck").code == 1
+
+
+def test_a_blob_that_is_there_goes_only_for_one_that_opens(portal: Shell, target: Path) -> None:
+    mine = portal.blob(fill(portal)[0])
+    portal("backup", "create")
+    (copy,) = blobs(target)
+    whole = copy.read_bytes()
+    damaged = whole[:-1] + bytes([whole[-1] ^ 1])
+    mine.write_bytes(damaged)
+    copy.unlink()
+    (portal.folder / "var" / "portal.db").unlink()
+    assert portal("backup", "restore").code == 3
+    assert mine.read_bytes() == damaged
+    copy.write_bytes(whole)
+    assert portal("backup", "restore", "--json").json["copied"] == 1
+    assert mine.read_bytes() == whole
+
+
+def test_what_a_damaged_backup_named_is_compared_by_the_next_one(portal: Shell, target: Path) -> None:
+    fill(portal)
+    portal("backup", "create")
+    (snapshot,) = blobs(target, "d")
+    snapshot.unlink()
+    assert portal("backup", "create", "--incremental", "--json").json["copied"] == 0
+    ran = portal("backup", "prune", "--keep", "2")
+    assert (ran.code, "its snapshot is damaged or gone" in ran.out) == (1, True)
+    assert portal("backup", "prune", "--keep", "1").code == 0
+    assert portal("backup", "verify", "--json").json["bad"] == 0
+
+
+def test_a_backup_made_during_a_shredding_is_whole_and_the_shredding_goes_on_where_it_is_restored(
+    portal: Shell, elsewhere: Callable[[], Shell]
+) -> None:
+    fill(portal)
+    case = closed_case(portal, LARGE)
+    portal.inside(lambda opened: opened.custody.shred("system:test", case.id, case.number, NOWHERE))
+    made = portal("backup", "create", "--json")
+    assert (made.code, made.json["blobs"]) == (0, 1)
+    assert portal("backup", "verify", "--json").json["bad"] == 0
+    there = elsewhere()
+    assert there("backup", "restore").code == 0
+    assert there("cases", "shred", str(case.id), "--number", case.number).code == 0
+    assert there("fsck", "--full", "--json").json["problems"] == []
 
 
 def test_a_blob_that_the_portal_lost_is_named_and_all_others_are_kept(portal: Shell) -> None:

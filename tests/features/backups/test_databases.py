@@ -148,6 +148,26 @@ async def test_a_restore_that_was_cut_off_leaves_a_portal_that_does_not_start_an
         await restore(other, target)
 
 
+async def test_of_two_restores_at_once_the_slower_is_refused(
+    portal: Portal, other: Given, target: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await create(portal, target)
+    copy = Restoring._copy
+
+    async def overtaken(self: Restoring, *given: Any) -> None:
+        await copy(self, *given)
+        with monkeypatch.context() as patch:
+            patch.setattr(Restoring, "_copy", copy)
+            await restore(other, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Restoring, "_copy", overtaken)
+        with pytest.raises(RestoreRefused, match="has rows already"):
+            await restore(other, target)
+    async with open_portal(*other) as restored:
+        assert [one.problem async for one in restored.files.maintenance.fsck(full=True)] == [None] * 3
+
+
 async def test_a_file_that_goes_during_the_copy_has_the_backup_begun_anew(portal: Portal, target: BlobStore) -> None:
     store, blobs = portal.resources.stores.first, table(BlobRow)
     (key,) = [key async for key in store.list()]

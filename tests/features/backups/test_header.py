@@ -1,6 +1,8 @@
 """The header of a backup: what it says is what was said, and no bit of it can be changed."""
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from portal.core.ids import new_id
 from portal.core.key_scopes import BACKUP
 from portal.crypto import wrap
 from portal.crypto.format import BlobContext
-from portal.features.backups.header import Header, check, decoded, encoded
+from portal.features.backups.header import Header, _line, check, decoded, encoded
 from portal.keyring.data_key import DataKey
 from portal.keyring.repository import WrappedDataKey
 from portal.strongbox.model import SealedPart
@@ -55,6 +57,24 @@ def test_every_flipped_bit_is_refused() -> None:
 )
 def test_anything_else_is_refused(line: bytes) -> None:
     assert refuses(line)
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"key_id": []},
+        {"key_id": 5},
+        {"key_id": "\ud800"},
+        {"key_id": "\x1b[2J"},
+        {"key_id": "k" * 201},
+        {"created_at": "2026-11-21"},
+        {"created_at": "0001-01-01T00:00:00+14:00"},
+        {"created_at": "9999-12-31T23:59:59-14:00"},
+    ],
+)
+def test_a_claim_that_nobody_can_show_is_refused_before_its_key_is_asked_for(edited: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityError):
+        decoded(_line(json.loads(LINE) | edited), STORE)
 
 
 def test_the_header_of_another_key_is_refused() -> None:

@@ -23,6 +23,7 @@ from portal.strongbox.model import SealedPart
 
 FORMAT: Final = 1
 MOST_BYTES: Final = 1 << 14
+MOST_KEY_ID: Final = 200
 _MAC: Final = "mac"
 
 
@@ -59,11 +60,11 @@ def decoded(line: bytes, store: str) -> Header:
         if said["format"] != FORMAT or _line(said) != line or not _bytes(said[_MAC]):
             raise IntegrityError  # also for another spelling of the same values
         backup_id = UUID(said["id"])
-        created_at = datetime.fromisoformat(said["created_at"])
-        values = said["key_id"], _bytes(said["wrapped_key"]), _bytes(said["check"])
+        created_at = _time(said["created_at"])
+        values = _key_id(said["key_id"]), _bytes(said["wrapped_key"]), _bytes(said["check"])
         key = WrappedDataKey(backup_id, BACKUP, *values, created_at)
         return Header(key, _part(said["snapshot"], backup_id, 0, store), _part(said["bundle"], backup_id, 1, store))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise IntegrityError from None
 
 
@@ -123,6 +124,19 @@ def _natural(value: Any) -> int:
     if type(value) is not int or value < 0:
         raise ValueError
     return value
+
+
+def _key_id(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable() or len(value) > MOST_KEY_ID:  # it is shown unverified
+        raise ValueError
+    return value
+
+
+def _time(value: Any) -> datetime:
+    time = datetime.fromisoformat(value)
+    if rfc3339(time) != value:  # another spelling, or no time zone
+        raise ValueError
+    return time
 
 
 def _text(data: bytes) -> str:

@@ -7,14 +7,14 @@ one kind, of which one job runs at a time: nobody removes a blob that a backup i
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
 from portal.backends.blobs.base import BlobStore
-from portal.core.errors import ConfigError
+from portal.core.errors import ConfigError, IntegrityError
 from portal.db.connection import Connection
 from portal.features.audit import record
 from portal.features.audit.events import Detail, Event, EventKind
@@ -83,9 +83,11 @@ class BackupJobs:
         if job.payload["incremental"]:
             for backup in await catalogue.backups(target, self.pruning.keyring):
                 if backup.key is not None:
-                    async with aclosing(blob_keys(target, catalogue.as_open(backup), self.pruning.keyring)) as keys:
-                        async for key in keys:
-                            yield key
+                    keys = blob_keys(target, catalogue.as_open(backup), self.pruning.keyring)
+                    with suppress(IntegrityError):  # a damaged backup vouches for no more: the others are compared
+                        async with aclosing(keys):
+                            async for key in keys:
+                                yield key
                     return
 
     async def _prune(self, job: RunningJob, target: BlobStore) -> None:

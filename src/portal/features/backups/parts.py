@@ -13,6 +13,7 @@ from uuid import UUID
 from portal.backends.blobs.base import BlobStore
 from portal.core.errors import IntegrityError
 from portal.crypto.format import BlobContext
+from portal.features.authz.relation import CaseStatus
 from portal.features.backups.catalogue import OpenBackup
 from portal.features.backups.lines import Head, Rows, read
 from portal.keyring.data_key import DataKey
@@ -44,20 +45,33 @@ def part_of(row: Mapping[str, Any]) -> SealedPart | None:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a snapshot has, as far as it was read. `data_keys` are all there before the first part."""
+    """What a snapshot has, as far as it was read. `data_keys` are all there before the first part.
+
+    `_shredded` are the shredded cases, and the files in them that their job has not reached: the keys of those are
+    gone, so no part is theirs.
+    """
 
     keyring: Keyring
     data_keys: dict[UUID, WrappedDataKey] = field(default_factory=dict)
+    _shredded: set[UUID] = field(default_factory=set)
 
     async def parts(self, found: AsyncGenerator[Head | Rows, None]) -> AsyncGenerator[SealedPart, None]:
         """The parts among the rows. Raises IntegrityError."""
         async with aclosing(found):
             async for some in found:
-                if isinstance(some, Rows) and some.table == "data_keys":
-                    self.add_keys(some)
-                if isinstance(some, Rows) and some.table == "blobs":
-                    for part in filter(None, map(part_of, some.rows)):
-                        yield part
+                if isinstance(some, Rows):
+                    self._learn(some)
+                    for part in map(part_of, some.rows if some.table == "blobs" else ()):
+                        if part is not None and part.context.file_id not in self._shredded:
+                            yield part
+
+    def _learn(self, some: Rows) -> None:
+        if some.table == "data_keys":
+            self.add_keys(some)
+        elif some.table == "cases":
+            self._shredded.update(row["id"] for row in some.rows if row["status"] == CaseStatus.SHREDDED.value)
+        elif some.table == "files":
+            self._shredded.update(row["id"] for row in some.rows if row["case_id"] in self._shredded)
 
     def add_keys(self, some: Rows) -> None:
         for row in some.rows:

@@ -13,6 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from portal.backends.blobs.base import BlobStore
+from portal.core.errors import IntegrityError
 from portal.db.unit_of_work import Database
 from portal.features.backups import catalogue, repository
 from portal.features.backups.catalogue import OpenBackup
@@ -81,8 +82,12 @@ class Pruning:
     async def _remove_unnamed(self, target: BlobStore, kept: Sequence[OpenBackup]) -> int:
         named, removed = _SortedKeys(), 0
         for backup in kept:
-            async with aclosing(blob_keys(target, backup, self.keyring)) as keys:
-                named = await named.merged(keys)
+            try:
+                async with aclosing(blob_keys(target, backup, self.keyring)) as keys:
+                    named = await named.merged(keys)
+            except IntegrityError:
+                text = f"header {backup.header_key} of backup {backup.header.id}: its snapshot is damaged or gone"
+                raise JobFailed(text) from None
         async for key in target.list(BLOBS):
             if key not in named:
                 await target.delete(key)

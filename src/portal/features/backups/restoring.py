@@ -20,7 +20,7 @@ from portal.backends.blobs.base import BlobMissing, BlobStore
 from portal.core.errors import IntegrityError
 from portal.core.ids import new_id
 from portal.db.connection import Connection
-from portal.db.statements import scanning
+from portal.db.statements import hold_alone, scanning
 from portal.db.tables import table
 from portal.db.unit_of_work import Database
 from portal.features.audit import record
@@ -104,6 +104,8 @@ class Restoring:
                 f"{done.bad} blob(s) are not whole: {'; '.join(done.named[:3])}. Nothing was restored."
             )
         async with self.database.write() as connection:
+            await hold_alone(connection, "restore")
+            await self._require_empty(connection)  # still: another restore may have been faster
             await self._fill(connection, rows(target, backup), backup, done)
             details = {"rows": done.rows, "blobs": done.blobs, "bad": done.bad}
             event = Event(EventKind.BACKUP_RESTORED, actor, str(done.id), details=dict(details))
@@ -152,18 +154,29 @@ class Restoring:
                 progress(part.stored_length)
 
     async def _keep(self, target: BlobStore, part: SealedPart, contents: Contents, done: Restored) -> str | None:
-        """Have one blob in the portal's store, and open it there. What is wrong with it, if anything is."""
-        if part.store != IN_ROW and await self.store.stat(part.key) is None:
-            try:
-                await copying.transfer(target, self.store, part.key, part.stored_length)
-            except BlobMissing:
-                return f"blob {part.key} of file {part.context.file_id} is missing"
-            except IntegrityError:
-                return f"blob {part.key} of file {part.context.file_id} is damaged"
-            done.copied += 1
+        """Have one blob in the portal's store, and open it there. What is wrong with it, if anything is.
+
+        One that is there already goes only for one that opens: it may be the last copy, or its key is what is wrong.
+        """
+        if part.store == IN_ROW or await self.store.stat(part.key) is not None:
+            why = await wrong_with(self.store, part, contents)
+            if why is None or part.store == IN_ROW or await wrong_with(target, part, contents) is not None:
+                return why
+            await self.store.delete(part.key)
+        try:
+            await copying.transfer(target, self.store, part.key, part.stored_length)
+        except BlobMissing:
+            return f"blob {part.key} of file {part.context.file_id} is missing"
+        except IntegrityError:
+            return f"blob {part.key} of file {part.context.file_id} is damaged"
+        done.copied += 1
+        return await self._opened(part, contents)
+
+    async def _opened(self, part: SealedPart, contents: Contents) -> str | None:
+        """What is wrong with a copy that was just made; then it goes, so that a whole one can take its place."""
         why = await wrong_with(self.store, part, contents)
-        if why is not None and part.store != IN_ROW:
-            await self.store.delete(part.key)  # so that a whole one can take its place
+        if why is not None:
+            await self.store.delete(part.key)
         return why
 
     async def _fill(
