@@ -30,10 +30,11 @@ WORDS = {
     (404, "not_found"): "404",
     (403, "insufficient_scope"): "less",
 }
+MOVES = {("api_tokens", "last_used_at"), ("link_uses", "status")}
 ASIDE = {"audit", "jobs", "sessions", "sign_in_throttles", "known_addresses", "sqlite_sequence"}
-ASIDE |= {"shreddings", "receipts", "signing_keys"}
+ASIDE |= {"shreddings", "receipts", "signing_keys", "name_index", "indexed_files", "name_trigrams"}
 """Tables that change beside a refusal: the record, sign-ins, wrong passwords; and what jobs do by themselves, which end
-a shredding with its receipt.
+a shredding with its receipt, and index names.
 """
 
 
@@ -118,13 +119,15 @@ def succeeds(cell: str) -> bool:
 
 
 def written(world: World) -> dict[str, set[Any]]:
-    """Every row that a refusal has to leave as it is. When a token was last used is no change of it."""
+    """Every row that a refusal has to leave as it is. When a token was last used is no change of it, nor
+    that a link's use has ended: a download ends behind its last byte.
+    """
     found = {}
     with closing(sqlite3.connect(world.portal.folder / "var" / "portal.db")) as connection:
         for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             if table not in ASIDE:
                 columns = [column for _, column, *_ in connection.execute(f"PRAGMA table_info({table})")]  # ours
-                kept = ", ".join(column for column in columns if column != "last_used_at")
+                kept = ", ".join(column for column in columns if (table, column) not in MOVES)
                 found[table] = set(connection.execute(f"SELECT {kept} FROM {table}"))  # noqa: S608  # its own names
     assert found["files"]
     return found

@@ -55,15 +55,16 @@ def blob_file(portal: Served, file_id: str) -> Path:
 
 
 def kept(portal: Served) -> list[str]:
-    """The names of everything in the store, finished or not, but for its own id."""
+    """The names of everything in the store, finished or not, but for its own id and the blobs that wait to go."""
     store = portal.folder / "var" / "store"
-    return sorted(path.name for path in store.glob("*/**/*") if path.is_file())
+    waiting = {key for (key,) in rows(portal, "SELECT id FROM blobs WHERE goes_at IS NOT NULL")}
+    return sorted(path.name for path in store.glob("*/**/*") if path.is_file() and path.name not in waiting)
 
 
 def known(portal: Served) -> list[str]:
-    """The names of the blobs that listed files have in the store, and of those of deleted files that wait."""
+    """The names of the blobs that listed files have in the store."""
     blobs = "SELECT b.id FROM blobs b JOIN files f ON f.id = b.file_id"
-    named = "f.status IN ('ready', 'quarantined', 'deleted') AND b.store <> 'row'"
+    named = "f.status IN ('ready', 'quarantined') AND b.store <> 'row'"
     return sorted(key for (key,) in rows(portal, f"{blobs} WHERE {named}"))
 
 
