@@ -37,7 +37,7 @@ CALLERS = {  # (phases, about how many requests one run makes for every example 
     "auditor": ("fuzzing,stateful", 80),
     "admin": ("fuzzing,stateful", 80),
 }
-OPEN = {"healthz", "readyz"}
+OPEN = {"healthz", "readyz", "read_signing_keys"}
 # For whoever has a link's secret: who makes one may come upon it.
 LINKED = {
     "redeem_link",
