@@ -57,6 +57,7 @@ ADMINISTRATION = {
     *("revoke_all_of_user", "transfer_inbox"),
     *("list_jobs", "read_job", "cancel_job", "retry_job"),
     *("read_keys", "rewrap_keys", "reseal_keys", "reencrypt_files", "rotate_keys", "verify_keys"),
+    *("shred_case", "read_shredding", "read_receipt", "list_approvals", "approve_request", "refuse_request"),
 }
 OVERSIGHT = {"list_break_glass"}  # an administrator's and an auditor's
 CHANGES = {"upload_file", "upload_raw", "update_file", "delete_file", "move_file", "create_grant", "revoke_grant"}
