@@ -39,9 +39,21 @@ class BackendSettings(BaseModel):
     def read(cls, variables: Mapping[str, str]) -> Self:
         """Read the settings from `variables`; an empty variable means the default.
 
-        Raises ConfigError, which names each refused variable and no value.
+        Raises ConfigError, which names each refused variable and no value; also for a `problem`.
         """
         values = {name: text for name in cls.model_fields if (text := variables.get(_variable(name)))}
+        settings = cls._validated(values)
+        if problem := settings.problem:
+            raise ConfigError(problem)
+        return settings
+
+    @property
+    def problem(self) -> str | None:
+        """What is missing, or does not fit together; None if nothing is."""
+        return None
+
+    @classmethod
+    def _validated(cls, values: dict[str, str]) -> Self:
         try:
             return cls.model_validate(values)
         except ValidationError as error:

@@ -5,7 +5,6 @@ Comes in: the URL `aws-kms:arn:aws:kms:REGION:ACCOUNT:key/ID`, and the portal's 
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -37,15 +36,6 @@ class AwsSettings(BackendSettings):
     aws_secret_access_key: SecretStr = Field(SecretStr(""), description="of the same user")
     aws_endpoint: str = Field("", description="https://host of a private endpoint; empty: the region's own")
     aws_ca: Path | None = Field(None, description="PEM of the only authorities for the endpoint's certificate")
-
-    @classmethod
-    def read(cls, variables: Mapping[str, str]) -> Self:
-        """See `BackendSettings`; also refuses half an access key, and an endpoint that nobody can trust."""
-        settings = super().read(variables)
-        problem = settings.problem
-        if problem:
-            raise ConfigError(problem)
-        return settings
 
     @property
     def problem(self) -> str | None:

@@ -6,7 +6,6 @@ connects.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -43,15 +42,6 @@ class AzureSettings(BackendSettings):
         "login.microsoftonline.com", pattern=r"^[A-Za-z0-9.-]+(:[0-9]{1,5})?$", description="where the portal signs in"
     )
     azure_ca: Path | None = Field(None, description="PEM of the only authorities for the servers' certificates")
-
-    @classmethod
-    def read(cls, variables: Mapping[str, str]) -> Self:
-        """See `BackendSettings`; also refuses what the method of signing in needs and does not have."""
-        settings = super().read(variables)
-        problem = settings.problem
-        if problem:
-            raise ConfigError(problem)
-        return settings
 
     @property
     def problem(self) -> str | None:

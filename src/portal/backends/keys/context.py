@@ -13,14 +13,14 @@ from portal.crypto.wrap import data_key_context
 
 
 class Context:
-    """The contexts of one master key."""
+    """The contexts of one master key. `kid` names it in them."""
 
     def __init__(self, key_id: str) -> None:
-        self._kid = sha256(key_id.encode()).digest()[:KID_SIZE]
+        self.kid = sha256(key_id.encode()).digest()[:KID_SIZE]
 
     def of(self, binding: Binding) -> bytes:
         """The context. Raises KeyProviderError for a malformed scope."""
         try:
-            return data_key_context(self._kid, binding.data_key_id, binding.scope)
+            return data_key_context(self.kid, binding.data_key_id, binding.scope)
         except IntegrityError:
             raise KeyProviderError(reason="the scope of the data key is malformed") from None

@@ -6,17 +6,16 @@ the thread of the module.
 """
 
 from collections.abc import Callable
-from hashlib import sha256
 from typing import TypeVar
 
 from portal.backends.keys.base import Binding, KeyProviderError
+from portal.backends.keys.context import Context
 from portal.backends.keys.pkcs11_settings import KeyAddress, Pkcs11Settings
 from portal.backends.keys.pkcs11_token import IV_BYTES, TokenKey, module_at
 from portal.backends.keys.probe import Probe
-from portal.core.errors import ConfigError, IntegrityError
+from portal.core.errors import ConfigError
 from portal.core.secrets import KEY_BYTES, Secret
 from portal.crypto.derive import KID_SIZE
-from portal.crypto.wrap import data_key_context
 
 _FORM = b"\x01"
 _TAG_BYTES = 16
@@ -29,7 +28,7 @@ class Pkcs11Key:
     def __init__(self, address: KeyAddress, settings: Pkcs11Settings) -> None:
         self._address, self._path = address, address.module_of(settings)
         self._pin = Secret(settings.pkcs11_pin.get_secret_value().encode())
-        self._kid = sha256(address.key_id.encode()).digest()[:KID_SIZE]
+        self._context = Context(address.key_id)
         self._probe = Probe(self, "use another token")
         self._key: TokenKey | None = None
 
@@ -38,18 +37,18 @@ class Pkcs11Key:
         return self._address.key_id
 
     async def wrap(self, data_key: bytes, binding: Binding) -> bytes:
-        context = self._context(binding)
+        context = self._context.of(binding)
         iv, sealed = await self._answered(lambda key: key.encrypt(data_key, context))
         if len(iv) != IV_BYTES or len(sealed) != KEY_BYTES + _TAG_BYTES:
             raise _nonsense()
-        return _FORM + self._kid + iv + sealed
+        return _FORM + self._context.kid + iv + sealed
 
     async def unwrap(self, wrapped: bytes, binding: Binding) -> bytes:
         head, body = wrapped[: 1 + KID_SIZE], wrapped[1 + KID_SIZE :]
         iv, sealed = body[:IV_BYTES], body[IV_BYTES:]
-        if head != _FORM + self._kid or len(sealed) != KEY_BYTES + _TAG_BYTES:
+        if head != _FORM + self._context.kid or len(sealed) != KEY_BYTES + _TAG_BYTES:
             raise KeyProviderError(reason="the wrapped data key is malformed")
-        context = self._context(binding)
+        context = self._context.of(binding)
         data_key = await self._answered(lambda key: key.decrypt(iv, sealed, context))
         if len(data_key) != KEY_BYTES:
             raise _nonsense()
@@ -78,12 +77,6 @@ class Pkcs11Key:
             self._key = TokenKey(module, self._address, self._pin)
         key = self._key
         return await module.thread.run(lambda: call(key))
-
-    def _context(self, binding: Binding) -> bytes:
-        try:
-            return data_key_context(self._kid, binding.data_key_id, binding.scope)
-        except IntegrityError:
-            raise KeyProviderError(reason="the scope of the data key is malformed") from None
 
 
 def _nonsense() -> KeyProviderError:

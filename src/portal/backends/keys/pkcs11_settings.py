@@ -5,7 +5,6 @@ Comes in: the URI `pkcs11:token=NAME;object=NAME?module-path=/path` (RFC 7512), 
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -33,13 +32,11 @@ class Pkcs11Settings(BackendSettings):
     pkcs11_pin: SecretStr = Field(SecretStr(""), description="the user's PIN")
     pkcs11_module: Path | None = Field(None, description="the module of URIs that name none")
 
-    @classmethod
-    def read(cls, variables: Mapping[str, str]) -> Self:
-        """See `BackendSettings`; also refuses a missing PIN."""
-        settings = super().read(variables)
-        if not settings.pkcs11_pin.get_secret_value():
-            raise ConfigError(f"PORTAL_KEY_URLS: {SCHEME}: needs PORTAL_PKCS11_PIN")
-        return settings
+    @property
+    def problem(self) -> str | None:
+        """A missing PIN."""
+        has_pin = bool(self.pkcs11_pin.get_secret_value())
+        return None if has_pin else f"PORTAL_KEY_URLS: {SCHEME}: needs PORTAL_PKCS11_PIN"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ signs in.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -39,15 +38,6 @@ class VaultSettings(BackendSettings):
     vault_jwt_path: Path = Field(Path(_JWT), description="for `kubernetes`: read anew at each sign-in")
     vault_auth_mount: str = Field("", description="where the method is mounted, if not under its own name")
     vault_ca: Path | None = Field(None, description="PEM of the only authorities for the server's certificate")
-
-    @classmethod
-    def read(cls, variables: Mapping[str, str]) -> Self:
-        """See `BackendSettings`; also refuses what the method of signing in needs and does not have."""
-        settings = super().read(variables)
-        problem = settings.problem
-        if problem:
-            raise ConfigError(problem)
-        return settings
 
     @property
     def problem(self) -> str | None:
