@@ -13,14 +13,12 @@ from pathlib import Path
 from socket import create_connection
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import UUID
 
 import pytest
 
 from portal.backends.keys import guarded, registry
 from portal.backends.keys.aws_kms import AwsKms
 from portal.backends.keys.aws_settings import AwsSettings, KmsKey
-from portal.backends.keys.base import Binding, KeyProviderError
 from portal.backends.keys.guarded import GuardedKeyProvider
 from portal.backends.keys.registry import open_key_providers
 from portal.core.errors import ConfigError
@@ -29,9 +27,8 @@ from portal.db.reasons import reason
 from ..own_moto import POLICY, OwnMoto
 from ..own_tls import Authority, fronted
 from ..standing_in import answer, standing_in
+from .asking import BINDING, KEY, error_of, works
 
-BINDING = Binding(UUID(int=0xDA7A), "case:" + "0a" * 16)
-KEY = bytes(range(32))
 CANARY = "c4n4ry"
 ID = "1234abcd-12ab-34cd-56ef-1234567890ab"
 ARN = f"arn:aws:kms:eu-central-1:111122223333:key/{ID}"
@@ -61,16 +58,6 @@ async def opened() -> AsyncIterator[Opened]:
 def theirs(moto_server: OwnMoto) -> dict[str, str]:
     """The settings of the portal's user at moto's server."""
     return {name.removeprefix("PORTAL_AWS_").lower(): value for name, value in moto_server.variables.items()}
-
-
-async def error_of(call: Any) -> KeyProviderError:
-    with pytest.raises(KeyProviderError) as caught:
-        await call
-    return caught.value
-
-
-async def works(provider: AwsKms) -> bool:
-    return await provider.unwrap(await provider.wrap(KEY, BINDING), BINDING) == KEY
 
 
 ENDPOINTS = {

@@ -12,23 +12,21 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from portal.backends.keys import registry
 from portal.backends.keys.azure_keyvault import AzureKeyVault
 from portal.backends.keys.azure_keyvault_settings import AzureSettings, HsmKeyAddress
-from portal.backends.keys.base import HEAD_BYTES, Binding, KeyProviderError
+from portal.backends.keys.base import HEAD_BYTES
 from portal.backends.keys.registry import open_key_providers
 from portal.core.errors import ConfigError
 from portal.db.reasons import reason
 
 from ..fake_managed_hsm import ASSERTION, HOST, SECRET, Change, FakeManagedHsm, Said
 from ..own_tls import Authority
+from .asking import BINDING, KEY, error_of, works
 
-BINDING = Binding(UUID(int=0xDA7A), "case:" + "0a" * 16)
-KEY = bytes(range(32))
 CANARY = "c4n4ry"
 VERSION = "0123456789abcdef" * 2
 HSM = "https://portal.managedhsm.azure.net"
@@ -53,16 +51,6 @@ async def opened(fake_managed_hsm: FakeManagedHsm) -> AsyncIterator[Opened]:
     yield open_one
     for provider in made:
         await provider.aclose()
-
-
-async def error_of(call: Any) -> KeyProviderError:
-    with pytest.raises(KeyProviderError) as caught:
-        await call
-    return caught.value
-
-
-async def works(provider: AzureKeyVault) -> bool:
-    return await provider.unwrap(await provider.wrap(KEY, BINDING), BINDING) == KEY
 
 
 URLS = {

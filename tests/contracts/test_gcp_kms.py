@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import grpc
 import pytest
@@ -22,7 +21,7 @@ from google.auth.credentials import TokenState
 from google.cloud.kms_v1 import DecryptResponse, EncryptResponse
 
 from portal.backends.keys import registry
-from portal.backends.keys.base import HEAD_BYTES, Binding, KeyProviderError
+from portal.backends.keys.base import HEAD_BYTES
 from portal.backends.keys.gcp_kms import GcpKms
 from portal.backends.keys.gcp_kms_settings import GcpKmsSettings, KmsKeyName
 from portal.backends.keys.registry import open_key_providers
@@ -31,9 +30,8 @@ from portal.db.reasons import reason
 
 from ..fake_gcp_kms import Change, FakeGcpKms
 from ..own_tls import Authority
+from .asking import BINDING, KEY, error_of, works
 
-BINDING = Binding(UUID(int=0xDA7A), "case:" + "0a" * 16)
-KEY = bytes(range(32))
 CANARY = "c4n4ry"
 NAME = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
 Opened = Callable[..., GcpKms]
@@ -56,16 +54,6 @@ async def opened(fake_gcp_kms: FakeGcpKms) -> AsyncIterator[Opened]:
     yield open_one
     for provider in made:
         await provider.aclose()
-
-
-async def error_of(call: Any) -> KeyProviderError:
-    with pytest.raises(KeyProviderError) as caught:
-        await call
-    return caught.value
-
-
-async def works(provider: GcpKms) -> bool:
-    return await provider.unwrap(await provider.wrap(KEY, BINDING), BINDING) == KEY
 
 
 def test_a_url_names_a_key_and_the_id_of_the_key_is_short() -> None:

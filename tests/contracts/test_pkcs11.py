@@ -9,14 +9,14 @@ import sys
 import threading
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from pkcs11 import Attribute, DeviceError, KeyType, Mechanism, MechanismFlag, Session, Token, TokenFlag
 from pydantic import SecretStr
 
 from portal.backends.keys import guarded, pkcs11_token
-from portal.backends.keys.base import Binding, KeyProvider, KeyProviderError
+from portal.backends.keys.base import KeyProviderError
 from portal.backends.keys.guarded import GuardedKeyProvider
 from portal.backends.keys.pkcs11 import Pkcs11Key
 from portal.backends.keys.pkcs11_settings import KeyAddress, Pkcs11Settings
@@ -27,25 +27,14 @@ from portal.core.secrets import Secret
 from portal.db.reasons import reason
 
 from ..own_softhsm import PIN, OwnSoftHsm
+from .asking import BINDING, KEY, error_of, works
 
-BINDING = Binding(UUID(int=0xDA7A), "case:" + "0a" * 16)
-KEY = bytes(range(32))
 CANARY = "c4n4ry"
 
 
 def opened(hsm: OwnSoftHsm, url: str | None = None, pin: str = PIN) -> Pkcs11Key:
     address = KeyAddress.parse((url or hsm.url("portal", "master")).removeprefix("pkcs11:"))
     return Pkcs11Key(address, Pkcs11Settings(pkcs11_pin=SecretStr(pin)))
-
-
-async def error_of(call: Any) -> KeyProviderError:
-    with pytest.raises(KeyProviderError) as caught:
-        await call
-    return caught.value
-
-
-async def works(provider: KeyProvider) -> bool:
-    return await provider.unwrap(await provider.wrap(KEY, BINDING), BINDING) == KEY
 
 
 @pytest.fixture

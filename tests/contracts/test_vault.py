@@ -15,7 +15,6 @@ from datetime import timedelta
 from pathlib import Path
 from socket import create_connection
 from typing import Any
-from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -23,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jose import jwt
 
 from portal.backends.keys import registry, vault_tokens
-from portal.backends.keys.base import HEAD_BYTES, Binding, KeyProviderError
+from portal.backends.keys.base import HEAD_BYTES
 from portal.backends.keys.registry import open_key_providers
 from portal.backends.keys.vault import VaultTransit
 from portal.backends.keys.vault_settings import VaultAddress, VaultSettings
@@ -35,9 +34,8 @@ from portal.db.reasons import reason
 from ..own_openbao import OwnOpenBao
 from ..own_tls import Authority, fronted
 from ..standing_in import answer, standing_in
+from .asking import BINDING, KEY, error_of, works
 
-BINDING = Binding(UUID(int=0xDA7A), "case:" + "0a" * 16)
-KEY = bytes(range(32))
 CANARY = "c4n4ry"
 Opened = Callable[..., VaultTransit]
 
@@ -62,16 +60,6 @@ async def opened(openbao: OwnOpenBao) -> AsyncIterator[Opened]:
     yield open_one
     for provider in made:
         await provider.aclose()
-
-
-async def error_of(call: Any) -> KeyProviderError:
-    with pytest.raises(KeyProviderError) as caught:
-        await call
-    return caught.value
-
-
-async def works(provider: VaultTransit) -> bool:
-    return await provider.unwrap(await provider.wrap(KEY, BINDING), BINDING) == KEY
 
 
 URLS = {

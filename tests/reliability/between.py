@@ -8,17 +8,16 @@ says no more before it has the answer.
 import asyncio
 import socket
 import struct
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from enum import StrEnum
 from pathlib import Path
+
+from .passing import Passing, serving
 
 _COMMIT = b"Q\x00\x00\x00\x0cCOMMIT;\x00"
 _ROLLBACK = b"Q\x00\x00\x00\x0eROLLBACK;\x00"
 _RESET = struct.pack("ii", 1, 0)  # linger for no time: what was not sent is thrown away, and the other side told so
 _ROOM = 1 << 16
-_PATIENCE_SECONDS = 20
 
 
 class Fate(StrEnum):
@@ -28,39 +27,18 @@ class Fate(StrEnum):
     COMMIT_LOST = "commit lost"  # it never reached the server
 
 
-class Between:
+class Between(Passing):
     """`port` is where the portal finds its database. `met` has the words whose transactions met their fate."""
 
     def __init__(self, server: Path) -> None:
-        self.port = 0
+        super().__init__()
         self.met: list[str] = []
         self._server = server
         self._fates: dict[str, Fate] = {}
-        self._ready = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._over = asyncio.Event()
 
     def decide(self, word: str, fate: Fate) -> None:
         """The next transaction that says `word` meets `fate`. From any thread."""
         self._fates[word] = fate
-
-    def run(self) -> None:
-        """In a thread of its own, until `stop`."""
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._run())
-
-    def wait(self) -> None:
-        assert self._ready.wait(_PATIENCE_SECONDS)
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._over.set)
-
-    async def _run(self) -> None:
-        listening = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = listening.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._over.wait()
-        listening.close()
 
     async def _serve(self, portal: asyncio.StreamReader, to_portal: asyncio.StreamWriter) -> None:
         """One connection of the portal's, to its end."""
@@ -107,15 +85,6 @@ async def _pass_on(server: asyncio.StreamReader, to_portal: asyncio.StreamWriter
     to_portal.transport.abort()
 
 
-@contextmanager
-def between(server: Path) -> Iterator[Between]:
+def between(server: Path) -> AbstractContextManager[Between]:
     """Everything the portal says to its database goes through here for as long as the block lasts."""
-    made = Between(server)
-    thread = threading.Thread(target=made.run)
-    thread.start()
-    try:
-        made.wait()
-        yield made
-    finally:
-        made.stop()
-        thread.join(_PATIENCE_SECONDS)
+    return serving(Between(server))

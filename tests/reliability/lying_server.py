@@ -8,13 +8,13 @@ import base64
 import itertools
 import json
 import os
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from enum import StrEnum
 
+from .passing import Passing, serving
+
 _ROOM = 1 << 16
-_PATIENCE_SECONDS = 20
 SLOW_SECONDS = 30.0
 
 
@@ -48,45 +48,26 @@ def nonsense() -> Iterator[bytes]:
         yield kinds[number % len(kinds)]
 
 
-class LyingServer:
+class LyingServer(Passing):
     """`port` is where the portal finds its key server."""
 
     def __init__(self, server_port: int) -> None:
-        self.port = 0
+        super().__init__()
         self._server_port = server_port
         self._mood = Mood.PASS_ON
         self._nonsense = nonsense()
         self._connections: set[asyncio.StreamWriter] = set()
-        self._ready = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._over = asyncio.Event()
 
     def be(self, mood: Mood) -> None:
         """From now on, for new connections; those that are open are cut off. From any thread."""
         self._loop.call_soon_threadsafe(self._be, mood)
-
-    def run(self) -> None:
-        """In a thread of its own, until `stop`."""
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._run())
-
-    def wait(self) -> None:
-        assert self._ready.wait(_PATIENCE_SECONDS)
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._over.set)
 
     def _be(self, mood: Mood) -> None:
         self._mood = mood
         for writer in self._connections:
             writer.transport.abort()
 
-    async def _run(self) -> None:
-        listening = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = listening.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._over.wait()
-        listening.close()
+    def _ended(self) -> None:
         self._be(self._mood)
 
     async def _serve(self, portal: asyncio.StreamReader, to_portal: asyncio.StreamWriter) -> None:
@@ -127,15 +108,6 @@ async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter, d
             await target.drain()
 
 
-@contextmanager
-def lying(server_port: int) -> Iterator[LyingServer]:
+def lying(server_port: int) -> AbstractContextManager[LyingServer]:
     """Everything the portal says to its key server goes through here for as long as the block lasts."""
-    made = LyingServer(server_port)
-    thread = threading.Thread(target=made.run)
-    thread.start()
-    try:
-        made.wait()
-        yield made
-    finally:
-        made.stop()
-        thread.join(_PATIENCE_SECONDS)
+    return serving(LyingServer(server_port))

@@ -8,9 +8,9 @@ log of calls (CloudTrail) in clear, and holds ids alone.
 """
 
 import base64
-import binascii
 from hashlib import sha256
 
+from portal.backends.keys.answers import bytes_of
 from portal.backends.keys.aws_server import WRONG_KEY, KmsServer, nonsense
 from portal.backends.keys.aws_settings import AwsSettings, KmsKey
 from portal.backends.keys.base import Binding, KeyProviderError
@@ -90,7 +90,7 @@ class AwsKms:
 
 
 def _decoded(text: object) -> bytes:
-    try:
-        return base64.b64decode(text if isinstance(text, str) else "", validate=True)
-    except (binascii.Error, ValueError):
-        raise nonsense() from None
+    content = bytes_of(text)
+    if content is None:
+        raise nonsense()
+    return content

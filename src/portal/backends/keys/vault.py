@@ -8,12 +8,12 @@ without the context under which it was encrypted. A key that is not derived igno
 """
 
 import base64
-import binascii
 import re
 import struct
 from collections.abc import Mapping
 from typing import Any
 
+from portal.backends.keys.answers import bytes_of
 from portal.backends.keys.base import Binding, KeyProviderError
 from portal.backends.keys.context import Context
 from portal.backends.keys.probe import Probe
@@ -102,7 +102,7 @@ def _encoded(content: bytes) -> str:
 
 
 def _decoded(text: object) -> bytes:
-    try:
-        return base64.b64decode(text if isinstance(text, str) else "", validate=True)
-    except (binascii.Error, ValueError):
-        raise nonsense() from None
+    content = bytes_of(text)
+    if content is None:
+        raise nonsense()
+    return content
